@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+
+# Devices of the emulated parent and of the enclave machines it starts
+CONFIG_ARM_VIRT=y
+CONFIG_PCIE_PORT=y
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_MMIO=y
+CONFIG_VIRTIO_BLK=y
+CONFIG_VIRTIO_NET=y
+CONFIG_VIRTIO_RNG=y
+CONFIG_VIRTIO_SERIAL=y
+CONFIG_VIRTIO_NSM=y
+CONFIG_VHOST_USER_FS=y
+CONFIG_VHOST_USER_VSOCK=y
+CONFIG_NITRO_ENCLAVES_PCI=y
