@@ -1,0 +1,434 @@
+/*
+ * Enclave Image Format (EIF): definitions, reader, measurements, builder
+ *
+ * The one place that knows how an enclave image is laid out.  Pure code over
+ * file descriptors and memory: no QOM, no main loop, no global state.  It
+ * needs glib, zlib and QEMU's util and crypto libraries only, so machines,
+ * tools and unit tests link the same code.  All functions may be called from
+ * any thread; objects are not locked, one thread at a time may use each.
+ *
+ * A launch goes: eif_file_kind() tells what the user gave us; for an image
+ * eif_image_open_fd(), eif_image_check_arch(), then eif_image_load_fd() into
+ * guest RAM; for a plain kernel eif_file_check_kernel(), eif_build_new(),
+ * then eif_build_write() into guest RAM.  The format itself is described in
+ * docs/system/nitro.rst.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_CORE_EIF_IMAGE_H
+#define HW_CORE_EIF_IMAGE_H
+
+#include "qapi/error.h"
+
+/* Definitions of the format.  Numbers in a file are big-endian, unaligned. */
+
+#define EIF_MAGIC "\x2e\x65\x69\x66" /* ".eif" */
+#define EIF_MAGIC_LEN 4
+#define EIF_VERSION_MIN 2   /* 0 and 1 had no CRC and were never released */
+#define EIF_VERSION_MAX 4   /* from 4 on metadata is mandatory */
+#define EIF_MAX_SECTIONS 32
+#define EIF_MIN_SECTIONS 2
+#define EIF_FLAG_AARCH64 0x0001
+#define EIF_SIGNATURE_MAX 32768 /* bytes of data in the signature section */
+#define EIF_PCR_LEN 48 /* SHA-384 */
+
+/* File header; the CRC leaves out eif_crc32 only */
+typedef struct QEMU_PACKED EifHeader {
+    uint8_t magic[EIF_MAGIC_LEN];
+    uint16_t version;
+    uint16_t flags;
+    uint64_t default_memory;
+    uint64_t default_cpus;
+    uint16_t reserved;
+    uint16_t section_cnt;
+    uint64_t section_offsets[EIF_MAX_SECTIONS]; /* of the section headers */
+    uint64_t section_sizes[EIF_MAX_SECTIONS]; /* of the data alone */
+    uint32_t unused;
+    uint32_t eif_crc32;
+} EifHeader;
+
+/* Stands before the data of every section, back to back with it */
+typedef struct QEMU_PACKED EifSectionHeader {
+    uint16_t section_type; /* enum EifSectionTypes */
+    uint16_t flags;
+    uint64_t section_size; /* of the data, as in the file header's table */
+} EifSectionHeader;
+
+QEMU_BUILD_BUG_ON(sizeof(EifHeader) != 548);
+QEMU_BUILD_BUG_ON(offsetof(EifHeader, section_cnt) != 26);
+QEMU_BUILD_BUG_ON(offsetof(EifHeader, section_sizes) != 284);
+QEMU_BUILD_BUG_ON(offsetof(EifHeader, eif_crc32) != 544);
+QEMU_BUILD_BUG_ON(sizeof(EifSectionHeader) != 12);
+
+enum EifSectionTypes {
+    EIF_SECTION_INVALID = 0,
+    EIF_SECTION_KERNEL = 1,
+    EIF_SECTION_CMDLINE = 2,
+    EIF_SECTION_RAMDISK = 3,
+    EIF_SECTION_SIGNATURE = 4,
+    EIF_SECTION_METADATA = 5,
+    EIF_SECTION_MAX = 6, /* first number without a meaning */
+};
+
+typedef enum EifArch {
+    EIF_ARCH_X86_64,
+    EIF_ARCH_AARCH64,
+} EifArch;
+
+/**
+ * eif_arch_str: name of an architecture for messages
+ * @arch: the architecture
+ *
+ * Returns: "x86_64" or "arm64", static.
+ */
+const char *eif_arch_str(EifArch arch);
+
+/**
+ * eif_section_type_str: name of a section type for messages
+ * @type: number as found in a file, any value
+ *
+ * Returns: "kernel", "cmdline", ... or "unknown", static.
+ */
+const char *eif_section_type_str(uint16_t type);
+
+/* What kind of file is it? */
+
+typedef enum EifFileKind {
+    EIF_KIND_UNKNOWN,
+    EIF_KIND_EMPTY,
+    EIF_KIND_DIRECTORY,
+    EIF_KIND_SPECIAL, /* pipe, socket, character device */
+    EIF_KIND_EIF,
+    EIF_KIND_BZIMAGE, /* x86 kernel, with or without EFI stub */
+    EIF_KIND_ARM64_IMAGE, /* uncompressed arm64 kernel, same */
+    EIF_KIND_EFI_ZBOOT, /* kernel packed into an EFI program */
+    EIF_KIND_UIMAGE, /* U-Boot wrapper */
+    EIF_KIND_ELF,
+    EIF_KIND_PE,
+    EIF_KIND_GZIP,
+    EIF_KIND_BZIP2,
+    EIF_KIND_XZ,
+    EIF_KIND_LZ4,
+    EIF_KIND_ZSTD,
+    EIF_KIND_CPIO,
+    EIF_KIND_QCOW2,
+    EIF_KIND_TEXT,
+    EIF_KIND__MAX,
+} EifFileKind;
+
+/**
+ * eif_file_kind: tell what a file is from its first bytes
+ * @fd: open for reading; its file position is neither used nor moved
+ * @kind: set on success
+ * @errp: filled in when the file cannot be read
+ *
+ * Reads at most 4 KiB.  Never blocks on pipes and devices: those are
+ * EIF_KIND_SPECIAL without being read.
+ *
+ * Returns: true on success.
+ */
+bool eif_file_kind(int fd, EifFileKind *kind, Error **errp);
+
+/**
+ * eif_buffer_kind: the same for the first bytes of something in memory
+ * @buf: the bytes
+ * @len: how many there are; 4096 are enough, fewer give less certainty
+ *
+ * Returns: the kind; never EIF_KIND_DIRECTORY or EIF_KIND_SPECIAL.
+ */
+EifFileKind eif_buffer_kind(const void *buf, size_t len);
+
+/**
+ * eif_file_kind_str: a kind as a phrase for messages
+ * @kind: the kind
+ *
+ * Returns: for example "a gzip file" or "an x86 kernel (bzImage)", static.
+ */
+const char *eif_file_kind_str(EifFileKind kind);
+
+/**
+ * eif_file_check_kernel: can a plain kernel of this kind be started?
+ * @kind: what eif_file_kind() said
+ * @arch: architecture the enclave will run on
+ * @name: how to call the file in the message, usually its path
+ * @errp: filled in when not; says what the file is, with a hint what to do
+ *
+ * x86_64 takes a bzImage, arm64 an uncompressed Image.  An EIF is no plain
+ * kernel: ask for EIF_KIND_EIF first.
+ *
+ * Returns: true when it can.
+ */
+bool eif_file_check_kernel(EifFileKind kind, EifArch arch, const char *name,
+                           Error **errp);
+
+/**
+ * eif_image_probe: do these bytes begin an enclave image?
+ * @buf: first bytes of the file, NULL allowed when @len is 0
+ * @len: how many there are
+ *
+ * Looks at the magic number only.
+ */
+bool eif_image_probe(const void *buf, size_t len);
+
+/* Where image bytes come from */
+
+typedef struct EifSource EifSource;
+
+struct EifSource {
+    /*
+     * Read exactly @len bytes at @offset; [@offset, @offset + @len) lies
+     * within @size.  May be NULL when @map is set.
+     */
+    bool (*read)(const EifSource *src, void *buf, size_t len,
+                 uint64_t offset, Error **errp);
+    const uint8_t *map; /* all bytes in memory, or NULL */
+    uint64_t size; /* in bytes */
+    /*
+     * The end of the source says nothing about the end of the image (memory,
+     * block device): bytes behind the last section are ignored.
+     */
+    bool open_ended;
+    int fd; /* for eif_source_init_fd() */
+    void *opaque; /* for other read functions */
+};
+
+/**
+ * eif_source_init_fd: read an image from a file or block device
+ * @src: filled in; owns nothing, needs no cleanup
+ * @fd: open for reading, must stay open while @src is used; the file
+ *      position is neither used nor moved
+ * @errp: filled in when @fd is something that has no size (directory, pipe)
+ *
+ * Returns: true on success.
+ */
+bool eif_source_init_fd(EifSource *src, int fd, Error **errp);
+
+/**
+ * eif_source_init_buffer: read an image from memory
+ * @src: filled in; owns nothing, needs no cleanup
+ * @buf: start of the image, must stay valid while @src is used
+ * @size: bytes that may be looked at; more than the image is fine
+ */
+void eif_source_init_buffer(EifSource *src, const void *buf, uint64_t size);
+
+/* The reader */
+
+typedef struct EifSection {
+    uint16_t type; /* enum EifSectionTypes */
+    uint64_t data_offset; /* from the start of the image */
+    uint64_t size; /* of the data, in bytes */
+} EifSection;
+
+/* A structurally valid image; read-only for callers */
+typedef struct EifImage {
+    EifHeader header; /* exactly as in the file, so big-endian */
+    uint16_t version;
+    EifArch arch;
+    uint32_t crc; /* as the header claims it */
+    uint64_t image_size; /* header to end of the last section, in bytes */
+    unsigned nr_sections;
+    EifSection sections[EIF_MAX_SECTIONS]; /* in file order, back to back */
+    unsigned nr_ramdisks;
+    bool has_metadata;
+    bool has_signature;
+} EifImage;
+
+/**
+ * eif_image_parse: read and check the structure of an image
+ * @src: where it lies
+ * @errp: filled in on failure: section, offsets, sizes, and a hint
+ *
+ * Refuses everything that a reader of the format known to us refuses:
+ * version not 2..4, unknown flags, sections that overlap, leave gaps, reach
+ * beyond @src or contradict the header's tables, unknown or doubled types, a
+ * ramdisk before the kernel, missing kernel, cmdline or (version 4) metadata,
+ * empty sections except cmdline, a signature section that is too long or not
+ * decodable, and 12 or more bytes behind the last section unless the source
+ * is open-ended.  The content of kernel, ramdisks and metadata is not looked
+ * at, nor is the CRC: eif_image_load_fd() and eif_image_verify_crc() do that.
+ *
+ * Reads the headers and the signature section: at most 34 KiB in total.
+ *
+ * Returns: the image, to be freed with eif_image_free(); NULL on failure.
+ */
+EifImage *eif_image_parse(const EifSource *src, Error **errp);
+
+/**
+ * eif_image_open_fd: eif_image_parse() for a file
+ * @fd: see eif_source_init_fd(); stays the caller's
+ * @errp: filled in on failure
+ *
+ * A file that is no image at all is refused by what it is.
+ *
+ * Returns: the image, or NULL.
+ */
+EifImage *eif_image_open_fd(int fd, Error **errp);
+
+/**
+ * eif_image_parse_buffer: eif_image_parse() for memory
+ * @buf: see eif_source_init_buffer(); not needed any more afterwards
+ * @len: bytes that may be looked at; what follows the image is ignored
+ * @errp: filled in on failure
+ *
+ * Returns: the image, or NULL.
+ */
+EifImage *eif_image_parse_buffer(const void *buf, size_t len, Error **errp);
+
+void eif_image_free(EifImage *image);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifImage, eif_image_free)
+
+/**
+ * eif_image_check_arch: is the image for this architecture?
+ * @image: the image
+ * @arch: architecture the enclave will run on
+ * @errp: filled in when not
+ */
+bool eif_image_check_arch(const EifImage *image, EifArch arch, Error **errp);
+
+/**
+ * eif_image_load_fd: copy an image to its final place, verifying its CRC
+ * @image: from eif_image_open_fd() on the same file
+ * @fd: the file; position neither used nor moved
+ * @dest: where the image begins; image_size bytes are written, no more
+ * @dest_size: room at @dest in bytes
+ * @errp: filled in on failure
+ *
+ * One copy, straight into @dest, with the CRC computed on the way; nothing is
+ * allocated that grows with the image.  A file that changed since it was
+ * opened is refused.  Blocks for as long as reading takes.
+ *
+ * Returns: true on success; on false the content of @dest is undefined.
+ */
+bool eif_image_load_fd(const EifImage *image, int fd, void *dest,
+                       uint64_t dest_size, Error **errp);
+
+/**
+ * eif_image_verify_crc: compute the CRC over an image and compare
+ * @image: from eif_image_parse() on the same source
+ * @src: where the image lies
+ * @errp: filled in when it cannot be read or differs
+ *
+ * Blocks for as long as reading takes; memory use is constant.
+ *
+ * Returns: true when the CRC in the header is right.
+ */
+bool eif_image_verify_crc(const EifImage *image, const EifSource *src,
+                          Error **errp);
+
+/* Values of the registers after the image has been extended into them */
+typedef struct EifMeasurements {
+    uint8_t pcr0[EIF_PCR_LEN]; /* kernel, cmdline, all ramdisks */
+    uint8_t pcr1[EIF_PCR_LEN]; /* kernel, cmdline, first ramdisk */
+    uint8_t pcr2[EIF_PCR_LEN]; /* all ramdisks but the first */
+    uint8_t pcr8[EIF_PCR_LEN]; /* certificate; zeros when not signed */
+    bool has_pcr8; /* the image is signed */
+} EifMeasurements;
+
+/**
+ * eif_image_measure: compute the registers an attestation would show
+ * @image: from eif_image_parse() on the same source
+ * @src: where the image lies
+ * @result: filled in on success
+ * @errp: filled in on failure
+ *
+ * Does not depend on the CRC nor on the validity of the signature.  (In
+ * debug mode an attestation shows zeros instead.)  Blocks: SHA-384 over the
+ * image, a few seconds per GiB; memory use is constant.
+ *
+ * Returns: true on success.
+ */
+bool eif_image_measure(const EifImage *image, const EifSource *src,
+                       EifMeasurements *result, Error **errp);
+
+/* First entry of the signature section, decoded but not verified */
+typedef struct EifSignature {
+    GByteArray *cert_der; /* X.509 certificate */
+    GByteArray *cose; /* COSE_Sign1 over PCR0 */
+} EifSignature;
+
+/**
+ * eif_image_read_signature: decode the signature section
+ * @image: from eif_image_parse() on the same source, with has_signature
+ * @src: where the image lies
+ * @errp: filled in on failure
+ *
+ * Returns: to be freed with eif_signature_free(); NULL on failure.
+ */
+EifSignature *eif_image_read_signature(const EifImage *image,
+                                       const EifSource *src, Error **errp);
+/**
+ * eif_signature_decode: the same for section data already in memory
+ * @data: the data of the section
+ * @len: its length, at most EIF_SIGNATURE_MAX
+ * @errp: filled in on failure
+ */
+EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
+                                   Error **errp);
+void eif_signature_free(EifSignature *sig);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifSignature, eif_signature_free)
+
+/* The builder */
+
+typedef struct EifBuild EifBuild;
+
+/* Strings are copied; NULL gives the default */
+typedef struct EifBuildParams {
+    EifArch arch;
+    int kernel_fd; /* bzImage or Image, see eif_file_check_kernel() */
+    int initrd_fd; /* cpio, compressed or not; -1 when there is none */
+    const char *cmdline; /* default empty */
+    const char *name; /* metadata ImageName, default "qemu" */
+    const char *image_version; /* metadata ImageVersion, default "1.0" */
+    const char *tool_version; /* metadata BuildToolVersion, default "1.0" */
+    /*
+     * Metadata BuildTime, RFC 3339; by default the environment variable
+     * SOURCE_DATE_EPOCH decides, without that 1970-01-01T00:00:00+00:00.
+     */
+    const char *build_time;
+} EifBuildParams;
+
+/**
+ * eif_build_new: plan a version 4 image from a plain kernel
+ * @params: what goes in
+ * @errp: filled in on failure (empty or unreadable files)
+ *
+ * The descriptors must stay open until the last eif_build_write(), they
+ * remain the caller's and their file positions are not used.  The files
+ * are read by eif_build_write() only, so they must not change in between.
+ *
+ * Returns: the plan, to be freed with eif_build_free(); NULL on failure.
+ */
+EifBuild *eif_build_new(const EifBuildParams *params, Error **errp);
+
+/**
+ * eif_build_size: length of the image that will be written
+ * @build: the plan
+ *
+ * Returns: bytes, exact.
+ */
+uint64_t eif_build_size(const EifBuild *build);
+
+/**
+ * eif_build_write: write the image
+ * @build: the plan; can be written any number of times
+ * @dest: where the image begins; eif_build_size() bytes are written
+ * @dest_size: room at @dest in bytes
+ * @errp: filled in on failure
+ *
+ * Kernel and initrd are read straight to their final place, nothing is
+ * allocated that grows with them.  Same inputs, same bytes.  Sections: kernel,
+ * cmdline, metadata and, when there is an initrd, one ramdisk.  Blocks for as
+ * long as reading takes.
+ *
+ * Returns: true on success; on false the content of @dest is undefined.
+ */
+bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
+                     Error **errp);
+
+void eif_build_free(EifBuild *build);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifBuild, eif_build_free)
+
+#endif
