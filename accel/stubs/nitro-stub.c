@@ -1,0 +1,52 @@
+/*
+ * Nitro Enclaves accelerator: answers where it is not built
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Machine and devices are common code: they may be linked into a binary whose
+ * target has no nitro accelerator.  Contracts are in system/nitro.h.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "system/nitro.h"
+
+bool nitro_allowed;
+
+void nitro_accel_set_hooks(const NitroAccelHooks *hooks, void *opaque)
+{
+}
+
+bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
+{
+    error_setg(errp, "this QEMU binary has no nitro accelerator");
+    return false;
+}
+
+uint64_t nitro_accel_get_cid(void)
+{
+    return NITRO_CID_AUTO;
+}
+
+bool nitro_accel_debug_mode(void)
+{
+    return false;
+}
+
+NitroState nitro_accel_get_state(void)
+{
+    return NITRO_STATE_CREATED;
+}
+
+void nitro_accel_notify_booted(void)
+{
+}
+
+void nitro_accel_hold_shutdown(void)
+{
+}
+
+void nitro_accel_release_shutdown(void)
+{
+}

@@ -1,0 +1,190 @@
+/*
+ * Nitro Enclaves accelerator: what machine and devices may ask of it
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The accelerator owns the enclave: it opens /dev/nitro_enclaves, creates the
+ * enclave (init_machine), donates the machine's RAM and adds the vCPUs
+ * (setup_post), starts it on the first transition to running and watches for
+ * its end.  The machine puts an image into RAM and the devices react to the
+ * hooks below.  This header is plain C without CONFIG symbols: it may be
+ * included from common and from per-target code; where the accelerator is not
+ * built, accel/stubs/nitro-stub.c answers.
+ *
+ * Unless said otherwise every function needs the BQL and does not block.
+ */
+#ifndef SYSTEM_NITRO_H
+#define SYSTEM_NITRO_H
+
+#include "qemu/accel.h"
+
+#define TYPE_NITRO_ACCEL ACCEL_CLASS_NAME("nitro")
+
+/* The vsock numbers an enclave's CID may not have: see nitro_cid_valid() */
+#define NITRO_CID_AUTO      0           /* the hypervisor chooses */
+#define NITRO_CID_FIRST     4
+#define NITRO_CID_LAST      0xfffffffeU
+
+/* NE_START_ENCLAVE refuses an enclave with less memory than this */
+#define NITRO_MIN_RAM       (64 * 1024 * 1024ULL)
+
+extern bool nitro_allowed;
+
+/*
+ * nitro_enabled(): true when this QEMU runs (or is trying) -accel nitro.
+ * False under qtest: there is no driver, RAM is ordinary memory, none of the
+ * hooks is ever called.
+ */
+#if defined(COMPILING_PER_TARGET) && !defined(CONFIG_NITRO)
+#define nitro_enabled() false
+#else
+#define nitro_enabled() (nitro_allowed)
+#endif
+
+/**
+ * NitroState: life of the one enclave, in the only legal order
+ * @NITRO_STATE_CREATED: the driver gave us a slot; RAM is still ours
+ * @NITRO_STATE_PREPARED: RAM donated and vCPUs added; RAM must not be touched
+ * @NITRO_STATE_STARTED: NE_START_ENCLAVE succeeded, the CID is known
+ * @NITRO_STATE_BOOTED: the enclave's heartbeat was received
+ * @NITRO_STATE_EXITED: the enclave ended, or starting it failed; final
+ *
+ * EXITED can be reached from every other state.
+ */
+typedef enum NitroState {
+    NITRO_STATE_CREATED,
+    NITRO_STATE_PREPARED,
+    NITRO_STATE_STARTED,
+    NITRO_STATE_BOOTED,
+    NITRO_STATE_EXITED,
+    NITRO_STATE__MAX
+} NitroState;
+
+/**
+ * NitroAccelHooks: what the machine wants to be told of a launch
+ * @prepare_start: called once, directly before NE_START_ENCLAVE, in state
+ *   PREPARED: whatever the enclave needs from its first instruction on has to
+ *   be ready on return (the heartbeat listens).  Returning false with @errp
+ *   set gives up the launch; nothing was started.
+ * @started: called once, directly after NE_START_ENCLAVE succeeded, in state
+ *   STARTED, with the effective CID.  Cannot refuse: what fails here is a
+ *   warning of the device concerned.
+ * @stopped: called once, in state EXITED, when an enclave that was started
+ *   has ended by itself.  Devices that still have output to deliver take
+ *   nitro_accel_hold_shutdown() here.  Not called when QEMU itself quits (the
+ *   devices then go away with it), nor when prepare_start was refused or
+ *   NE_START_ENCLAVE failed (QEMU then shuts down with status 1).
+ *
+ * Every member may be NULL.  All are called from the main loop thread with
+ * the BQL held and must not block.
+ */
+typedef struct NitroAccelHooks {
+    bool (*prepare_start)(void *opaque, Error **errp);
+    void (*started)(void *opaque, uint32_t cid);
+    void (*stopped)(void *opaque);
+} NitroAccelHooks;
+
+/**
+ * nitro_accel_set_hooks: register the one listener for the launch
+ * @hooks: must stay valid as long as QEMU runs (static const)
+ * @opaque: handed to each hook
+ *
+ * To be called by the machine's init function, whatever accelerator runs.
+ */
+void nitro_accel_set_hooks(const NitroAccelHooks *hooks, void *opaque);
+
+/**
+ * nitro_accel_get_image_load_offset: where in RAM the driver wants an EIF
+ * @offset: filled in with the byte offset from the start of RAM
+ * @errp: filled in when the driver refused, or this is not -accel nitro
+ *
+ * Valid from machine init on, until the enclave is started.
+ *
+ * Returns: true on success.
+ */
+bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp);
+
+/**
+ * nitro_accel_get_cid: the enclave's CID
+ *
+ * Returns: from STARTED on the CID that the driver reported; before that the
+ * one that the user asked for, which is NITRO_CID_AUTO (0) when he left the
+ * choice to the hypervisor or when another accelerator runs.
+ */
+uint64_t nitro_accel_get_cid(void);
+
+/**
+ * nitro_accel_debug_mode: is (or will) the enclave be started in debug mode?
+ *
+ * Fixed when the machine is created.  Only an enclave in debug mode has a
+ * console; its attestation documents carry zeros as PCRs.
+ */
+bool nitro_accel_debug_mode(void);
+
+/**
+ * nitro_accel_get_state: where the enclave is in its life
+ *
+ * Returns: the state; NITRO_STATE_CREATED when another accelerator runs.
+ */
+NitroState nitro_accel_get_state(void);
+
+/**
+ * nitro_accel_notify_booted: the heartbeat of the enclave was received
+ *
+ * Moves STARTED to BOOTED.  Ignored in any other state: the enclave may have
+ * ended meanwhile, or may have sent a second heartbeat.
+ */
+void nitro_accel_notify_booted(void);
+
+/**
+ * nitro_accel_hold_shutdown: delay the end of QEMU after the enclave's
+ * nitro_accel_release_shutdown: end such a delay
+ *
+ * When the enclave ends by itself, the accelerator calls the stopped hook and
+ * requests a guest shutdown as soon as nobody holds it, after
+ * NITRO_SHUTDOWN_HOLD_MS at the latest.  Holds are counted and only make a
+ * difference from within the stopped hook on; each needs exactly one release.
+ */
+#define NITRO_SHUTDOWN_HOLD_MS 2000
+void nitro_accel_hold_shutdown(void);
+void nitro_accel_release_shutdown(void);
+
+/**
+ * nitro_cid_valid: may the user ask for this CID?
+ * @cid: NITRO_CID_AUTO, or the wanted number
+ * @errp: filled in with the reason and the permitted range
+ *
+ * Pure function, usable without BQL and from any program; only in builds
+ * that have the accelerator.
+ */
+bool nitro_cid_valid(uint64_t cid, Error **errp);
+
+/**
+ * nitro_match_accel: do this accelerator and this machine belong together?
+ * @accel: name as in -accel NAME
+ * @machine: the machine object, its class decides
+ * @errp: filled in with the reason when they do not
+ *
+ * Machine "nitro" runs on accelerator nitro (and on qtest) only, accelerator
+ * nitro runs machine "nitro" only; any other pair is none of our business.
+ * Asked before an accelerator is initialized, so that an -accel that cannot
+ * work is skipped and the next one is tried.  Always built.
+ *
+ * Returns: true when the pair may be tried.
+ */
+bool nitro_match_accel(const char *accel, MachineState *machine,
+                       Error **errp);
+
+/**
+ * nitro_match_default_accel: accelerator to use when the user named none
+ * @machine: the machine object, its class decides
+ *
+ * Always built.
+ *
+ * Returns: "nitro" for machine "nitro", NULL for QEMU's ordinary choice.
+ */
+const char *nitro_match_default_accel(MachineState *machine);
+
+#endif /* SYSTEM_NITRO_H */
