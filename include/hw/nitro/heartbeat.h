@@ -1,0 +1,34 @@
+/*
+ * Nitro Enclaves: heartbeat device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The init process of an enclave connects to vsock port 9000 of the parent
+ * as soon as it has /dev, sends one byte 0xB7 and waits for the same byte.
+ * Official images end themselves when nobody answers.  This device answers
+ * once per launch and then frees the port for the next enclave on the same
+ * parent.
+ *
+ * The port is opened before NE_START_ENCLAVE.  Whoever connects before the
+ * driver has told the CID stays in the listener's queue and is judged once
+ * the CID is known.
+ */
+
+#ifndef HW_NITRO_HEARTBEAT_H
+#define HW_NITRO_HEARTBEAT_H
+
+#include "hw/nitro/nitro-vsock-bus.h"
+
+#define TYPE_NITRO_HEARTBEAT "nitro-heartbeat"
+OBJECT_DECLARE_SIMPLE_TYPE(NitroHeartbeat, NITRO_HEARTBEAT)
+
+typedef struct NitroHeartbeatServer NitroHeartbeatServer;
+
+struct NitroHeartbeat {
+    NitroVsockDevice parent_obj;
+
+    NitroHeartbeatServer *server;
+};
+
+#endif

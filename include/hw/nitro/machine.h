@@ -1,0 +1,88 @@
+/*
+ * Nitro Enclaves: machine type "nitro"
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The machine describes what is handed to the Nitro hypervisor by the
+ * accelerator of the same name: memory in huge pages with the enclave image
+ * already in it, and a number of vCPUs.  It has no emulated hardware except
+ * the vsock bus.
+ */
+
+#ifndef HW_NITRO_MACHINE_H
+#define HW_NITRO_MACHINE_H
+
+#include "qemu/notify.h"
+#include "hw/boards.h"
+#include "hw/nitro/nitro-vsock-bus.h"
+#include "qapi/qapi-types-common.h"
+
+#define TYPE_NITRO_MACHINE MACHINE_TYPE_NAME("nitro")
+OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
+
+/* The driver takes memory in blocks of this size only, and not less of it. */
+#define NITRO_MEMORY_GRANULE (2 * MiB)
+#define NITRO_MEMORY_MIN     (64 * MiB)
+
+/* Where an image goes when no driver can be asked (under qtest). */
+#define NITRO_DEFAULT_LOAD_OFFSET (8 * MiB)
+
+/**
+ * NitroMachineState: the machine
+ * @bridge: owner of the vsock bus
+ * @heartbeat: property "heartbeat"; off leaves the default device out, auto
+ *     gives way to a nitro-heartbeat given with -device
+ * @default_heartbeat: device made by the machine, or NULL
+ * @default_console: device made by the machine for -serial, or NULL
+ */
+struct NitroMachineState {
+    MachineState parent_obj;
+
+    OnOffAuto heartbeat;
+
+    NitroVsockBridge *bridge;
+    DeviceState *default_heartbeat;
+    DeviceState *default_console;
+    Notifier powerdown_notifier;
+};
+
+/**
+ * nitro_machine_create_memdev: make the default memory backend
+ * @machine: the machine; its ram_size and default_ram_id are used
+ * @path: -mem-path, or NULL for a memfd with 2 MiB huge pages
+ * @errp: filled in on failure, with the number of huge pages that are missing
+ *
+ * Implements MachineClass.create_default_memdev.  Under qtest the memory is
+ * ordinary memory.
+ *
+ * Returns: true on success
+ */
+bool nitro_machine_create_memdev(MachineState *machine, const char *path,
+                                 Error **errp);
+
+/**
+ * nitro_machine_check_memory: can this memory be given to an enclave?
+ * @machine: the machine, with its memory backend
+ * @errp: filled in when it cannot; names sizes and remedy
+ *
+ * Checks size, granule and page size.  Under qtest any page size will do.
+ *
+ * Returns: true when it can
+ */
+bool nitro_machine_check_memory(MachineState *machine, Error **errp);
+
+/**
+ * nitro_machine_load_image: put the enclave image into guest memory
+ * @machine: the machine; -kernel, -initrd and -append are taken from it
+ * @errp: filled in on failure; names the file and what it is
+ *
+ * An enclave image file is checked (structure, architecture, CRC) and read to
+ * the offset that the driver wants; a kernel is made into an image there,
+ * together with initrd and command line.
+ *
+ * Returns: true on success; on false the memory may have been written to
+ */
+bool nitro_machine_load_image(MachineState *machine, Error **errp);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * Nitro Enclaves: the vsock bus of an enclave seen from its parent
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * An enclave has no MMIO, no PCI and no interrupts that QEMU could see: the
+ * only way in or out is AF_VSOCK.  Everything that talks to the enclave over
+ * vsock (heartbeat, debug console) is a device on this bus.  The bus belongs
+ * to a bridge that the machine creates at the fixed QOM path
+ * NITRO_VSOCK_BRIDGE_PATH, with and without -nodefaults, so that devices can
+ * always be added with -device and the CID can always be read with qom-get.
+ *
+ * Order of calls for one launch; all of them need the BQL:
+ *
+ *     prepare_start    before NE_START_ENCLAVE, may fail the launch
+ *     enclave_started  the driver has told the CID
+ *     enclave_stopped  the enclave is gone, or the start has failed
+ *
+ * and from the top again when the enclave is launched anew.
+ */
+
+#ifndef HW_NITRO_VSOCK_BUS_H
+#define HW_NITRO_VSOCK_BUS_H
+
+#include "hw/qdev-core.h"
+#include "hw/sysbus.h"
+#include "qom/object.h"
+
+#define TYPE_NITRO_VSOCK_BUS "nitro-vsock-bus"
+OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockBus, NITRO_VSOCK_BUS)
+
+#define TYPE_NITRO_VSOCK_BRIDGE "nitro-vsock-bridge"
+OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockBridge, NITRO_VSOCK_BRIDGE)
+
+#define TYPE_NITRO_VSOCK_DEVICE "nitro-vsock-device"
+OBJECT_DECLARE_TYPE(NitroVsockDevice, NitroVsockDeviceClass,
+                    NITRO_VSOCK_DEVICE)
+
+/* Name of the bridge below /machine, and its whole path. */
+#define NITRO_VSOCK_BRIDGE_NAME "nitro-vsock"
+#define NITRO_VSOCK_BRIDGE_PATH "/machine/" NITRO_VSOCK_BRIDGE_NAME
+
+struct NitroVsockBus {
+    BusState parent_obj;
+};
+
+/**
+ * NitroVsockBridge: owner of the bus
+ * @bus: the bus; exists from realize on
+ * @enclave_cid: CID of the running enclave, 0 while there is none;
+ *     read-only QOM property "enclave-cid"
+ */
+struct NitroVsockBridge {
+    SysBusDevice parent_obj;
+
+    NitroVsockBus bus;
+    uint32_t enclave_cid;
+};
+
+struct NitroVsockDevice {
+    DeviceState parent_obj;
+};
+
+/**
+ * NitroVsockDeviceClass: what a device on the bus can take part in
+ * @prepare_start: get ready for a connection that the enclave may make from
+ *     its very first instruction on.  Returns false with @errp set to refuse
+ *     the launch; then enclave_stopped is not called for this device.
+ * @enclave_started: the enclave runs and its CID is @cid.  A failure is
+ *     reported as a warning and changes nothing for the enclave: returns
+ *     false with @errp set.
+ * @enclave_stopped: the enclave has ended, or its start has failed after
+ *     prepare_start had succeeded.  The device gives up ports and
+ *     connections; it may finish reading what has arrived.
+ *
+ * Each method may be NULL, and none of them may block.
+ */
+struct NitroVsockDeviceClass {
+    DeviceClass parent_class;
+
+    bool (*prepare_start)(NitroVsockDevice *dev, Error **errp);
+    bool (*enclave_started)(NitroVsockDevice *dev, uint32_t cid,
+                            Error **errp);
+    void (*enclave_stopped)(NitroVsockDevice *dev);
+};
+
+/**
+ * nitro_vsock_bridge_new: create and realize the bridge of a machine
+ * @machine: the machine object; becomes the owner of the bridge
+ * @errp: filled in on failure
+ *
+ * Returns: the bridge, or NULL on failure
+ */
+NitroVsockBridge *nitro_vsock_bridge_new(Object *machine, Error **errp);
+
+/**
+ * nitro_vsock_bridge_prepare: call prepare_start on every device
+ * @bridge: the bridge
+ * @errp: filled in by the first device that refuses
+ *
+ * When a device refuses, those prepared before it get enclave_stopped.
+ *
+ * Returns: true when every device is ready for NE_START_ENCLAVE
+ */
+bool nitro_vsock_bridge_prepare(NitroVsockBridge *bridge, Error **errp);
+
+/**
+ * nitro_vsock_bridge_started: tell every device the CID
+ * @bridge: the bridge
+ * @cid: CID that NE_START_ENCLAVE has returned
+ *
+ * Failures of single devices are reported as warnings.
+ */
+void nitro_vsock_bridge_started(NitroVsockBridge *bridge, uint32_t cid);
+
+/**
+ * nitro_vsock_bridge_stopped: tell every device that the enclave is gone
+ * @bridge: the bridge
+ */
+void nitro_vsock_bridge_stopped(NitroVsockBridge *bridge);
+
+/**
+ * nitro_vsock_bridge_find: first device of a type on the bus
+ * @bridge: the bridge
+ * @type: QOM type name
+ *
+ * Returns: the device (no reference taken), or NULL
+ */
+NitroVsockDevice *nitro_vsock_bridge_find(NitroVsockBridge *bridge,
+                                          const char *type);
+
+#endif

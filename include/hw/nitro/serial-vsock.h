@@ -1,0 +1,43 @@
+/*
+ * Nitro Enclaves: debug console device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * An enclave in debug mode has a serial port whose output the hypervisor
+ * offers at CID 0, port 10000 + CID of the enclave.  This device copies it to
+ * a character device (property "chardev").  It is output only: what is typed
+ * into the character device is dropped.
+ *
+ * Nothing here ever blocks the main loop: connecting is done in a thread and
+ * repeated a bounded number of times; reading stops while the character
+ * device accepts no data and the buffer is full.  A character device that
+ * nobody has open (a pty without a reader, a socket without a client) loses
+ * the data; its logfile keeps it.  When the enclave ends, QEMU's own end is
+ * held back until the last output has been delivered, for a bounded time.  No
+ * failure of the console takes the enclave down.
+ */
+
+#ifndef HW_NITRO_SERIAL_VSOCK_H
+#define HW_NITRO_SERIAL_VSOCK_H
+
+#include "chardev/char-fe.h"
+#include "hw/nitro/nitro-vsock-bus.h"
+
+#define TYPE_NITRO_SERIAL_VSOCK "nitro-serial-vsock"
+OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
+
+/* The console of the enclave with CID n is at CID 0, port 10000 + n. */
+#define NITRO_CONSOLE_CID 0
+#define NITRO_CONSOLE_PORT_BASE 10000
+
+typedef struct NitroConsole NitroConsole;
+
+struct NitroSerialVsock {
+    NitroVsockDevice parent_obj;
+
+    CharBackend chr;                    /* property "chardev" */
+    NitroConsole *console;
+};
+
+#endif
