@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+#
+# Each job does everything it needs, from a fresh clone on.
+
+BUILD ?= build
+export BUILD := $(abspath $(BUILD))
+
+.PHONY: all deps compose run parent check bench install clean help
+
+all:
+	@overlay/job build
+
+run parent check bench:
+	@overlay/job $@
+
+deps:
+	@overlay/deps
+
+compose:
+	@overlay/base && overlay/compose
+
+install: all
+	ninja -C $(BUILD)/out install
+
+clean:
+	rm -rf $(BUILD)/out $(BUILD)/qemu $(BUILD)/qemu.composed.json \
+	    $(BUILD)/logs $(BUILD)/lab $(BUILD)/*.configured \
+	    $(BUILD)/sanitizers $(BUILD)/nitro-only $(BUILD)/no-nitro
+
+help:
+	@echo 'make run        boot a demo enclave in the emulated parent'
+	@echo '                  EIF=FILE, or KERNEL= INITRD= APPEND=, MEM=, CPUS='
+	@echo 'make check      all tests'
+	@echo 'make            build (dependencies, base, compose, configure, ninja)'
+	@echo 'make parent     a shell in the emulated parent'
+	@echo 'make bench      speed and memory, as a table and JSON'
+	@echo 'make deps       install build dependencies'
+	@echo 'make compose    build/qemu: the base with our files and edits'
+	@echo 'make install    install (DESTDIR= is honoured)'
+	@echo 'make clean      remove what was built, keep downloads'
+	@echo './configure --help  options of the build'
