@@ -9,9 +9,8 @@
  * enclave (init_machine), donates the machine's RAM and adds the vCPUs
  * (setup_post), starts it on the first transition to running and watches for
  * its end.  The machine puts an image into RAM and the devices react to the
- * hooks below.  This header is plain C without CONFIG symbols: it may be
- * included from common and from per-target code; where the accelerator is not
- * built, accel/stubs/nitro-stub.c answers.
+ * hooks below.  This header may be included from common and from per-target
+ * code; where the accelerator is not built, accel/stubs/nitro-stub.c answers.
  *
  * Unless said otherwise every function needs the BQL and does not block.
  */
@@ -37,10 +36,18 @@ extern bool nitro_allowed;
  * False under qtest: there is no driver, RAM is ordinary memory, none of the
  * hooks is ever called.
  */
-#if defined(COMPILING_PER_TARGET) && !defined(CONFIG_NITRO)
-#define nitro_enabled() false
+#ifdef COMPILING_PER_TARGET
+# ifdef CONFIG_NITRO
+#  define NITRO_IS_POSSIBLE
+# endif
 #else
+# define NITRO_IS_POSSIBLE
+#endif
+
+#ifdef NITRO_IS_POSSIBLE
 #define nitro_enabled() (nitro_allowed)
+#else
+#define nitro_enabled() false
 #endif
 
 /**
