@@ -1,0 +1,287 @@
+/*
+ * Nitro Enclaves accelerator: object, properties, creation of the enclave
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The launch begins here: init_machine opens the device and creates the
+ * enclave while QEMU still has the privileges it was started with.  It goes
+ * on in nitro-launch.c and ends in nitro-exit.c.  Manual: docs/system/nitro.rst
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qemu/error-report.h"
+#include "hw/boards.h"
+#include "migration/blocker.h"
+#include "system/runstate.h"
+#include "ne.h"
+#include "nitro-int.h"
+#include "nitro-state.h"
+#include "trace.h"
+
+bool nitro_allowed;
+
+static const NitroAccelHooks no_hooks;
+NitroHooks nitro_hooks = { .ops = &no_hooks };
+
+NitroAccelState *nitro_accel_current(void)
+{
+    return nitro_allowed ? NITRO_ACCEL(current_accel()) : NULL;
+}
+
+/* Answers to machine and devices: contracts in system/nitro.h */
+
+void nitro_accel_set_hooks(const NitroAccelHooks *hooks, void *opaque)
+{
+    nitro_hooks = (NitroHooks) { hooks, opaque };
+}
+
+bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
+{
+    ERRP_GUARD();
+    NitroAccelState *s = nitro_accel_current();
+
+    if (!s) {
+        error_setg(errp, "the image's load offset is known to accelerator "
+                   "nitro only");
+        return false;
+    }
+    if (ne_get_image_load_offset(s->enclave_fd, offset, errp) < 0) {
+        error_prepend(errp, "cannot learn where the image belongs: ");
+        return false;
+    }
+    return true;
+}
+
+uint64_t nitro_accel_get_cid(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    return s ? s->cid : NITRO_CID_AUTO;
+}
+
+bool nitro_accel_debug_mode(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    return s && s->debug_mode;
+}
+
+NitroState nitro_accel_get_state(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    return s ? s->state : NITRO_STATE_CREATED;
+}
+
+void nitro_move_state(NitroAccelState *s, NitroState to)
+{
+    trace_nitro_state(nitro_state_name(s->state), nitro_state_name(to), s->cid);
+    assert(nitro_state_may_move(s->state, to));
+    s->state = to;
+}
+
+void nitro_accel_notify_booted(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (s && s->state == NITRO_STATE_STARTED) {
+        nitro_move_state(s, NITRO_STATE_BOOTED);
+    }
+}
+
+/* Creation */
+
+static bool block_migration(NitroAccelState *s, Error **errp)
+{
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        error_setg(errp, "a Nitro enclave cannot be migrated: "
+                   "-incoming is of no use with -accel nitro");
+        return false;
+    }
+    error_setg(&s->migration_blocker,
+               "a Nitro enclave can be neither saved nor migrated");
+    return migrate_add_blocker(&s->migration_blocker, errp) == 0;
+}
+
+static int create_enclave(NitroAccelState *s, Error **errp)
+{
+    ERRP_GUARD();
+    int device_fd = ne_open(s->device, errp);
+    int fd;
+
+    if (device_fd < 0) {
+        return device_fd;
+    }
+    fd = ne_create_vm(device_fd, &s->slot_uid, errp);
+    close(device_fd);
+    if (fd < 0) {
+        error_prepend(errp, "cannot create an enclave: ");
+        return fd;
+    }
+    trace_nitro_created(s->slot_uid, fd);
+    s->enclave_fd = fd;
+    return 0;
+}
+
+static int nitro_init_machine(MachineState *ms)
+{
+    NitroAccelState *s = NITRO_ACCEL(ms->accelerator);
+    Error *err = NULL;
+    int ret;
+
+    if (!block_migration(s, &err)) {
+        error_report_err(err);
+        return -ENOTSUP;
+    }
+    ret = create_enclave(s, &err);
+    if (ret < 0) {
+        error_report_err(err);
+        return ne_plain_errno(ret);
+    }
+    object_property_add_child(OBJECT(ms), "nitro", OBJECT(s));
+    nitro_launch_init(s);
+    nitro_exit_init(s);
+    return 0;
+}
+
+/* Properties */
+
+static bool still_open(NitroAccelState *s, const char *name, NitroState limit,
+                       Error **errp)
+{
+    if (s->enclave_fd < 0 && s->state == NITRO_STATE_CREATED) {
+        return true;
+    }
+    if (s->state < limit) {
+        return true;
+    }
+    error_setg(errp, "%s cannot change any more: the enclave is %s", name,
+               nitro_state_name(s->state));
+    return false;
+}
+
+static bool nitro_get_debug_mode(Object *obj, Error **errp)
+{
+    return NITRO_ACCEL(obj)->debug_mode;
+}
+
+static void nitro_set_debug_mode(Object *obj, bool value, Error **errp)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+
+    if (still_open(s, "debug-mode", NITRO_STATE_CREATED, errp)) {
+        s->debug_mode = value;
+    }
+}
+
+static void nitro_get_enclave_cid(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    visit_type_uint64(v, name, &NITRO_ACCEL(obj)->cid, errp);
+}
+
+static void nitro_set_enclave_cid(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+    uint64_t cid;
+
+    if (visit_type_uint64(v, name, &cid, errp) &&
+        still_open(s, name, NITRO_STATE_STARTED, errp) &&
+        nitro_cid_valid(cid, errp)) {
+        s->cid = cid;
+    }
+}
+
+static char *nitro_get_device(Object *obj, Error **errp)
+{
+    return g_strdup(NITRO_ACCEL(obj)->device);
+}
+
+static void nitro_set_device(Object *obj, const char *value, Error **errp)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+
+    if (still_open(s, "device", NITRO_STATE_CREATED, errp)) {
+        g_free(s->device);
+        s->device = g_strdup(value);
+    }
+}
+
+static char *nitro_get_state(Object *obj, Error **errp)
+{
+    return g_strdup(nitro_state_name(NITRO_ACCEL(obj)->state));
+}
+
+static void nitro_accel_add_properties(ObjectClass *oc)
+{
+    object_class_property_add_bool(oc, "debug-mode", nitro_get_debug_mode,
+                                   nitro_set_debug_mode);
+    object_class_property_set_description(oc, "debug-mode",
+        "Start the enclave in debug mode: it has a console, its attestation "
+        "documents carry zeros");
+    object_class_property_add(oc, "enclave-cid", "uint64",
+                              nitro_get_enclave_cid, nitro_set_enclave_cid,
+                              NULL, NULL);
+    object_class_property_set_description(oc, "enclave-cid",
+        "vsock CID of the enclave: 4 to 4294967294, or 0 to let the "
+        "hypervisor choose; reads as the effective CID once started");
+    object_class_property_add_str(oc, "device", nitro_get_device,
+                                  nitro_set_device);
+    object_class_property_set_description(oc, "device",
+        "Device node of the driver (default: " NE_DEVICE_PATH ")");
+    object_class_property_add_str(oc, "state", nitro_get_state, NULL);
+    object_class_property_set_description(oc, "state",
+        "created, prepared, started, booted or exited");
+}
+
+/* The type */
+
+static void nitro_accel_instance_init(Object *obj)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+
+    s->device = g_strdup(NE_DEVICE_PATH);
+    s->enclave_fd = -1;
+}
+
+/* Only an object whose init_machine failed gets here */
+static void nitro_accel_instance_finalize(Object *obj)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+
+    nitro_exit_close(s);
+    migrate_del_blocker(&s->migration_blocker);
+    g_free(s->device);
+}
+
+static void nitro_accel_class_init(ObjectClass *oc, void *data)
+{
+    AccelClass *ac = ACCEL_CLASS(oc);
+
+    ac->name = "Nitro";
+    ac->init_machine = nitro_init_machine;
+    ac->setup_post = nitro_launch_setup;
+    ac->allowed = &nitro_allowed;
+    nitro_accel_add_properties(oc);
+}
+
+static const TypeInfo nitro_accel_type = {
+    .name = TYPE_NITRO_ACCEL,
+    .parent = TYPE_ACCEL,
+    .instance_size = sizeof(NitroAccelState),
+    .instance_init = nitro_accel_instance_init,
+    .instance_finalize = nitro_accel_instance_finalize,
+    .class_init = nitro_accel_class_init,
+};
+module_obj(TYPE_NITRO_ACCEL);
+
+static void nitro_accel_register_type(void)
+{
+    type_register_static(&nitro_accel_type);
+}
+
+type_init(nitro_accel_register_type);

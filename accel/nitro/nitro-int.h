@@ -1,0 +1,85 @@
+/*
+ * Nitro Enclaves accelerator: what its files share
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * nitro-accel.c   object, properties, init_machine, answers to the outside
+ * nitro-launch.c  donate, add vCPUs, start
+ * nitro-exit.c    the enclave's end, and QEMU's
+ * nitro-cpus.c    vCPU threads that have nothing to run
+ *
+ * Everything here needs the BQL.
+ */
+#ifndef ACCEL_NITRO_INT_H
+#define ACCEL_NITRO_INT_H
+
+#include "qemu/accel.h"
+#include "qemu/notify.h"
+#include "qemu/timer.h"
+#include "system/nitro.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(NitroAccelState, NITRO_ACCEL)
+
+struct NitroAccelState {
+    AccelState parent_obj;
+
+    /* Properties */
+    char *device;
+    bool debug_mode;
+    uint64_t cid;               /* the wanted one, then the effective one */
+
+    /* The enclave; -1 where there is no descriptor */
+    int enclave_fd;
+    uint64_t slot_uid;
+    NitroState state;           /* changed by nitro_move_state() only */
+    bool setup_done;            /* setup_post was called */
+    int64_t started_ms;         /* QEMU_CLOCK_REALTIME */
+
+    /* The end */
+    guint exit_watch;           /* GLib source on enclave_fd, 0: none */
+    unsigned holds;             /* nitro_accel_hold_shutdown() callers */
+    QEMUTimer *hold_timer;      /* exists while a shutdown is due */
+    Notifier exit_notifier;
+    Notifier powerdown_notifier;
+    Error *migration_blocker;
+};
+
+/* The accelerator in use; NULL when another one is */
+NitroAccelState *nitro_accel_current(void);
+
+/* Trace and make a legal move; asserts that it is one */
+void nitro_move_state(NitroAccelState *s, NitroState to);
+
+/* What the machine registered; the hooks themselves may be NULL */
+typedef struct NitroHooks {
+    const NitroAccelHooks *ops; /* never NULL */
+    void *opaque;
+} NitroHooks;
+
+extern NitroHooks nitro_hooks;
+
+/**
+ * nitro_launch_setup: setup_post; prepare, and start if the VM runs already
+ *
+ * Part of QEMU's start-up: reports what fails and exits with status 1.
+ */
+void nitro_launch_setup(MachineState *ms, AccelState *accel);
+
+/* Start on the first transition to running; once, from init_machine */
+void nitro_launch_init(NitroAccelState *s);
+
+/* Watch for the end of the enclave from before START on */
+void nitro_exit_watch(NitroAccelState *s);
+
+/* The launch failed after QEMU was up: no enclave, shut down with status 1 */
+void nitro_exit_failed(NitroAccelState *s);
+
+/* Close the enclave on exit, end it on powerdown; once, from init_machine */
+void nitro_exit_init(NitroAccelState *s);
+
+/* Close the enclave now; idempotent, may block */
+void nitro_exit_close(NitroAccelState *s);
+
+#endif /* ACCEL_NITRO_INT_H */

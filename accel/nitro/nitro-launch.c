@@ -1,0 +1,147 @@
+/*
+ * Nitro Enclaves accelerator: donate the RAM, add the vCPUs, start
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Two events lead to the start: QEMU's set-up is complete (setup_post), and
+ * the VM runs.  Without -S the VM runs first, with -S at the first "cont"
+ * afterwards; with --preconfig there is no machine yet when set-up completes.
+ * Whichever event comes last continues the launch.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "exec/memory.h"
+#include "hw/boards.h"
+#include "hw/qdev-core.h"
+#include "system/runstate.h"
+#include "ne.h"
+#include "nitro-int.h"
+#include "trace.h"
+
+static bool donate_ram(NitroAccelState *s, MemoryRegion *ram, Error **errp)
+{
+    ERRP_GUARD();
+    uint64_t bytes = memory_region_size(ram);
+    g_autofree char *size = size_to_str(bytes);
+
+    if (ne_add_memory(s->enclave_fd, memory_region_get_ram_ptr(ram), bytes,
+                      errp) < 0) {
+        error_prepend(errp, "cannot donate %s of RAM to the enclave: ", size);
+        return false;
+    }
+    return true;
+}
+
+static bool add_vcpus(NitroAccelState *s, unsigned count, Error **errp)
+{
+    ERRP_GUARD();
+
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t cpu = 0;
+
+        if (ne_add_vcpu(s->enclave_fd, &cpu, errp) < 0) {
+            error_prepend(errp, "cannot add vCPU %u of %u: ", i + 1, count);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool prepare(NitroAccelState *s, MachineState *ms, Error **errp)
+{
+    if (!donate_ram(s, ms->ram, errp) || !add_vcpus(s, ms->smp.cpus, errp)) {
+        return false;
+    }
+    nitro_move_state(s, NITRO_STATE_PREPARED);
+    return true;
+}
+
+static bool check_reported_cid(uint64_t cid, Error **errp)
+{
+    if (cid < NITRO_CID_FIRST || cid > NITRO_CID_LAST) {
+        error_setg(errp, "the hypervisor reported CID %" PRIu64
+                   ", which no enclave can have", cid);
+        return false;
+    }
+    return true;
+}
+
+static bool start_enclave(NitroAccelState *s, MachineState *ms, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *size = size_to_str(memory_region_size(ms->ram));
+    uint64_t cid = s->cid;
+
+    if (ne_start_enclave(s->enclave_fd, s->debug_mode, &cid, errp) < 0 ||
+        !check_reported_cid(cid, errp)) {
+        error_prepend(errp, "cannot start the enclave (%u vCPUs, %s, CID %"
+                      PRIu64 "%s): ", ms->smp.cpus, size, s->cid,
+                      s->cid == NITRO_CID_AUTO ? " = automatic" : "");
+        return false;
+    }
+    s->cid = cid;
+    s->started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    return true;
+}
+
+static bool start(NitroAccelState *s, MachineState *ms, Error **errp)
+{
+    if (nitro_hooks.ops->prepare_start &&
+        !nitro_hooks.ops->prepare_start(nitro_hooks.opaque, errp)) {
+        return false;
+    }
+    nitro_exit_watch(s);
+    if (!start_enclave(s, ms, errp)) {
+        return false;
+    }
+    nitro_move_state(s, NITRO_STATE_STARTED);
+    if (nitro_hooks.ops->started) {
+        nitro_hooks.ops->started(nitro_hooks.opaque, s->cid);
+    }
+    return true;
+}
+
+/* As far as it goes now: see the top of this file */
+static bool proceed(NitroAccelState *s, MachineState *ms, Error **errp)
+{
+    bool ready = s->setup_done && phase_check(PHASE_MACHINE_READY);
+
+    if (ready && s->state == NITRO_STATE_CREATED && !prepare(s, ms, errp)) {
+        return false;
+    }
+    if (s->state == NITRO_STATE_PREPARED && runstate_is_running()) {
+        return start(s, ms, errp);
+    }
+    return true;
+}
+
+void nitro_launch_setup(MachineState *ms, AccelState *accel)
+{
+    NitroAccelState *s = NITRO_ACCEL(accel);
+    Error *err = NULL;
+
+    s->setup_done = true;
+    if (!proceed(s, ms, &err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void vm_state_changed(void *opaque, bool running, RunState state)
+{
+    Error *err = NULL;
+
+    if (running && !proceed(opaque, current_machine, &err)) {
+        error_report_err(err);
+        nitro_exit_failed(opaque);
+    }
+}
+
+void nitro_launch_init(NitroAccelState *s)
+{
+    qemu_add_vm_change_state_handler(vm_state_changed, s);
+}
