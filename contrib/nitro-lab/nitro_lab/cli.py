@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Command line of the lab."""
+
+import argparse
+import os
+import signal
+import sys
+
+from . import check, images, packages, shell
+from .config import LAB, LabError
+from .run import run
+
+
+def _fetch(args):
+    packages.fetch(args.refresh)
+    print('kernel %s' % packages.kernel_release())
+    if not packages.slot_faults_are_safe():
+        print('this kernel frees memory twice when a slot is refused;'
+              ' nitro-lab fetch --refresh may find a newer one')
+    return 0
+
+
+def _image(_args):
+    packages.fetch()
+    images.build_all()
+    print('boot images are in %s' % LAB)
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog='nitro-lab', description='An EC2 parent instance on the desk:'
+        ' boots a virtual machine with the real Nitro Enclaves driver and'
+        ' launches enclaves in it.')
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    fetch = commands.add_parser('fetch', help='fetch kernel and tools')
+    fetch.add_argument('--refresh', action='store_true',
+                       help='look for newer versions')
+    fetch.set_defaults(main=_fetch)
+
+    image = commands.add_parser('image', help='build the boot images')
+    image.set_defaults(main=_image)
+
+    launch = commands.add_parser(
+        'run', help='boot an enclave, show its console, sum up',
+        description='Without an image the demo enclave is booted.  The'
+        ' defaults of all options come from the environment variables EIF,'
+        ' KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
+    env = os.environ.get
+    launch.add_argument('--eif', default=env('EIF'), help='enclave image')
+    launch.add_argument('--kernel', default=env('KERNEL'),
+                        help='kernel to boot directly')
+    launch.add_argument('--initrd', default=env('INITRD'))
+    launch.add_argument('--append', default=env('APPEND'),
+                        help='kernel command line')
+    launch.add_argument('--mem', default=env('MEM'), metavar='MIB',
+                        help='memory of the enclave (256; 512 for an image'
+                        ' of yours)')
+    launch.add_argument('--cpus', type=int, default=env('CPUS') or 2,
+                        help='vCPUs of the enclave (2)')
+    launch.add_argument('--debug', choices=('on', 'off'),
+                        default=env('DEBUG') or 'on',
+                        help='debug mode, which has a console (on)')
+    launch.set_defaults(main=run)
+
+    parent = commands.add_parser('parent', help='a shell in the parent')
+    parent.add_argument('--mem', type=int, default=env('MEM') or 512,
+                        metavar='MIB', help='memory for enclaves (512)')
+    parent.add_argument('--cpus', type=int, default=env('CPUS') or 2,
+                        help='CPUs for enclaves (2)')
+    parent.set_defaults(main=shell.parent_shell)
+
+    tests = commands.add_parser('check', help='run the functional tests')
+    tests.add_argument('--summary', metavar='FILE',
+                       help='write the totals there, as JSON')
+    tests.add_argument('only', nargs='*', help='test methods (all)')
+    tests.set_defaults(main=check.check)
+    return parser
+
+
+def _stop(number, _frame):
+    """SIGTERM and SIGHUP tear everything down as Ctrl-C does."""
+    raise SystemExit(128 + number)
+
+
+def main():
+    """Run one command."""
+    args = _parser().parse_args()
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    try:
+        sys.exit(args.main(args))
+    except LabError as error:
+        print('\nnitro-lab: %s' % error, file=sys.stderr)
+        if error.hint:
+            print('nitro-lab: %s' % error.hint, file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print('\nnitro-lab: interrupted, everything is taken down',
+              file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""nitro-lab run: one enclave, its console live, a summary."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from . import images, packages
+from .config import LAB, LabError, Progress
+from .launch import Host, Launch
+from .parent import Parent, clock_words
+
+DEVICE = Path('/dev/nitro_enclaves')
+BOOT_SECONDS = 60
+DEMO_MIB, USER_MIB = 256, 512
+
+
+def _existing(path):
+    path = Path(path)
+    if not path.is_file():
+        raise LabError('%s: no such file' % path)
+    return path
+
+
+def _mebibytes(text):
+    """512, 512M or 1G as MiB."""
+    units = {'M': 1, 'G': 1024}
+    number, unit = text.rstrip('MG'), text[-1:]
+    if not number.isdecimal():
+        raise LabError("memory size '%s' is none" % text,
+                       'write 512, 512M or 1G')
+    return int(number) * units.get(unit, 1)
+
+
+class Order:
+    """What to boot, out of the command line."""
+
+    def __init__(self, args):
+        self.demo = not (args.eif or args.kernel)
+        self.cpus, self.debug = args.cpus, args.debug
+        self.memory = (_mebibytes(args.mem) if args.mem else
+                       DEMO_MIB if self.demo else USER_MIB)
+        self.files, self.arguments = {}, []
+        if args.eif and args.kernel:
+            raise LabError('EIF and KERNEL are both given', 'choose one')
+        if args.kernel:
+            self._option('-kernel', args.kernel)
+            if args.initrd:
+                self._option('-initrd', args.initrd)
+            self.arguments += ['-append', args.append or 'console=ttyS0']
+        elif args.initrd or args.append:
+            raise LabError('INITRD and APPEND go with KERNEL')
+        else:
+            self._option('-kernel', args.eif or images.demo_image(
+                'demo-run', 'demo.mode=poweroff', 'demo.seconds=1'))
+
+    def _option(self, name, path):
+        path = _existing(path)
+        target = '/lab/' + path.name
+        self.files[target] = path
+        self.arguments += [name, target]
+
+    def for_host(self):
+        """The arguments with paths of this machine."""
+        return [str(self.files.get(word, word)) for word in self.arguments]
+
+    def command(self, arguments):
+        """The launcher's whole command line."""
+        return ['-accel', 'nitro,debug-mode=' + self.debug, '-M', 'nitro',
+                '-nographic', '-smp', self.cpus, '-m', '%dM' % self.memory,
+                *arguments]
+
+
+class Console:
+    """Shows what comes from the enclave and counts lines."""
+
+    def __init__(self):
+        self.lines = 0
+
+    def __call__(self, data):
+        self.lines += data.count(b'\n')
+        sys.stdout.buffer.write(data.replace(b'\r', b''))
+        sys.stdout.buffer.flush()
+
+
+def _watch(launch, order):
+    """Until the end; the demo enclave gets a bounded time."""
+    if launch.connect():
+        try:
+            launch.wait_booted(BOOT_SECONDS)
+        except LabError as error:
+            print('nitro-lab: %s' % str(error).split('\n', maxsplit=1)[0],
+                  file=sys.stderr)
+            launch.job.signal(signal.SIGTERM)
+    limit = BOOT_SECONDS if order.demo else float('inf')
+    launch.watch(time.monotonic() + limit)
+    if launch.job.status is None:
+        launch.job.wait(BOOT_SECONDS)
+
+
+def _seconds(value):
+    return 'never' if value is None else '%.1f s' % value
+
+
+def _summary(order, launch, console, up, total):
+    job = launch.job
+    end = 'killed by signal %d' % -job.status if job.status < 0 else (
+        'status %d' % job.status)
+    print('\n'.join([
+        '',
+        '  enclave    CID %s, %d vCPUs, %d MiB, debug mode %s' % (
+            launch.cid or 'none', order.cpus, order.memory, order.debug),
+        '  heartbeat  %s' % ('received' if launch.booted is not None
+                             else 'not received'),
+        '  console    %d lines' % console.lines,
+        '  exit       %s' % end,
+        '  seconds    parent up %s, launch %s, boot %s, total %.1f s' % (
+            _seconds(up), _seconds(launch.started),
+            _seconds(launch.booted), total)]))
+
+
+def _conclude(order, launch, console, up, begun):
+    _summary(order, launch, console, up, time.monotonic() - begun)
+    return 0 if launch.booted is not None and launch.job.status == 0 else 1
+
+
+def _run_on_host(order, begun):
+    print('nitro-lab: this machine has %s, using it' % DEVICE,
+          file=sys.stderr)
+    LAB.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    launch = Launch(Host, order.command(order.for_host()),
+                    socket=LAB / ('qmp-%d' % os.getpid()),
+                    emulator=images.emulator(), follow=console)
+    try:
+        _watch(launch, order)
+    finally:
+        if launch.job.status is None:
+            launch.job.signal(signal.SIGTERM)
+    return _conclude(order, launch, console, 0.0, begun)
+
+
+def run(args):
+    """Boot what is asked for; 0 when it has booted and ended well."""
+    begun = time.monotonic()
+    order = Order(args)
+    if DEVICE.exists():
+        return _run_on_host(order, begun)
+    progress = Progress(3)
+    progress.step('boot images')
+    packages.fetch()
+    images.build_all()
+    progress.done()
+    progress.step('parent')
+    parent = Parent(order.cpus, order.memory, order.files,
+                    acpi=os.environ.get('ACPI') or 'auto',
+                    enclave_args=('-append', clock_words().strip()))
+    with parent:
+        up = time.monotonic() - begun
+        progress.done('up with Linux ' + packages.kernel_release())
+        progress.step('launch: qemu-system-x86_64 ' + ' '.join(
+            str(word) for word in order.command(order.arguments)))
+        print(file=sys.stderr)
+        console = Console()
+        launch = Launch(parent, order.command(order.arguments),
+                        follow=console)
+        _watch(launch, order)
+    status = _conclude(order, launch, console, up, begun)
+    if status:
+        print('  logs       %s' % parent.dir)
+    return status
