@@ -226,8 +226,9 @@ class Composed:
 
 def base_identity(base):
     """What tells one unpacked base from another."""
+    version = check_base(base)
     st = os.stat(os.path.join(base, 'VERSION'))
-    return f'{check_base(base)} {os.path.abspath(base)} {st.st_mtime_ns}'
+    return f'{version} {os.path.abspath(base)} {st.st_mtime_ns}'
 
 
 def compose(repo, base, out, force=False):

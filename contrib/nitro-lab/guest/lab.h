@@ -1,0 +1,34 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * lab: the one static program of the parent guest, one command per file.
+ * Every command prints what it did on stdout, complains on stderr, and
+ * returns 0 only when everything it was asked for has happened.
+ */
+
+#ifndef NITRO_LAB_GUEST_H
+#define NITRO_LAB_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+int agent_main(int argc, char **argv);
+int relay_main(int argc, char **argv);
+int vsock_main(int argc, char **argv);
+int ne_main(int argc, char **argv);
+
+/* Print 'lab: TEXT: strerror' and return 1 */
+int complain(const char *text);
+
+/* Write all of @buf, also to a slow non-blocking peer; false: see errno */
+bool write_all(int fd, const void *buf, size_t len);
+
+/* Copy stdin to @fd and @fd to stdout until @fd ends; 0 on orderly end */
+int relay_stdio(int fd);
+
+/* Decimal or 0x number; exits with a usage error when @text is none */
+uint64_t number(const char *text);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * lab vsock: the parent's side of vsock conversations.
+ *
+ *   cid                    print the local CID
+ *   connect CID PORT       relay to stdin and stdout
+ *   listen PORT            say so, accept one peer, print its CID, relay
+ *   echo CID PORT TEXT     send TEXT, expect it back
+ *   bulk CID PORT BYTES    send BYTES in odd chunks to an echo service and
+ *                          check every byte that comes back
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/vm_sockets.h>
+
+#include "lab.h"
+
+#define BULK_BUFFER 65536
+
+static struct sockaddr_vm address(uint32_t cid, uint32_t port)
+{
+    struct sockaddr_vm addr = {
+        .svm_family = AF_VSOCK,
+        .svm_cid = cid,
+        .svm_port = port,
+    };
+
+    return addr;
+}
+
+static int dial(const char *cid, const char *port)
+{
+    struct sockaddr_vm addr = address(number(cid), number(port));
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+        exit(complain("connect"));
+    }
+    return fd;
+}
+
+static int do_cid(char **argv)
+{
+    int fd = open("/dev/vsock", O_RDONLY);
+    uint32_t cid;
+
+    (void)argv;
+    if (fd < 0 || ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid)) {
+        return complain("/dev/vsock");
+    }
+    printf("%" PRIu32 "\n", cid);
+    return 0;
+}
+
+static int do_connect(char **argv)
+{
+    return relay_stdio(dial(argv[0], argv[1]));
+}
+
+static int do_listen(char **argv)
+{
+    struct sockaddr_vm addr = address(VMADDR_CID_ANY, number(argv[0]));
+    socklen_t len = sizeof(addr);
+    int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd;
+
+    if (listener < 0 ||
+        bind(listener, (struct sockaddr *)&addr, sizeof(addr)) ||
+        listen(listener, 1)) {
+        return complain("listen");
+    }
+    printf("listening\n");
+    fflush(stdout);
+    fd = accept(listener, (struct sockaddr *)&addr, &len);
+    if (fd < 0) {
+        return complain("accept");
+    }
+    printf("accepted cid %u\n", addr.svm_cid);
+    fflush(stdout);
+    return relay_stdio(fd);
+}
+
+static int do_echo(char **argv)
+{
+    size_t len = strlen(argv[2]), have = 0;
+    int fd = dial(argv[0], argv[1]);
+    char *reply = calloc(1, len + 1);
+
+    if (!write_all(fd, argv[2], len)) {
+        return complain("write");
+    }
+    while (have < len) {
+        ssize_t n = read(fd, reply + have, len - have);
+
+        if (n <= 0) {
+            return complain("read");
+        }
+        have += n;
+    }
+    printf("%s\n", reply);
+    return strcmp(reply, argv[2]) != 0;
+}
+
+/* A byte stream that repeats only after 2^64 - 1 words */
+struct stream {
+    uint64_t state, word;
+    uint64_t position;
+};
+
+static void stream_fill(struct stream *s, uint8_t *buf, size_t len)
+{
+    for (size_t i = 0; i < len; i++, s->position++) {
+        if (!(s->position & 7)) {
+            s->state ^= s->state << 13;
+            s->state ^= s->state >> 7;
+            s->state ^= s->state << 17;
+            s->word = s->state;
+        }
+        buf[i] = s->word >> (8 * (s->position & 7));
+    }
+}
+
+/* Chunk sizes that fit no buffer, page or packet size */
+static size_t odd_chunk(uint64_t round, uint64_t left)
+{
+    static const size_t sizes[] = { 1, 3, 977, 4097, 65521, 12347, 31, 8191 };
+    size_t size = sizes[round % (sizeof(sizes) / sizeof(*sizes))];
+
+    return size < left ? size : left;
+}
+
+static bool bulk_receive(int fd, struct stream *expected)
+{
+    static uint8_t got[BULK_BUFFER], want[BULK_BUFFER];
+    ssize_t n = read(fd, got, sizeof(got));
+
+    if (n <= 0) {
+        complain("read");
+        return false;
+    }
+    stream_fill(expected, want, n);
+    if (memcmp(got, want, n)) {
+        fprintf(stderr, "lab: wrong data before byte %" PRIu64 "\n",
+                expected->position);
+        return false;
+    }
+    return true;
+}
+
+static bool bulk(int fd, uint64_t total)
+{
+    struct stream sent = { .state = 88172645463325252ULL }, received = sent;
+    static uint8_t chunk[BULK_BUFFER];
+    size_t size = 0, done = 0;
+    uint64_t round = 0;
+
+    while (received.position < total) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        if (done == size && sent.position < total) {
+            size = odd_chunk(round++, total - sent.position);
+            stream_fill(&sent, chunk, size);
+            done = 0;
+        }
+        p.events |= done < size ? POLLOUT : 0;
+        if (poll(&p, 1, 30000) <= 0) {
+            fprintf(stderr, "lab: stalled at byte %" PRIu64 "\n",
+                    received.position);
+            return false;
+        }
+        if (p.revents & POLLOUT) {
+            ssize_t n = send(fd, chunk + done, size - done, MSG_DONTWAIT);
+
+            if (n < 0 && errno != EAGAIN) {
+                complain("send");
+                return false;
+            }
+            done += n > 0 ? n : 0;
+        }
+        if ((p.revents & ~POLLOUT) && !bulk_receive(fd, &received)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int do_bulk(char **argv)
+{
+    uint64_t total = number(argv[2]);
+    int fd = dial(argv[0], argv[1]);
+    struct timespec start, end;
+    double seconds;
+
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    if (!bulk(fd, total)) {
+        return 1;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    seconds = end.tv_sec - start.tv_sec + (end.tv_nsec - start.tv_nsec) / 1e9;
+    printf("%" PRIu64 " bytes intact, %.1f MB/s each way\n", total,
+           total / 1e6 / seconds);
+    return 0;
+}
+
+int vsock_main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int args;
+        int (*run)(char **argv);
+    } verbs[] = {
+        { "cid", 0, do_cid },
+        { "connect", 2, do_connect },
+        { "listen", 1, do_listen },
+        { "echo", 3, do_echo },
+        { "bulk", 3, do_bulk },
+    };
+
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+        if (argc == verbs[i].args + 2 && !strcmp(argv[1], verbs[i].name)) {
+            return verbs[i].run(argv + 2);
+        }
+    }
+    fprintf(stderr, "usage: lab vsock cid | connect CID PORT | listen PORT |"
+            " echo CID PORT TEXT | bulk CID PORT BYTES\n");
+    return 2;
+}

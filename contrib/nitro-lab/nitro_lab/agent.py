@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Host's end of the command port; guest/agent.c draws the frames."""
+
+import collections
+import itertools
+import os
+import re
+import signal
+import struct
+import threading
+import time
+
+from .config import LabError
+
+FRAME = struct.Struct('<III')
+EXEC, STDIN, SIGNAL = 1, 2, 3
+HELLO, STDOUT, STDERR, EXIT = 16, 17, 18, 19
+TERMINAL = 1
+CHUNK = 1 << 16
+
+Result = collections.namedtuple('Result', 'status output errors')
+
+
+class Job:
+    """A program running in the guest."""
+
+    def __init__(self, agent, number, argv):
+        self.agent, self.number, self.argv = agent, number, argv
+        self.changed = threading.Condition()
+        self.output, self.errors = bytearray(), bytearray()
+        self.status = None          # exit code, or minus the signal
+        self.ended = None           # time.monotonic() of the end
+        self.follow = None          # called with each block of output
+
+    def frame(self, kind, data):
+        """Reader thread: something from the guest."""
+        with self.changed:
+            if kind == STDOUT:
+                self.output += data
+            elif kind == STDERR:
+                self.errors += data
+            elif kind == EXIT:
+                wait_status, = struct.unpack('<I', data)
+                self.status = os.waitstatus_to_exitcode(wait_status)
+                self.ended = time.monotonic()
+            self.changed.notify_all()
+        if self.follow and kind in (STDOUT, STDERR):
+            self.follow(data)
+
+    def lost(self):
+        """Reader thread: the guest is gone."""
+        with self.changed:
+            if self.status is None:
+                self.status = -signal.SIGKILL
+                self.ended = time.monotonic()
+            self.changed.notify_all()
+
+    def _wait_until(self, condition, timeout, what):
+        with self.changed:
+            if not self.changed.wait_for(condition, timeout):
+                raise LabError('%s: no %s within %g s\n%s'
+                               % (' '.join(self.argv), what, timeout,
+                                  self.text()[-2000:]))
+
+    def text(self):
+        """All output so far, errors last."""
+        return (self.output + self.errors).decode(errors='replace')
+
+    def wait(self, timeout=60):
+        """Wait for the end; returns the exit status."""
+        self._wait_until(lambda: self.status is not None, timeout, 'end')
+        return self.status
+
+    def wait_for(self, pattern, timeout=60, errors=False):
+        """Wait until the output matches; returns the match."""
+        found = []
+
+        def seen():
+            stream = self.errors if errors else self.output
+            found[:] = [re.search(pattern, stream.decode(errors='replace'))]
+            return found[0] or self.status is not None
+
+        self._wait_until(seen, timeout, "'%s'" % pattern)
+        if not found[0]:
+            raise LabError("%s ended (status %s) without '%s'\n%s"
+                           % (' '.join(self.argv), self.status, pattern,
+                              self.text()[-2000:]))
+        return found[0]
+
+    def send(self, data):
+        """Input for the program."""
+        for at in range(0, len(data), CHUNK):
+            self.agent.send(self.number, STDIN, data[at:at + CHUNK])
+
+    def end_input(self):
+        """Close the program's stdin."""
+        self.agent.send(self.number, STDIN, b'')
+
+    def signal(self, number):
+        """Signal the program's process group."""
+        self.agent.send(self.number, SIGNAL, struct.pack('<I', number))
+
+
+class Agent:
+    """Runs programs in the guest over a connected socket."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.jobs = {}
+        self.numbers = itertools.count(1)
+        self.lock = threading.Lock()
+        self.hello = threading.Event()
+        self.gone = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _receive(self, size):
+        data = bytearray()
+        while len(data) < size:
+            block = self.sock.recv(size - len(data))
+            if not block:
+                raise EOFError
+            data += block
+        return bytes(data)
+
+    def _read(self):
+        try:
+            while True:
+                size, number, kind = FRAME.unpack(self._receive(FRAME.size))
+                data = self._receive(size)
+                job = self.jobs.get(number)
+                if kind == HELLO:
+                    self.hello.set()
+                elif job:
+                    job.frame(kind, data)
+        except (EOFError, OSError):
+            self.gone.set()
+            self.hello.set()
+            for job in list(self.jobs.values()):
+                job.lost()
+
+    def send(self, number, kind, data):
+        """One frame to the guest."""
+        with self.lock:
+            try:
+                self.sock.sendall(FRAME.pack(len(data), number, kind) + data)
+            except OSError:
+                self.gone.set()
+
+    def spawn(self, argv, terminal=False, follow=None):
+        """Start a program; a string is a shell command."""
+        if isinstance(argv, str):
+            argv = ['sh', '-c', argv]
+        argv = [str(word) for word in argv]
+        job = Job(self, next(self.numbers), argv)
+        job.follow = follow
+        self.jobs[job.number] = job
+        flags = struct.pack('<I', TERMINAL if terminal else 0)
+        words = b''.join(word.encode() + b'\0' for word in argv)
+        self.send(job.number, EXEC, flags + words)
+        if self.gone.is_set():
+            job.lost()
+        return job
+
+    def run(self, argv, timeout=60, data=b''):
+        """Run a program to its end."""
+        job = self.spawn(argv)
+        job.send(data)
+        job.end_input()
+        try:
+            status = job.wait(timeout)
+        except LabError:
+            job.signal(signal.SIGKILL)
+            raise
+        del self.jobs[job.number]
+        return Result(status, job.output.decode(errors='replace'),
+                      job.errors.decode(errors='replace'))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Where things are, and how the lab speaks to its user."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+
+class LabError(Exception):
+    """Something the user can act on: what failed, then what to do."""
+
+    def __init__(self, what, hint=None):
+        super().__init__(what)
+        self.hint = hint
+
+
+def _directory(name, default):
+    return Path(os.environ.get(name) or default).absolute()
+
+
+HERE = Path(__file__).absolute().parent.parent      # contrib/nitro-lab
+TREE = HERE.parent.parent                           # ours, or the composed one
+BUILD = _directory('BUILD', 'build')
+OUT = _directory('OUT', BUILD / 'out')
+LAB = _directory('LAB', BUILD / 'lab')
+CACHE = _directory('CACHE', BUILD / 'cache')
+RUN = LAB / 'run'
+
+
+def private_apt():
+    """The script that fetches packages beside the system's apt."""
+    for tree in (TREE, BUILD.parent):
+        script = tree / 'overlay' / 'private-apt'
+        if script.exists():
+            return script
+    raise LabError('overlay/private-apt is neither in %s nor in %s'
+                   % (TREE, BUILD.parent),
+                   'run from the top of the repository, or set BUILD')
+
+
+class Progress:
+    """Numbered steps on stderr: what, n of m, seconds."""
+
+    def __init__(self, total, quiet=False):
+        self.total, self.quiet, self.number = total, quiet, 0
+        self.begun = self.start = time.monotonic()
+
+    def step(self, text):
+        """Announce the next step."""
+        self.number += 1
+        self.start = time.monotonic()
+        self._print('[%d/%d] %s ...' % (self.number, self.total, text), '')
+
+    def done(self, remark=''):
+        """The step announced last has succeeded."""
+        took = time.monotonic() - self.start
+        self._print(' %s(%.1f s)' % (remark + ' ' if remark else '', took))
+
+    def _print(self, text, end='\n'):
+        if not self.quiet:
+            print(text, end=end, file=sys.stderr, flush=True)
+
+
+def inputs_changed(target, stamp):
+    """True unless @target was made from exactly what @stamp describes."""
+    note = target.with_name(target.name + '.stamp')
+    return not (target.exists() and note.exists()
+                and note.read_text() == stamp)
+
+
+def record_inputs(target, stamp):
+    """Note that @target has been made from what @stamp describes."""
+    target.with_name(target.name + '.stamp').write_text(stamp)
+
+
+def describe_inputs(paths, *words):
+    """A text that changes when a file or a word does."""
+    lines = []
+    for path in paths:
+        info = os.stat(path)
+        lines.append('%s %d %d' % (path, info.st_size, info.st_mtime_ns))
+    return '\n'.join(lines + list(words)) + '\n'

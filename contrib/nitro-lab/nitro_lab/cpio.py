@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Writer of newc cpio archives: the same input gives the same bytes."""
+
+import stat
+from pathlib import Path
+
+BLOCK = 512
+
+
+class Cpio:
+    """Collects entries, parents made on demand; owner is always root."""
+
+    def __init__(self):
+        self.entries = {}
+
+    def directory(self, path):
+        """A directory, and those above it."""
+        for part in [*reversed(Path(path.strip('/')).parents),
+                     Path(path.strip('/'))]:
+            if str(part) != '.':
+                self.entries.setdefault(str(part), (stat.S_IFDIR | 0o755,
+                                                    b'', 0))
+
+    def _add(self, path, mode, data, device=0):
+        self.directory(str(Path(path).parent))
+        self.entries[path.strip('/')] = (mode, data, device)
+
+    def file(self, path, data, mode=0o644):
+        """A file with the bytes @data (or the content of a Path)."""
+        if isinstance(data, Path):
+            data = data.read_bytes()
+        self._add(path, stat.S_IFREG | mode, data)
+
+    def link(self, path, target):
+        """A symbolic link."""
+        self._add(path, stat.S_IFLNK | 0o777, target.encode())
+
+    def device(self, path, major, minor, mode=0o600):
+        """A character device."""
+        self._add(path, stat.S_IFCHR | mode, b'', (major, minor))
+
+    def write(self, path):
+        """Write the archive; entries in the order they were added."""
+        with open(path, 'wb') as out:
+            for number, (name, entry) in enumerate(self.entries.items(), 1):
+                _write_entry(out, number, name, *entry)
+            _write_entry(out, 0, 'TRAILER!!!', 0, b'', 0)
+            out.write(b'\0' * (-out.tell() % BLOCK))
+
+
+def _write_entry(out, inode, name, mode, data, device):
+    major, minor = device or (0, 0)
+    links = 2 if stat.S_ISDIR(mode) else 1
+    raw = name.encode() + b'\0'
+    fields = (inode, mode, 0, 0, links, 0, len(data), 0, 0, major, minor,
+              len(raw), 0)
+    head = b'070701' + b''.join(b'%08X' % field for field in fields) + raw
+    out.write(head + b'\0' * (-len(head) % 4))
+    out.write(data)
+    out.write(b'\0' * (-len(data) % 4))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Boot images: the parent's kernel and initramfs, and the demo enclave."""
+
+import os
+import re
+import shutil
+import subprocess
+
+from . import eif, packages
+from .config import (HERE, LAB, LabError, OUT, describe_inputs,
+                     inputs_changed, record_inputs)
+from .cpio import Cpio
+from .kernel import Modules, extract_vmlinux
+
+PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback',
+                  'nitro_enclaves')
+ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
+
+DEMO_CMDLINE = 'console=ttyS0 quiet panic=-1 reboot=t'
+
+CFLAGS = ('-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror',
+          '-Wno-unused-parameter', '-static', '-s')
+
+
+def _compile(target, directory):
+    """One static program out of all C files of a directory."""
+    sources = sorted((HERE / directory).glob('*.[ch]'))
+    stamp = describe_inputs(sources, ' '.join(CFLAGS))
+    if inputs_changed(target, stamp):
+        run = subprocess.run(
+            [os.environ.get('CC', 'gcc'), *CFLAGS, '-o', target,
+             *(s for s in sources if s.suffix == '.c')],
+            text=True, stderr=subprocess.PIPE, check=False)
+        if run.returncode:
+            raise LabError('compiling %s failed:\n%s'
+                           % (directory, run.stderr),
+                           'a static C library is needed (libc6-dev)')
+        record_inputs(target, stamp)
+    return target
+
+
+def guest_tool():
+    """The static tool of the parent guest."""
+    return _compile(LAB / 'lab-tool', 'guest')
+
+
+def parent_kernel():
+    """The distribution's kernel as an ELF file, which boots faster."""
+    target = LAB / 'parent-kernel'
+    source = packages.kernel_image()
+    stamp = describe_inputs([source])
+    if inputs_changed(target, stamp):
+        target.write_bytes(extract_vmlinux(source.read_bytes()))
+        record_inputs(target, stamp)
+    return target
+
+
+def kernel_modules():
+    """All modules of the distribution's kernel."""
+    return Modules(packages.tree('kernel') / 'usr/lib/modules'
+                   / packages.kernel_release())
+
+
+def emulator():
+    """The QEMU under test."""
+    program = OUT / 'qemu-system-x86_64'
+    if not program.exists():
+        raise LabError('no %s' % program, 'make')
+    return program
+
+
+def hypervisor():
+    """The process that plays the Nitro hypervisor."""
+    program = OUT / 'contrib/nitro-hypervisor/nitro-hypervisor'
+    if not program.exists():
+        raise LabError('no %s' % program, 'make')
+    return program
+
+
+def shared_libraries(program):
+    """Files a program is linked with, and the loader, as on this machine."""
+    run = subprocess.run(['ldd', program], text=True, check=True,
+                         stdout=subprocess.PIPE)
+    missing = re.findall(r'^\s*(\S+) => not found', run.stdout, re.M)
+    if missing:
+        raise LabError('%s lacks %s' % (program, ', '.join(missing)))
+    return re.findall(r'(/\S+) \(0x', run.stdout)
+
+
+def _stripped(program):
+    target = LAB / program.name
+    subprocess.run(['strip', '-o', target, program], check=True)
+    return target
+
+
+def _add_modules(archive, directory, names):
+    """Module files below @directory; returns their paths in load order."""
+    paths = []
+    for name, data in kernel_modules().closure(names):
+        paths.append('%s/%s.ko' % (directory, name))
+        archive.file(paths[-1], data)
+    return paths
+
+
+def parent_initramfs():
+    """The parent's root: busybox, modules, tools and the QEMU under test."""
+    target = LAB / 'parent.cpio'
+    tool, program = guest_tool(), emulator()
+    libraries = shared_libraries(program)
+    stamp = describe_inputs([tool, program, HERE / 'parent/init',
+                             packages.busybox(), *libraries],
+                            packages.kernel_release(), *PARENT_MODULES)
+    if inputs_changed(target, stamp):
+        archive = Cpio()
+        for name in ('proc', 'sys', 'dev', 'tmp', 'run', 'var/run', 'etc'):
+            archive.directory(name)
+        archive.device('dev/console', 5, 1)
+        archive.device('dev/null', 1, 3, 0o666)
+        archive.file('etc/passwd', b'root:x:0:0:root:/lab:/bin/sh\n'
+                     b'nobody:x:65534:65534:nobody:/:/bin/false\n')
+        archive.file('etc/group', b'root:x:0:\nnogroup:x:65534:\n')
+        archive.file('init', HERE / 'parent/init', 0o755)
+        archive.file('bin/busybox', packages.busybox(), 0o755)
+        archive.file('bin/lab', tool, 0o755)
+        modules = _add_modules(archive, 'lab/modules.d', PARENT_MODULES)
+        archive.file('lab/modules', '\n/'.join(['', *modules])[1:].encode()
+                     + b'\n')
+        for path in libraries:
+            archive.file(path, open(path, 'rb').read(), 0o755)
+        archive.file('bin/' + program.name, _stripped(program), 0o755)
+        archive.write(target)
+        record_inputs(target, stamp)
+    return target
+
+
+def demo_initramfs():
+    """The demo enclave's only ramdisk: init and the modules it loads."""
+    target = LAB / 'demo.cpio'
+    init = _compile(LAB / 'demo-init', 'enclave')
+    stamp = describe_inputs([init], packages.kernel_release(),
+                            *ENCLAVE_MODULES)
+    if inputs_changed(target, stamp):
+        archive = Cpio()
+        archive.directory('dev')
+        archive.device('dev/console', 5, 1)
+        archive.file('init', init, 0o755)
+        modules = _add_modules(archive, 'lib', ENCLAVE_MODULES)
+        archive.file('modules', ''.join('/%s\n' % m for m in modules).encode())
+        archive.write(target)
+        record_inputs(target, stamp)
+    return target
+
+
+def demo_kernel():
+    """The demo enclave's kernel: the distribution's, as it comes."""
+    return packages.kernel_image()
+
+
+def demo_cmdline(*words):
+    """Kernel command line of a demo enclave."""
+    return ' '.join([DEMO_CMDLINE, *words])
+
+
+def demo_image(name='demo', *words, ramdisks=()):
+    """An EIF of the demo enclave with further command line words."""
+    target = LAB / (name + '.eif')
+    kernel, ramdisk = demo_kernel(), demo_initramfs()
+    cmdline = demo_cmdline(*words)
+    stamp = describe_inputs([kernel, ramdisk], cmdline, repr(ramdisks),
+                            repr(os.stat(eif.__file__).st_mtime_ns))
+    if inputs_changed(target, stamp):
+        target.write_bytes(eif.build(kernel.read_bytes(), cmdline,
+                                     [ramdisk.read_bytes(), *ramdisks],
+                                     name=name))
+        record_inputs(target, stamp)
+    return target
+
+
+def build_all():
+    """Everything the lab boots."""
+    LAB.mkdir(parents=True, exist_ok=True)
+    parent_kernel()
+    parent_initramfs()
+    demo_image()
+
+
+def remove_all():
+    """Forget what was built; packages stay."""
+    shutil.rmtree(LAB, ignore_errors=True)

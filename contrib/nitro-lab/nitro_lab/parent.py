@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""The emulated parent: hypervisor process, virtual machine, commands in it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import images, packages
+from .agent import Agent
+from .config import LabError, RUN
+from .cpio import Cpio
+from .qmp import JobStream, Qmp, SocketStream
+
+PORT_NAME = 'org.qemu.nitro-lab'
+PARENT_CMDLINE = 'console=ttyS0 quiet loglevel=4 panic=-1 reboot=t'
+BASE_MEMORY_MIB = 640
+HUGE_PAGE_MIB = 2
+NE_DEVICE = '/machine/peripheral/ne'
+
+
+def clock_words():
+    """Spare guests the calibration of their clock, which a busy host spoils.
+
+    The time stamp counter of an emulated CPU is the host's own.
+    """
+    found = re.search(r'^bogomips\s*:\s*([\d.]+)',
+                      Path('/proc/cpuinfo').read_text(), re.M)
+    if not found or os.uname().machine != 'x86_64':
+        return ''
+    khz = int(float(found.group(1)) * 500)
+    return ' tsc_early_khz=%d tsc=reliable lpj=%d' % (khz, khz * 4)
+
+
+class Process:
+    """A program on the host with its log; ends with its owner."""
+
+    def __init__(self, name, argv, log):
+        self.name, self.log = name, log
+        with open(log, 'ab') as out:
+            self.popen = subprocess.Popen(
+                [str(word) for word in argv], stdin=subprocess.DEVNULL,
+                stdout=out, stderr=out, start_new_session=True)
+
+    def running(self):
+        """Is it still there?"""
+        return self.popen.poll() is None
+
+    def check(self):
+        """Raise when it has ended."""
+        if not self.running():
+            raise LabError('%s ended (status %d): %s'
+                           % (self.name, self.popen.returncode,
+                              self.tail() or 'no output'), 'see %s' % self.log)
+
+    def tail(self):
+        """The last words of its log."""
+        return self.log.read_text(errors='replace').strip()[-1000:]
+
+    def stop(self, patience=5):
+        """SIGTERM, then SIGKILL."""
+        if self.running():
+            self.popen.terminate()
+            try:
+                self.popen.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait()
+
+
+class Parent:
+    """One parent with its hypervisor; use as a context manager."""
+
+    def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
+                 acpi='on', directory=None, qemu_args=(), enclave_args=()):
+        """@cpus and @memory_mib: what enclaves may take altogether.
+
+        @files: guest path -> Path or bytes, put into the initramfs.
+        """
+        self.cpus, self.memory_mib, self.files = cpus, memory_mib, files or {}
+        self.devices, self.acpi = devices, acpi
+        self.qemu_args, self.enclave_args = qemu_args, enclave_args
+        RUN.mkdir(parents=True, exist_ok=True)
+        # Names of unix sockets must stay short
+        self.sockets = Path(tempfile.mkdtemp(prefix='nitro-lab-'))
+        self.dir = Path(directory) if directory else Path(
+            tempfile.mkdtemp(prefix='parent-', dir=RUN))
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.console = self.dir / 'parent-console.log'
+        self.hypervisor = self.vm = self.agent = self._qmp = None
+        self.boot_seconds = None
+
+    # Starting and stopping
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self, timeout=120):
+        """Boot; returns when commands can be run."""
+        begun = time.monotonic()
+        if self.devices:
+            self._start_hypervisor()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.sockets / 'agent'))
+        listener.listen(1)
+        listener.settimeout(30)
+        self.vm = Process('parent VM', self._command_line(),
+                          self.dir / 'parent-qemu.log')
+        self.agent = Agent(self._accept(listener))
+        self._wait_hello(begun + timeout)
+        self.boot_seconds = time.monotonic() - begun
+
+    def _accept(self, listener):
+        with listener:
+            listener.settimeout(0.5)
+            while True:
+                try:
+                    return listener.accept()[0]
+                except TimeoutError:
+                    self.vm.check()
+
+    def _wait_hello(self, deadline):
+        while not self.agent.hello.wait(0.2):
+            self.vm.check()
+            if time.monotonic() > deadline:
+                raise LabError('the parent did not boot\n'
+                               + self.console_text()[-2000:],
+                               'see %s' % self.dir)
+        if self.agent.gone.is_set():
+            self.vm.popen.wait(10)
+            self.vm.check()
+
+    def _start_hypervisor(self):
+        argv = [images.hypervisor(), '--runtime-dir', self.sockets,
+                '--qemu', images.emulator(), '--acpi', self.acpi]
+        for path in packages.firmware_directories():
+            argv += ['--firmware-dir', path]
+        for arg in self.enclave_args:
+            argv += ['--qemu-arg', arg]
+        self.hypervisor = Process('nitro-hypervisor', argv,
+                                  self.dir / 'hypervisor.log')
+        end = time.monotonic() + 10
+        while not all((self.sockets / name).exists()
+                      for name in ('control.sock', 'parent-vsock.sock')):
+            self.hypervisor.check()
+            if time.monotonic() > end:
+                raise LabError('nitro-hypervisor opened no sockets',
+                               'see %s' % self.hypervisor.log)
+            time.sleep(0.01)
+
+    def stop(self):
+        """Take everything down; the logs stay."""
+        if self.vm:
+            self.vm.stop()
+        if self.hypervisor:
+            self.hypervisor.stop()
+            for log in self.sockets.glob('*.log'):
+                shutil.copy(log, self.dir)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    # The virtual machine
+
+    def _initramfs(self):
+        base = images.parent_initramfs()
+        if not self.files:
+            return base
+        extra, target = Cpio(), self.dir / 'initramfs'
+        for path, data in self.files.items():
+            extra.file(path, data, 0o755)
+        extra.write(target)
+        combined = self.dir / 'parent.cpio'
+        with open(combined, 'wb') as out:
+            for part in (base, target):
+                with open(part, 'rb') as data:
+                    shutil.copyfileobj(data, out)
+        target.unlink()
+        return combined
+
+    def _command_line(self):
+        initramfs = self._initramfs()
+        total = self.cpus + 2
+        pages = self.memory_mib // HUGE_PAGE_MIB
+        ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
+            initramfs.stat().st_size >> 20)
+        words = (PARENT_CMDLINE + clock_words() + ' lab.hugepages=%d' % pages
+                 + ' lab.cpus=2-%d' % (total - 1))
+        argv = [images.emulator(), '-accel', 'tcg,thread=multi',
+                '-M', 'q35,memory-backend=ram', '-cpu', 'max,la57=off',
+                '-smp', '%d,sockets=1,cores=%d,threads=2' % (total, total // 2),
+                '-m', ram, '-object',
+                'memory-backend-memfd,id=ram,size=%dM,share=on' % ram,
+                '-nodefaults', '-no-user-config', '-display', 'none',
+                '-no-reboot', '-kernel', images.parent_kernel(),
+                '-initrd', initramfs, '-append', words,
+                '-serial', 'file:%s' % self.console,
+                '-qmp', 'unix:%s/qmp,server=on,wait=off' % self.sockets,
+                '-chardev', 'socket,id=agent,path=%s/agent' % self.sockets,
+                '-device', 'virtio-serial-pci',
+                '-device', 'virtserialport,chardev=agent,name=' + PORT_NAME]
+        for path in packages.firmware_directories():
+            argv += ['-L', path]
+        if self.devices:
+            argv += ['-chardev', 'socket,id=ne,path=%s/control.sock'
+                     % self.sockets,
+                     '-device', 'nitro-enclaves-pci,id=ne,chardev=ne',
+                     '-chardev', 'socket,id=vs,path=%s/parent-vsock.sock'
+                     % self.sockets,
+                     '-device', 'vhost-user-vsock-pci,chardev=vs']
+        return argv + list(self.qemu_args)
+
+    def console_text(self):
+        """What the parent's kernel and init have printed."""
+        try:
+            return self.console.read_text(errors='replace')
+        except FileNotFoundError:
+            return ''
+
+    @property
+    def qmp(self):
+        """QMP of the parent VM itself."""
+        if self._qmp is None:
+            self._qmp = Qmp(SocketStream(self.sockets / 'qmp'))
+        return self._qmp
+
+    # Inside the parent
+
+    def run(self, argv, timeout=60, data=b''):
+        """Run a program to its end; (status, output, errors)."""
+        return self.agent.run(argv, timeout, data)
+
+    def check(self, argv, timeout=60, data=b''):
+        """Run a program that has to succeed; returns its output."""
+        result = self.run(argv, timeout, data)
+        if result.status:
+            raise LabError('%s: status %d: %s' % (argv, result.status,
+                                                  result.errors.strip()))
+        return result.output
+
+    def spawn(self, argv, **options):
+        """Start a program."""
+        return self.agent.spawn(argv, **options)
+
+    def put(self, path, data, mode=0o644):
+        """Write a file in the parent."""
+        self.check(['sh', '-c', 'cat > "$0" && chmod "$1" "$0"', path,
+                    '%o' % mode], data=data, timeout=120)
+
+    def get(self, path):
+        """Read a text file in the parent."""
+        return self.check(['cat', path])
+
+    def guest_qmp(self, path):
+        """QMP of a QEMU that runs inside the parent."""
+        return Qmp(JobStream(self.spawn(['lab', 'relay', path])))
+
+    def free_huge_pages(self):
+        """Huge pages nobody uses."""
+        return int(self.get('/sys/kernel/mm/hugepages/hugepages-2048kB/'
+                            'free_hugepages'))
+
+    def interrupt(self):
+        """Let go at once, for a second Ctrl-C."""
+        for process in (self.vm, self.hypervisor):
+            if process and process.running():
+                process.popen.send_signal(signal.SIGKILL)

@@ -1,0 +1,298 @@
+/*
+ * Enclave Image Format: build an image from a plain kernel
+ *
+ * Plans the sections first, so that all offsets and the size are known, then
+ * writes the image in one pass: kernel and initrd go from their files straight
+ * to their final place.  The order is the one the official builder uses.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/cutils.h"
+#include "qemu/units.h"
+#include <zlib.h> /* crc32 */
+#include "hw/core/eif-image.h"
+
+/* As the official builder has them; nothing reads these two */
+#define DEFAULT_MEMORY (1 * GiB)
+#define DEFAULT_CPUS 2
+
+#define MAX_PARTS 4
+#define MAX_EPOCH 253402300799 /* the last second of the year 9999 */
+
+/* Where a bzImage says where its version text is */
+#define X86_VERSION_POINTER 0x20e
+#define X86_VERSION_BASE 0x200
+
+typedef struct Part {
+    uint16_t type;
+    EifSource src;
+} Part;
+
+struct EifBuild {
+    EifArch arch;
+    char *cmdline;
+    char *metadata;
+    Part parts[MAX_PARTS];
+    unsigned nr_parts;
+    uint64_t size;
+};
+
+static void add_part(EifBuild *build, uint16_t type, const EifSource *src)
+{
+    assert(build->nr_parts < MAX_PARTS);
+    build->parts[build->nr_parts++] = (Part) { .type = type, .src = *src };
+    build->size += sizeof(EifSectionHeader) + src->size;
+}
+
+static void add_text(EifBuild *build, uint16_t type, const char *text)
+{
+    EifSource src;
+
+    eif_source_init_buffer(&src, text, strlen(text));
+    add_part(build, type, &src);
+}
+
+static bool add_file(EifBuild *build, uint16_t type, int fd, Error **errp)
+{
+    ERRP_GUARD();
+    EifSource src;
+
+    if (!eif_source_init_fd(&src, fd, errp)) {
+        error_prepend(errp, "%s: ", eif_section_type_str(type));
+        return false;
+    }
+    if (src.size == 0) {
+        error_setg(errp, "the %s file is empty", eif_section_type_str(type));
+        return false;
+    }
+    add_part(build, type, &src);
+    return true;
+}
+
+/* Append a JSON string; whatever is not UTF-8 becomes U+FFFD */
+static void append_json(GString *json, const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+    g_string_append_c(json, '"');
+    for (const char *p = valid; *p; p++) {
+        if (*p == '"' || *p == '\\') {
+            g_string_append_printf(json, "\\%c", *p);
+        } else if ((unsigned char)*p < ' ') {
+            g_string_append_printf(json, "\\u%04x", *p);
+        } else {
+            g_string_append_c(json, *p);
+        }
+    }
+    g_string_append_c(json, '"');
+}
+
+static void append_member(GString *json, const char *key, const char *text)
+{
+    append_json(json, key);
+    g_string_append_c(json, ':');
+    append_json(json, text);
+}
+
+/* The same inputs give the same image: no clock is read */
+static char *default_build_time(Error **errp)
+{
+    ERRP_GUARD();
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    g_autoptr(GDateTime) time = NULL;
+    uint64_t seconds = 0;
+
+    if (epoch && (parse_uint_full(epoch, 10, &seconds) < 0 ||
+                  seconds > MAX_EPOCH)) {
+        error_setg(errp, "SOURCE_DATE_EPOCH='%s' is not a number of seconds "
+                   "since 1970", epoch);
+        error_append_hint(errp, "Unset it, or use the output of date +%%s\n");
+        return NULL;
+    }
+    time = g_date_time_new_from_unix_utc(seconds);
+    return g_date_time_format(time, "%Y-%m-%dT%H:%M:%S+00:00");
+}
+
+/* First word of the version text in a bzImage, such as "6.1.0-18-cloud" */
+static char *kernel_version(const EifSource *kernel)
+{
+    uint8_t head[X86_VERSION_POINTER + 2];
+    char text[128] = "";
+    uint16_t at;
+
+    if (kernel->size < sizeof(head) ||
+        !eif_source_read(kernel, head, sizeof(head), 0, NULL) ||
+        eif_buffer_kind(head, sizeof(head)) != EIF_KIND_BZIMAGE) {
+        return g_strdup("unknown");
+    }
+    at = lduw_le_p(head + X86_VERSION_POINTER);
+    if (at && kernel->size >= at + X86_VERSION_BASE + sizeof(text)) {
+        eif_source_read(kernel, text, sizeof(text) - 1, at + X86_VERSION_BASE,
+                        NULL);
+    }
+    text[sizeof(text) - 1] = '\0';
+    text[strcspn(text, " ")] = '\0';
+    return g_strdup(text[0] ? text : "unknown");
+}
+
+/* All five keys: one official reader insists on them */
+static char *make_metadata(const EifBuildParams *p, const EifSource *kernel,
+                           Error **errp)
+{
+    g_autofree char *time = p->build_time ? g_strdup(p->build_time)
+                                          : default_build_time(errp);
+    g_autofree char *version = kernel_version(kernel);
+    GString *json;
+
+    if (!time) {
+        return NULL;
+    }
+    json = g_string_new("{");
+    append_member(json, "ImageName", p->name ?: "qemu");
+    g_string_append_c(json, ',');
+    append_member(json, "ImageVersion", p->image_version ?: "1.0");
+    g_string_append(json, ",\"BuildMetadata\":{");
+    append_member(json, "BuildTime", time);
+    g_string_append_c(json, ',');
+    append_member(json, "BuildTool", "qemu");
+    g_string_append_c(json, ',');
+    append_member(json, "BuildToolVersion", p->tool_version ?: QEMU_VERSION);
+    g_string_append_c(json, ',');
+    append_member(json, "OperatingSystem", "Linux");
+    g_string_append_c(json, ',');
+    append_member(json, "KernelVersion", version);
+    g_string_append(json, "},\"DockerInfo\":null,\"CustomMetadata\":null}");
+    return g_string_free(json, false);
+}
+
+EifBuild *eif_build_new(const EifBuildParams *params, Error **errp)
+{
+    g_autoptr(EifBuild) build = g_new0(EifBuild, 1);
+
+    build->arch = params->arch;
+    build->size = sizeof(EifHeader);
+    build->cmdline = g_strdup(params->cmdline ?: "");
+    if (!add_file(build, EIF_SECTION_KERNEL, params->kernel_fd, errp)) {
+        return NULL;
+    }
+    add_text(build, EIF_SECTION_CMDLINE, build->cmdline);
+    build->metadata = make_metadata(params, &build->parts[0].src, errp);
+    if (!build->metadata) {
+        return NULL;
+    }
+    add_text(build, EIF_SECTION_METADATA, build->metadata);
+    if (params->initrd_fd >= 0 &&
+        !add_file(build, EIF_SECTION_RAMDISK, params->initrd_fd, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&build);
+}
+
+uint64_t eif_build_size(const EifBuild *build)
+{
+    return build->size;
+}
+
+/* The header without its CRC */
+static void make_header(const EifBuild *build, EifHeader *header)
+{
+    uint64_t pos = sizeof(*header);
+
+    *header = (EifHeader) {
+        .version = cpu_to_be16(EIF_VERSION_MAX),
+        .flags = cpu_to_be16(build->arch == EIF_ARCH_AARCH64 ? EIF_FLAG_AARCH64
+                                                             : 0),
+        .default_memory = cpu_to_be64(DEFAULT_MEMORY),
+        .default_cpus = cpu_to_be64(DEFAULT_CPUS),
+        .section_cnt = cpu_to_be16(build->nr_parts),
+    };
+    memcpy(header->magic, EIF_MAGIC, EIF_MAGIC_LEN);
+    for (unsigned i = 0; i < build->nr_parts; i++) {
+        uint64_t size = build->parts[i].src.size;
+
+        header->section_offsets[i] = cpu_to_be64(pos);
+        header->section_sizes[i] = cpu_to_be64(size);
+        pos += sizeof(EifSectionHeader) + size;
+    }
+}
+
+/* Files must still have the size that went into the header */
+static bool check_unchanged(const Part *part, Error **errp)
+{
+    EifSource now;
+
+    if (part->src.map) {
+        return true;
+    }
+    if (!eif_source_init_fd(&now, part->src.fd, errp)) {
+        return false;
+    }
+    if (now.size != part->src.size) {
+        error_setg(errp, "the file had %" PRIu64 " bytes, now it has %" PRIu64,
+                   part->src.size, now.size);
+        return false;
+    }
+    return true;
+}
+
+static bool write_part(const Part *part, uint8_t *to, uint32_t *crc,
+                       Error **errp)
+{
+    ERRP_GUARD();
+    EifSectionHeader header = {
+        .section_type = cpu_to_be16(part->type),
+        .section_size = cpu_to_be64(part->src.size),
+    };
+
+    memcpy(to, &header, sizeof(header));
+    *crc = crc32(*crc, to, sizeof(header));
+    if (!eif_source_read_crc(&part->src, to + sizeof(header), part->src.size,
+                             0, crc, errp) ||
+        !check_unchanged(part, errp)) {
+        error_prepend(errp, "%s: ", eif_section_type_str(part->type));
+        return false;
+    }
+    return true;
+}
+
+bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
+                     Error **errp)
+{
+    EifHeader header;
+    uint8_t *to = dest;
+    uint32_t crc;
+
+    if (build->size > dest_size) {
+        error_setg(errp, "the image needs %" PRIu64 " bytes, there is room "
+                   "for %" PRIu64, build->size, dest_size);
+        return false;
+    }
+    make_header(build, &header);
+    crc = crc32(0, (uint8_t *)&header, offsetof(EifHeader, eif_crc32));
+    to += sizeof(header);
+    for (unsigned i = 0; i < build->nr_parts; i++) {
+        const Part *part = &build->parts[i];
+
+        if (!write_part(part, to, &crc, errp)) {
+            return false;
+        }
+        to += sizeof(EifSectionHeader) + part->src.size;
+    }
+    header.eif_crc32 = cpu_to_be32(crc);
+    memcpy(dest, &header, sizeof(header));
+    return true;
+}
+
+void eif_build_free(EifBuild *build)
+{
+    if (build) {
+        g_free(build->cmdline);
+        g_free(build->metadata);
+        g_free(build);
+    }
+}

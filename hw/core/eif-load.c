@@ -1,0 +1,243 @@
+/*
+ * Enclave Image Format: load, sum and measure the bytes of an image
+ *
+ * Everything here streams: one pass over the image in pieces of bounded size.
+ * The CRC covers all bytes but its own field at the end of the header; the
+ * measurements cover the data of kernel, cmdline and ramdisks.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "crypto/hash.h"
+#include <zlib.h> /* crc32 */
+#include "hw/core/eif-image.h"
+
+#define PIECE (256 * KiB)
+#define CRC_OFFSET offsetof(EifHeader, eif_crc32)
+
+typedef bool PieceFunc(const uint8_t *data, size_t len, void *opaque,
+                       Error **errp);
+
+/* Hand a range to @func piece by piece; no copy when it is in memory */
+static bool for_each_piece(const EifSource *src, uint64_t offset, uint64_t len,
+                           PieceFunc *func, void *opaque, Error **errp)
+{
+    g_autofree uint8_t *buf = src->map ? NULL : g_malloc(PIECE);
+
+    while (len) {
+        size_t n = MIN(len, PIECE);
+
+        if (buf && !eif_source_read(src, buf, n, offset, errp)) {
+            return false;
+        }
+        if (!func(buf ? buf : src->map + offset, n, opaque, errp)) {
+            return false;
+        }
+        offset += n;
+        len -= n;
+    }
+    return true;
+}
+
+static bool compare_crc(const EifImage *image, uint32_t crc, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (crc == image->crc) {
+        return true;
+    }
+    error_setg(errp, "the image is damaged: CRC over its %" PRIu64 " bytes is "
+               "0x%08" PRIx32 ", its header says 0x%08" PRIx32,
+               image->image_size, crc, image->crc);
+    error_append_hint(errp, "Copy the image again or rebuild it with "
+                      "'nitro-cli build-enclave'\n");
+    return false;
+}
+
+static bool refuse_changed_file(Error **errp)
+{
+    ERRP_GUARD();
+
+    error_setg(errp, "the image file changed while it was being read");
+    error_append_hint(errp, "Do not change the file during launch\n");
+    return false;
+}
+
+/* What was read must be what was checked before */
+static bool compare_structure(const EifImage *image, const void *loaded,
+                              Error **errp)
+{
+    g_autoptr(EifImage) again = NULL;
+
+    if (!memcmp(loaded, &image->header, sizeof(image->header))) {
+        again = eif_image_parse_buffer(loaded, image->image_size, NULL);
+    }
+    if (!again || memcmp(again->sections, image->sections,
+                         sizeof(image->sections))) {
+        return refuse_changed_file(errp);
+    }
+    return true;
+}
+
+bool eif_image_load_fd(const EifImage *image, int fd, void *dest,
+                       uint64_t dest_size, Error **errp)
+{
+    EifSource src;
+    uint32_t crc = 0;
+    const uint64_t body = sizeof(EifHeader);
+
+    if (image->image_size > dest_size) {
+        error_setg(errp, "the image needs %" PRIu64 " bytes, there is room "
+                   "for %" PRIu64, image->image_size, dest_size);
+        return false;
+    }
+    if (!eif_source_init_fd(&src, fd, errp)) {
+        return false;
+    }
+    if (src.size < image->image_size) {
+        return refuse_changed_file(errp);
+    }
+    if (!eif_source_read(&src, dest, body, 0, errp)) {
+        return false;
+    }
+    crc = crc32(crc, dest, CRC_OFFSET);
+    return eif_source_read_crc(&src, (uint8_t *)dest + body,
+                               image->image_size - body, body, &crc, errp) &&
+           compare_structure(image, dest, errp) &&
+           compare_crc(image, crc, errp);
+}
+
+static bool crc_piece(const uint8_t *data, size_t len, void *opaque,
+                      Error **errp)
+{
+    uint32_t *crc = opaque;
+
+    *crc = crc32(*crc, data, len);
+    return true;
+}
+
+bool eif_image_verify_crc(const EifImage *image, const EifSource *src,
+                          Error **errp)
+{
+    const uint64_t body = sizeof(EifHeader);
+    uint32_t crc = crc32(0, (const uint8_t *)&image->header, CRC_OFFSET);
+
+    return for_each_piece(src, body, image->image_size - body, crc_piece,
+                          &crc, errp) &&
+           compare_crc(image, crc, errp);
+}
+
+/* The two running hashes that one section goes into */
+typedef struct HashSet {
+    QCryptoHash *hash[2];
+} HashSet;
+
+static bool hash_piece(const uint8_t *data, size_t len, void *opaque,
+                       Error **errp)
+{
+    const HashSet *set = opaque;
+
+    for (size_t i = 0; i < ARRAY_SIZE(set->hash); i++) {
+        if (qcrypto_hash_update(set->hash[i], (const char *)data, len,
+                                errp) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Register after extending @data into 48 zero bytes */
+static bool extend_zeros(const uint8_t *data, uint8_t *pcr, Error **errp)
+{
+    static const uint8_t zeros[EIF_PCR_LEN];
+    size_t len = EIF_PCR_LEN;
+    const struct iovec iov[] = {
+        { .iov_base = (void *)zeros, .iov_len = EIF_PCR_LEN },
+        { .iov_base = (void *)data, .iov_len = EIF_PCR_LEN },
+    };
+
+    return qcrypto_hash_bytesv(QCRYPTO_HASH_ALGO_SHA384, iov, 2, &pcr, &len,
+                               errp) == 0;
+}
+
+static bool finish_pcr(QCryptoHash *hash, uint8_t *pcr, Error **errp)
+{
+    uint8_t digest[EIF_PCR_LEN];
+    uint8_t *result = digest;
+    size_t len = sizeof(digest);
+
+    return qcrypto_hash_finalize_bytes(hash, &result, &len, errp) == 0 &&
+           extend_zeros(digest, pcr, errp);
+}
+
+static bool measure_certificate(const EifImage *image, const EifSource *src,
+                                EifMeasurements *m, Error **errp)
+{
+    g_autoptr(EifSignature) sig = eif_image_read_signature(image, src, errp);
+    uint8_t digest[EIF_PCR_LEN];
+    uint8_t *result = digest;
+    size_t len = sizeof(digest);
+
+    if (!sig) {
+        return false;
+    }
+    m->has_pcr8 = true;
+    return qcrypto_hash_bytes(QCRYPTO_HASH_ALGO_SHA384,
+                              (const char *)sig->cert_der->data,
+                              sig->cert_der->len, &result, &len, errp) == 0 &&
+           extend_zeros(digest, m->pcr8, errp);
+}
+
+static bool measure_sections(const EifImage *image, const EifSource *src,
+                             QCryptoHash *hash[3], Error **errp)
+{
+    bool first = true;
+
+    for (unsigned i = 0; i < image->nr_sections; i++) {
+        const EifSection *s = &image->sections[i];
+        HashSet set = { { hash[0], hash[1] } };
+
+        if (s->type == EIF_SECTION_SIGNATURE ||
+            s->type == EIF_SECTION_METADATA) {
+            continue;
+        }
+        if (s->type == EIF_SECTION_RAMDISK) {
+            set.hash[1] = first ? hash[1] : hash[2];
+            first = false;
+        }
+        if (!for_each_piece(src, s->data_offset, s->size, hash_piece, &set,
+                            errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool eif_image_measure(const EifImage *image, const EifSource *src,
+                       EifMeasurements *result, Error **errp)
+{
+    QCryptoHash *hash[3] = { NULL };
+    EifMeasurements m = { .has_pcr8 = false };
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < ARRAY_SIZE(hash); i++) {
+        hash[i] = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA384, errp);
+        ok = hash[i] != NULL;
+    }
+    ok = ok && measure_sections(image, src, hash, errp) &&
+         finish_pcr(hash[0], m.pcr0, errp) &&
+         finish_pcr(hash[1], m.pcr1, errp) &&
+         finish_pcr(hash[2], m.pcr2, errp) &&
+         (!image->has_signature || measure_certificate(image, src, &m, errp));
+    for (size_t i = 0; i < ARRAY_SIZE(hash); i++) {
+        qcrypto_hash_free(hash[i]);
+    }
+    if (ok) {
+        *result = m;
+    }
+    return ok;
+}

@@ -1,0 +1,240 @@
+/*
+ * Enclave Image Format: decode the signature section
+ *
+ * The section is CBOR of exactly one shape, with definite lengths:
+ *
+ *     [ { "signing_certificate": [u8, u8, ...],     PEM text
+ *         "signature":           [u8, u8, ...] },   COSE_Sign1
+ *       ... ]
+ *
+ * Both values are arrays of small integers, not byte strings.  Only the first
+ * entry counts, but all must have this shape.  Nothing is verified here.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/base64.h"
+#include "hw/core/eif-image.h"
+
+#define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
+#define PEM_END "-----END CERTIFICATE-----"
+#define DER_SEQUENCE 0x30
+
+enum {
+    CBOR_UINT = 0,
+    CBOR_TEXT = 3,
+    CBOR_ARRAY = 4,
+    CBOR_MAP = 5,
+};
+
+typedef struct Cursor {
+    const uint8_t *data;
+    size_t len;
+    size_t pos;
+} Cursor;
+
+static bool refuse(Error **errp, size_t pos, const char *what)
+{
+    ERRP_GUARD();
+
+    error_setg(errp, "the signature section of the image is broken: %s "
+               "expected at byte %zu", what, pos);
+    error_append_hint(errp, "Sign an unsigned copy of the image again\n");
+    return false;
+}
+
+/* Read the head of one item; indefinite lengths are not part of the shape */
+static bool take_head(Cursor *c, unsigned major, uint64_t *value)
+{
+    size_t left = c->len - c->pos;
+    unsigned info, bytes;
+
+    if (!left || c->data[c->pos] >> 5 != major) {
+        return false;
+    }
+    info = c->data[c->pos] & 0x1f;
+    bytes = info < 24 ? 0 : 1u << (info - 24);
+    if (info > 27 || bytes > left - 1) {
+        return false;
+    }
+    *value = info < 24 ? info : 0;
+    for (unsigned i = 1; i <= bytes; i++) {
+        *value = *value << 8 | c->data[c->pos + i];
+    }
+    c->pos += 1 + bytes;
+    return true;
+}
+
+static bool take_key(Cursor *c, const char *key, Error **errp)
+{
+    size_t start = c->pos;
+    size_t len = strlen(key);
+    uint64_t n;
+
+    if (!take_head(c, CBOR_TEXT, &n) || n != len || len > c->len - c->pos ||
+        memcmp(c->data + c->pos, key, len)) {
+        g_autofree char *what = g_strdup_printf("key \"%s\"", key);
+
+        return refuse(errp, start, what);
+    }
+    c->pos += len;
+    return true;
+}
+
+/* An array of integers below 256, each in its one or two byte form */
+static bool take_bytes(Cursor *c, GByteArray *bytes, Error **errp)
+{
+    size_t start = c->pos;
+    uint64_t n, value;
+
+    if (!take_head(c, CBOR_ARRAY, &n) || n == 0 || n > c->len - c->pos) {
+        return refuse(errp, start, "a list of bytes");
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        uint8_t byte;
+
+        start = c->pos;
+        if (!take_head(c, CBOR_UINT, &value) || c->pos - start > 2) {
+            return refuse(errp, start, "an integer of 8 bits");
+        }
+        byte = value;
+        g_byte_array_append(bytes, &byte, 1);
+    }
+    return true;
+}
+
+static bool take_entry(Cursor *c, GByteArray *pem, GByteArray *cose,
+                       Error **errp)
+{
+    size_t start = c->pos;
+    uint64_t n;
+
+    if (!take_head(c, CBOR_MAP, &n) || n != 2) {
+        return refuse(errp, start, "a map of two entries");
+    }
+    return take_key(c, "signing_certificate", errp) &&
+           take_bytes(c, pem, errp) &&
+           take_key(c, "signature", errp) &&
+           take_bytes(c, cose, errp);
+}
+
+/* Does the outer DER header account for exactly @len bytes? */
+static bool der_is_whole(const uint8_t *der, size_t len)
+{
+    size_t content, head = 2;
+
+    if (len < head || der[0] != DER_SEQUENCE) {
+        return false;
+    }
+    content = der[1];
+    if (content & 0x80) {
+        size_t bytes = content & 0x7f;
+
+        if (bytes == 0 || bytes > 2 || bytes > len - head) {
+            return false;
+        }
+        content = bytes == 1 ? der[2] : der[2] << 8 | der[3];
+        head += bytes;
+    }
+    return content == len - head;
+}
+
+/* The base64 text between the PEM marker lines, without white space */
+static char *pem_body(const GByteArray *pem)
+{
+    g_autofree char *text = g_strndup((const char *)pem->data, pem->len);
+    char *begin = strstr(text, PEM_BEGIN);
+    char *end = begin ? strstr(begin, PEM_END) : NULL;
+    GString *body;
+
+    if (!end) {
+        return NULL;
+    }
+    body = g_string_new(NULL);
+    for (char *p = begin + strlen(PEM_BEGIN); p < end; p++) {
+        if (!g_ascii_isspace(*p)) {
+            g_string_append_c(body, *p);
+        }
+    }
+    return g_string_free(body, false);
+}
+
+static GByteArray *pem_to_der(const GByteArray *pem, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *body = pem_body(pem);
+    g_autofree uint8_t *der = NULL;
+    size_t len = 0;
+
+    if (body) {
+        der = qbase64_decode(body, -1, &len, NULL);
+    }
+    if (!der || !der_is_whole(der, len)) {
+        error_setg(errp, "the certificate in the signature section of the "
+                   "image (%u bytes) is not an X.509 certificate in PEM form",
+                   pem->len);
+        error_append_hint(errp, "Sign an unsigned copy of the image again\n");
+        return NULL;
+    }
+    return g_byte_array_new_take(g_steal_pointer(&der), len);
+}
+
+EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
+                                   Error **errp)
+{
+    Cursor c = { .data = data, .len = len };
+    g_autoptr(GByteArray) pem = g_byte_array_new();
+    g_autoptr(EifSignature) sig = g_new0(EifSignature, 1);
+    uint64_t n;
+
+    sig->cose = g_byte_array_new();
+    if (!take_head(&c, CBOR_ARRAY, &n) || n == 0) {
+        refuse(errp, 0, "a list of at least one signature");
+        return NULL;
+    }
+    if (!take_entry(&c, pem, sig->cose, errp)) {
+        return NULL;
+    }
+    for (uint64_t i = 1; i < n; i++) {
+        g_autoptr(GByteArray) ignored = g_byte_array_new();
+
+        if (!take_entry(&c, ignored, ignored, errp)) {
+            return NULL;
+        }
+    }
+    if (c.pos != len) {
+        refuse(errp, c.pos, "the end");
+        return NULL;
+    }
+    sig->cert_der = pem_to_der(pem, errp);
+    return sig->cert_der ? g_steal_pointer(&sig) : NULL;
+}
+
+EifSignature *eif_image_read_signature(const EifImage *image,
+                                       const EifSource *src, Error **errp)
+{
+    const EifSection *s = image->sections;
+    g_autofree uint8_t *data = NULL;
+
+    assert(image->has_signature);
+    while (s->type != EIF_SECTION_SIGNATURE) {
+        s++;
+    }
+    data = g_malloc(s->size); /* eif_image_parse() bounds it */
+    if (!eif_source_read(src, data, s->size, s->data_offset, errp)) {
+        return NULL;
+    }
+    return eif_signature_decode(data, s->size, errp);
+}
+
+void eif_signature_free(EifSignature *sig)
+{
+    if (sig) {
+        g_clear_pointer(&sig->cert_der, g_byte_array_unref);
+        g_clear_pointer(&sig->cose, g_byte_array_unref);
+        g_free(sig);
+    }
+}

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Tests of the tools that compose the tree, on a base of three files."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tree  # noqa: E402
+
+OVERLAY = os.path.dirname(os.path.abspath(__file__))
+LINES = [f'line {n}\n' for n in range(1, 11)]
+
+
+def write(path, text):
+    """Write a file, making its directory."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
+
+
+def text(path):
+    """Contents of a file."""
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+class TreeCase(unittest.TestCase):
+    """A repository, a base and an output directory of their own."""
+
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix='nitro-tree-')
+        self.addCleanup(shutil.rmtree, self.top)
+        self.repo = os.path.join(self.top, 'repo')
+        self.base = os.path.join(self.top, 'base')
+        self.out = os.path.join(self.top, 'build', 'qemu')
+        shutil.copytree(OVERLAY, os.path.join(self.repo, 'overlay'))
+        write(self.base + '/VERSION', '10.0.13\n')
+        write(self.base + '/hw/a.c', ''.join(LINES))
+        write(self.base + '/untouched.c', 'base\n')
+        write(self.repo + '/hw/new.c', 'new\n')
+        self.edit('line 5\n', 'line five\n')
+
+    def edit(self, before, after):
+        """An edit of hw/a.c that turns one line into another."""
+        at = LINES.index(before) if before in LINES else 4
+        write(self.repo + '/hw/a.c.patch',
+              'subject\n\nwhy\n\nUpstream: not submitted, test\n\n'
+              '--- a/hw/a.c\n+++ b/hw/a.c\n'
+              f'@@ -{at},3 +{at},3 @@\n {LINES[at - 1]}-{before}+{after}'
+              f' {LINES[at + 1]}')
+
+    def compose(self, **kwargs):
+        """Compose; names of the files that were written."""
+        return tree.compose(self.repo, self.base, self.out, **kwargs)
+
+    def tool(self, name, *args):
+        """Run one of the commands; (status, output)."""
+        run = subprocess.run(
+            [os.path.join(self.repo, 'overlay', name), '--base', self.base,
+             '--out', self.out] + list(args), check=False, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return run.returncode, run.stdout
+
+    def assert_refused(self, cause, remedy, call):
+        """`call` raises a TreeError with these words in it."""
+        with self.assertRaises(tree.TreeError) as caught:
+            call()
+        self.assertIn(cause, str(caught.exception))
+        self.assertIn(remedy, caught.exception.remedy)
+
+
+class Compose(TreeCase):
+    """What composing does when all is well."""
+
+    def test_result(self):
+        self.compose()
+        self.assertEqual(text(self.out + '/hw/new.c'), 'new\n')
+        self.assertIn('line five\n', text(self.out + '/hw/a.c'))
+        self.assertEqual(text(self.out + '/untouched.c'), 'base\n')
+        self.assertIn('uint64_t', text(os.path.join(self.out, tree.HEADER)))
+        self.assertFalse(os.path.exists(self.out + '/overlay'))
+
+    def test_base_is_never_edited(self):
+        self.compose()
+        self.assertEqual(text(self.base + '/hw/a.c'), ''.join(LINES))
+        self.assertFalse(os.path.exists(self.base + '/hw/new.c'))
+
+    def test_idempotent(self):
+        self.assertIn('hw/a.c', self.compose())
+        stamps = {n: os.stat(os.path.join(self.out, n)).st_mtime_ns
+                  for n in tree.walk(self.out)}
+        self.assertEqual(self.compose(), [])
+        self.assertEqual(stamps, {
+            n: os.stat(os.path.join(self.out, n)).st_mtime_ns
+            for n in tree.walk(self.out)})
+
+    def test_only_changed_files_are_touched(self):
+        self.compose()
+        write(self.repo + '/hw/new.c', 'newer\n')
+        self.assertEqual(self.compose(), ['hw/new.c'])
+
+    def test_removed_file_and_edit_go_away(self):
+        self.compose()
+        os.unlink(self.repo + '/hw/new.c')
+        os.unlink(self.repo + '/hw/a.c.patch')
+        self.assertEqual(self.compose(), ['hw/a.c', 'hw/new.c'])
+        self.assertFalse(os.path.exists(self.out + '/hw/new.c'))
+        self.assertEqual(text(self.out + '/hw/a.c'), ''.join(LINES))
+        self.assertEqual(self.compose(), [])
+
+    def test_mode_is_kept(self):
+        os.chmod(self.repo + '/hw/new.c', 0o755)
+        self.compose()
+        self.assertTrue(os.access(self.out + '/hw/new.c', os.X_OK))
+
+    def test_leftovers_of_editors_are_ignored(self):
+        write(self.repo + '/hw/new.c.orig', 'x\n')
+        write(self.repo + '/hw/new.c~', 'x\n')
+        self.assertNotIn('hw/new.c.orig', self.compose())
+        self.assertFalse(os.path.exists(self.out + '/hw/new.c~'))
+
+    def test_another_base_starts_anew(self):
+        self.compose()
+        write(self.base + '/VERSION', '10.0.14\n')
+        write(self.base + '/untouched.c', 'newer base\n')
+        self.compose()
+        self.assertEqual(text(self.out + '/untouched.c'), 'newer base\n')
+
+
+class Refused(TreeCase):
+    """Each error names its cause and the next command."""
+
+    def test_missing_base(self):
+        shutil.rmtree(self.base)
+        self.assert_refused('no QEMU source', 'overlay/base', self.compose)
+
+    def test_other_series(self):
+        for version in ('9.2.4', '10.1.0', '11.0.0', '100.0'):
+            write(self.base + '/VERSION', version + '\n')
+            self.assert_refused(f'is QEMU {version}', 'QEMU_SRC=',
+                                self.compose)
+
+    def test_edit_that_does_not_apply(self):
+        self.edit('line 50\n', 'x\n')
+        self.assert_refused('hw/a.c.patch does not apply',
+                            'patch -p1 --fuzz=0 --dry-run', self.compose)
+        self.assertFalse(os.path.exists(self.out + '/hw/a.c'))
+
+    def test_no_fuzz(self):
+        write(self.base + '/hw/a.c',
+              ''.join(LINES).replace('line 4\n', 'line four\n'))
+        self.assert_refused('does not apply', 'dry-run', self.compose)
+
+    def test_edit_without_origin(self):
+        write(self.repo + '/hw/gone.c.patch', text(self.repo
+                                                   + '/hw/a.c.patch'))
+        self.assert_refused('the base does not have', 'git mv', self.compose)
+
+    def test_new_file_over_a_file_of_the_base(self):
+        write(self.repo + '/untouched.c', 'ours\n')
+        self.assert_refused('would replace', 'untouched.c.patch',
+                            self.compose)
+
+    def test_dirty_tree(self):
+        self.compose()
+        for name in ('hw/a.c', 'hw/new.c', 'untouched.c'):
+            with open(os.path.join(self.out, name), 'a',
+                      encoding='utf-8') as f:
+                f.write('by hand\n')
+            self.assert_refused(name, 'overlay/refresh', self.compose)
+        self.compose(force=True)
+        self.assertEqual(text(self.out + '/untouched.c'), 'base\n')
+        self.assertEqual(text(self.out + '/hw/new.c'), 'new\n')
+
+    def test_command_says_cause_and_remedy(self):
+        write(self.base + '/VERSION', '9.0.0\n')
+        status, output = self.tool('compose')
+        self.assertEqual(status, 1)
+        self.assertIn('made for QEMU 10.0.z\n', output)
+        self.assertIn('compose: point QEMU_SRC= to a 10.0 source', output)
+
+
+class Refresh(TreeCase):
+    """Edits of the composed tree come back into the repository."""
+
+    def test_edit_keeps_its_words(self):
+        self.compose()
+        with open(self.out + '/hw/a.c', 'a', encoding='utf-8') as f:
+            f.write('line 11\n')
+        status, output = self.tool('refresh', 'hw/a.c')
+        self.assertEqual((status, output), (0, 'hw/a.c.patch written\n'))
+        edit = text(self.repo + '/hw/a.c.patch')
+        self.assertTrue(edit.startswith('subject\n\nwhy\n\nUpstream:'))
+        self.assertIn('+line 11\n', edit)
+        self.assertEqual(self.compose(), [])
+
+    def test_new_edit_gets_a_template(self):
+        self.compose()
+        write(self.out + '/untouched.c', 'touched\n')
+        self.assertEqual(self.tool('refresh', 'untouched.c')[0], 0)
+        self.assertIn('Upstream:', text(self.repo + '/untouched.c.patch'))
+        self.assertEqual(self.compose(), [])
+
+    def test_new_file_is_copied_back(self):
+        self.compose()
+        write(self.out + '/hw/new.c', 'changed\n')
+        self.assertEqual(self.tool('refresh', 'hw/new.c')[0], 0)
+        self.assertEqual(text(self.repo + '/hw/new.c'), 'changed\n')
+
+    def test_edit_that_is_gone(self):
+        self.compose()
+        write(self.out + '/hw/a.c', ''.join(LINES))
+        self.assertEqual(self.tool('refresh', 'hw/a.c')[0], 0)
+        self.assertFalse(os.path.exists(self.repo + '/hw/a.c.patch'))
+
+    def test_unknown_path(self):
+        self.compose()
+        status, output = self.tool('refresh', 'hw/none.c')
+        self.assertEqual(status, 1)
+        self.assertIn('does not exist', output)
+
+
+class Base(TreeCase):
+    """Where the base comes from."""
+
+    def run_base(self, **env):
+        run = subprocess.run(
+            [os.path.join(self.repo, 'overlay', 'base')], check=False,
+            env=dict(os.environ, BUILD=self.top + '/build', **env),
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return run.returncode, run.stdout
+
+    def pack(self, path, version='10.0.13'):
+        """A release tarball with that version."""
+        write(self.top + '/src/qemu-x/VERSION', version + '\n')
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        subprocess.run(['tar', '-C', self.top + '/src', '-caf', path,
+                        'qemu-x'], check=True)
+
+    def release(self, digest):
+        """Let base.conf pin a release that a file URL serves."""
+        conf = self.repo + '/overlay/base.conf'
+        words = text(conf).replace('sha256=\n', f'sha256={digest}\n')
+        words = words.replace('release_url=https://download.qemu.org',
+                              f'release_url=file://{self.top}/site')
+        write(conf, words.replace('package=qemu', 'package=no-such-package'))
+
+    def test_directory(self):
+        status, output = self.run_base(QEMU_SRC=self.base)
+        self.assertEqual(status, 0, output)
+        self.assertIn('QEMU 10.0.13 from', output)
+        self.assertTrue(os.path.exists(self.top + '/build/base/hw/a.c'))
+
+    def test_tarball(self):
+        self.pack(self.top + '/t.tar.gz')
+        status, output = self.run_base(QEMU_SRC=self.top + '/t.tar.gz')
+        self.assertEqual(status, 0, output)
+        self.assertEqual(self.run_base()[0], 0)
+
+    def test_cached_tarball(self):
+        self.pack(self.top + '/build/cache/qemu-10.0.13.tar.gz')
+        status, output = self.run_base()
+        self.assertEqual(status, 0, output)
+        self.assertIn('build/cache/qemu-10.0.13.tar.gz', output)
+
+    def test_release_with_the_pinned_digest(self):
+        path = self.top + '/site/qemu-10.0.13.tar.xz'
+        self.pack(path)
+        digest = tree.digest(tree.read(path))
+        self.release(digest)
+        status, output = self.run_base()
+        self.assertEqual(status, 0, output)
+        self.assertIn('QEMU 10.0.13 from', output)
+
+    def test_release_with_another_digest(self):
+        self.pack(self.top + '/site/qemu-10.0.13.tar.xz')
+        self.release('0' * 64)
+        status, output = self.run_base()
+        self.assertEqual(status, 1)
+        self.assertIn('does not have the SHA-256 pinned', output)
+        self.assertIn('QEMU_SRC=', output)
+
+    def test_other_series(self):
+        self.pack(self.top + '/t.tar.gz', '11.0.1')
+        status, output = self.run_base(QEMU_SRC=self.top + '/t.tar.gz')
+        self.assertEqual(status, 1)
+        self.assertIn('is QEMU 11.0.1, this tree is made for 10.0.z', output)
+
+    def test_missing(self):
+        status, output = self.run_base(QEMU_SRC=self.top + '/none')
+        self.assertEqual(status, 1)
+        self.assertIn('does not exist', output)
+        self.assertIn('QEMU 10.0 source directory or tarball', output)
+
+    def test_no_source(self):
+        os.makedirs(self.top + '/src')
+        status, output = self.run_base(QEMU_SRC=self.top + '/src')
+        self.assertEqual(status, 1)
+        self.assertIn('no QEMU source', output)
+
+
+if __name__ == '__main__':
+    unittest.main()
