@@ -1,0 +1,59 @@
+/*
+ * Growing byte queue with an upper bound
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Holds the bytes of one direction of one connection while the receiver has
+ * no buffer for them.  Empty rings own no memory until something is put in.
+ */
+
+#ifndef NITRO_RING_H
+#define NITRO_RING_H
+
+#include "qemu/iov.h"
+
+typedef struct NitroRing {
+    uint8_t *buf;
+    size_t capacity;
+    size_t head;
+    size_t used;
+} NitroRing;
+
+/**
+ * nitro_ring_put: append bytes
+ * @ring: the ring
+ * @iov: where the bytes are
+ * @iov_cnt: number of elements in @iov
+ * @offset: bytes of @iov to skip
+ * @len: bytes to append; @iov holds at least @offset + @len
+ * @limit: bytes the ring may hold afterwards
+ *
+ * Returns: true when all of them were appended; false, with the ring
+ * unchanged, when @limit would be exceeded.
+ */
+bool nitro_ring_put(NitroRing *ring, const struct iovec *iov,
+                    unsigned int iov_cnt, size_t offset, size_t len,
+                    size_t limit);
+
+/**
+ * nitro_ring_get: take the oldest bytes out
+ * @ring: the ring
+ * @iov: where to store them
+ * @iov_cnt: number of elements in @iov
+ * @offset: bytes of @iov to skip
+ * @len: most bytes to take
+ *
+ * Returns: number of bytes moved, limited by the content and by @iov.
+ */
+size_t nitro_ring_get(NitroRing *ring, const struct iovec *iov,
+                      unsigned int iov_cnt, size_t offset, size_t len);
+
+/**
+ * nitro_ring_clear: drop the content and give the memory back
+ * @ring: the ring
+ */
+void nitro_ring_clear(NitroRing *ring);
+
+#endif

@@ -1,0 +1,147 @@
+/*
+ * vsock switch: moves packets between the parent, its enclaves and CID 0
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Pure packet logic without file descriptors: an endpoint (a VM's virtio
+ * device, or the console service) attaches under its CID, hands in the
+ * packets it sends and fetches the packets meant for it.
+ *
+ * What the switch guarantees:
+ * - Traffic runs between the parent (CID 3) and one other CID only.  A
+ *   request to anything else, to a CID nobody is attached to, or a packet
+ *   that fits no connection is answered with a reset.
+ * - A packet with a foreign source CID is dropped and counted.
+ * - Credit passes through end to end; the advertised buffer is capped at
+ *   NITRO_SWITCH_WINDOW, so that is also all the switch ever queues for one
+ *   direction of a connection.  A sender that ignores its credit loses the
+ *   connection.
+ * - Packets of an endpoint are always taken, never parked: a receiver that
+ *   does not fetch its packets stalls its own connections (by credit) and
+ *   nobody else's.
+ * - Pending connections share a receiver in turn.
+ * - When an endpoint detaches its peers get what it had sent, then a reset.
+ *
+ * Not thread safe: all calls come from the main loop's thread.
+ */
+
+#ifndef NITRO_SWITCH_H
+#define NITRO_SWITCH_H
+
+#include "qemu/iov.h"
+#include "standard-headers/linux/virtio_vsock.h"
+
+#define NITRO_CID_HYPERVISOR 0
+#define NITRO_CID_PARENT     3
+
+/* Largest receive buffer an endpoint can announce to its peer, in bytes */
+#define NITRO_SWITCH_WINDOW     (256 * 1024)
+/* Largest payload of one packet, in bytes */
+#define NITRO_SWITCH_MAX_PKT    (64 * 1024)
+/* Connections one enclave (or the console service) may have */
+#define NITRO_SWITCH_MAX_CONNS  1024
+/* Resets kept for one endpoint that does not fetch its packets */
+#define NITRO_SWITCH_MAX_RESETS 1024
+
+typedef struct NitroSwitch NitroSwitch;
+typedef struct NitroSwitchPort NitroSwitchPort;
+
+/**
+ * NitroSwitchReady: called when packets for an endpoint became available
+ * @opaque: as given to nitro_switch_attach()
+ *
+ * May be called from within any switch function, also repeatedly; must not
+ * call back into the switch but arrange for that to happen later.
+ */
+typedef void NitroSwitchReady(void *opaque);
+
+/**
+ * NitroSwitchReport: called for traffic that a proper guest does not send
+ * @opaque: as given to nitro_switch_new()
+ * @cid: the endpoint that sent it
+ * @what: short description
+ */
+typedef void NitroSwitchReport(void *opaque, uint32_t cid, const char *what);
+
+/**
+ * nitro_switch_new: create a switch without endpoints
+ * @report: told about misbehaviour, not rate limited; may be NULL
+ * @opaque: passed to @report
+ */
+NitroSwitch *nitro_switch_new(NitroSwitchReport *report, void *opaque);
+
+/**
+ * nitro_switch_free: free a switch
+ * @sw: the switch; all endpoints must have detached
+ */
+void nitro_switch_free(NitroSwitch *sw);
+
+/**
+ * nitro_switch_attach: bring an endpoint up
+ * @sw: the switch
+ * @cid: CID of the endpoint
+ * @ready: told when there is something to fetch
+ * @opaque: passed to @ready
+ *
+ * Returns: the endpoint's port, or NULL when the CID is attached already.
+ */
+NitroSwitchPort *nitro_switch_attach(NitroSwitch *sw, uint32_t cid,
+                                     NitroSwitchReady *ready, void *opaque);
+
+/**
+ * nitro_switch_detach: take an endpoint down
+ * @port: the port, freed by this call
+ *
+ * Every peer with a connection to it gets a reset behind the data that is
+ * still queued.  The CID can be attached again at once.
+ */
+void nitro_switch_detach(NitroSwitchPort *port);
+
+/**
+ * nitro_switch_in_use: tell whether a CID is attached
+ * @sw: the switch
+ * @cid: CID to look for
+ */
+bool nitro_switch_in_use(NitroSwitch *sw, uint32_t cid);
+
+/**
+ * nitro_switch_send: hand in one packet from an endpoint
+ * @port: the sender
+ * @iov: header and payload, little endian as on the wire, any layout
+ * @iov_cnt: number of elements in @iov
+ *
+ * The content is copied.  Nothing in it can make this function fail: bad
+ * packets are answered with a reset or dropped, and reported.
+ */
+void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
+                       unsigned int iov_cnt);
+
+/**
+ * nitro_switch_pending: tell whether there is a packet to fetch
+ * @port: the receiver
+ */
+bool nitro_switch_pending(NitroSwitchPort *port);
+
+/**
+ * nitro_switch_receive: fetch one packet
+ * @port: the receiver
+ * @iov: where to store header and payload
+ * @iov_cnt: number of elements in @iov
+ *
+ * Stream data is split to what fits.
+ *
+ * Returns: bytes stored; 0 when nothing is pending, or when @iov cannot hold
+ * a header and one byte.
+ */
+size_t nitro_switch_receive(NitroSwitchPort *port, const struct iovec *iov,
+                            unsigned int iov_cnt);
+
+/**
+ * nitro_switch_connections: number of connections known to the switch
+ * @sw: the switch
+ */
+unsigned int nitro_switch_connections(NitroSwitch *sw);
+
+#endif

@@ -1,0 +1,584 @@
+/*
+ * Unit tests of the hypervisor's vsock switch
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ *        parent (3) ---+--- switch ---+--- enclave A (16)
+ *                      |              +--- enclave B (17)
+ *
+ * The endpoints are the test itself: it writes and reads packets as guests
+ * would see them in their queues.
+ */
+
+#include "qemu/osdep.h"
+#include "vsock-wire.h"
+
+#define CID_P NITRO_CID_PARENT
+#define CID_A 16
+#define CID_B 17
+
+#define REQUEST  VIRTIO_VSOCK_OP_REQUEST
+#define RESPONSE VIRTIO_VSOCK_OP_RESPONSE
+#define RST      VIRTIO_VSOCK_OP_RST
+#define SHUTDOWN VIRTIO_VSOCK_OP_SHUTDOWN
+#define RW       VIRTIO_VSOCK_OP_RW
+#define UPDATE   VIRTIO_VSOCK_OP_CREDIT_UPDATE
+#define ASK      VIRTIO_VSOCK_OP_CREDIT_REQUEST
+
+typedef struct Fixture {
+    NitroSwitch *sw;
+    NitroSwitchPort *parent, *a, *b;
+    unsigned int ready, reports;
+    char *last_report;
+} Fixture;
+
+static void count_ready(void *opaque)
+{
+    ((Fixture *)opaque)->ready++;
+}
+
+static void note_report(void *opaque, uint32_t cid, const char *what)
+{
+    Fixture *f = opaque;
+
+    f->reports++;
+    g_free(f->last_report);
+    f->last_report = g_strdup(what);
+}
+
+static void setup(Fixture *f, gconstpointer data)
+{
+    f->sw = nitro_switch_new(note_report, f);
+    f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
+    f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+    f->b = nitro_switch_attach(f->sw, CID_B, count_ready, f);
+    g_assert_nonnull(f->b);
+}
+
+static void teardown(Fixture *f, gconstpointer data)
+{
+    nitro_switch_detach(f->parent);
+    nitro_switch_detach(f->a);
+    nitro_switch_detach(f->b);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    nitro_switch_free(f->sw);
+    g_free(f->last_report);
+}
+
+static void send_op(NitroSwitchPort *port, uint16_t op, uint32_t src_cid,
+                    uint32_t src_port, uint32_t dst_cid, uint32_t dst_port)
+{
+    wire_send(port, wire_hdr(op, src_cid, src_port, dst_cid, dst_port),
+              NULL, 0);
+}
+
+static void expect_op(NitroSwitchPort *port, uint16_t op, uint32_t src_cid,
+                      uint32_t src_port, uint32_t dst_cid, uint32_t dst_port)
+{
+    VsockHdr hdr = wire_receive(port, NULL, 0);
+
+    g_assert_cmpuint(hdr.op, ==, op);
+    g_assert_cmpuint(hdr.src_cid, ==, src_cid);
+    g_assert_cmpuint(hdr.src_port, ==, src_port);
+    g_assert_cmpuint(hdr.dst_cid, ==, dst_cid);
+    g_assert_cmpuint(hdr.dst_port, ==, dst_port);
+}
+
+static void expect_nothing(NitroSwitchPort *port)
+{
+    g_assert_false(nitro_switch_pending(port));
+    g_assert_cmpuint(wire_receive(port, NULL, 0).op, ==, 0);
+}
+
+static void expect_report(Fixture *f, const char *what)
+{
+    g_assert_cmpuint(f->reports, ==, 1);
+    g_assert_cmpstr(f->last_report, ==, what);
+    f->reports = 0;
+}
+
+/* Parent port 1000 <-> enclave's port 5005, opened by the parent */
+static void connect_to(Fixture *f, NitroSwitchPort *port, uint32_t cid)
+{
+    send_op(f->parent, REQUEST, CID_P, 1000, cid, 5005);
+    expect_op(port, REQUEST, CID_P, 1000, cid, 5005);
+    send_op(port, RESPONSE, cid, 5005, CID_P, 1000);
+    expect_op(f->parent, RESPONSE, cid, 5005, CID_P, 1000);
+}
+
+static void parent_data(Fixture *f, uint32_t cid, const void *data, size_t len)
+{
+    wire_send(f->parent, wire_hdr(RW, CID_P, 1000, cid, 5005), data, len);
+}
+
+static void test_handshake(Fixture *f, gconstpointer data)
+{
+    char buf[16];
+
+    /* Enclave to parent, as the heartbeat does */
+    send_op(f->a, REQUEST, CID_A, 77, CID_P, 9000);
+    g_assert_cmpuint(f->ready, >, 0);
+    expect_op(f->parent, REQUEST, CID_A, 77, CID_P, 9000);
+    send_op(f->parent, RESPONSE, CID_P, 9000, CID_A, 77);
+    expect_op(f->a, RESPONSE, CID_P, 9000, CID_A, 77);
+    wire_send(f->a, wire_hdr(RW, CID_A, 77, CID_P, 9000), "\xb7", 1);
+    g_assert_cmpuint(wire_receive(f->parent, buf, 16).len, ==, 1);
+    g_assert_cmpuint((uint8_t)buf[0], ==, 0xb7);
+    wire_send(f->parent, wire_hdr(RW, CID_P, 9000, CID_A, 77), "\xb7", 1);
+    g_assert_cmpuint(wire_receive(f->a, buf, 16).op, ==, RW);
+
+    /* Orderly end: shutdown, answered by a reset */
+    send_op(f->a, SHUTDOWN, CID_A, 77, CID_P, 9000);
+    expect_op(f->parent, SHUTDOWN, CID_A, 77, CID_P, 9000);
+    send_op(f->parent, RST, CID_P, 9000, CID_A, 77);
+    expect_op(f->a, RST, CID_P, 9000, CID_A, 77);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(f->reports, ==, 0);
+
+    connect_to(f, f->a, CID_A);
+    connect_to(f, f->b, CID_B);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 2);
+}
+
+static void test_refusals(Fixture *f, gconstpointer data)
+{
+    static const struct {
+        uint32_t cid;
+        uint16_t op;
+        const char *why;
+    } row[] = {
+        { 99, REQUEST, "unknown CID" },
+        { 2, REQUEST, "host" },
+        { CID_P, REQUEST, "the parent itself" },
+        { NITRO_CID_HYPERVISOR, REQUEST, "no console service" },
+        { UINT32_MAX, REQUEST, "any" },
+        { CID_A, RW, "data without a connection" },
+        { CID_A, RESPONSE, "response without a request" },
+        { CID_A, SHUTDOWN, "shutdown without a connection" },
+        { CID_A, UPDATE, "credit without a connection" },
+    };
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(row); i++) {
+        g_test_message("%s", row[i].why);
+        send_op(f->parent, row[i].op, CID_P, 1000, row[i].cid, 5005);
+        expect_op(f->parent, RST, row[i].cid, 5005, CID_P, 1000);
+        expect_nothing(f->parent);
+        expect_nothing(f->a);
+    }
+    /* A reset is never answered */
+    send_op(f->parent, RST, CID_P, 1000, 99, 5005);
+    expect_nothing(f->parent);
+}
+
+static void test_wide_cid(Fixture *f, gconstpointer data)
+{
+    VsockHdr hdr = wire_hdr(REQUEST, CID_P, 1000, 0, 5005);
+
+    hdr.dst_cid = (1ULL << 32) + CID_A;
+    wire_send(f->parent, hdr, NULL, 0);
+    expect_nothing(f->a);
+    hdr = wire_receive(f->parent, NULL, 0);
+    g_assert_cmpuint(hdr.op, ==, RST);
+    g_assert_cmphex(hdr.src_cid, ==, (1ULL << 32) + CID_A);
+}
+
+static void test_no_sibling_traffic(Fixture *f, gconstpointer data)
+{
+    send_op(f->a, REQUEST, CID_A, 1, CID_B, 5005);
+    expect_op(f->a, RST, CID_B, 5005, CID_A, 1);
+    send_op(f->a, REQUEST, CID_A, 1, CID_A, 5005);
+    expect_op(f->a, RST, CID_A, 5005, CID_A, 1);
+    send_op(f->a, REQUEST, CID_A, 1, NITRO_CID_HYPERVISOR, 10017);
+    expect_op(f->a, RST, NITRO_CID_HYPERVISOR, 10017, CID_A, 1);
+    expect_nothing(f->b);
+}
+
+static void test_spoofing(Fixture *f, gconstpointer data)
+{
+    connect_to(f, f->b, CID_B);
+    wire_send(f->a, wire_hdr(RW, CID_B, 5005, CID_P, 1000), "x", 1);
+    expect_report(f, "packet with a foreign source CID dropped");
+    expect_nothing(f->parent);
+    expect_nothing(f->a);
+    send_op(f->a, RST, CID_B, 5005, CID_P, 1000);
+    expect_nothing(f->parent);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+}
+
+static void test_malformed(Fixture *f, gconstpointer data)
+{
+    VsockHdr hdr = wire_hdr(REQUEST, CID_P, 1000, CID_A, 5005);
+    struct iovec stub = { .iov_base = &hdr, .iov_len = sizeof(hdr) - 1 };
+    g_autofree char *big = g_malloc0(NITRO_SWITCH_MAX_PKT + 1);
+
+    nitro_switch_send(f->parent, &stub, 1);
+    expect_report(f, "packet shorter than its header");
+    nitro_switch_send(f->parent, NULL, 0);
+    expect_report(f, "packet shorter than its header");
+    expect_nothing(f->parent);
+
+    hdr.type = VIRTIO_VSOCK_TYPE_SEQPACKET;
+    wire_send(f->parent, hdr, NULL, 0);
+    expect_report(f, "packet of a type that was not offered");
+    hdr = wire_receive(f->parent, NULL, 0);
+    g_assert_cmpuint(hdr.op, ==, RST);
+    g_assert_cmpuint(hdr.type, ==, VIRTIO_VSOCK_TYPE_SEQPACKET);
+
+    send_op(f->parent, 8, CID_P, 1000, CID_A, 5005);
+    expect_report(f, "packet with an unknown operation");
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+
+    connect_to(f, f->a, CID_A);
+    hdr = wire_hdr(RW, CID_P, 1000, CID_A, 5005);
+    hdr.len = 100;
+    wire_send(f->parent, hdr, "short", 5);
+    expect_report(f, "packet shorter than the length in its header");
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+
+    connect_to(f, f->a, CID_A);
+    parent_data(f, CID_A, big, NITRO_SWITCH_MAX_PKT + 1);
+    expect_report(f, "packet longer than 64 KiB");
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+}
+
+static void test_wrong_state(Fixture *f, gconstpointer data)
+{
+    /* Data before the response ends both sides; A has not seen anything */
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    parent_data(f, CID_A, "x", 1);
+    expect_report(f, "packet before response");
+    expect_nothing(f->a);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+
+    /* The requester cannot answer itself */
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, RESPONSE, CID_P, 1000, CID_A, 5005);
+    expect_report(f, "response without request");
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+
+    connect_to(f, f->a, CID_A);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_report(f, "request for an open connection");
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+}
+
+static void test_withdrawn_request(Fixture *f, gconstpointer data)
+{
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_nothing(f->a);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+}
+
+static void test_credit_passes(Fixture *f, gconstpointer data)
+{
+    VsockHdr hdr = wire_hdr(UPDATE, CID_A, 5005, CID_P, 1000);
+
+    connect_to(f, f->a, CID_A);
+    hdr.buf_alloc = 12345;
+    hdr.fwd_cnt = 678;
+    wire_send(f->a, hdr, NULL, 0);
+    hdr = wire_receive(f->parent, NULL, 0);
+    g_assert_cmpuint(hdr.op, ==, UPDATE);
+    g_assert_cmpuint(hdr.buf_alloc, ==, 12345);
+    g_assert_cmpuint(hdr.fwd_cnt, ==, 678);
+
+    /* A thousand updates are one packet, with the latest state */
+    hdr = wire_hdr(UPDATE, CID_A, 5005, CID_P, 1000);
+    for (hdr.fwd_cnt = 0; hdr.fwd_cnt < 1000; hdr.fwd_cnt++) {
+        wire_send(f->a, hdr, NULL, 0);
+    }
+    send_op(f->a, ASK, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, ASK, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->parent);
+
+    /* A window beyond the cap is announced as the cap */
+    hdr.buf_alloc = UINT32_MAX;
+    wire_send(f->a, hdr, NULL, 0);
+    hdr = wire_receive(f->parent, NULL, 0);
+    g_assert_cmpuint(hdr.buf_alloc, ==, NITRO_SWITCH_WINDOW);
+}
+
+static void test_credit_ignored(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    int i;
+
+    connect_to(f, f->a, CID_A);
+    for (i = 0; i < NITRO_SWITCH_WINDOW / NITRO_SWITCH_MAX_PKT; i++) {
+        parent_data(f, CID_A, chunk, NITRO_SWITCH_MAX_PKT);
+    }
+    g_assert_cmpuint(f->reports, ==, 0);
+    parent_data(f, CID_A, chunk, 1);
+    expect_report(f, "data beyond the receiver's credit");
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+}
+
+static void test_split(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *out = g_malloc(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *in = g_malloc(NITRO_SWITCH_MAX_PKT);
+    size_t got = 0;
+    int i;
+
+    for (i = 0; i < NITRO_SWITCH_MAX_PKT; i++) {
+        out[i] = i * 7 + i / 251;
+    }
+    connect_to(f, f->a, CID_A);
+    parent_data(f, CID_A, out, NITRO_SWITCH_MAX_PKT);
+    send_op(f->parent, SHUTDOWN, CID_P, 1000, CID_A, 5005);
+    while (got < NITRO_SWITCH_MAX_PKT) {
+        VsockHdr hdr = wire_receive(f->a, in + got, 3732);
+
+        g_assert_cmpuint(hdr.op, ==, RW);
+        g_assert_cmpuint(hdr.len, <=, 3732);
+        got += hdr.len;
+    }
+    g_assert_cmpmem(in, got, out, NITRO_SWITCH_MAX_PKT);
+    /* What ends the stream comes behind all of it */
+    expect_op(f->a, SHUTDOWN, CID_P, 1000, CID_A, 5005);
+}
+
+static void test_short_buffer(Fixture *f, gconstpointer data)
+{
+    VsockHdr hdr;
+    struct iovec iov = { .iov_base = &hdr, .iov_len = sizeof(hdr) };
+
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    g_assert_cmpuint(nitro_switch_receive(f->a, &iov, 1), ==, 0);
+    g_assert_cmpuint(nitro_switch_receive(f->a, NULL, 0), ==, 0);
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+}
+
+/* A does not fetch; what the parent sends to B arrives all the same */
+static void test_slow_receiver(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    int i;
+
+    connect_to(f, f->a, CID_A);
+    connect_to(f, f->b, CID_B);
+    for (i = 0; i < NITRO_SWITCH_WINDOW / NITRO_SWITCH_MAX_PKT; i++) {
+        parent_data(f, CID_A, chunk, NITRO_SWITCH_MAX_PKT);
+    }
+    for (i = 0; i < 1000; i++) {
+        parent_data(f, CID_B, chunk, NITRO_SWITCH_MAX_PKT);
+        g_assert_cmpuint(wire_receive(f->b, chunk, NITRO_SWITCH_MAX_PKT).len,
+                         ==, NITRO_SWITCH_MAX_PKT);
+    }
+    g_assert_cmpuint(f->reports, ==, 0);
+    g_assert_cmpuint(wire_receive(f->a, chunk, 4096).op, ==, RW);
+}
+
+/* Two streams to one receiver take turns */
+static void test_fairness(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    int i, bytes[2] = { 0, 0 };
+
+    connect_to(f, f->a, CID_A);
+    send_op(f->a, REQUEST, CID_A, 6006, CID_P, 1000);
+    expect_op(f->parent, REQUEST, CID_A, 6006, CID_P, 1000);
+    send_op(f->parent, RESPONSE, CID_P, 1000, CID_A, 6006);
+    expect_op(f->a, RESPONSE, CID_P, 1000, CID_A, 6006);
+    parent_data(f, CID_A, chunk, NITRO_SWITCH_MAX_PKT);
+    wire_send(f->parent, wire_hdr(RW, CID_P, 1000, CID_A, 6006), chunk, 4096);
+    for (i = 0; i < 8; i++) {
+        VsockHdr hdr = wire_receive(f->a, chunk, 1024);
+
+        bytes[hdr.dst_port == 6006] += hdr.len;
+    }
+    g_assert_cmpint(bytes[0], ==, 4096);
+    g_assert_cmpint(bytes[1], ==, 4096);
+}
+
+static void test_death(Fixture *f, gconstpointer data)
+{
+    char buf[64];
+
+    connect_to(f, f->a, CID_A);
+    connect_to(f, f->b, CID_B);
+    wire_send(f->a, wire_hdr(RW, CID_A, 5005, CID_P, 1000), "last words", 10);
+    parent_data(f, CID_A, "too late", 8);
+    nitro_switch_detach(f->a);
+
+    g_assert_cmpuint(wire_receive(f->parent, buf, 64).len, ==, 10);
+    g_assert_cmpmem(buf, 10, "last words", 10);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->parent);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+
+    /* Refused while it is gone, as if new when it is back */
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+    expect_nothing(f->a);
+    connect_to(f, f->a, CID_A);
+    g_assert_null(nitro_switch_attach(f->sw, CID_A, count_ready, f));
+}
+
+/* The CID comes back before the parent fetched the reset */
+static void test_reuse_while_pending(Fixture *f, gconstpointer data)
+{
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        connect_to(f, f->a, CID_A);
+        nitro_switch_detach(f->a);
+        f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+        send_op(f->a, REQUEST, CID_A, 4000 + i, CID_P, 9000);
+        expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+        expect_op(f->parent, REQUEST, CID_A, 4000 + i, CID_P, 9000);
+    }
+    nitro_switch_detach(f->parent);
+    expect_op(f->a, RST, CID_P, 9000, CID_A, 4002);
+    f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
+    connect_to(f, f->a, CID_A);
+}
+
+static void test_connection_limit(Fixture *f, gconstpointer data)
+{
+    int i;
+
+    for (i = 0; i < NITRO_SWITCH_MAX_CONNS; i++) {
+        send_op(f->a, REQUEST, CID_A, i, CID_P, 9000);
+    }
+    g_assert_cmpuint(f->reports, ==, 0);
+    send_op(f->a, REQUEST, CID_A, i, CID_P, 9000);
+    expect_report(f, "too many connections, request refused");
+    expect_op(f->a, RST, CID_P, 9000, CID_A, i);
+    /* Others are not concerned */
+    connect_to(f, f->b, CID_B);
+}
+
+static void test_reset_limit(Fixture *f, gconstpointer data)
+{
+    int i;
+
+    for (i = 0; i < 2 * NITRO_SWITCH_MAX_RESETS; i++) {
+        send_op(f->a, RW, CID_A, i, CID_P, 1);
+    }
+    g_assert_cmpuint(f->reports, ==, NITRO_SWITCH_MAX_RESETS);
+    for (i = 0; i < NITRO_SWITCH_MAX_RESETS; i++) {
+        expect_op(f->a, RST, CID_P, 1, CID_A, i);
+    }
+    expect_nothing(f->a);
+}
+
+#define BULK (100u * 1000 * 1000)
+
+static uint8_t pattern(uint32_t pos)
+{
+    return (pos * 2654435761u) >> 24;
+}
+
+/* Sender honours the window, receiver returns credit in odd steps */
+static void test_bulk(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *buf = g_malloc(NITRO_SWITCH_MAX_PKT);
+    uint32_t sent = 0, got = 0, credited = 0, i;
+    unsigned int step = 0;
+
+    connect_to(f, f->a, CID_A);
+    while (got < BULK) {
+        uint32_t len = MIN(step * 7919 % NITRO_SWITCH_MAX_PKT + 1,
+                           BULK - sent);
+        VsockHdr hdr;
+
+        step++;
+        if (len && sent + len - credited <= NITRO_SWITCH_WINDOW) {
+            for (i = 0; i < len; i++) {
+                buf[i] = pattern(sent + i);
+            }
+            parent_data(f, CID_A, buf, len);
+            sent += len;
+        }
+        hdr = wire_receive(f->a, buf, step % 5 ? 4052 : 1);
+        for (i = 0; i < hdr.len; i++) {
+            g_assert_cmphex(buf[i], ==, pattern(got + i));
+        }
+        got += hdr.len;
+        if (got - credited > 100001 || got == sent) {
+            credited = got;
+        }
+    }
+    g_assert_cmpuint(f->reports, ==, 0);
+    expect_nothing(f->a);
+}
+
+/* Whatever arrives, nothing asserts and everything is bounded */
+static void test_noise(Fixture *f, gconstpointer data)
+{
+    NitroSwitchPort *port[] = { f->parent, f->a, f->b };
+    static const uint32_t cids[] = { CID_P, CID_A, CID_B, 0, 99 };
+    g_autofree uint8_t *buf = g_malloc0(4096);
+    int i;
+
+    for (i = 0; i < 300000; i++) {
+        VsockHdr hdr = wire_hdr(g_test_rand_int_range(0, 9),
+                                cids[g_test_rand_int_range(0, 5)],
+                                g_test_rand_int_range(0, 4),
+                                cids[g_test_rand_int_range(0, 5)],
+                                g_test_rand_int_range(0, 4));
+
+        hdr.type = g_test_rand_int_range(0, 20) ? 1 : 2;
+        hdr.flags = g_test_rand_int();
+        hdr.fwd_cnt = g_test_rand_int();
+        hdr.buf_alloc = g_test_rand_int();
+        wire_send(port[i % 3], hdr, buf, g_test_rand_int_range(0, 4096));
+        if (i % 2) {
+            wire_receive(port[g_test_rand_int_range(0, 3)], buf,
+                         g_test_rand_int_range(1, 4096));
+        }
+    }
+    /* At most the 4 x 4 port pairs of two enclaves */
+    g_assert_cmpuint(nitro_switch_connections(f->sw), <=, 32);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *path;
+        void (*test)(Fixture *f, gconstpointer data);
+    } tests[] = {
+        { "/nitro/switch/handshake", test_handshake },
+        { "/nitro/switch/refusals", test_refusals },
+        { "/nitro/switch/wide-cid", test_wide_cid },
+        { "/nitro/switch/no-sibling-traffic", test_no_sibling_traffic },
+        { "/nitro/switch/spoofing", test_spoofing },
+        { "/nitro/switch/malformed", test_malformed },
+        { "/nitro/switch/wrong-state", test_wrong_state },
+        { "/nitro/switch/withdrawn-request", test_withdrawn_request },
+        { "/nitro/switch/credit-passes", test_credit_passes },
+        { "/nitro/switch/credit-ignored", test_credit_ignored },
+        { "/nitro/switch/split", test_split },
+        { "/nitro/switch/short-buffer", test_short_buffer },
+        { "/nitro/switch/slow-receiver", test_slow_receiver },
+        { "/nitro/switch/fairness", test_fairness },
+        { "/nitro/switch/death", test_death },
+        { "/nitro/switch/reuse-while-pending", test_reuse_while_pending },
+        { "/nitro/switch/connection-limit", test_connection_limit },
+        { "/nitro/switch/reset-limit", test_reset_limit },
+        { "/nitro/switch/bulk", test_bulk },
+        { "/nitro/switch/noise", test_noise },
+    };
+    int i;
+
+    g_test_init(&argc, &argv, NULL);
+    for (i = 0; i < ARRAY_SIZE(tests); i++) {
+        g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
+                   teardown);
+    }
+    return g_test_run();
+}
