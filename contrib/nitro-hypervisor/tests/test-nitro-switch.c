@@ -440,9 +440,12 @@ static void test_reuse_while_pending(Fixture *f, gconstpointer data)
         send_op(f->a, REQUEST, CID_A, 4000 + i, CID_P, 9000);
         expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
         expect_op(f->parent, REQUEST, CID_A, 4000 + i, CID_P, 9000);
+        send_op(f->parent, RST, CID_P, 9000, CID_A, 4000 + i);
+        expect_op(f->a, RST, CID_P, 9000, CID_A, 4000 + i);
     }
+    connect_to(f, f->a, CID_A);
     nitro_switch_detach(f->parent);
-    expect_op(f->a, RST, CID_P, 9000, CID_A, 4002);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
     connect_to(f, f->a, CID_A);
 }
@@ -459,7 +462,8 @@ static void test_connection_limit(Fixture *f, gconstpointer data)
     expect_report(f, "too many connections, request refused");
     expect_op(f->a, RST, CID_P, 9000, CID_A, i);
     /* Others are not concerned */
-    connect_to(f, f->b, CID_B);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_B, 5005);
+    expect_op(f->b, REQUEST, CID_P, 1000, CID_B, 5005);
 }
 
 static void test_reset_limit(Fixture *f, gconstpointer data)
