@@ -214,6 +214,33 @@ bool eif_source_init_fd(EifSource *src, int fd, Error **errp);
  */
 void eif_source_init_buffer(EifSource *src, const void *buf, uint64_t size);
 
+/**
+ * eif_source_read: copy a piece of a source to memory
+ * @src: the source
+ * @buf: room for @len bytes
+ * @len: how many bytes to read
+ * @offset: where in the source they begin
+ * @errp: filled in when they do not lie within the source or reading fails
+ *
+ * Returns: true when all bytes were read; on false @buf is undefined.
+ */
+bool eif_source_read(const EifSource *src, void *buf, size_t len,
+                     uint64_t offset, Error **errp);
+
+/**
+ * eif_source_read_crc: eif_source_read() of any length, computing a CRC
+ * @src: the source
+ * @dest: room for @len bytes
+ * @len: how many bytes to read
+ * @offset: where in the source they begin
+ * @crc: CRC-32 so far (0 at the start), updated with the bytes read
+ * @errp: filled in on failure
+ *
+ * Returns: true when all bytes were read; on false @dest is undefined.
+ */
+bool eif_source_read_crc(const EifSource *src, void *dest, uint64_t len,
+                         uint64_t offset, uint32_t *crc, Error **errp);
+
 /* The reader */
 
 typedef struct EifSection {
@@ -382,7 +409,7 @@ typedef struct EifBuildParams {
     const char *cmdline; /* default empty */
     const char *name; /* metadata ImageName, default "qemu" */
     const char *image_version; /* metadata ImageVersion, default "1.0" */
-    const char *tool_version; /* metadata BuildToolVersion, default "1.0" */
+    const char *tool_version; /* metadata BuildToolVersion, default QEMU's */
     /*
      * Metadata BuildTime, RFC 3339; by default the environment variable
      * SOURCE_DATE_EPOCH decides, without that 1970-01-01T00:00:00+00:00.
