@@ -4,7 +4,8 @@
  *
  * Demo enclave: the only program in it.  Loads the modules the distribution's
  * kernel needs, does the heartbeat, tells who and what it is, serves an echo
- * port, and ends as the kernel command line says:
+ * port, repeats its greeting on another one (production mode has no console),
+ * and ends as the kernel command line says:
  *
  *   demo.mode=serve      stay until the parent ends the enclave (default)
  *   demo.mode=poweroff   orderly end after demo.seconds
@@ -40,6 +41,7 @@
 #define HEARTBEAT_PORT  9000
 #define HEARTBEAT       0xb7
 #define ECHO_PORT       5005
+#define HELLO_PORT      5006
 
 static char cmdline[4096];
 
@@ -195,23 +197,29 @@ static void echo_one(int fd)
     }
 }
 
-static void serve_echo(void)
+static void hello_one(int fd)
+{
+    dup2(fd, STDOUT_FILENO);
+    hello();
+    fflush(stdout);
+}
+
+/* A process that serves @port, one more process per connection */
+static void serve(int port, void (*one)(int fd))
 {
     struct sockaddr_vm addr = {
         .svm_family = AF_VSOCK,
         .svm_cid = VMADDR_CID_ANY,
-        .svm_port = ECHO_PORT,
+        .svm_port = port,
     };
     int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) ||
         listen(listener, 8)) {
-        printf("demo: echo port: %s\n", strerror(errno));
+        printf("demo: port %d: %s\n", port, strerror(errno));
         return;
     }
-    printf("demo: echo service on port %d\n", ECHO_PORT);
     fflush(stdout);
-    signal(SIGCHLD, SIG_IGN);
     if (fork()) {
         close(listener);
         return;
@@ -220,7 +228,7 @@ static void serve_echo(void)
         int fd = accept(listener, NULL, NULL);
 
         if (fd >= 0 && !fork()) {
-            echo_one(fd);
+            one(fd);
             _exit(0);
         }
         close(fd);
@@ -247,8 +255,11 @@ int main(void)
     if (strcmp(mode, "mute")) {
         heartbeat(strcmp(mode, "wrong") ? HEARTBEAT : 0x55);
     }
-    serve_echo();
+    signal(SIGCHLD, SIG_IGN);
+    serve(ECHO_PORT, echo_one);
+    serve(HELLO_PORT, hello_one);
     hello();
+    printf("demo: serving\n");
     if (!strcmp(mode, "flood")) {
         flood();
     }

@@ -12,10 +12,10 @@ from pathlib import Path
 from . import images, packages
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
-TESTS = ('test_x86_64_nitro_parent.py',)
+TESTS = ('test_x86_64_nitro_parent.py', 'test_x86_64_nitro_refusals.py')
 
 
-def _environment():
+def _environment(only):
     python = [BUILD / 'qemu' / 'python', BUILD / 'qemu/tests/functional',
               CACHE / 'python', HERE]
     old = os.environ.get('PYTHONPATH')
@@ -24,13 +24,14 @@ def _environment():
                     ':' + old if old else ''),
                 PYTHONDONTWRITEBYTECODE='1',
                 QEMU_TEST_QEMU_BINARY=str(images.emulator()),
-                QEMU_BUILD_ROOT=str(OUT), BUILD=str(BUILD))
+                QEMU_BUILD_ROOT=str(OUT), BUILD=str(BUILD),
+                NITRO_TESTS=' '.join(only))
 
 
 def _run(script, only, totals):
     """One test file; counts the lines of its report."""
     process = subprocess.Popen(
-        [sys.executable, script, *only], env=_environment(), text=True,
+        [sys.executable, script], env=_environment(only), text=True,
         stdout=subprocess.PIPE, errors='replace')
     for line in process.stdout:
         print(line, end='', flush=True)

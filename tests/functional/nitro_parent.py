@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Base of tests that launch enclaves in the emulated parent.
+
+One parent is booted per test file and serves all its scenarios.  Each
+scenario leaves it as it found it: tearDown ends what is still running and
+checks that huge pages, CPUs and the heartbeat's port are free again.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from qemu_test import QemuBaseTest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]
+                       / 'contrib' / 'nitro-lab'))
+
+from nitro_lab import config, eif, images, packages     # noqa: E402
+from nitro_lab.launch import Launch                     # noqa: E402
+from nitro_lab.parent import Parent, clock_words        # noqa: E402
+
+FAULT_DEVICE = '/machine/peripheral/ne'
+ECHO_PORT, HELLO_PORT = 5005, 5006
+DEMO_MIB = 128
+
+DEMO = '/lab/demo.eif'
+KERNEL, INITRD = '/lab/kernel', '/lab/initrd'
+TINY = '/lab/tiny.eif'
+
+
+def tiny_image(**options):
+    """A well-formed image that no machine could boot."""
+    return eif.build(b'K' * 4096, 'console=ttyS0', [b'R' * 4096], **options)
+
+
+class NitroParentTest(QemuBaseTest):
+    """Scenarios in one emulated parent."""
+
+    parent_cpus, parent_mib = 4, 448
+    parent = None
+    total_pages = 0
+
+    @classmethod
+    def parent_files(cls):
+        """Guest path -> content; more may be added by subclasses."""
+        return {DEMO: images.demo_image(), TINY: tiny_image(),
+                KERNEL: images.demo_kernel(),
+                INITRD: images.demo_initramfs()}
+
+    @classmethod
+    def setUpClass(cls):
+        if NitroParentTest.parent is None:
+            unittest.addModuleCleanup(_stop_parent)
+            NitroParentTest.parent = cls.start_parent()
+
+    @classmethod
+    def start_parent(cls):
+        """Boot the parent all classes of the file share."""
+        packages.fetch()
+        images.build_all()
+        directory = Path(config.OUT, 'tests', 'functional', 'nitro-parent',
+                         cls.__module__)
+        parent = Parent(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
+                        directory=directory,
+                        enclave_args=('-append', clock_words().strip()))
+        parent.__enter__()
+        NitroParentTest.total_pages = parent.free_huge_pages()
+        report('parent up', parent.boot_seconds)
+        return parent
+
+    def setUp(self):
+        super().setUp()
+        self.launches, self.problems = [], []
+        self.began = time.monotonic()
+        for process in (self.parent.vm, self.parent.hypervisor):
+            process.check()
+
+    def tearDown(self):
+        try:
+            self._end_launches()
+            self.assert_free()
+            self.assertEqual(self.problems, [])
+        finally:
+            self._keep_output()
+            report(self.id().rpartition('.')[2],
+                   time.monotonic() - self.began)
+            super().tearDown()
+
+    def _end_launches(self):
+        self.parent.qmp.set(FAULT_DEVICE, 'x-fault', '')
+        for launch in self.launches:
+            if launch.job.status is None:
+                launch.job.signal(signal.SIGKILL)
+                launch.job.wait(30)
+
+    def _keep_output(self):
+        for number, launch in enumerate(self.launches, 1):
+            Path(self.log_file('launch-%d.log' % number)).write_text(
+                ' '.join(launch.job.argv) + '\n' + launch.job.text())
+
+    @contextlib.contextmanager
+    def case(self, name):
+        """One of several cases of a scenario: its failure names it."""
+        try:
+            yield
+        except AssertionError as error:
+            self.problems.append('%s: %s' % (name, error))
+
+    def assert_free(self):
+        """Huge pages, CPUs and port 9000 of the parent are nobody's."""
+        self.wait_until(lambda: self.parent.free_huge_pages()
+                        == self.total_pages, 'all huge pages free')
+        cpus = ['vcpu', '0'] * self.parent_cpus
+        result = self.parent.run(['lab', 'ne', 'create', *cpus])
+        self.assertEqual(result.status, 0, result.output)
+        listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
+        listener.wait_for('listening', 10)
+        listener.signal(signal.SIGKILL)
+        listener.wait(10)
+
+    # Launching
+
+    def arguments(self, *more, debug='on', cpus=2, mib=DEMO_MIB, image=DEMO):
+        """Command line of a launcher."""
+        words = ['-accel', 'nitro,debug-mode=' + debug, '-M', 'nitro',
+                 '-nographic', '-smp', cpus, '-m', '%dM' % mib]
+        if image:
+            words += ['-kernel', image]
+        return words + list(more)
+
+    def direct(self, *words):
+        """Options that boot the demo enclave's kernel directly."""
+        return ['-kernel', KERNEL, '-initrd', INITRD,
+                '-append', images.demo_cmdline(*words)]
+
+    def start(self, arguments):
+        """Launch and connect QMP."""
+        socket = '/run/qmp-%d' % (len(self.launches) + 1)
+        self.parent.run(['rm', '-f', socket])
+        launch = Launch(self.parent, arguments, socket=socket)
+        self.launches.append(launch)
+        if not launch.connect():
+            self.fail('QEMU ended at once: ' + launch.job.text())
+        return launch
+
+    def boot(self, *more, **options):
+        """Launch and wait for the heartbeat."""
+        launch = self.start(self.arguments(*more, **options))
+        launch.wait_booted()
+        return launch
+
+    def refused(self, arguments, *expected, seconds=30):
+        """The launcher has to end with status 1 and say all of @expected."""
+        result = self.parent.run(['qemu-system-x86_64', *arguments], seconds)
+        text = re.sub(r'\s+', ' ', result.output + result.errors)
+        self.assertEqual(result.status, 1, text)
+        for words in expected:
+            self.assertIn(words, text)
+        return text
+
+    def fault(self, rules):
+        """Inject faults at the parent's PCI function."""
+        self.parent.qmp.set(FAULT_DEVICE, 'x-fault', rules)
+
+    # Watching
+
+    def wait_until(self, condition, what, seconds=20):
+        """Poll a condition in the guest."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                self.fail('not within %d s: %s' % (seconds, what))
+            time.sleep(0.1)
+
+    def end(self, launch, status=0, seconds=30):
+        """The launcher has to end by itself with this status."""
+        self.assertEqual(launch.job.wait(seconds), status, launch.job.text())
+
+    def stop(self, launch, number=signal.SIGTERM):
+        """End a launcher with a signal; returns its status."""
+        launch.job.signal(number)
+        return launch.job.wait(30)
+
+    def console(self, launch, pattern, seconds=60):
+        """Wait for a line of the enclave's console."""
+        return launch.job.wait_for(pattern, seconds)
+
+    def hello(self, launch):
+        """The enclave's greeting, fetched over vsock."""
+        return self.parent.check(['sh', '-c', 'lab vsock connect %d %d'
+                                  ' < /dev/null' % (launch.cid, HELLO_PORT)])
+
+    @staticmethod
+    def registers(text):
+        """PCR0, PCR1, PCR2 in a greeting."""
+        return re.findall(r'PCR[012] ([0-9a-f]{96})', text)
+
+
+def _stop_parent():
+    if NitroParentTest.parent:
+        NitroParentTest.parent.stop()
+        NitroParentTest.parent = None
+
+
+def report(name, seconds):
+    """One line per scenario, beside the test protocol."""
+    print('# %-34s %5.1f s' % (name, seconds), file=sys.__stderr__,
+          flush=True)
+
+
+def only_wanted(_loader, tests, _pattern):
+    """load_tests: NITRO_TESTS names the scenarios to run, all by default."""
+    wanted = os.environ.get('NITRO_TESTS', '').split()
+    if not wanted:
+        return tests
+
+    def flat(suite):
+        for test in suite:
+            if isinstance(test, unittest.TestSuite):
+                yield from flat(test)
+            else:
+                yield test
+
+    return unittest.TestSuite(
+        test for test in flat(tests)
+        if any(word in test.id() for word in wanted))

@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Enclaves launched through the real driver, in the emulated parent."""
+
+import hashlib
+import signal
+
+from nitro_parent import (DEMO, DEMO_MIB, ECHO_PORT, INITRD, KERNEL,
+                          NitroParentTest, only_wanted)
+
+from nitro_lab import eif, images
+
+ZERO = '0' * 96
+BULK_BYTES = 100 * 1000 * 1000
+
+
+class Boot(NitroParentTest):
+    """Ways to boot an enclave, and what one sees of it."""
+
+    def test_eif(self):
+        """An image file boots: CID, heartbeat, console, end by SIGTERM."""
+        launch = self.boot()
+        self.assertGreaterEqual(launch.cid, 16)
+        self.console(launch, 'hello from enclave CID %d, 2 CPUs' % launch.cid)
+        self.assertTrue(launch.qmp.command('query-status')['running'])
+        self.assertEqual(len(launch.qmp.command('query-cpus-fast')), 2)
+        self.assertEqual(self.stop(launch), 0, launch.job.text())
+
+    def test_direct_kernel(self):
+        """A bzImage with ramdisk and command line becomes an image."""
+        launch = self.boot(*self.direct('demo.hello=direct'), image=None)
+        self.console(launch, 'demo: direct')
+
+    def test_direct_kernel_measured(self):
+        """The image made for a direct boot measures as it should."""
+        cmdline = images.demo_cmdline('demo.mode=serve')
+        launch = self.boot(*self.direct('demo.mode=serve'), image=None,
+                           debug='off')
+        image = eif.build(images.demo_kernel().read_bytes(), cmdline,
+                          [images.demo_initramfs().read_bytes()])
+        self.assertEqual(self.registers(self.hello(launch)),
+                         eif.measure(image))
+
+    def test_console_from_first_byte(self):
+        """The kernel's very first line reaches the console."""
+        words = ['-kernel', KERNEL, '-initrd', INITRD, '-append',
+                 'console=ttyS0 earlyprintk=ttyS0 pci=off panic=-1 reboot=t']
+        launch = self.start(self.arguments(*words, image=None))
+        self.console(launch, 'demo: serving')
+        text = launch.job.output.decode(errors='replace')
+        first = next(line for line in text.splitlines() if line.strip())
+        self.assertRegex(first, r'Linux version \d|early console|Decompress')
+        self.assertIn('Linux version', text)
+        self.assertIn('Command line: console=ttyS0 earlyprintk', text)
+
+    def test_debug_registers_are_zero(self):
+        """In debug mode an enclave cannot prove what it is."""
+        launch = self.boot()
+        self.console(launch, 'demo: serving')
+        text = launch.job.output.decode(errors='replace')
+        self.assertEqual(self.registers(text), [ZERO] * 3)
+
+    def test_production(self):
+        """Without debug mode: no console, real measurements."""
+        launch = self.boot(debug='off')
+        measured = self.registers(self.hello(launch))
+        self.assertEqual(measured,
+                         eif.measure(images.demo_image().read_bytes()))
+        refused = self.parent.run(['lab', 'vsock', 'connect', '0',
+                                   10000 + launch.cid])
+        self.assertNotEqual(refused.status, 0)
+        self.assertNotIn('demo:', launch.job.text())
+
+    def test_paused_then_cont(self):
+        """-S: nothing starts before cont."""
+        launch = self.start(self.arguments('-S'))
+        self.assertEqual(launch.qmp.command('query-status')['status'],
+                         'prelaunch')
+        self.assertEqual(launch.qmp.get('/machine/nitro-vsock',
+                                        'enclave-cid'), 0)
+        launch.qmp.command('cont')
+        launch.wait_booted()
+
+    def test_nodefaults_with_devices(self):
+        """With -nodefaults heartbeat and console come by -device."""
+        launch = self.boot('-nodefaults', '-device', 'nitro-heartbeat',
+                           '-chardev', 'file,id=con,path=/tmp/console',
+                           '-device', 'nitro-serial-vsock,chardev=con')
+        self.wait_until(lambda: 'demo: serving'
+                        in self.parent.get('/tmp/console'), 'console')
+
+    def test_nodefaults_alone(self):
+        """With -nodefaults alone there is no listener; the rest works."""
+        launch = self.start(self.arguments('-nodefaults'))
+        self.wait_until(lambda: launch.poll() and launch.cid, 'CID')
+        self.wait_until(lambda: self.parent.run(
+            ['lab', 'vsock', 'echo', launch.cid, ECHO_PORT, 'hi']).status
+            == 0, 'echo service')
+        self.assertIsNone(launch.booted)
+
+    def test_libvirt_command_line(self):
+        """What libvirt writes: tcg first, -nodefaults, -S, cont by QMP."""
+        launch = self.start([
+            '-name', 'guest=enc,debug-threads=on', '-S', '-machine',
+            'nitro,usb=off,dump-guest-core=off', '-accel', 'tcg', '-m',
+            'size=%dk' % (DEMO_MIB * 1024), '-overcommit', 'mem-lock=off',
+            '-smp', '2,sockets=2,cores=1,threads=1', '-display', 'none',
+            '-no-user-config', '-nodefaults', '-rtc', 'base=utc',
+            '-no-shutdown', '-kernel', DEMO, '-chardev', 'pty,id=charserial0',
+            '-device', 'nitro-serial-vsock,chardev=charserial0',
+            '-device', 'nitro-heartbeat', '-accel', 'nitro,debug-mode=on',
+            '-msg', 'timestamp=on'])
+        launch.qmp.command('cont')
+        launch.wait_booted()
+        chardevs = launch.qmp.command('query-chardev')
+        pty = next(c['filename'] for c in chardevs
+                   if c['label'] == 'charserial0').removeprefix('pty:')
+        reader = self.parent.spawn(['cat', pty])
+        self.parent.run(['lab', 'vsock', 'echo', launch.cid, ECHO_PORT, 'x'])
+        self.assertTrue(reader.status is None, reader.text())
+        reader.signal(signal.SIGKILL)
+        launch.qmp.command('quit')
+        self.end(launch)
+
+    def test_two_at_once(self):
+        """Two enclaves have their own CIDs, consoles and services."""
+        first = self.boot()
+        second = self.boot()
+        self.assertNotEqual(first.cid, second.cid)
+        for launch in (first, second):
+            self.assertEqual(self.parent.check(
+                ['lab', 'vsock', 'echo', launch.cid, ECHO_PORT, 'both']),
+                'both\n')
+            self.console(launch, 'enclave CID %d' % launch.cid)
+        self.assertEqual(self.stop(first), 0)
+        self.assertEqual(self.parent.check(
+            ['lab', 'vsock', 'echo', second.cid, ECHO_PORT, 'still']),
+            'still\n')
+
+    def test_chosen_cid(self):
+        """enclave-cid= is honoured and can be read back."""
+        launch = self.start(['-accel', 'nitro,debug-mode=on,enclave-cid=77',
+                             *self.arguments()[2:]])
+        launch.wait_booted()
+        self.assertEqual(launch.cid, 77)
+
+    def test_serial_to_pty_and_file(self):
+        """The console goes to any character device."""
+        launch = self.boot('-serial', 'file:/tmp/serial')
+        self.wait_until(lambda: 'demo: serving'
+                        in self.parent.get('/tmp/serial'), 'console')
+
+    def test_restrictions(self):
+        """seccomp, another user and -daemonize do not stand in the way."""
+        self.parent.check('chmod 666 /dev/nitro_enclaves')
+        launch = self.boot('-sandbox', 'on', '-run-with', 'user=nobody')
+        self.console(launch, 'demo: serving')
+
+
+class Life(NitroParentTest):
+    """Data, ends and leftovers."""
+
+    def test_donated_image(self):
+        """The hypervisor finds the file's bytes in donated memory."""
+        launch = self.boot()
+        data = images.demo_image().read_bytes()
+        digest = hashlib.sha384(data).hexdigest()
+        log = self.parent.hypervisor.log.read_text(errors='replace')
+        self.assertIn(digest, log)
+
+    def test_bulk_transfer(self):
+        """100 MB in odd chunks, to the enclave and back, intact."""
+        launch = self.boot()
+        output = self.parent.check(['lab', 'vsock', 'bulk', launch.cid,
+                                    ECHO_PORT, BULK_BYTES], timeout=120)
+        self.assertIn('%d bytes intact' % BULK_BYTES, output)
+
+    def test_power_off(self):
+        """An enclave that powers off ends its launcher with status 0."""
+        launch = self.boot(*self.direct('demo.mode=poweroff',
+                                        'demo.seconds=0'), image=None)
+        self.end(launch)
+        self.assertIn('demo: orderly power-off', launch.job.text())
+
+    def test_crash(self):
+        """A panic ends the launcher, and the last words are shown."""
+        launch = self.boot(*self.direct('demo.mode=crash', 'demo.seconds=0'),
+                           image=None)
+        self.end(launch)
+        self.assertIn('Kernel panic', launch.job.text())
+
+    def test_no_shutdown(self):
+        """-no-shutdown keeps QEMU after the enclave's end."""
+        launch = self.boot('-no-shutdown',
+                           *self.direct('demo.mode=poweroff',
+                                        'demo.seconds=0'), image=None)
+        launch.qmp.wait_event('SHUTDOWN')
+        self.assertFalse(launch.qmp.command('query-status')['running'])
+
+    def test_terminated(self):
+        """SIGTERM: orderly end, everything free at once."""
+        launch = self.boot()
+        self.assertEqual(self.stop(launch), 0)
+        self.assert_free()
+
+    def test_killed(self):
+        """SIGKILL: no enclave outlives its launcher."""
+        launch = self.boot()
+        self.assertEqual(self.stop(launch, signal.SIGKILL), -signal.SIGKILL)
+        self.assert_free()
+        gone = self.parent.run(['lab', 'vsock', 'echo', launch.cid,
+                                ECHO_PORT, 'x'])
+        self.assertNotEqual(gone.status, 0)
+
+    def test_killed_before_heartbeat(self):
+        """SIGKILL during boot leaves neither port nor memory taken."""
+        launch = self.start(self.arguments())
+        self.wait_until(lambda: launch.poll() and launch.cid, 'CID')
+        self.stop(launch, signal.SIGKILL)
+        self.assert_free()
+
+    def test_console_flood(self):
+        """An enclave that never stops writing blocks neither QMP nor end."""
+        launch = self.boot(*self.direct('demo.mode=flood'), image=None)
+        self.console(launch, 'flood 000001000')
+        for _ in range(20):
+            self.assertTrue(launch.qmp.command('query-status')['running'])
+        self.assertEqual(self.stop(launch), 0)
+
+    def test_other_launcher(self):
+        """Another program drives the same driver to a running enclave."""
+        job = self.parent.spawn([
+            'lab', 'ne', 'create', 'info', '1', 'map', DEMO_MIB, 'image',
+            DEMO, 'donate', 'vcpu', '0', 'vcpu', '0', 'start', '1', '0',
+            'hold'])
+        listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
+        cid = int(job.wait_for(r'start ok (\d+)').group(1))
+        self.assertEqual(int(listener.wait_for(r'accepted cid (\d+)')
+                             .group(1)), cid)
+        job.end_input()
+        self.assertEqual(job.wait(), 0)
+        listener.wait()
+
+    def test_heartbeat_of_a_stranger(self):
+        """Somebody else's connection to port 9000 is not the heartbeat."""
+        launch = self.start(self.arguments('-S'))
+        strangers = [self.parent.spawn(['lab', 'vsock', 'connect', '1',
+                                        '9000']) for _ in range(3)]
+        launch.qmp.command('cont')
+        strangers += [self.parent.spawn(['lab', 'vsock', 'connect', '1',
+                                         '9000']) for _ in range(3)]
+        launch.wait_booted()
+        for stranger in strangers:
+            stranger.wait(30)
+
+    def test_mute_enclave(self):
+        """Without a heartbeat the enclave runs on, unbooted."""
+        launch = self.start(self.arguments(*self.direct('demo.mode=mute'),
+                                           image=None))
+        self.console(launch, 'demo: serving')
+        self.assertTrue(launch.poll())
+        self.assertIsNone(launch.booted)
+
+    def test_wrong_heartbeat(self):
+        """A wrong byte is no heartbeat, and is not answered."""
+        launch = self.start(self.arguments(*self.direct('demo.mode=wrong'),
+                                           image=None))
+        self.console(launch, 'demo: no heartbeat, peer closed')
+        self.assertTrue(launch.poll())
+        self.assertIsNone(launch.booted)
+
+
+load_tests = only_wanted
+
+if __name__ == '__main__':
+    NitroParentTest.main()

@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""What cannot work is refused, with cause and remedy.
+
+First what the launcher refuses by itself, then what the real driver refuses,
+then what the device refuses (injected).
+"""
+
+import errno
+import os
+import signal
+
+from nitro_parent import (INITRD, TINY, NitroParentTest, only_wanted,
+                          tiny_image)
+
+from nitro_lab import eif, packages
+
+POOL = '/sys/module/nitro_enclaves/parameters/ne_cpus'
+
+# The driver's own codes, in the order of their numbers from 256 on
+CODES = ('VCPU_ALREADY_USED', 'VCPU_NOT_IN_CPU_POOL', 'VCPU_INVALID_CPU_CORE',
+         'INVALID_MEM_REGION_SIZE', 'INVALID_MEM_REGION_ADDR',
+         'UNALIGNED_MEM_REGION_ADDR', 'MEM_REGION_ALREADY_USED',
+         'MEM_NOT_HUGE_PAGE', 'MEM_DIFFERENT_NUMA_NODE', 'MEM_MAX_REGIONS',
+         'NO_MEM_REGIONS_ADDED', 'NO_VCPUS_ADDED', 'ENCLAVE_MEM_MIN_SIZE',
+         'FULL_CORES_NOT_USED', 'NOT_IN_INIT_STATE', 'INVALID_VCPU',
+         'NO_CPUS_AVAIL_IN_POOL', 'INVALID_PAGE_SIZE', 'INVALID_FLAG_VALUE',
+         'INVALID_ENCLAVE_CID')
+FIRST_CODE = 256
+
+PLAIN_CODES = (errno.EPERM, errno.EIO, errno.EAGAIN, errno.ENOMEM,
+               errno.EACCES, errno.EBUSY, errno.EEXIST, errno.EINVAL,
+               errno.ENOSPC, errno.ETIMEDOUT)
+
+
+class Options(NitroParentTest):
+    """Refused before the driver is asked."""
+
+    def refuse(self, options, *expected):
+        """Options after a complete command line, one sub-test."""
+        with self.case(' '.join(map(str, options))):
+            self.refused(self.arguments(*options, mib=64, image=TINY),
+                         *expected)
+
+    def test_cids(self):
+        """Reserved numbers and numbers above 32 bits."""
+        for cid in (1, 2, 3, 0xffffffff, 1 << 32):
+            with self.case(cid):
+                self.refused(['-accel', 'nitro,enclave-cid=%d' % cid, '-M',
+                              'nitro', '-nographic', '-m', '64M', '-kernel',
+                              TINY], 'enclave-cid')
+
+    def test_memory_sizes(self):
+        """Too small, odd, or more than there are huge pages."""
+        for size, words in (('32M', '64 MiB'), ('65M', '2 MiB'),
+                            ('4G', 'huge')):
+            with self.case(size):
+                arguments = self.arguments(image=TINY)
+                arguments[arguments.index('-m') + 1] = size
+                self.refused(arguments, words)
+
+    def test_memory_backends(self):
+        """Memory that is not in huge pages."""
+        backend = 'memory-backend-%s,id=ram,size=64M%s'
+        for kind, more in (('ram', ''), ('memfd', ''),
+                           ('file', ',mem-path=/tmp/ram,share=on')):
+            with self.case(kind):
+                self.refused(['-accel', 'nitro', '-M',
+                              'nitro,memory-backend=ram', '-nographic',
+                              '-m', '64M', '-kernel', TINY, '-object',
+                              backend % (kind, more)], 'huge')
+
+    def test_mem_path(self):
+        """-mem-path has to be on hugetlbfs."""
+        self.refuse(['-mem-path', '/tmp'], 'huge')
+
+    def test_other_options(self):
+        """What the machine cannot honour is not ignored."""
+        self.parent.check('dd if=/dev/zero of=/tmp/disk bs=64k count=1')
+        self.refuse(['-initrd', INITRD], '-initrd')
+        self.refuse(['-append', 'quiet'], '-append')
+        self.refuse(['-bios', '/tmp/disk'], '-bios')
+        self.refuse(['-dtb', '/tmp/disk'], '-dtb')
+        self.refuse(['-drive', 'file=/tmp/disk,format=raw'], '-drive')
+        self.refuse(['-m', '64M,slots=2,maxmem=128M'], 'slots')
+        self.refuse(['-incoming', 'defer'], 'incoming')
+        self.refuse(['-cpu', 'max'], 'host')
+
+    def test_accelerator_and_machine(self):
+        """The two belong together."""
+        self.refused(['-accel', 'tcg', '-M', 'nitro', '-nographic', '-m',
+                      '64M', '-kernel', TINY], 'nitro')
+        self.refused(['-accel', 'nitro', '-M', 'q35', '-nographic'], 'nitro')
+        self.refused(['-accel', 'nitro', '-M', 'nitro', '-nographic'],
+                     '-kernel')
+
+
+class Images(NitroParentTest):
+    """Files that are no image for this enclave."""
+
+    def refuse_file(self, name, data, *expected):
+        """One file as -kernel, one sub-test."""
+        with self.case(name):
+            self.parent.put('/tmp/image', data)
+            self.refused(self.arguments(mib=64, image='/tmp/image'),
+                         *expected)
+
+    def test_other_kinds(self):
+        """Refused by what they are."""
+        self.refuse_file('empty', b'', 'empty')
+        self.refuse_file('text', b'#!/bin/sh\necho no\n', 'text')
+        self.refuse_file('gzip', b'\x1f\x8b\x08' + bytes(64), 'gzip')
+        self.refuse_file('ELF', b'\x7fELF\x02\x01\x01' + bytes(64), 'ELF')
+        self.refused(self.arguments(mib=64, image='/tmp'), 'directory')
+        self.refused(self.arguments(mib=64, image='/tmp/none'),
+                     'No such file')
+
+    def test_broken(self):
+        """Damage is found before anything is donated."""
+        good = tiny_image()
+        changed = bytearray(good)
+        changed[700] ^= 1
+        self.refuse_file('CRC', bytes(changed), 'CRC')
+        self.refuse_file('cut', good[:-100], '')
+        self.refuse_file('header', good[:300], '')
+        self.refuse_file('version', eif.assemble(eif.sections(good),
+                                                 version=9), 'version')
+
+    def test_wrong_architecture(self):
+        """An image for the other architecture."""
+        self.refuse_file('arm64', tiny_image(arch=eif.AARCH64), 'x86_64')
+
+    def test_too_large(self):
+        """An image that does not fit names the -m that would do."""
+        image = eif.build(b'K' * (60 << 20), 'quiet', [b'R' * 4096])
+        self.refuse_file('large', image, '-m 70M')
+
+
+class Driver(NitroParentTest):
+    """Refused by the real driver, for real reasons."""
+
+    def tiny(self, *more, **options):
+        """A launch that gets as far as the driver lets it."""
+        return self.arguments(*more, **{'mib': 64, 'image': TINY, **options})
+
+    def set_pool(self, cpus):
+        """Write the CPU pool, as the allocator service does."""
+        self.parent.run('echo "%s" > %s' % (cpus, POOL))
+
+    def test_empty_pool(self):
+        """No CPU pool."""
+        self.set_pool('')
+        try:
+            self.refused(self.tiny(), 'NE_ERR_NO_CPUS_AVAIL_IN_POOL',
+                         'NE_CREATE_VM', 'CPU pool')
+        finally:
+            self.set_pool('2-%d' % (self.parent_cpus + 1))
+
+    def test_pool_in_use(self):
+        """Another enclave has all CPUs."""
+        self.boot(cpus=self.parent_cpus)
+        self.refused(self.tiny(), 'NE_ERR_NO_CPUS_AVAIL_IN_POOL',
+                     'end another enclave')
+
+    def test_more_cpus_than_pool(self):
+        """More vCPUs than the pool holds."""
+        self.refused(self.tiny(cpus=self.parent_cpus + 2),
+                     'cannot add vCPU %d of %d' % (self.parent_cpus + 1,
+                                                   self.parent_cpus + 2),
+                     'NE_ERR_NO_CPUS_AVAIL_IN_POOL', 'Lower -smp')
+
+    def test_half_core(self):
+        """An odd number of vCPUs where cores have two threads."""
+        for cpus in (1, 3):
+            with self.case(cpus):
+                self.refused(self.tiny(cpus=cpus), '-smp 2')
+
+    def test_cid_in_use(self):
+        """A CID that another enclave has."""
+        first = self.boot()
+        arguments = ['-accel', 'nitro,enclave-cid=%d' % first.cid,
+                     *self.tiny()[2:]]
+        self.refused(arguments, 'NE_START_ENCLAVE', 'CID')
+
+    def test_heartbeat_port_taken(self):
+        """Somebody else listens on port 9000."""
+        listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
+        listener.wait_for('listening')
+        self.refused(self.tiny(),
+                     'cannot listen on vsock port 9000: Address already in')
+        listener.signal(signal.SIGKILL)
+        listener.wait()
+
+    def test_no_permission(self):
+        """A user who may not open the device."""
+        self.parent.check('chmod 600 /dev/nitro_enclaves')
+        arguments = ' '.join(str(word) for word in self.tiny())
+        result = self.parent.run(
+            'setuidgid nobody qemu-system-x86_64 ' + arguments)
+        self.assertEqual(result.status, 1)
+        self.assertIn('/dev/nitro_enclaves: Permission denied', result.errors)
+        self.assertIn('group ne', result.errors)
+
+    def test_huge_pages_taken(self):
+        """Huge pages reserved by somebody else are missing here."""
+        whole = self.total_pages * 2
+        job = self.parent.spawn(['lab', 'ne', 'create', 'memory', whole,
+                                 'hold'])
+        job.wait_for('holding')
+        self.refused(self.tiny(), 'huge')
+        job.end_input()
+        job.wait()
+
+
+class Device(NitroParentTest):
+    """Refused by the hypervisor: injected at the PCI function."""
+
+    calls = (('ALLOC', 'NE_CREATE_VM'),
+             ('ADD_MEM', 'NE_SET_USER_MEMORY_REGION'),
+             ('ADD_VCPU', 'NE_ADD_VCPU'),
+             ('START', 'NE_START_ENCLAVE'))
+
+    def refuse_code(self, point, request, code, words):
+        """One code at one call: request, name, number, cause and hint."""
+        with self.case('%s at %s' % (code, request)):
+            self.fault('%s:1:-%d' % (point, code))
+            result = self.parent.run(['qemu-system-x86_64', *self.arguments(
+                mib=64, image=TINY)])
+            self.assertEqual(result.status, 1, result.errors)
+            for expected in (request, words, 'error %d' % code):
+                self.assertIn(expected, result.errors)
+            self.assertNotIn('Unknown error', result.errors)
+            message, hint = result.errors.split('\n', 1)
+            self.assertRegex(message, r'[a-z].* \(%s: ' % request)
+            self.assertRegex(hint, r'[A-Z].*\.')
+
+    def each_call(self):
+        """(fault point, request), without what this kernel cannot stand."""
+        if packages.slot_faults_are_safe():
+            return self.calls
+        return self.calls[1:]
+
+    def test_driver_codes_at_alloc(self):
+        """Each code at NE_CREATE_VM."""
+        if not packages.slot_faults_are_safe():
+            self.skipTest('this kernel frees memory twice when a slot is'
+                          ' refused')
+        self.every_code(*self.calls[0])
+
+    def test_driver_codes_at_memory(self):
+        """Each code at NE_SET_USER_MEMORY_REGION."""
+        self.every_code(*self.calls[1])
+
+    def test_driver_codes_at_vcpu(self):
+        """Each code at NE_ADD_VCPU."""
+        self.every_code(*self.calls[2])
+
+    def test_driver_codes_at_start(self):
+        """Each code at NE_START_ENCLAVE."""
+        self.every_code(*self.calls[3])
+
+    def every_code(self, point, request):
+        """All of the driver's own codes at one call."""
+        for number, name in enumerate(CODES, FIRST_CODE):
+            self.refuse_code(point, request, number, 'NE_ERR_' + name)
+
+    def test_ordinary_codes(self):
+        """Ordinary error numbers at each call."""
+        for point, request in self.each_call():
+            for code in PLAIN_CODES:
+                self.refuse_code(point, request, code, os.strerror(code))
+
+    def test_second_vcpu(self):
+        """A later vCPU is named by its number."""
+        self.fault('ADD_VCPU:2:-5')
+        self.refused(self.arguments(mib=64, image=TINY),
+                     'cannot add vCPU 2 of 2')
+
+    def test_region_limit(self):
+        """No room for memory regions."""
+        self.fault('ALLOC:1:regions=0')
+        self.refused(self.arguments(mib=64, image=TINY),
+                     'NE_ERR_MEM_MAX_REGIONS', 'hugetlbsize=1G')
+
+    def test_odd_cid(self):
+        """A CID no enclave can have."""
+        for cid in (0, 2, 3):
+            with self.case(cid):
+                self.fault('START:1:cid=%d' % cid)
+                self.refused(self.arguments(), 'CID %d' % cid)
+
+    def test_late_start(self):
+        """A slow hypervisor is waited for."""
+        self.fault('START:1:late=2000')
+        self.boot()
+
+    def test_refused_paused(self):
+        """A refusal after -S and cont ends QEMU with status 1."""
+        launch = self.start(self.arguments('-S'))
+        self.fault('START:1:-12')
+        launch.qmp.command('cont')
+        self.end(launch, status=1)
+        self.assertIn('NE_START_ENCLAVE', launch.job.text())
+
+    def test_image_the_hypervisor_refuses(self):
+        """The hypervisor's own check of the donated image."""
+        steps = ['create', 'map', 64, 'image', '/init', 'donate', 'vcpu', 0,
+                 'vcpu', 0, 'start', 0, 0]
+        result = self.parent.run(['lab', 'ne', *steps])
+        self.assertIn('start errno %d' % errno.EINVAL, result.output)
+
+
+load_tests = only_wanted
+
+if __name__ == '__main__':
+    NitroParentTest.main()
