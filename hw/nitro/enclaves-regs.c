@@ -1,0 +1,300 @@
+/*
+ * Registers of the Nitro Enclaves PCI function
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The function as the guest sees it: BAR 3 and two MSI-X vectors.  The
+ * parent's driver binds to it unmodified; what that driver relies on is said
+ * where it matters.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/log.h"
+#include "qemu/timer.h"
+#include "hw/nitro/enclaves-pci.h"
+#include "hw/pci/msix.h"
+#include "trace.h"
+
+/*
+ * The driver's handlers are installed before what they use is set up: an
+ * interrupt that was left pending from before would bring the parent down.
+ * So nothing is kept for the time when MSI-X is enabled.
+ */
+void nitro_enclaves_notify(NitroEnclavesPCIState *s, unsigned vector)
+{
+    PCIDevice *pci = PCI_DEVICE(s);
+
+    if (vector < s->nr_vectors && msix_enabled(pci)) {
+        msix_notify(pci, vector);
+    }
+}
+
+static void forget_interrupts(NitroEnclavesPCIState *s)
+{
+    for (unsigned i = 0; i < s->nr_vectors; i++) {
+        msix_clr_pending(PCI_DEVICE(s), i);
+    }
+}
+
+static void write_reply(NitroEnclavesPCIState *s, const NitroReply *reply)
+{
+    NitroPciReply wire = {
+        .rc = cpu_to_le32(reply->rc),
+        .slot_uid = cpu_to_le64(reply->slot_uid),
+        .enclave_cid = cpu_to_le64(reply->enclave_cid),
+        .slot_count = cpu_to_le64(reply->slot_count),
+        .mem_regions = cpu_to_le64(reply->mem_regions),
+        .mem_size = cpu_to_le64(reply->mem_size),
+        .nr_vcpus = cpu_to_le64(reply->nr_vcpus),
+        .flags = cpu_to_le64(reply->flags),
+        .state = cpu_to_le16(reply->state),
+    };
+
+    memset(s->recv, 0, sizeof(s->recv));
+    memcpy(s->recv, &wire, sizeof(wire));
+}
+
+static NitroReply spoil_reply(NitroReply reply, const NitroFault *fault)
+{
+    if (fault->has_value && reply.rc == 0) {
+        reply.rc = fault->value;
+    }
+    if (fault->fields & (1u << NITRO_FAULT_UID)) {
+        reply.slot_uid = fault->field[NITRO_FAULT_UID];
+    }
+    if (fault->fields & (1u << NITRO_FAULT_CID)) {
+        reply.enclave_cid = fault->field[NITRO_FAULT_CID];
+    }
+    if (fault->fields & (1u << NITRO_FAULT_REGIONS)) {
+        reply.mem_regions = fault->field[NITRO_FAULT_REGIONS];
+    }
+    if (fault->fields & (1u << NITRO_FAULT_STATE)) {
+        reply.state = fault->field[NITRO_FAULT_STATE];
+    }
+    return reply;
+}
+
+static void deliver_now(NitroEnclavesPCIState *s, const NitroReply *reply,
+                        const NitroFault *fault)
+{
+    NitroReply out = spoil_reply(*reply, fault);
+
+    if (!fault->stale) {
+        write_reply(s, &out);
+    }
+    s->replies++;
+    trace_nitro_enclaves_reply(out.rc, out.slot_uid, out.enclave_cid);
+    nitro_enclaves_notify(s, fault->wrong_vector ? NITRO_PCI_VECTOR_EVENT
+                                                 : NITRO_PCI_VECTOR_REPLY);
+}
+
+void nitro_enclaves_late(void *opaque)
+{
+    NitroEnclavesPCIState *s = opaque;
+
+    if (!s->late.armed) {
+        return;
+    }
+    s->late.armed = false;
+    timer_del(s->late_timer);
+    if (s->late.has_reply) {
+        deliver_now(s, &s->late.reply, &s->late.fault);
+    } else {
+        nitro_enclaves_notify(s, NITRO_PCI_VECTOR_REPLY);
+    }
+}
+
+/* @reply is NULL for an interrupt alone; what was waiting comes first */
+static void deliver_later(NitroEnclavesPCIState *s, const NitroReply *reply,
+                          const NitroFault *fault, uint32_t delay_ms)
+{
+    nitro_enclaves_late(s);
+    s->late.armed = true;
+    s->late.has_reply = reply;
+    if (reply) {
+        s->late.reply = *reply;
+        s->late.fault = *fault;
+    }
+    timer_mod(s->late_timer,
+              qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) + delay_ms);
+}
+
+void nitro_enclaves_deliver(NitroEnclavesPCIState *s, const NitroReply *reply,
+                            const NitroFault *fault)
+{
+    if (fault->noreply) {
+        return;
+    }
+    if (fault->late_ms) {
+        deliver_later(s, reply, fault, fault->late_ms);
+        return;
+    }
+    deliver_now(s, reply, fault);
+    if (fault->again_ms) {
+        deliver_later(s, NULL, NULL, fault->again_ms);
+    }
+}
+
+void nitro_enclaves_raise_event(NitroEnclavesPCIState *s)
+{
+    NitroFault fault = nitro_faults_take(&s->faults, NITRO_FAULT_EVENT);
+
+    s->events++;
+    trace_nitro_enclaves_event(s->events, fault.silence);
+    if (!fault.silence) {
+        nitro_enclaves_notify(s, NITRO_PCI_VECTOR_EVENT);
+    }
+}
+
+void nitro_enclaves_disabled(NitroEnclavesPCIState *s)
+{
+    if (!s->enabled && !s->enable_forced) {
+        s->enable_readback = 0;
+    }
+}
+
+/* ENABLE keeps reading 1 while enclaves are being ended */
+static void disable(NitroEnclavesPCIState *s)
+{
+    s->enabled = false;
+    s->late.armed = false;
+    timer_del(s->late_timer);
+    forget_interrupts(s);
+    nitro_enclaves_free_all(s);
+    s->enable_readback = s->reset_seq ? 1 : 0;
+    s->enable_forced = false;
+}
+
+void nitro_enclaves_reset(NitroEnclavesPCIState *s)
+{
+    trace_nitro_enclaves_reset(s->slots.count);
+    disable(s);
+    s->slots.next_cid = NITRO_PCI_CID_FIRST_AUTO;
+    s->version = 0;
+    s->replies = 0;
+    s->events = 0;
+    memset(s->send, 0, sizeof(s->send));
+    memset(s->recv, 0, sizeof(s->recv));
+}
+
+static void write_enable(NitroEnclavesPCIState *s, uint8_t value)
+{
+    NitroFault fault;
+
+    trace_nitro_enclaves_enable(value);
+    if (value > 1) {
+        qemu_log_mask(LOG_GUEST_ERROR, "nitro-enclaves-pci: ENABLE set to "
+                      "0x%02x, only 0 and 1 are known\n", value);
+        return;
+    }
+    if (value) {
+        s->enabled = true;
+        s->enable_readback = 1;
+        s->enable_forced = false;
+    } else {
+        disable(s);
+    }
+    fault = nitro_faults_take(&s->faults, value ? NITRO_FAULT_ENABLE
+                                                : NITRO_FAULT_DISABLE);
+    if (fault.has_value) {
+        s->enable_readback = fault.value;
+        s->enable_forced = true;
+    }
+}
+
+static void write_version(NitroEnclavesPCIState *s, uint16_t value)
+{
+    NitroFault fault = nitro_faults_take(&s->faults, NITRO_FAULT_VERSION);
+
+    s->version = MIN(value, NITRO_PCI_VERSION);
+    if (fault.has_value) {
+        s->version = fault.value;
+    }
+    trace_nitro_enclaves_version(value, s->version);
+}
+
+static void write_command(NitroEnclavesPCIState *s, uint32_t command)
+{
+    if (!s->enabled) {
+        qemu_log_mask(LOG_GUEST_ERROR, "nitro-enclaves-pci: command %u while "
+                      "not enabled is ignored\n", command);
+        return;
+    }
+    if (s->pending.command) {
+        qemu_log_mask(LOG_GUEST_ERROR, "nitro-enclaves-pci: command %u while "
+                      "command %u is in progress is ignored\n", command,
+                      s->pending.command);
+        return;
+    }
+    nitro_enclaves_command(s, command);
+}
+
+static uint64_t read_scalars(NitroEnclavesPCIState *s, hwaddr addr,
+                             unsigned size)
+{
+    uint8_t regs[NITRO_PCI_REG_SEND] = { 0 };
+
+    regs[NITRO_PCI_REG_ENABLE] = s->enable_readback;
+    stw_le_p(regs + NITRO_PCI_REG_VERSION, s->version);
+    stw_le_p(regs + NITRO_PCI_REG_EVTCNT, s->replies);
+    stw_le_p(regs + NITRO_PCI_REG_EVTCNT + 2, s->events);
+    return ldn_le_p(regs + addr, size);
+}
+
+/* Where a naturally aligned access falls into a payload buffer, or NULL */
+static uint8_t *payload(uint8_t *data, hwaddr base, hwaddr addr)
+{
+    return addr >= base && addr < base + NITRO_PCI_DATA_SIZE
+           ? data + (addr - base) : NULL;
+}
+
+static uint64_t mmio_read(void *opaque, hwaddr addr, unsigned size)
+{
+    NitroEnclavesPCIState *s = opaque;
+    uint8_t *send = payload(s->send, NITRO_PCI_REG_SEND, addr);
+    uint8_t *recv = payload(s->recv, NITRO_PCI_REG_RECV, addr);
+    uint64_t value = 0;
+
+    if (addr < NITRO_PCI_REG_SEND) {
+        value = read_scalars(s, addr, size);
+    } else if (send) {
+        value = ldn_le_p(send, size);
+    } else if (recv) {
+        value = ldn_le_p(recv, size);
+    }
+    trace_nitro_enclaves_read(addr, size, value);
+    return value;
+}
+
+static void mmio_write(void *opaque, hwaddr addr, uint64_t value,
+                       unsigned size)
+{
+    NitroEnclavesPCIState *s = opaque;
+    uint8_t *send = payload(s->send, NITRO_PCI_REG_SEND, addr);
+
+    trace_nitro_enclaves_write(addr, size, value);
+    if (send) {
+        stn_le_p(send, size, value);
+    } else if (addr == NITRO_PCI_REG_ENABLE && size == 1) {
+        write_enable(s, value);
+    } else if (addr == NITRO_PCI_REG_VERSION && size == 2) {
+        write_version(s, value);
+    } else if (addr == NITRO_PCI_REG_COMMAND && size == 4) {
+        write_command(s, value);
+    } else {
+        qemu_log_mask(LOG_GUEST_ERROR, "nitro-enclaves-pci: write of %u bytes "
+                      "to 0x%03" HWADDR_PRIx " is ignored\n", size, addr);
+    }
+}
+
+/* Drivers copy payloads with whatever their architecture copies with */
+const MemoryRegionOps nitro_enclaves_mmio_ops = {
+    .read = mmio_read,
+    .write = mmio_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8 },
+    .impl = { .min_access_size = 1, .max_access_size = 8 },
+};
