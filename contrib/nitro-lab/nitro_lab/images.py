@@ -103,6 +103,12 @@ def _add_modules(archive, directory, names):
     return paths
 
 
+def _applets():
+    run = subprocess.run([packages.busybox(), '--list'], text=True,
+                         check=True, stdout=subprocess.PIPE)
+    return [name for name in run.stdout.split() if name != 'busybox']
+
+
 def parent_initramfs():
     """The parent's root: busybox, modules, tools and the QEMU under test."""
     target = LAB / 'parent.cpio'
@@ -122,6 +128,8 @@ def parent_initramfs():
         archive.file('etc/group', b'root:x:0:\nnogroup:x:65534:\n')
         archive.file('init', HERE / 'parent/init', 0o755)
         archive.file('bin/busybox', packages.busybox(), 0o755)
+        for applet in _applets():
+            archive.link('bin/' + applet, 'busybox')
         archive.file('bin/lab', tool, 0o755)
         modules = _add_modules(archive, 'lab/modules.d', PARENT_MODULES)
         archive.file('lab/modules', '\n/'.join(['', *modules])[1:].encode()
