@@ -12,7 +12,7 @@ from pathlib import Path
 from . import images, packages
 from .config import LAB
 from .launch import Launch
-from .parent import Parent, clock_words
+from .parent import Parent
 
 ECHO_PORT = 5005
 BULK_BYTES = 50 * 1000 * 1000
@@ -69,8 +69,7 @@ def bench(args):
     """Measure, print, and write LAB/bench.json."""
     packages.fetch()
     images.build_all()
-    with Parent(2, args.mem, {DEMO: images.demo_image()},
-                enclave_args=('-append', clock_words().strip())) as parent:
+    with Parent(2, args.mem, {DEMO: images.demo_image()}) as parent:
         values = {'parent boot, s': [parent.boot_seconds],
                   **_measure(parent, args.mem, args.runs)}
         text = Path('/proc/%d/status'

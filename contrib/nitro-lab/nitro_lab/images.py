@@ -17,7 +17,7 @@ PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback',
                   'nitro_enclaves')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
 
-DEMO_CMDLINE = 'console=ttyS0 quiet pci=off panic=-1 reboot=t'
+DEMO_CMDLINE = 'console=ttyS0 quiet panic=-1 reboot=t'
 
 CFLAGS = ('-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror',
           '-Wno-unused-parameter', '-static', '-s')
