@@ -38,6 +38,10 @@ def clock_words():
     return ' tsc_early_khz=%d tsc=reliable lpj=%d' % (khz, khz * 4)
 
 
+# Even a lab that is killed leaves nothing running
+LEASH = ('setpriv', '--pdeathsig', 'KILL', '--')
+
+
 class Process:
     """A program on the host with its log; ends with its owner."""
 
@@ -45,7 +49,7 @@ class Process:
         self.name, self.log = name, log
         with open(log, 'ab') as out:
             self.popen = subprocess.Popen(
-                [str(word) for word in argv], stdin=subprocess.DEVNULL,
+                [str(word) for word in (*LEASH, *argv)], stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True)
 
     def running(self):
@@ -192,7 +196,7 @@ class Parent:
 
     def _command_line(self):
         initramfs = self._initramfs()
-        cores = self.cpus // 2 + 1
+        cores = (self.cpus + 1) // 2 + 1
         total = cores * 2
         pages = self.memory_mib // HUGE_PAGE_MIB
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
