@@ -224,6 +224,7 @@ static void make_header(const EifBuild *build, EifHeader *header)
 /* Files must still have the size that went into the header */
 static bool check_unchanged(const Part *part, Error **errp)
 {
+    ERRP_GUARD();
     EifSource now;
 
     if (part->src.map) {
@@ -235,6 +236,7 @@ static bool check_unchanged(const Part *part, Error **errp)
     if (now.size != part->src.size) {
         error_setg(errp, "the file had %" PRIu64 " bytes, now it has %" PRIu64,
                    part->src.size, now.size);
+        error_append_hint(errp, "Do not change the file during launch\n");
         return false;
     }
     return true;

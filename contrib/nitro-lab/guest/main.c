@@ -35,10 +35,12 @@ int complain(const char *text)
 
 uint64_t number(const char *text)
 {
+    char *end;
     uint64_t value;
-    char rest;
 
-    if (sscanf(text, "%" SCNi64 "%c", (int64_t *)&value, &rest) != 1) {
+    errno = 0;
+    value = strtoull(text, &end, 0);
+    if (errno || end == text || *end) {
         fprintf(stderr, "lab: '%s' is not a number\n", text);
         exit(2);
     }

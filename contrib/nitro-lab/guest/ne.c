@@ -146,16 +146,14 @@ static int64_t do_wait(char **args)
 
 static int64_t do_hold(char **args)
 {
-    ssize_t n;
     char c;
 
     (void)args;
     printf("holding\n");
     fflush(stdout);
-    do {
-        n = read(STDIN_FILENO, &c, 1);
-    } while (n > 0);
-    return n;
+    while (read(STDIN_FILENO, &c, 1) > 0) {
+    }
+    return 0;
 }
 
 static const struct step {
