@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]
 
 from nitro_lab import config, eif, images, packages     # noqa: E402
 from nitro_lab.launch import Launch                     # noqa: E402
-from nitro_lab.parent import Parent, clock_words        # noqa: E402
+from nitro_lab.parent import Parent                     # noqa: E402
 
 FAULT_DEVICE = '/machine/peripheral/ne'
 ECHO_PORT, HELLO_PORT = 5005, 5006
@@ -67,8 +67,7 @@ class NitroParentTest(QemuBaseTest):
         directory = Path(config.OUT, 'tests', 'functional', 'nitro-parent',
                          cls.__module__)
         parent = Parent(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
-                        directory=directory,
-                        enclave_args=('-append', clock_words().strip()))
+                        directory=directory)
         parent.__enter__()
         NitroParentTest.total_pages = parent.free_huge_pages()
         report('parent up', parent.boot_seconds)

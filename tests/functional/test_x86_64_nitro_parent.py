@@ -45,7 +45,7 @@ class Boot(NitroParentTest):
     def test_console_from_first_byte(self):
         """The kernel's very first line reaches the console."""
         words = ['-kernel', KERNEL, '-initrd', INITRD, '-append',
-                 'console=ttyS0 earlyprintk=ttyS0 pci=off panic=-1 reboot=t']
+                 'console=ttyS0 earlyprintk=ttyS0 panic=-1 reboot=t']
         launch = self.start(self.arguments(*words, image=None))
         self.console(launch, 'demo: serving')
         text = launch.job.output.decode(errors='replace')

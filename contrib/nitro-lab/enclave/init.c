@@ -59,7 +59,7 @@ static const char *option(const char *key, const char *otherwise)
     for (char *p = cmdline; (p = strstr(p, key)); p += len) {
         if ((p == cmdline || p[-1] == ' ') && p[len] == '=') {
             snprintf(value, sizeof(value), "%.*s",
-                     (int)strcspn(p + len + 1, " \n"), p + len + 1);
+                     (int)strcspn(p + len + 1, "\n "), p + len + 1);
             return value;
         }
     }

@@ -189,8 +189,9 @@ static void exec_frame(uint32_t id, char *data, size_t size)
     uint32_t failed = 127 << 8;
 
     memcpy(&flags, data, sizeof(flags));
-    for (char *p = data + 4; p < data + size && argc < 255; p += strlen(p) + 1) {
-        argv[argc++] = p;
+    for (char *p = data + 4; p < data + size && argc < 255; argc++) {
+        argv[argc] = p;
+        p += strlen(p) + 1;
     }
     argv[argc] = NULL;
     if (j && argc) {
@@ -256,6 +257,19 @@ static bool forward(struct job *j, int *fd, uint32_t type)
     return false;
 }
 
+/* All that the job has written before its end */
+static void drain(struct job *j)
+{
+    bool more = true;
+
+    while (more) {
+        more = j->out >= 0 && forward(j, &j->out, STDOUT);
+    }
+    for (more = true; more; ) {
+        more = j->err >= 0 && forward(j, &j->err, STDERR);
+    }
+}
+
 static void reap(void)
 {
     int status;
@@ -266,10 +280,7 @@ static void reap(void)
             if (j->pid != pid) {
                 continue;
             }
-            while (j->out >= 0 && forward(j, &j->out, STDOUT)) {
-            }
-            while (j->err >= 0 && forward(j, &j->err, STDERR)) {
-            }
+            drain(j);
             send_frame(j->id, EXIT, &status, sizeof(status));
             end_job(j);
         }

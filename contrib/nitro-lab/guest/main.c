@@ -35,12 +35,10 @@ int complain(const char *text)
 
 uint64_t number(const char *text)
 {
-    char *end;
     uint64_t value;
+    char rest;
 
-    errno = 0;
-    value = strtoull(text, &end, 0);
-    if (errno || end == text || *end) {
+    if (sscanf(text, "%" SCNi64 "%c", (int64_t *)&value, &rest) != 1) {
         fprintf(stderr, "lab: '%s' is not a number\n", text);
         exit(2);
     }

@@ -146,14 +146,16 @@ static int64_t do_wait(char **args)
 
 static int64_t do_hold(char **args)
 {
+    ssize_t n;
     char c;
 
     (void)args;
     printf("holding\n");
     fflush(stdout);
-    while (read(STDIN_FILENO, &c, 1) > 0) {
-    }
-    return 0;
+    do {
+        n = read(STDIN_FILENO, &c, 1);
+    } while (n > 0);
+    return n;
 }
 
 static const struct step {

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from . import check, images, packages, shell
+from . import bench, check, images, packages, shell
 from .config import LAB, LabError
 from .run import run
 
@@ -77,6 +77,11 @@ def _parser():
                        help='write the totals there, as JSON')
     tests.add_argument('only', nargs='*', help='test methods (all)')
     tests.set_defaults(main=check.check)
+
+    speed = commands.add_parser('bench', help='measure launches')
+    speed.add_argument('--runs', type=int, default=5)
+    speed.add_argument('--mem', type=int, default=256, metavar='MIB')
+    speed.set_defaults(main=bench.bench)
     return parser
 
 

@@ -17,7 +17,7 @@ PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback',
                   'nitro_enclaves')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
 
-DEMO_CMDLINE = 'console=ttyS0 quiet pci=off panic=-1 reboot=t'
+DEMO_CMDLINE = 'console=ttyS0 quiet panic=-1 reboot=t'
 
 CFLAGS = ('-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror',
           '-Wno-unused-parameter', '-static', '-s')
@@ -103,6 +103,12 @@ def _add_modules(archive, directory, names):
     return paths
 
 
+def _applets():
+    run = subprocess.run([packages.busybox(), '--list'], text=True,
+                         check=True, stdout=subprocess.PIPE)
+    return [name for name in run.stdout.split() if name != 'busybox']
+
+
 def parent_initramfs():
     """The parent's root: busybox, modules, tools and the QEMU under test."""
     target = LAB / 'parent.cpio'
@@ -122,6 +128,8 @@ def parent_initramfs():
         archive.file('etc/group', b'root:x:0:\nnogroup:x:65534:\n')
         archive.file('init', HERE / 'parent/init', 0o755)
         archive.file('bin/busybox', packages.busybox(), 0o755)
+        for applet in _applets():
+            archive.link('bin/' + applet, 'busybox')
         archive.file('bin/lab', tool, 0o755)
         modules = _add_modules(archive, 'lab/modules.d', PARENT_MODULES)
         archive.file('lab/modules', '\n/'.join(['', *modules])[1:].encode()

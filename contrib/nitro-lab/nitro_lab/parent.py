@@ -38,6 +38,10 @@ def clock_words():
     return ' tsc_early_khz=%d tsc=reliable lpj=%d' % (khz, khz * 4)
 
 
+# Even a lab that is killed leaves nothing running
+LEASH = ('setpriv', '--pdeathsig', 'KILL', '--')
+
+
 class Process:
     """A program on the host with its log; ends with its owner."""
 
@@ -45,7 +49,7 @@ class Process:
         self.name, self.log = name, log
         with open(log, 'ab') as out:
             self.popen = subprocess.Popen(
-                [str(word) for word in argv], stdin=subprocess.DEVNULL,
+                [str(word) for word in (*LEASH, *argv)], stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True)
 
     def running(self):
@@ -78,7 +82,7 @@ class Parent:
     """One parent with its hypervisor; use as a context manager."""
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
-                 acpi='on', directory=None, qemu_args=(), enclave_args=()):
+                 acpi='auto', directory=None, qemu_args=(), enclave_args=()):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
         @files: guest path -> Path or bytes, put into the initramfs.
@@ -192,7 +196,8 @@ class Parent:
 
     def _command_line(self):
         initramfs = self._initramfs()
-        total = self.cpus + 2
+        cores = (self.cpus + 1) // 2 + 1
+        total = cores * 2
         pages = self.memory_mib // HUGE_PAGE_MIB
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
@@ -200,7 +205,7 @@ class Parent:
                  + ' lab.cpus=2-%d' % (total - 1))
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',
                 '-M', 'q35,memory-backend=ram', '-cpu', 'max,la57=off',
-                '-smp', '%d,sockets=1,cores=%d,threads=2' % (total, total // 2),
+                '-smp', '%d,sockets=1,cores=%d,threads=2' % (total, cores),
                 '-m', ram, '-object',
                 'memory-backend-memfd,id=ram,size=%dM,share=on' % ram,
                 '-nodefaults', '-no-user-config', '-display', 'none',

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import images, packages
 from .config import LAB, LabError, Progress
 from .launch import Host, Launch
-from .parent import Parent, clock_words
+from .parent import Parent
 
 DEVICE = Path('/dev/nitro_enclaves')
 BOOT_SECONDS = 60
@@ -156,8 +156,7 @@ def run(args):
     progress.done()
     progress.step('parent')
     parent = Parent(order.cpus, order.memory, order.files,
-                    acpi=os.environ.get('ACPI') or 'auto',
-                    enclave_args=('-append', clock_words().strip()))
+                    acpi=os.environ.get('ACPI') or 'auto')
     with parent:
         up = time.monotonic() - begun
         progress.done('up with Linux ' + packages.kernel_release())

@@ -11,7 +11,7 @@ import tty
 
 from . import images, packages
 from .config import Progress
-from .parent import Parent, clock_words
+from .parent import Parent
 
 WELCOME = '''
 A parent with the real driver: /dev/nitro_enclaves, %(mem)d MiB in huge pages,
@@ -69,8 +69,7 @@ def parent_shell(args):
     files = {'/lab/demo.eif': images.demo_image(),
              '/lab/demo-kernel': images.demo_kernel(),
              '/lab/demo-initrd': images.demo_initramfs()}
-    with Parent(args.cpus, args.mem, files, acpi='auto',
-                enclave_args=('-append', clock_words().strip())) as parent:
+    with Parent(args.cpus, args.mem, files) as parent:
         progress.done()
         if sys.stdin.isatty():
             print(WELCOME % vars(args))
