@@ -130,4 +130,13 @@ void nitro_vsock_bridge_stopped(NitroVsockBridge *bridge);
 NitroVsockDevice *nitro_vsock_bridge_find(NitroVsockBridge *bridge,
                                           const char *type);
 
+/**
+ * nitro_vsock_device_is_only: refuse a second device of the same type
+ * @dev: a device on the bus, being realized
+ * @errp: filled in when another one was there before
+ *
+ * Returns: true when @dev is the first of its type
+ */
+bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp);
+
 #endif

@@ -1,0 +1,194 @@
+/*
+ * Nitro Enclaves: heartbeat device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Connects the heartbeat protocol (heartbeat-server.c) with the vsock bus on
+ * one side and AF_VSOCK on the other.
+ */
+
+#include "qemu/osdep.h"
+#ifdef CONFIG_AF_VSOCK
+#include <linux/vm_sockets.h>
+#endif
+#include "hw/nitro/heartbeat.h"
+#include "heartbeat-server.h"
+#include "qapi/error.h"
+#include "qemu/module.h"
+#include "qemu/sockets.h"
+#include "system/nitro.h"
+
+static const char *listen_hint(int err)
+{
+    switch (err) {
+    case EADDRINUSE:
+        return "Another launcher is starting an enclave on this parent; "
+               "retry when it is done.";
+    case EAFNOSUPPORT:
+        return "Load the kernel's vsock driver "
+               "(modprobe vmw_vsock_virtio_transport).";
+    case EACCES:
+    case EPERM:
+        return "Allow AF_VSOCK sockets in the security profile or container "
+               "that QEMU runs in.";
+    default:
+        return "For an image that sends no heartbeat use "
+               "-machine nitro,heartbeat=off.";
+    }
+}
+
+#ifdef CONFIG_AF_VSOCK
+/*
+ * Any local CID will do, as the peer's CID is what counts: the parent's own
+ * is 3 on EC2, but need not be elsewhere.  The port is taken for all of them.
+ * Returns the descriptor or a negative errno.
+ */
+static int vsock_listen(void)
+{
+    struct sockaddr_vm addr = {
+        .svm_family = AF_VSOCK,
+        .svm_port = NITRO_HEARTBEAT_PORT,
+        .svm_cid = VMADDR_CID_ANY,
+    };
+    int fd = qemu_socket(AF_VSOCK, SOCK_STREAM, 0);
+    int err;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        listen(fd, NITRO_HEARTBEAT_BACKLOG) < 0) {
+        err = errno;
+        close(fd);
+        return -err;
+    }
+    return fd;
+}
+
+static bool vsock_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
+{
+    const struct sockaddr_vm *addr = (struct sockaddr_vm *)&sioc->remoteAddr;
+
+    if (sioc->remoteAddrLen < sizeof(*addr) || addr->svm_family != AF_VSOCK) {
+        return false;
+    }
+    *cid = addr->svm_cid;
+    return true;
+}
+#else
+static int vsock_listen(void)
+{
+    return -EAFNOSUPPORT;
+}
+
+static bool vsock_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
+{
+    return false;
+}
+#endif
+
+static int heartbeat_listen(void *opaque, Error **errp)
+{
+    ERRP_GUARD();
+    int fd = vsock_listen();
+
+    if (fd < 0) {
+        error_setg_errno(errp, -fd,
+                         "heartbeat: cannot listen on vsock port %d",
+                         NITRO_HEARTBEAT_PORT);
+        error_append_hint(errp, "%s\n", listen_hint(-fd));
+        return -1;
+    }
+    return fd;
+}
+
+static void heartbeat_booted(void *opaque)
+{
+    nitro_accel_notify_booted();
+}
+
+static const NitroHeartbeatOps heartbeat_ops = {
+    .listen = heartbeat_listen,
+    .peer_cid = vsock_peer_cid,
+    .booted = heartbeat_booted,
+};
+
+static bool nitro_heartbeat_prepare_start(NitroVsockDevice *dev, Error **errp)
+{
+    return nitro_heartbeat_server_listen(NITRO_HEARTBEAT(dev)->server, errp);
+}
+
+static bool nitro_heartbeat_enclave_started(NitroVsockDevice *dev, uint32_t cid,
+                                            Error **errp)
+{
+    nitro_heartbeat_server_set_cid(NITRO_HEARTBEAT(dev)->server, cid);
+    return true;
+}
+
+static void nitro_heartbeat_enclave_stopped(NitroVsockDevice *dev)
+{
+    nitro_heartbeat_server_stop(NITRO_HEARTBEAT(dev)->server);
+}
+
+static char *nitro_heartbeat_get_state(Object *obj, Error **errp)
+{
+    NitroHeartbeatServer *server = NITRO_HEARTBEAT(obj)->server;
+
+    return g_strdup(nitro_heartbeat_state_str(
+                        nitro_heartbeat_server_state(server)));
+}
+
+static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
+{
+    nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp);
+}
+
+static void nitro_heartbeat_unrealize(DeviceState *dev)
+{
+    nitro_heartbeat_server_stop(NITRO_HEARTBEAT(dev)->server);
+}
+
+static void nitro_heartbeat_init(Object *obj)
+{
+    NITRO_HEARTBEAT(obj)->server =
+        nitro_heartbeat_server_new(&heartbeat_ops, obj);
+}
+
+static void nitro_heartbeat_finalize(Object *obj)
+{
+    nitro_heartbeat_server_free(NITRO_HEARTBEAT(obj)->server);
+}
+
+static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);
+
+    dc->desc = "Nitro Enclave heartbeat (answers the enclave on vsock port "
+               "9000)";
+    dc->realize = nitro_heartbeat_realize;
+    dc->unrealize = nitro_heartbeat_unrealize;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    ndc->prepare_start = nitro_heartbeat_prepare_start;
+    ndc->enclave_started = nitro_heartbeat_enclave_started;
+    ndc->enclave_stopped = nitro_heartbeat_enclave_stopped;
+
+    object_class_property_add_str(oc, "state", nitro_heartbeat_get_state,
+                                  NULL);
+    object_class_property_set_description(oc, "state",
+        "idle, listening, done (heartbeat received) or failed");
+}
+
+static const TypeInfo nitro_heartbeat_types[] = {
+    {
+        .name = TYPE_NITRO_HEARTBEAT,
+        .parent = TYPE_NITRO_VSOCK_DEVICE,
+        .instance_size = sizeof(NitroHeartbeat),
+        .instance_init = nitro_heartbeat_init,
+        .instance_finalize = nitro_heartbeat_finalize,
+        .class_init = nitro_heartbeat_class_init,
+    },
+};
+
+DEFINE_TYPES(nitro_heartbeat_types)
