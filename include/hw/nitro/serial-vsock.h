@@ -38,6 +38,7 @@ struct NitroSerialVsock {
 
     CharBackend chr;                    /* property "chardev" */
     NitroConsole *console;
+    bool holds_shutdown;
 };
 
 #endif

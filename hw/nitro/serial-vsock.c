@@ -1,0 +1,154 @@
+/*
+ * Nitro Enclaves: debug console device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Connects the stream (vsock-console.c) with the vsock bus and tells it where
+ * the console of an enclave is.  The end of QEMU is held back while the last
+ * output is on its way to the character device.
+ */
+
+#include "qemu/osdep.h"
+#include "hw/nitro/serial-vsock.h"
+#include "hw/qdev-properties-system.h"
+#include "hw/qdev-properties.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/module.h"
+#include "system/nitro.h"
+#include "vsock-console.h"
+
+static void serial_release_shutdown(NitroSerialVsock *s)
+{
+    if (s->holds_shutdown) {
+        s->holds_shutdown = false;
+        nitro_accel_release_shutdown();
+    }
+}
+
+static void serial_closed(void *opaque)
+{
+    serial_release_shutdown(opaque);
+}
+
+static void serial_failed(void *opaque, Error *err)
+{
+    error_prepend(&err, "no console, the enclave runs on without: ");
+    warn_report_err(err);
+}
+
+static const NitroConsoleOps serial_console_ops = {
+    .failed = serial_failed,
+    .closed = serial_closed,
+};
+
+static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
+                                         Error **errp)
+{
+    NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
+    g_autofree char *console_cid = NULL;
+    g_autofree char *port = NULL;
+    SocketAddress addr = { .type = SOCKET_ADDRESS_TYPE_VSOCK };
+
+    if (cid > UINT32_MAX - NITRO_CONSOLE_PORT_BASE) {
+        error_setg(errp, "no console: %d + CID %" PRIu32 " is no vsock port",
+                   NITRO_CONSOLE_PORT_BASE, cid);
+        return false;
+    }
+
+    console_cid = g_strdup_printf("%d", NITRO_CONSOLE_CID);
+    port = g_strdup_printf("%" PRIu32, NITRO_CONSOLE_PORT_BASE + cid);
+    addr.u.vsock.cid = console_cid;
+    addr.u.vsock.port = port;
+    nitro_console_connect(s->console, &addr);
+    return true;
+}
+
+static void nitro_serial_enclave_stopped(NitroVsockDevice *dev)
+{
+    NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
+
+    if (nitro_console_finish(s->console) && !s->holds_shutdown) {
+        s->holds_shutdown = true;
+        nitro_accel_hold_shutdown();
+    }
+}
+
+static void nitro_serial_realize(DeviceState *dev, Error **errp)
+{
+    ERRP_GUARD();
+    NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
+
+    if (!qemu_chr_fe_backend_connected(&s->chr)) {
+        error_setg(errp, "%s needs a character device",
+                   TYPE_NITRO_SERIAL_VSOCK);
+        error_append_hint(errp, "Use -chardev stdio,id=con -device %s,"
+                          "chardev=con.\n", TYPE_NITRO_SERIAL_VSOCK);
+        return;
+    }
+    if (nitro_enabled() && !nitro_accel_debug_mode()) {
+        error_setg(errp, "%s: only an enclave in debug mode has a console",
+                   TYPE_NITRO_SERIAL_VSOCK);
+        error_append_hint(errp, "Use -accel nitro,debug-mode=on, or leave "
+                          "the device out.\n");
+        return;
+    }
+    if (!nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp)) {
+        error_append_hint(errp, "Use -serial none when the console is given "
+                          "with -device.\n");
+        return;
+    }
+    s->console = nitro_console_new(&s->chr, &serial_console_ops, s);
+}
+
+static void nitro_serial_unrealize(DeviceState *dev)
+{
+    NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
+
+    g_clear_pointer(&s->console, nitro_console_free);
+    serial_release_shutdown(s);
+}
+
+static char *nitro_serial_get_state(Object *obj, Error **errp)
+{
+    NitroConsole *con = NITRO_SERIAL_VSOCK(obj)->console;
+
+    return g_strdup(nitro_console_state_str(con ? nitro_console_state(con)
+                                                : NITRO_CONSOLE_IDLE));
+}
+
+static const Property nitro_serial_properties[] = {
+    DEFINE_PROP_CHR("chardev", NitroSerialVsock, chr),
+};
+
+static void nitro_serial_class_init(ObjectClass *oc, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);
+
+    dc->desc = "Nitro Enclave debug console (output only)";
+    dc->realize = nitro_serial_realize;
+    dc->unrealize = nitro_serial_unrealize;
+    device_class_set_props(dc, nitro_serial_properties);
+    set_bit(DEVICE_CATEGORY_INPUT, dc->categories);
+    ndc->enclave_started = nitro_serial_enclave_started;
+    ndc->enclave_stopped = nitro_serial_enclave_stopped;
+
+    object_class_property_set_description(oc, "chardev",
+        "Character device that gets the output of the enclave");
+    object_class_property_add_str(oc, "state", nitro_serial_get_state, NULL);
+    object_class_property_set_description(oc, "state",
+        "idle, connecting, open or closed");
+}
+
+static const TypeInfo nitro_serial_types[] = {
+    {
+        .name = TYPE_NITRO_SERIAL_VSOCK,
+        .parent = TYPE_NITRO_VSOCK_DEVICE,
+        .instance_size = sizeof(NitroSerialVsock),
+        .class_init = nitro_serial_class_init,
+    },
+};
+
+DEFINE_TYPES(nitro_serial_types)
