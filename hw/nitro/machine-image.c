@@ -1,0 +1,186 @@
+/*
+ * Nitro Enclaves: image of the machine
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What -kernel names is an enclave image (EIF), or a kernel that is made into
+ * one here.  Either is read from its file straight into the memory that will
+ * be donated; nothing is donated before the image has been found good.  The
+ * format itself is the affair of hw/core/eif-image.c.
+ */
+
+#include "qemu/osdep.h"
+#include "exec/memory.h"
+#include "machine-int.h"
+#include "qapi/error.h"
+#include "qemu/units.h"
+#include "system/nitro.h"
+#include "system/qtest.h"
+#include "trace.h"
+
+/* Without waiting: whoever names a pipe shall be told, not kept */
+static int open_file(const char *option, const char *path, EifFileKind *kind,
+                     Error **errp)
+{
+    ERRP_GUARD();
+    int fd = qemu_open(path, O_RDONLY | O_NONBLOCK, errp);
+
+    if (fd < 0) {
+        error_prepend(errp, "%s: ", option);
+        return -1;
+    }
+    if (!eif_file_kind(fd, kind, errp)) {
+        error_prepend(errp, "%s %s: ", option, path);
+        qemu_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Returns where an image of @size bytes goes, or NULL when it does not fit */
+static void *image_place(MachineState *machine, const char *kind,
+                         uint64_t size, Error **errp)
+{
+    ERRP_GUARD();
+    uint64_t offset = NITRO_DEFAULT_LOAD_OFFSET;
+    uint64_t ram_size = memory_region_size(machine->ram);
+
+    if (!qtest_enabled() &&
+        !nitro_accel_get_image_load_offset(&offset, errp)) {
+        return NULL;
+    }
+    if (offset > ram_size || size > ram_size - offset) {
+        uint64_t needed = ROUND_UP(offset + size, NITRO_MEMORY_GRANULE);
+        g_autofree char *m = nitro_machine_size_str(MAX(needed,
+                                                        NITRO_MEMORY_MIN));
+
+        error_setg(errp, "image needs %" PRIu64 " bytes at offset %" PRIu64
+                   ", RAM ends at %" PRIu64, size, offset, ram_size);
+        error_append_hint(errp, "Raise -m to at least %s.\n", m);
+        return NULL;
+    }
+    trace_nitro_machine_image(kind, size, offset);
+    return (uint8_t *)memory_region_get_ram_ptr(machine->ram) + offset;
+}
+
+static bool load_eif(MachineState *machine, int fd, Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(EifImage) image = NULL;
+    void *dest;
+
+    if (machine->initrd_filename || *machine->kernel_cmdline) {
+        error_setg(errp, "%s cannot be used with an enclave image, which "
+                   "brings its own",
+                   machine->initrd_filename ? "-initrd" : "-append");
+        error_append_hint(errp, "Leave it out, or give a plain kernel with "
+                          "-kernel.\n");
+        return false;
+    }
+
+    image = eif_image_open_fd(fd, errp);
+    if (!image ||
+        !eif_image_check_arch(image, nitro_machine_eif_arch(), errp)) {
+        return false;
+    }
+    dest = image_place(machine, "eif", image->image_size, errp);
+    if (!dest ||
+        !eif_image_load_fd(image, fd, dest, image->image_size, errp)) {
+        return false;
+    }
+    trace_nitro_machine_image_loaded(image->crc);
+    return true;
+}
+
+static bool write_build(MachineState *machine, const EifBuildParams *params,
+                        Error **errp)
+{
+    g_autoptr(EifBuild) build = eif_build_new(params, errp);
+    uint64_t size;
+    void *dest;
+
+    if (!build) {
+        return false;
+    }
+    size = eif_build_size(build);
+    dest = image_place(machine, "kernel", size, errp);
+    return dest && eif_build_write(build, dest, size, errp);
+}
+
+static int open_initrd(const char *path, Error **errp)
+{
+    EifFileKind kind;
+    int fd = open_file("-initrd", path, &kind, errp);
+
+    if (fd >= 0 && (kind == EIF_KIND_EMPTY || kind == EIF_KIND_DIRECTORY ||
+                    kind == EIF_KIND_SPECIAL || kind == EIF_KIND_EIF)) {
+        error_setg(errp, "-initrd %s is %s, not a ramdisk", path,
+                   eif_file_kind_str(kind));
+        qemu_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static bool load_kernel(MachineState *machine, int fd, EifFileKind kind,
+                        Error **errp)
+{
+    EifBuildParams params = {
+        .arch = nitro_machine_eif_arch(),
+        .kernel_fd = fd,
+        .initrd_fd = -1,
+        .cmdline = machine->kernel_cmdline,
+    };
+    bool ok;
+
+    if (!eif_file_check_kernel(kind, params.arch, machine->kernel_filename,
+                               errp)) {
+        return false;
+    }
+    if (machine->initrd_filename) {
+        params.initrd_fd = open_initrd(machine->initrd_filename, errp);
+        if (params.initrd_fd < 0) {
+            return false;
+        }
+    }
+    ok = write_build(machine, &params, errp);
+    if (params.initrd_fd >= 0) {
+        qemu_close(params.initrd_fd);
+    }
+    return ok;
+}
+
+bool nitro_machine_load_image(MachineState *machine, Error **errp)
+{
+    ERRP_GUARD();
+    const char *path = machine->kernel_filename;
+    EifFileKind kind;
+    bool ok;
+    int fd;
+
+    if (!path) {
+        if (qtest_enabled()) {
+            return true;
+        }
+        error_setg(errp, "machine nitro needs an enclave image");
+        error_append_hint(errp, "Use -kernel FILE with an enclave image (EIF) "
+                          "or a Linux kernel.\n");
+        return false;
+    }
+
+    fd = open_file("-kernel", path, &kind, errp);
+    if (fd < 0) {
+        return false;
+    }
+    if (kind == EIF_KIND_EIF) {
+        ok = load_eif(machine, fd, errp);
+        if (!ok) {
+            error_prepend(errp, "%s: ", path);
+        }
+    } else {
+        ok = load_kernel(machine, fd, kind, errp);
+    }
+    qemu_close(fd);
+    return ok;
+}

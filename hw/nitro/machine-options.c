@@ -1,0 +1,116 @@
+/*
+ * Nitro Enclaves: command line options that an enclave cannot honour
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * QEMU takes many options for every machine and leaves it to the machine to
+ * look at them.  To ignore one silently would be a lie, so each is refused.
+ */
+
+#include "qemu/osdep.h"
+#include "hw/core/cpu.h"
+#include "machine-int.h"
+#include "net/net.h"
+#include "qapi/error.h"
+#include "qemu/config-file.h"
+#include "qemu/option.h"
+#include "system/qtest.h"
+#include "system/runstate.h"
+#include "system/system.h"
+
+typedef struct RefusedOption {
+    bool given;
+    const char *option;
+    const char *reason;
+} RefusedOption;
+
+static bool opts_given(const char *group)
+{
+    return !QTAILQ_EMPTY(&qemu_find_opts(group)->head);
+}
+
+static int nic_is_real(void *opaque, QemuOpts *opts, Error **errp)
+{
+    const char *type = qemu_opt_get(opts, "type");
+
+    return type && !g_str_equal(type, "none");
+}
+
+/* "-net nic -net user" is what QEMU adds by itself */
+static int net_is_real(void *opaque, QemuOpts *opts, Error **errp)
+{
+    const char *type = qemu_opt_get(opts, "type");
+    bool plain = type && (g_str_equal(type, "nic") ||
+                          g_str_equal(type, "user"));
+
+    return nic_is_real(opaque, opts, errp) &&
+           (!plain || qemu_opt_get(opts, "model") ||
+            qemu_opt_get(opts, "macaddr") || qemu_opt_get(opts, "netdev"));
+}
+
+static bool nic_given(void)
+{
+    return qemu_opts_foreach(qemu_find_opts("nic"), nic_is_real, NULL, NULL) ||
+           qemu_opts_foreach(qemu_find_opts("net"), net_is_real, NULL, NULL);
+}
+
+char *nitro_machine_vcpu_type(MachineState *machine)
+{
+    if (!qtest_enabled()) {
+        return nitro_machine_cpu_type("host");
+    }
+    if (machine->cpu_type) {
+        return g_strdup(machine->cpu_type);
+    }
+    return nitro_machine_cpu_type("max");
+}
+
+static bool check_cpu_type(MachineState *machine, Error **errp)
+{
+    g_autofree char *type = nitro_machine_vcpu_type(machine);
+    g_autofree char *model = NULL;
+
+    if (!machine->cpu_type || g_str_equal(machine->cpu_type, type)) {
+        return true;
+    }
+    model = cpu_model_from_type(machine->cpu_type);
+    error_setg(errp, "-cpu %s cannot be used with machine nitro: the vCPUs of "
+               "an enclave are those of the host", model);
+    error_append_hint(errp, "Leave out -cpu, or use -cpu host.\n");
+    return false;
+}
+
+bool nitro_machine_check_options(MachineState *machine, Error **errp)
+{
+    ERRP_GUARD();
+    const RefusedOption refused[] = {
+        { machine->firmware, "-bios", "an enclave starts without firmware" },
+        { machine->dtb || machine->dumpdtb, "-dtb",
+          "the hypervisor describes the hardware of an enclave" },
+        { machine->shim_filename, "-shim",
+          "an enclave starts without firmware" },
+        { nb_option_roms, "-option-rom",
+          "an enclave starts without firmware" },
+        { opts_given("drive"), "-drive", "an enclave has no disks" },
+        { nic_given(), "-nic", "an enclave has no network, only vsock" },
+        { machine_usb(machine), "-usb", "an enclave has no USB" },
+        { parallel_hds[0], "-parallel", "an enclave has no parallel port" },
+        { serial_hd(1), "a second -serial", "an enclave has one console" },
+        { machine->ram_slots || machine->maxram_size > machine->ram_size,
+          "-m with slots or maxmem", "the memory of an enclave is fixed" },
+        { machine->smp.max_cpus > machine->smp.cpus, "-smp with maxcpus",
+          "the number of vCPUs of an enclave is fixed" },
+        { runstate_check(RUN_STATE_INMIGRATE), "-incoming",
+          "an enclave cannot be migrated" },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(refused); i++) {
+        if (refused[i].given) {
+            error_setg(errp, "%s cannot be used with machine nitro: %s",
+                       refused[i].option, refused[i].reason);
+            return false;
+        }
+    }
+    return check_cpu_type(machine, errp);
+}
