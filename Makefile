@@ -6,12 +6,12 @@
 BUILD ?= build
 export BUILD := $(abspath $(BUILD))
 
-.PHONY: all deps compose run parent check bench install clean help
+.PHONY: all arm64 deps compose run parent check bench install clean help
 
 all:
 	@overlay/job build
 
-run parent check bench:
+run parent check bench arm64:
 	@overlay/job $@
 
 deps:
@@ -24,15 +24,17 @@ install: all
 	ninja -C $(BUILD)/out install
 
 clean:
-	rm -rf $(BUILD)/out $(BUILD)/qemu $(BUILD)/qemu.composed.json \
-	    $(BUILD)/logs $(BUILD)/lab $(BUILD)/*.configured \
-	    $(BUILD)/sanitizers $(BUILD)/nitro-only $(BUILD)/no-nitro
+	rm -rf $(BUILD)/out $(BUILD)/arm64 $(BUILD)/qemu \
+	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab \
+	    $(BUILD)/*.configured $(BUILD)/sanitizers \
+	    $(BUILD)/nitro-only $(BUILD)/no-nitro
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
 	@echo '                  EIF=FILE, or KERNEL= INITRD= APPEND=, MEM=, CPUS='
 	@echo 'make check      all tests'
 	@echo 'make            build (dependencies, base, compose, configure, ninja)'
+	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
 	@echo 'make parent     a shell in the emulated parent'
 	@echo 'make bench      speed and memory, as a table and JSON'
 	@echo 'make deps       install build dependencies'
