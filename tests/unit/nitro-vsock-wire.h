@@ -6,11 +6,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef VSOCK_WIRE_H
-#define VSOCK_WIRE_H
+#ifndef NITRO_VSOCK_WIRE_H
+#define NITRO_VSOCK_WIRE_H
 
 #include "qemu/bswap.h"
-#include "../switch.h"
+#include "contrib/nitro-hypervisor/switch.h"
 
 typedef struct virtio_vsock_hdr VsockHdr;
 

@@ -13,7 +13,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "vsock-wire.h"
+#include "nitro-vsock-wire.h"
 
 #define CID_P NITRO_CID_PARENT
 #define CID_A 16

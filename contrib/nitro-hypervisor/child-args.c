@@ -1,0 +1,174 @@
+/*
+ * Command line of the QEMU process that is an enclave
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "child.h"
+
+static void G_GNUC_PRINTF(2, 3) add(GPtrArray *args, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    g_ptr_array_add(args, g_strdup_vprintf(fmt, ap));
+    va_end(ap);
+}
+
+/* Commas end a value in QEMU's option syntax unless doubled */
+static char *escape(const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+
+    return g_strjoinv(",,", parts);
+}
+
+static void add_measured(GString *machine, const char *name, const char *value)
+{
+    if (value) {
+        g_autofree char *escaped = escape(value);
+
+        g_string_append_printf(machine, ",%s=%s", name, escaped);
+    }
+}
+
+static bool use_acpi(const NitroChildConfig *config)
+{
+    switch (config->opts->acpi) {
+    case ON_OFF_AUTO_ON:
+        return true;
+    case ON_OFF_AUTO_OFF:
+        return false;
+    default:
+        return config->image->needs_acpi;
+    }
+}
+
+static void add_machine(GPtrArray *args, const NitroChildConfig *config)
+{
+    bool acpi = use_acpi(config);
+    GString *machine = g_string_new("nitro-enclave,vsock=vsock");
+
+    g_string_append_printf(machine, ",id=%s-enc%016" PRIx64,
+                           config->opts->parent_id ?: "i-0", config->slot_uid);
+    g_string_append_printf(machine, ",acpi=%s", acpi ? "on" : "off");
+    g_string_append_printf(machine, ",debug-mode=%s",
+                           config->debug ? "on" : "off");
+    add_measured(machine, "parent-id", config->opts->parent_id);
+    add_measured(machine, "parent-role", config->opts->parent_role);
+    add(args, "-M");
+    g_ptr_array_add(args, g_string_free(machine, FALSE));
+    if (acpi) {
+        /*
+         * The machine's default with ACPI is SeaBIOS, which keeps its tables
+         * where the initrd of a PVH kernel is put.
+         */
+        add(args, "-bios");
+        add(args, "qboot.rom");
+    }
+}
+
+static void add_smp(GPtrArray *args, unsigned int vcpus)
+{
+    unsigned int threads = vcpus % 2 ? 1 : 2;
+
+    add(args, "-smp");
+    add(args, "%u,sockets=1,cores=%u,threads=%u", vcpus, vcpus / threads,
+        threads);
+}
+
+static bool is_tcg(const NitroChildConfig *config)
+{
+    return g_str_has_prefix(config->opts->accel, "tcg");
+}
+
+/* Frequency of this host's time stamp counter, 0 when unknown */
+static unsigned int tsc_khz(void)
+{
+    g_autofree char *text = NULL;
+    char *line = NULL;
+
+    /* x86 hosts only: elsewhere the word is spelled differently */
+    if (g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL)) {
+        line = strstr(text, "bogomips\t:");
+    }
+    return line ? g_ascii_strtod(strchr(line, ':') + 1, NULL) * 500 : 0;
+}
+
+/*
+ * A guest that is not scheduled often enough fails to calibrate its time stamp
+ * counter and hangs.  Under TCG the counter is the host's, so its frequency can
+ * be told.  What is appended is not measured.
+ */
+static void add_clock(GPtrArray *args)
+{
+    unsigned int khz = tsc_khz();
+
+    if (khz) {
+        add(args, "-append");
+        add(args, "tsc_early_khz=%u tsc=reliable lpj=%u", khz, khz * 4);
+    }
+}
+
+static void add_strings(GPtrArray *args, const char *option,
+                        const char *const *values)
+{
+    for (; values && *values; values++) {
+        if (option) {
+            add(args, "%s", option);
+        }
+        add(args, "%s", *values);
+    }
+}
+
+static void add_serial(GPtrArray *args, int serial_fd)
+{
+    if (serial_fd >= 0) {
+        add(args, "-chardev");
+        add(args, "socket,id=console,fd=%d", serial_fd);
+    }
+    add(args, "-serial");
+    add(args, serial_fd >= 0 ? "chardev:console" : "null");
+}
+
+char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
+                        int serial_fd)
+{
+    static const char *const bare[] = {
+        "-display", "none", "-monitor", "none",
+        "-nodefaults", "-no-user-config", "-no-reboot",
+        /* libvhost-user serves modern virtio devices only */
+        "-global", "virtio-mmio.force-legacy=off", NULL
+    };
+    GPtrArray *args = g_ptr_array_new();
+
+    add(args, "%s", config->opts->qemu);
+    add(args, "-name");
+    add(args, "enclave-%u", config->cid);
+    add_strings(args, "-L",
+                (const char *const *)config->opts->firmware_dirs);
+    add_machine(args, config);
+    add_smp(args, config->vcpus);
+    add(args, "-m");
+    add(args, "%" PRIu64 "M", config->memory / MiB);
+    add(args, "-accel");
+    add(args, "%s", config->opts->accel);
+    add(args, "-cpu");
+    add(args, "%s", is_tcg(config) ? "max,la57=off" : "host");
+    add(args, "-kernel");
+    add(args, "/proc/self/fd/%d", config->image->fd);
+    if (is_tcg(config)) {
+        add_clock(args);
+    }
+    add(args, "-chardev");
+    add(args, "socket,id=vsock,fd=%d", vsock_fd);
+    add_serial(args, serial_fd);
+    add_strings(args, NULL, bare);
+    add_strings(args, NULL, (const char *const *)config->opts->qemu_args);
+    g_ptr_array_add(args, NULL);
+    return (char **)g_ptr_array_free(args, FALSE);
+}

@@ -1,0 +1,93 @@
+/*
+ * The QEMU process that is an enclave
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Inherits three descriptors and nothing else: the vhost-user socket of its
+ * vsock device, its serial port (debug mode only) and its image.  Dies with
+ * this process, whatever kills that.
+ */
+
+#ifndef NITRO_CHILD_H
+#define NITRO_CHILD_H
+
+#include "image.h"
+#include "options.h"
+
+/* Time between SIGTERM and SIGKILL */
+#define NITRO_CHILD_TERM_MS 5000
+
+typedef struct NitroChild NitroChild;
+
+/* What to run */
+typedef struct NitroChildConfig {
+    const NitroOptions *opts;
+    uint64_t slot_uid;
+    uint32_t cid;
+    unsigned int vcpus;
+    uint64_t memory;            /* bytes, whole MiB */
+    bool debug;
+    const NitroImage *image;    /* checked */
+} NitroChildConfig;
+
+/**
+ * NitroChildOps: told about the process, from the main loop
+ * @serial: the enclave has written to its serial port (debug mode only)
+ * @exited: the process has ended and all its output was passed on; @status as
+ *          from waitpid()
+ */
+typedef struct NitroChildOps {
+    void (*serial)(void *opaque, const void *buf, size_t len);
+    void (*exited)(void *opaque, int status);
+} NitroChildOps;
+
+/**
+ * nitro_child_args: command line of an enclave
+ * @config: what to run
+ * @vsock_fd: the child's end of the vhost-user socket
+ * @serial_fd: the child's end of its serial port, or -1
+ *
+ * Returns: NULL terminated arguments, to be freed with g_strfreev().
+ */
+char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
+                        int serial_fd);
+
+/**
+ * nitro_child_start: run a QEMU
+ * @config: what to run
+ * @vsock_fd: the child's end of the vhost-user socket; stays the caller's
+ * @ops: callbacks
+ * @opaque: passed to @ops
+ * @errp: filled in on failure
+ *
+ * A QEMU that cannot be executed ends with status 127 later.
+ *
+ * Returns: the process, or NULL.
+ */
+NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
+                              const NitroChildOps *ops, void *opaque,
+                              Error **errp);
+
+/**
+ * nitro_child_stop: ask the process to end, make it end after a while
+ * @child: the process; @exited will be called
+ */
+void nitro_child_stop(NitroChild *child);
+
+/**
+ * nitro_child_last_words: what the process wrote to stderr last
+ * @child: the process
+ *
+ * Returns: text without a newline at its end, possibly empty.
+ */
+const char *nitro_child_last_words(NitroChild *child);
+
+/**
+ * nitro_child_free: forget the process, remove its log
+ * @child: the process, which has exited, or NULL
+ */
+void nitro_child_free(NitroChild *child);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * Debug consoles of enclaves, served by the hypervisor at CID 0
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The console of the enclave with CID n is a stream at CID 0, port 10000 + n.
+ * A reader gets the backlog first (the last NITRO_CONSOLE_BACKLOG bytes), then
+ * what follows, and end of file once the enclave has ended and everything was
+ * delivered.  Any number of readers; each is paced by its own credit.  A
+ * reader that is slower than the enclave for longer than the backlog lasts
+ * misses the middle, which is reported.  What readers write is discarded.
+ */
+
+#ifndef NITRO_CONSOLE_H
+#define NITRO_CONSOLE_H
+
+#include "switch.h"
+
+#define NITRO_CONSOLE_PORT_BASE 10000
+#define NITRO_CONSOLE_BACKLOG   (1024 * 1024)
+
+typedef struct NitroConsoleService NitroConsoleService;
+typedef struct NitroConsole NitroConsole;
+
+/**
+ * nitro_console_service_new: attach CID 0 to the switch
+ * @sw: the switch, where CID 0 must be free
+ */
+NitroConsoleService *nitro_console_service_new(NitroSwitch *sw);
+
+/**
+ * nitro_console_service_free: detach CID 0
+ * @service: the service, or NULL; all its consoles must be closed
+ */
+void nitro_console_service_free(NitroConsoleService *service);
+
+/**
+ * nitro_console_open: begin to serve an enclave's console
+ * @service: the service
+ * @cid: CID of the enclave, which has no console yet
+ */
+NitroConsole *nitro_console_open(NitroConsoleService *service, uint32_t cid);
+
+/**
+ * nitro_console_append: the enclave has written something
+ * @console: the console, not ended
+ * @buf: the bytes
+ * @len: how many
+ */
+void nitro_console_append(NitroConsole *console, const void *buf, size_t len);
+
+/**
+ * nitro_console_end: the enclave will write no more
+ * @console: the console
+ *
+ * Readers get the rest and end of file; new ones still get the backlog.
+ */
+void nitro_console_end(NitroConsole *console);
+
+/**
+ * nitro_console_close: forget the console
+ * @console: the console, or NULL
+ *
+ * Readers that have not got everything are reset.
+ */
+void nitro_console_close(NitroConsole *console);
+
+#endif

@@ -1,0 +1,373 @@
+/*
+ * One enclave, from START to FREE
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/sockets.h"
+#include "hw/nitro/nitro-control.h"
+#include "child.h"
+#include "enclave.h"
+#include "image.h"
+#include "vsock-device.h"
+
+typedef enum EnclaveState {
+    STATE_COPYING,
+    STATE_CHECKING,
+    STATE_STARTING,
+    STATE_RUNNING,
+    STATE_DOWN,
+} EnclaveState;
+
+struct NitroEnclave {
+    NitroEnclaveHost host;
+    NitroEnclaveConfig config;
+    const NitroEnclaveOps *ops;
+    void *opaque;
+    EnclaveState state;
+    bool stopping;
+    bool answered;              /* ops->started was called */
+    int rc;                     /* outcome of a failed start */
+    uint32_t cause, status;     /* how it ended */
+    NitroImage *image;
+    Error *check_error;
+    NitroChild *child;
+    NitroVsockDevice *vsock;
+    NitroConsole *console;
+    guint step_source;          /* copying, or reporting the end */
+    guint timeout_source;
+};
+
+static void enclave_answer(NitroEnclave *enclave, int rc)
+{
+    if (!enclave->answered) {
+        enclave->answered = true;
+        enclave->ops->started(enclave->opaque, enclave, rc);
+    }
+}
+
+static gboolean enclave_down(gpointer opaque)
+{
+    NitroEnclave *enclave = opaque;
+    bool by_itself = enclave->state == STATE_RUNNING && !enclave->stopping;
+
+    enclave->step_source = 0;
+    enclave->state = STATE_DOWN;
+    enclave_answer(enclave, enclave->rc);
+    if (by_itself) {
+        enclave->ops->exited(enclave->opaque, enclave, enclave->cause,
+                             enclave->status);
+    }
+    enclave->ops->down(enclave->opaque, enclave);
+    return G_SOURCE_REMOVE;
+}
+
+/* Nothing of it runs any more */
+static void enclave_finish(NitroEnclave *enclave)
+{
+    g_clear_handle_id(&enclave->timeout_source, g_source_remove);
+    g_clear_handle_id(&enclave->step_source, g_source_remove);
+    g_clear_pointer(&enclave->vsock, nitro_vsock_device_free);
+    g_clear_pointer(&enclave->image, nitro_image_free);
+    if (enclave->console) {
+        nitro_console_end(enclave->console);
+    }
+    enclave->step_source = g_idle_add_full(G_PRIORITY_DEFAULT, enclave_down,
+                                           enclave, NULL);
+}
+
+static void enclave_fail(NitroEnclave *enclave, int rc, Error *err)
+{
+    error_prepend(&err, "enclave with CID %u not started: ",
+                  enclave->config.cid);
+    error_report_err(err);
+    enclave->rc = rc;
+}
+
+static void serial_written(void *opaque, const void *buf, size_t len)
+{
+    NitroEnclave *enclave = opaque;
+
+    nitro_console_append(enclave->console, buf, len);
+}
+
+static void note_cause(NitroEnclave *enclave, int status)
+{
+    if (WIFSIGNALED(status)) {
+        enclave->cause = NITRO_CONTROL_CAUSE_SIGNAL;
+        enclave->status = WTERMSIG(status);
+    } else if (WEXITSTATUS(status)) {
+        enclave->cause = NITRO_CONTROL_CAUSE_ERROR;
+        enclave->status = WEXITSTATUS(status);
+    } else {
+        enclave->cause = NITRO_CONTROL_CAUSE_SHUTDOWN;
+        enclave->status = 0;
+    }
+}
+
+static void report_end(NitroEnclave *enclave)
+{
+    uint32_t cid = enclave->config.cid;
+    const char *last_words = nitro_child_last_words(enclave->child);
+
+    if (enclave->stopping) {
+        info_report("enclave with CID %u stopped", cid);
+    } else if (enclave->cause == NITRO_CONTROL_CAUSE_SHUTDOWN) {
+        info_report("enclave with CID %u ended", cid);
+    } else {
+        warn_report("enclave with CID %u: QEMU ended with %s %u: %s", cid,
+                    enclave->cause == NITRO_CONTROL_CAUSE_SIGNAL ?
+                    "signal" : "status", enclave->status,
+                    *last_words ? last_words : "(no message)");
+    }
+}
+
+static void child_exited(void *opaque, int status)
+{
+    NitroEnclave *enclave = opaque;
+
+    note_cause(enclave, status);
+    report_end(enclave);
+    if (enclave->state == STATE_STARTING && !enclave->rc) {
+        enclave->rc = enclave->stopping ? -ECANCELED : -EIO;
+    }
+    g_clear_pointer(&enclave->child, nitro_child_free);
+    enclave_finish(enclave);
+}
+
+static const NitroChildOps child_ops = {
+    .serial = serial_written,
+    .exited = child_exited,
+};
+
+static void vsock_ready(void *opaque)
+{
+    NitroEnclave *enclave = opaque;
+
+    if (enclave->state != STATE_STARTING || enclave->stopping) {
+        return;
+    }
+    g_clear_handle_id(&enclave->timeout_source, g_source_remove);
+    /* QEMU has its own copy of the descriptor */
+    g_clear_pointer(&enclave->image, nitro_image_free);
+    enclave->state = STATE_RUNNING;
+    info_report("enclave with CID %u runs: %u vCPUs, %" PRIu64 " bytes%s",
+                enclave->config.cid, enclave->config.vcpus,
+                enclave->config.memory.size,
+                enclave->config.debug ? ", debug mode" : "");
+    enclave_answer(enclave, 0);
+}
+
+static void vsock_closed(void *opaque, const char *why)
+{
+    NitroEnclave *enclave = opaque;
+
+    if (!g_str_equal(why, NITRO_VSOCK_CLOSED_BY_PEER)) {
+        warn_report("enclave with CID %u has lost its vsock device: %s",
+                    enclave->config.cid, why);
+    }
+    g_clear_pointer(&enclave->vsock, nitro_vsock_device_free);
+}
+
+static const NitroVsockDeviceOps vsock_ops = {
+    .ready = vsock_ready,
+    .closed = vsock_closed,
+};
+
+static gboolean start_timeout(gpointer opaque)
+{
+    NitroEnclave *enclave = opaque;
+    Error *err = NULL;
+
+    enclave->timeout_source = 0;
+    error_setg(&err, "QEMU has no vsock device after %d s",
+               NITRO_ENCLAVE_START_MS / 1000);
+    enclave_fail(enclave, -ETIMEDOUT, err);
+    nitro_enclave_stop(enclave);
+    return G_SOURCE_REMOVE;
+}
+
+static bool spawn(NitroEnclave *enclave, Error **errp)
+{
+    NitroChildConfig config = {
+        .opts = enclave->host.opts,
+        .slot_uid = enclave->config.slot_uid,
+        .cid = enclave->config.cid,
+        .vcpus = enclave->config.vcpus,
+        .memory = enclave->config.memory.size,
+        .debug = enclave->config.debug,
+        .image = enclave->image,
+    };
+    int vsock[2];
+
+    if (qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, vsock)) {
+        error_setg_errno(errp, errno, "cannot create a socket");
+        return false;
+    }
+    enclave->child = nitro_child_start(&config, vsock[1], &child_ops, enclave,
+                                       errp);
+    close(vsock[1]);
+    if (!enclave->child) {
+        close(vsock[0]);
+        return false;
+    }
+    enclave->vsock = nitro_vsock_device_new(enclave->host.sw,
+                                            enclave->config.cid, vsock[0],
+                                            &vsock_ops, enclave);
+    if (enclave->config.debug) {
+        enclave->console = nitro_console_open(enclave->host.consoles,
+                                              enclave->config.cid);
+    }
+    return true;
+}
+
+static bool check_arch(NitroEnclave *enclave, Error **errp)
+{
+    if (enclave->image->arch == EIF_ARCH_AARCH64) {
+        error_setg(errp, "the image is for arm64, enclaves here are x86_64");
+        error_append_hint(errp, "Rebuild the image for x86_64\n");
+        return false;
+    }
+    return true;
+}
+
+/* The line that proves which bytes were donated */
+static void report_image(NitroEnclave *enclave)
+{
+    NitroImage *image = enclave->image;
+
+    info_report("enclave with CID %u: image of %" PRIu64 " bytes in %" PRIu64
+                " donated bytes, CRC 0x%08x, SHA-384 %s, PCR0 %s",
+                enclave->config.cid, image->size, enclave->config.memory.size,
+                image->crc, image->sha384, image->pcr0);
+    info_report("enclave with CID %u: ACPI %s: %s", enclave->config.cid,
+                image->needs_acpi ? "suits" : "does not suit",
+                image->acpi_reason);
+}
+
+static gboolean image_checked(gpointer opaque)
+{
+    NitroEnclave *enclave = opaque;
+    Error *err = g_steal_pointer(&enclave->check_error);
+
+    if (err || (!enclave->stopping && !check_arch(enclave, &err))) {
+        enclave_fail(enclave, -EINVAL, err);
+    } else if (enclave->stopping) {
+        enclave->rc = -ECANCELED;
+    } else {
+        report_image(enclave);
+        enclave->state = STATE_STARTING;
+        if (spawn(enclave, &err)) {
+            enclave->timeout_source = g_timeout_add(NITRO_ENCLAVE_START_MS,
+                                                    start_timeout, enclave);
+            return G_SOURCE_REMOVE;
+        }
+        enclave_fail(enclave, -ENOMEM, err);
+    }
+    enclave_finish(enclave);
+    return G_SOURCE_REMOVE;
+}
+
+static gpointer check_thread(gpointer opaque)
+{
+    NitroEnclave *enclave = opaque;
+
+    nitro_image_check(enclave->image, &enclave->check_error);
+    g_idle_add_full(G_PRIORITY_DEFAULT, image_checked, enclave, NULL);
+    return NULL;
+}
+
+/* @err is NULL when the image is copied */
+static void copy_finished(NitroEnclave *enclave, Error *err)
+{
+    if (err) {
+        enclave_fail(enclave, -EINVAL, err);
+        enclave_finish(enclave);
+        return;
+    }
+    enclave->state = STATE_CHECKING;
+    g_thread_unref(g_thread_new("image", check_thread, enclave));
+}
+
+static gboolean copy_step(gpointer opaque)
+{
+    NitroEnclave *enclave = opaque;
+    NitroMemory *memory = &enclave->config.memory;
+    Error *err = NULL;
+    bool done = false;
+
+    if (!enclave->image) {
+        enclave->image = nitro_image_open(memory, &err);
+    }
+    if (enclave->image) {
+        nitro_image_copy(enclave->image, memory, &done, &err);
+    }
+    if (!err && !done) {
+        return G_SOURCE_CONTINUE;
+    }
+    enclave->step_source = 0;
+    copy_finished(enclave, err);
+    return G_SOURCE_REMOVE;
+}
+
+NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
+                                  const NitroEnclaveConfig *config,
+                                  const NitroEnclaveOps *ops, void *opaque)
+{
+    NitroEnclave *enclave = g_new0(NitroEnclave, 1);
+
+    enclave->host = *host;
+    enclave->config = *config;
+    enclave->ops = ops;
+    enclave->opaque = opaque;
+    enclave->step_source = g_idle_add_full(G_PRIORITY_DEFAULT, copy_step,
+                                           enclave, NULL);
+    return enclave;
+}
+
+void nitro_enclave_stop(NitroEnclave *enclave)
+{
+    if (enclave->stopping) {
+        return;
+    }
+    enclave->stopping = true;
+    if (enclave->child) {
+        nitro_child_stop(enclave->child);
+    } else if (enclave->state == STATE_COPYING) {
+        enclave->rc = -ECANCELED;
+        enclave_finish(enclave);
+    }
+}
+
+bool nitro_enclave_is_down(const NitroEnclave *enclave)
+{
+    return enclave->state == STATE_DOWN;
+}
+
+uint64_t nitro_enclave_slot_uid(const NitroEnclave *enclave)
+{
+    return enclave->config.slot_uid;
+}
+
+uint32_t nitro_enclave_cid(const NitroEnclave *enclave)
+{
+    return enclave->config.cid;
+}
+
+bool nitro_enclave_scrub(NitroEnclave *enclave, Error **errp)
+{
+    return nitro_memory_scrub(&enclave->config.memory, errp);
+}
+
+void nitro_enclave_free(NitroEnclave *enclave)
+{
+    assert(enclave->state == STATE_DOWN);
+    nitro_console_close(enclave->console);
+    nitro_memory_clear(&enclave->config.memory);
+    g_free(enclave);
+}

@@ -1,0 +1,98 @@
+/*
+ * One enclave, from START to FREE
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ *   COPYING --> CHECKING --> STARTING --> RUNNING --> DOWN
+ *      |            |            |           ^
+ *      +------------+------------+-----------|----> DOWN  (start failed)
+ *                                            |
+ *      COPYING   image: donated memory -> sealed copy, slice by slice
+ *      CHECKING  a thread verifies and measures the copy
+ *      STARTING  QEMU runs, its vsock device is not there yet
+ *      RUNNING   START has been answered with success
+ *      DOWN      no process, no thread, no access to donated memory; the
+ *                console of an enclave that ran can still be read
+ */
+
+#ifndef NITRO_ENCLAVE_H
+#define NITRO_ENCLAVE_H
+
+#include "console.h"
+#include "options.h"
+#include "parent.h"
+
+/* From START to QEMU's vsock device being there */
+#define NITRO_ENCLAVE_START_MS 60000
+
+typedef struct NitroEnclave NitroEnclave;
+
+/* What enclaves live in; everything outlives them */
+typedef struct NitroEnclaveHost {
+    const NitroOptions *opts;
+    NitroSwitch *sw;
+    NitroConsoleService *consoles;
+} NitroEnclaveHost;
+
+/* As START has it */
+typedef struct NitroEnclaveConfig {
+    uint64_t slot_uid;
+    uint32_t cid;
+    bool debug;
+    unsigned int vcpus;
+    NitroMemory memory;
+} NitroEnclaveConfig;
+
+/**
+ * NitroEnclaveOps: told about changes, from the main loop, never from within
+ * the functions of this file
+ * @started: outcome of the start: 0 or -errno; called once, also when the
+ *           enclave was stopped meanwhile
+ * @exited: a running enclave ended by itself; arguments as in
+ *          NitroControlExited.  @down follows
+ * @down: the enclave is down now; called once, it may be freed
+ */
+typedef struct NitroEnclaveOps {
+    void (*started)(void *opaque, NitroEnclave *enclave, int rc);
+    void (*exited)(void *opaque, NitroEnclave *enclave, uint32_t cause,
+                   uint32_t status);
+    void (*down)(void *opaque, NitroEnclave *enclave);
+} NitroEnclaveOps;
+
+/**
+ * nitro_enclave_start: begin to start an enclave
+ * @host: what it lives in
+ * @config: copied; the memory is owned by the enclave from now on
+ * @ops: callbacks
+ * @opaque: passed to @ops
+ */
+NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
+                                  const NitroEnclaveConfig *config,
+                                  const NitroEnclaveOps *ops, void *opaque);
+
+/**
+ * nitro_enclave_stop: end an enclave in whatever state it is
+ * @enclave: the enclave; unless it is down already, @down will be called
+ */
+void nitro_enclave_stop(NitroEnclave *enclave);
+
+bool nitro_enclave_is_down(const NitroEnclave *enclave);
+uint64_t nitro_enclave_slot_uid(const NitroEnclave *enclave);
+uint32_t nitro_enclave_cid(const NitroEnclave *enclave);
+
+/**
+ * nitro_enclave_scrub: overwrite the donated memory with zeros
+ * @enclave: an enclave that is down
+ * @errp: filled in on failure
+ */
+bool nitro_enclave_scrub(NitroEnclave *enclave, Error **errp);
+
+/**
+ * nitro_enclave_free: forget an enclave and its console
+ * @enclave: an enclave that is down
+ */
+void nitro_enclave_free(NitroEnclave *enclave);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * Enclave image found in donated memory
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/mman.h>
+#include "qapi/error.h"
+#include "qemu/memfd.h"
+#include "qemu/units.h"
+#include "hw/nitro/nitro-control.h"
+#include "image.h"
+
+#define COPY_SLICE (16 * MiB)
+
+static bool read_donated(const EifSource *src, void *buf, size_t len,
+                         uint64_t offset, Error **errp)
+{
+    return nitro_memory_read(src->opaque, buf, len,
+                             NITRO_CONTROL_IMAGE_OFFSET + offset, errp);
+}
+
+NitroImage *nitro_image_open(NitroMemory *mem, Error **errp)
+{
+    EifSource src = {
+        .read = read_donated,
+        .open_ended = true,
+        .fd = -1,
+        .opaque = mem,
+    };
+    g_autoptr(EifImage) eif = NULL;
+    g_autoptr(NitroImage) image = g_new0(NitroImage, 1);
+
+    image->fd = -1;
+    if (mem->size <= NITRO_CONTROL_IMAGE_OFFSET) {
+        error_setg(errp, "%" PRIu64 " bytes were donated, the image would "
+                   "begin at %u", mem->size, NITRO_CONTROL_IMAGE_OFFSET);
+        return NULL;
+    }
+    src.size = mem->size - NITRO_CONTROL_IMAGE_OFFSET;
+    eif = eif_image_parse(&src, errp);
+    if (!eif) {
+        return NULL;
+    }
+    image->size = eif->image_size;
+    image->fd = qemu_memfd_create("nitro-image", image->size, false, 0,
+                                  F_SEAL_GROW | F_SEAL_SHRINK, errp);
+    return image->fd < 0 ? NULL : g_steal_pointer(&image);
+}
+
+static bool write_copy(NitroImage *image, const void *from, size_t len,
+                       Error **errp)
+{
+    ssize_t n = RETRY_ON_EINTR(pwrite(image->fd, from, len, image->copied));
+
+    if (n <= 0) {
+        error_setg_errno(errp, n ? errno : ENOSPC,
+                         "cannot keep a copy of the image");
+        return false;
+    }
+    image->copied += n;
+    return true;
+}
+
+bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
+                      Error **errp)
+{
+    uint64_t end = MIN(image->size, image->copied + COPY_SLICE);
+
+    while (image->copied < end) {
+        uint64_t n = end - image->copied;
+        void *from = nitro_memory_map(mem, NITRO_CONTROL_IMAGE_OFFSET +
+                                      image->copied, &n, errp);
+
+        if (!from || !write_copy(image, from, n, errp)) {
+            return false;
+        }
+    }
+    *done = image->copied == image->size;
+    if (*done && fcntl(image->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL)) {
+        error_setg_errno(errp, errno, "cannot seal the copy of the image");
+        return false;
+    }
+    return true;
+}
+
+static char *to_hex(const uint8_t *bytes, size_t len)
+{
+    GString *text = g_string_sized_new(2 * len);
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        g_string_append_printf(text, "%02x", bytes[i]);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static const EifSection *find_section(const EifImage *eif, uint16_t type)
+{
+    unsigned int i;
+
+    for (i = 0; i < eif->nr_sections; i++) {
+        if (eif->sections[i].type == type) {
+            return &eif->sections[i];
+        }
+    }
+    g_assert_not_reached(); /* the parser insists on kernel and cmdline */
+}
+
+static void probe_kernel(NitroImage *image, const EifImage *eif,
+                         const uint8_t *bytes)
+{
+    const EifSection *kernel = find_section(eif, EIF_SECTION_KERNEL);
+    const EifSection *line = find_section(eif, EIF_SECTION_CMDLINE);
+    g_autofree char *cmdline = g_strndup((const char *)bytes +
+                                         line->data_offset, line->size);
+
+    image->needs_acpi = nitro_kernel_needs_acpi(bytes + kernel->data_offset,
+                                                kernel->size, cmdline,
+                                                &image->acpi_reason);
+}
+
+static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
+{
+    g_autoptr(EifImage) eif = NULL;
+    EifMeasurements pcrs;
+    EifSource src;
+
+    eif_source_init_buffer(&src, bytes, image->size);
+    eif = eif_image_parse(&src, errp);
+    if (!eif || !eif_image_verify_crc(eif, &src, errp) ||
+        !eif_image_measure(eif, &src, &pcrs, errp)) {
+        return false;
+    }
+    if (eif->image_size != image->size) {
+        error_setg(errp, "the image changed while it was read");
+        return false;
+    }
+    image->arch = eif->arch;
+    image->crc = eif->crc;
+    image->pcr0 = to_hex(pcrs.pcr0, sizeof(pcrs.pcr0));
+    image->sha384 = g_compute_checksum_for_data(G_CHECKSUM_SHA384, bytes,
+                                                image->size);
+    probe_kernel(image, eif, bytes);
+    return true;
+}
+
+bool nitro_image_check(NitroImage *image, Error **errp)
+{
+    void *bytes = mmap(NULL, image->size, PROT_READ, MAP_PRIVATE, image->fd,
+                       0);
+    bool ok;
+
+    if (bytes == MAP_FAILED) {
+        error_setg_errno(errp, errno, "cannot map the copy of the image");
+        return false;
+    }
+    ok = check_bytes(image, bytes, errp);
+    munmap(bytes, image->size);
+    return ok;
+}
+
+void nitro_image_free(NitroImage *image)
+{
+    if (!image) {
+        return;
+    }
+    if (image->fd >= 0) {
+        close(image->fd);
+    }
+    g_free(image->sha384);
+    g_free(image->pcr0);
+    g_free(image);
+}

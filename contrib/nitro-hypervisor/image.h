@@ -1,0 +1,83 @@
+/*
+ * Enclave image found in donated memory
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The image is copied out of the parent's memory in slices, so that other
+ * enclaves are served in between, into a sealed memfd that nobody can change
+ * any more.  Everything is checked on that copy.
+ */
+
+#ifndef NITRO_IMAGE_H
+#define NITRO_IMAGE_H
+
+#include "hw/core/eif-image.h"
+#include "parent.h"
+
+typedef struct NitroImage {
+    int fd;                     /* the copy */
+    uint64_t size;
+    uint64_t copied;
+    /* Filled in by nitro_image_check() */
+    EifArch arch;
+    uint32_t crc;
+    char *sha384;               /* of the whole image, hexadecimal */
+    char *pcr0;                 /* the same */
+    bool needs_acpi;            /* see nitro_kernel_needs_acpi() */
+    const char *acpi_reason;
+} NitroImage;
+
+/**
+ * nitro_image_open: find the image in donated memory
+ * @mem: the memory
+ * @errp: filled in on failure
+ *
+ * Returns: the image, nothing of it copied yet; NULL on failure.
+ */
+NitroImage *nitro_image_open(NitroMemory *mem, Error **errp);
+
+/**
+ * nitro_image_copy: copy the next slice
+ * @image: the image
+ * @mem: the memory it was opened from
+ * @done: set when it was the last slice
+ * @errp: filled in on failure
+ *
+ * Returns: true on success.
+ */
+bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
+                      Error **errp);
+
+/**
+ * nitro_image_check: verify and measure the copy
+ * @image: a completely copied image
+ * @errp: filled in when it is not a good image
+ *
+ * Takes seconds for large images; callable from any thread.
+ *
+ * Returns: true for a good image.
+ */
+bool nitro_image_check(NitroImage *image, Error **errp);
+
+void nitro_image_free(NitroImage *image);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(NitroImage, nitro_image_free)
+
+/**
+ * nitro_kernel_needs_acpi: how does a kernel find its virtio devices?
+ * @kernel: kernel section of the image
+ * @len: its length
+ * @cmdline: kernel command line of the image
+ * @reason: set to a phrase that says why
+ *
+ * The nitro-enclave machine describes its devices either in ACPI tables or on
+ * the kernel's command line (virtio_mmio.device=), as AWS does.  A kernel
+ * without the code for the one needs the other.
+ *
+ * Returns: true when ACPI tables are the way.
+ */
+bool nitro_kernel_needs_acpi(const void *kernel, size_t len,
+                             const char *cmdline, const char **reason);
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * nitro-hypervisor: runs the enclaves of an emulated EC2 parent
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ *        parent QEMU                              enclave QEMUs
+ *    nitro-enclaves-pci --- control --- slots --- enclave --- child
+ *    vhost-user-vsock-pci - parent ---- switch -- vsock-device
+ *                                          |
+ *                                       console (CID 0)
+ *
+ * One thread runs everything from its main loop; only the check of an image
+ * has a thread of its own.
+ */
+
+#include "qemu/osdep.h"
+#include <glib-unix.h>
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/sockets.h"
+#include "console.h"
+#include "control.h"
+#include "options.h"
+#include "parent.h"
+#include "report.h"
+#include "slots.h"
+
+typedef struct Hypervisor {
+    NitroOptions opts;
+    GMainLoop *loop;
+    NitroSwitch *sw;
+    NitroReport report;
+    NitroConsoleService *consoles;
+    NitroParent *parent;
+    NitroControl *control;
+    NitroSlots *slots;
+    bool ending;
+} Hypervisor;
+
+static void guest_misbehaved(void *opaque, uint32_t cid, const char *what)
+{
+    Hypervisor *hv = opaque;
+
+    nitro_report(&hv->report, "CID %u: %s", cid, what);
+}
+
+static gboolean end_signal(gpointer opaque)
+{
+    Hypervisor *hv = opaque;
+
+    hv->ending = true;
+    nitro_slots_reset(hv->slots);
+    return G_SOURCE_CONTINUE;
+}
+
+static void slots_idle(void *opaque)
+{
+    Hypervisor *hv = opaque;
+
+    if (hv->ending) {
+        g_main_loop_quit(hv->loop);
+    } else {
+        nitro_control_resume(hv->control);
+    }
+}
+
+static void parent_gone(void *opaque)
+{
+    Hypervisor *hv = opaque;
+
+    hv->ending |= hv->opts.once;
+    nitro_slots_reset(hv->slots);
+}
+
+static bool control_request(void *opaque, const NitroControlHeader *header,
+                            const void *body)
+{
+    Hypervisor *hv = opaque;
+
+    return nitro_slots_request(hv->slots, header, body);
+}
+
+static void control_lost(void *opaque)
+{
+    Hypervisor *hv = opaque;
+
+    nitro_slots_reset(hv->slots);
+}
+
+static const NitroControlOps control_ops = {
+    .request = control_request,
+    .lost = control_lost,
+};
+
+static bool make_runtime_dir(const char *path, Error **errp)
+{
+    if (g_mkdir_with_parents(path, 0700) || chmod(path, 0700)) {
+        error_setg_errno(errp, errno, "cannot use %s as runtime directory",
+                         path);
+        error_append_hint(errp, "Give a directory you own with "
+                          "--runtime-dir\n");
+        return false;
+    }
+    return true;
+}
+
+static bool start(Hypervisor *hv, Error **errp)
+{
+    const char *dir = hv->opts.runtime_dir;
+    g_autofree char *vsock_path = g_build_filename(dir, "parent-vsock.sock",
+                                                   NULL);
+    g_autofree char *control_path = g_build_filename(dir, "control.sock",
+                                                     NULL);
+    NitroEnclaveHost host = { .opts = &hv->opts };
+
+    if (!make_runtime_dir(dir, errp)) {
+        return false;
+    }
+    host.sw = hv->sw = nitro_switch_new(guest_misbehaved, hv);
+    host.consoles = hv->consoles = nitro_console_service_new(hv->sw);
+    hv->slots = nitro_slots_new(&host, slots_idle, hv);
+    hv->parent = nitro_parent_new(hv->sw, vsock_path, parent_gone, hv, errp);
+    if (!hv->parent) {
+        return false;
+    }
+    hv->control = nitro_control_new(control_path, &control_ops, hv, errp);
+    if (!hv->control) {
+        return false;
+    }
+    nitro_slots_connect(hv->slots, hv->control, hv->parent);
+    info_report("ready in %s", dir);
+    return true;
+}
+
+static void stop(Hypervisor *hv)
+{
+    nitro_control_free(hv->control);
+    nitro_slots_free(hv->slots);
+    nitro_parent_free(hv->parent);
+    nitro_console_service_free(hv->consoles);
+    nitro_switch_free(hv->sw);
+    nitro_options_clear(&hv->opts);
+}
+
+/* Descriptors 0 to 2 must not become sockets of ours */
+static void occupy_stdio(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static int run(Hypervisor *hv)
+{
+    hv->loop = g_main_loop_new(NULL, FALSE);
+    g_unix_signal_add(SIGTERM, end_signal, hv);
+    g_unix_signal_add(SIGINT, end_signal, hv);
+    g_unix_signal_add(SIGHUP, end_signal, hv);
+    signal(SIGPIPE, SIG_IGN);
+    g_main_loop_run(hv->loop);
+    g_main_loop_unref(hv->loop);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    Hypervisor hv = { };
+    Error *err = NULL;
+    int status = EXIT_FAILURE;
+
+    occupy_stdio();
+    error_init(argv[0]);
+    if (!nitro_options_parse(&hv.opts, argc, argv, &err)) {
+        error_report_err(err);
+    } else if (hv.opts.version) {
+        printf("nitro-hypervisor (QEMU " QEMU_VERSION ")\n");
+        status = EXIT_SUCCESS;
+    } else if (start(&hv, &err)) {
+        status = run(&hv);
+    } else {
+        error_report_err(err);
+    }
+    stop(&hv);
+    return status;
+}

@@ -1,0 +1,146 @@
+/*
+ * Command line of nitro-hypervisor
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/util.h"
+#include "options.h"
+
+#define DEFAULT_ACCEL "tcg,thread=multi"
+
+static const char summary[] =
+    "Creates in the runtime directory:\n"
+    "  control.sock        for -device nitro-enclaves-pci of the parent\n"
+    "  parent-vsock.sock   for its -device vhost-user-vsock-pci (CID 3)\n"
+    "  enclave-UID.log     messages of the QEMU that runs an enclave\n"
+    "\n"
+    "and runs in the foreground, logging to stderr, until SIGTERM or SIGINT.\n"
+    "\n"
+    "Parent:\n"
+    "  qemu-system-x86_64 -M q35,memory-backend=ram \\\n"
+    "    -object memory-backend-memfd,id=ram,size=1G,share=on -m 1G \\\n"
+    "    -chardev socket,id=ne,path=DIR/control.sock \\\n"
+    "    -device nitro-enclaves-pci,chardev=ne \\\n"
+    "    -chardev socket,id=vs,path=DIR/parent-vsock.sock \\\n"
+    "    -device vhost-user-vsock-pci,chardev=vs ...\n";
+
+static bool check_executable(const char *option, const char *path,
+                             Error **errp)
+{
+    if (access(path, X_OK)) {
+        error_setg_errno(errp, errno, "%s: cannot run %s", option, path);
+        error_append_hint(errp, "Give the path of a built QEMU, for example "
+                          "build/out/qemu-system-x86_64\n");
+        return false;
+    }
+    return true;
+}
+
+static bool options_check(NitroOptions *opts, const char *acpi, int rest,
+                          Error **errp)
+{
+    ERRP_GUARD();
+    int value;
+
+    if (opts->version) {
+        return true;
+    }
+    if (rest > 1) {
+        error_setg(errp, "arguments that are not options");
+        error_append_hint(errp, "Try --help\n");
+        return false;
+    }
+    if (!opts->runtime_dir || !opts->qemu) {
+        error_setg(errp, "--runtime-dir and --qemu are needed");
+        error_append_hint(errp, "Try --help\n");
+        return false;
+    }
+    value = qapi_enum_parse(&OnOffAuto_lookup, acpi, ON_OFF_AUTO_AUTO, errp);
+    if (*errp) {
+        error_prepend(errp, "--acpi: ");
+        error_append_hint(errp, "Use on, off or auto\n");
+        return false;
+    }
+    opts->acpi = value;
+    return check_executable("--qemu", opts->qemu, errp) &&
+           (!opts->qemu_aarch64 ||
+            check_executable("--qemu-aarch64", opts->qemu_aarch64, errp));
+}
+
+static void options_defaults(NitroOptions *opts)
+{
+    if (!opts->accel) {
+        opts->accel = g_strdup(DEFAULT_ACCEL);
+    }
+    if (opts->runtime_dir) {
+        char *absolute = g_canonicalize_filename(opts->runtime_dir, NULL);
+
+        g_free(opts->runtime_dir);
+        opts->runtime_dir = absolute;
+    }
+}
+
+bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
+                         Error **errp)
+{
+    g_autofree char *acpi = NULL;
+    g_autoptr(GError) gerr = NULL;
+    g_autoptr(GOptionContext) context = NULL;
+    const GOptionEntry entries[] = {
+        { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &opts->runtime_dir,
+          "Directory for sockets and logs", "DIR" },
+        { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &opts->qemu,
+          "qemu-system-x86_64 that runs the enclaves", "PATH" },
+        { "qemu-aarch64", 0, 0, G_OPTION_ARG_FILENAME, &opts->qemu_aarch64,
+          "qemu-system-aarch64, for arm64 images", "PATH" },
+        { "qemu-arg", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opts->qemu_args,
+          "Argument added to every enclave's QEMU", "ARG" },
+        { "accel", 0, 0, G_OPTION_ARG_STRING, &opts->accel,
+          "Accelerator of the enclaves (" DEFAULT_ACCEL ")", "ACCEL" },
+        { "acpi", 0, 0, G_OPTION_ARG_STRING, &acpi,
+          "ACPI tables for the enclaves: on, off, auto (by the image)",
+          "MODE" },
+        { "firmware-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY,
+          &opts->firmware_dirs, "Directory with qboot.rom", "DIR" },
+        { "parent-id", 0, 0, G_OPTION_ARG_STRING, &opts->parent_id,
+          "Instance ID of the parent, measured in PCR4", "ID" },
+        { "parent-role", 0, 0, G_OPTION_ARG_STRING, &opts->parent_role,
+          "IAM role of the parent, measured in PCR3", "ARN" },
+        { "once", 0, 0, G_OPTION_ARG_NONE, &opts->once,
+          "End when the parent has disconnected", NULL },
+        { "keep-logs", 0, 0, G_OPTION_ARG_NONE, &opts->keep_logs,
+          "Do not remove logs of enclaves", NULL },
+        { "version", 0, 0, G_OPTION_ARG_NONE, &opts->version,
+          "Print the version and exit", NULL },
+        { NULL }
+    };
+
+    context = g_option_context_new("- hypervisor of an emulated EC2 parent");
+    g_option_context_set_description(context, summary);
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &gerr)) {
+        error_setg(errp, "%s", gerr->message);
+        error_append_hint(errp, "Try --help\n");
+        return false;
+    }
+    options_defaults(opts);
+    return options_check(opts, acpi, argc, errp);
+}
+
+void nitro_options_clear(NitroOptions *opts)
+{
+    g_free(opts->runtime_dir);
+    g_free(opts->qemu);
+    g_free(opts->qemu_aarch64);
+    g_free(opts->accel);
+    g_free(opts->parent_id);
+    g_free(opts->parent_role);
+    g_strfreev(opts->qemu_args);
+    g_strfreev(opts->firmware_dirs);
+    *opts = (NitroOptions) { };
+}

@@ -1,0 +1,43 @@
+/*
+ * Command line of nitro-hypervisor
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef NITRO_OPTIONS_H
+#define NITRO_OPTIONS_H
+
+#include "qapi/qapi-types-common.h"
+
+typedef struct NitroOptions {
+    char *runtime_dir;      /* absolute */
+    char *qemu;             /* qemu-system-x86_64 */
+    char *qemu_aarch64;     /* qemu-system-aarch64, or NULL */
+    char *accel;            /* value of -accel for the enclaves */
+    char *parent_id;        /* goes into PCR4, or NULL */
+    char *parent_role;      /* goes into PCR3, or NULL */
+    char **qemu_args;       /* additional arguments, NULL terminated, or NULL */
+    char **firmware_dirs;   /* the same for -L */
+    OnOffAuto acpi;
+    bool once;
+    bool keep_logs;
+    bool version;
+} NitroOptions;
+
+/**
+ * nitro_options_parse: read the command line
+ * @opts: filled in, to be cleared with nitro_options_clear() in any case
+ * @argc: number of arguments
+ * @argv: the arguments; --help prints a text and exits
+ * @errp: filled in on failure
+ *
+ * Returns: true on success.
+ */
+bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
+                         Error **errp);
+
+void nitro_options_clear(NitroOptions *opts);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * Rate limited warnings
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * For things a guest can cause as often as it likes.
+ */
+
+#ifndef NITRO_REPORT_H
+#define NITRO_REPORT_H
+
+/* Messages per period, length of the period */
+#define NITRO_REPORT_BURST     10
+#define NITRO_REPORT_PERIOD_MS 10000
+
+/* One budget of messages; all zeros is a fresh one */
+typedef struct NitroReport {
+    int64_t since_ms;
+    unsigned int said;
+    unsigned int unsaid;
+} NitroReport;
+
+/**
+ * nitro_report_allowed: take one message out of the budget
+ * @report: the budget
+ * @now_ms: current time in milliseconds, from any epoch but always the same
+ * @unsaid: set to the number of messages suppressed since the last period,
+ *          to be mentioned once; usually 0
+ *
+ * Returns: whether the message may be printed.
+ */
+bool nitro_report_allowed(NitroReport *report, int64_t now_ms,
+                          unsigned int *unsaid);
+
+/**
+ * nitro_report: print a warning unless the budget is used up
+ * @report: the budget
+ * @fmt: one phrase, no full stop, no newline
+ */
+void G_GNUC_PRINTF(2, 3) nitro_report(NitroReport *report,
+                                      const char *fmt, ...);
+
+#endif

@@ -1,0 +1,320 @@
+/*
+ * Slots: which enclaves there are, and what the device asked for
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/error-report.h"
+#include "qemu/units.h"
+#include "slots.h"
+
+#define REGION_ALIGN (2 * MiB)
+
+typedef struct Slot {
+    NitroEnclave *enclave;
+    NitroControlHeader start;   /* the request, to answer it */
+    bool doomed;                /* forget it as soon as it is down */
+} Slot;
+
+struct NitroSlots {
+    NitroEnclaveHost host;
+    NitroControl *control;
+    NitroParent *parent;
+    NitroSlotsIdle *idle;
+    void *opaque;
+    GPtrArray *table;           /* Slot */
+    NitroControlHeader pending; /* STOP, FREE or RESET that takes time */
+    bool has_pending;
+    bool resetting;
+    guint settle_source;
+};
+
+static Slot *find_slot(NitroSlots *slots, uint64_t slot_uid)
+{
+    unsigned int i;
+
+    for (i = 0; i < slots->table->len; i++) {
+        Slot *slot = g_ptr_array_index(slots->table, i);
+
+        if (nitro_enclave_slot_uid(slot->enclave) == slot_uid) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+static Slot *find_enclave(NitroSlots *slots, NitroEnclave *enclave)
+{
+    return find_slot(slots, nitro_enclave_slot_uid(enclave));
+}
+
+static bool cid_in_use(NitroSlots *slots, uint32_t cid)
+{
+    unsigned int i;
+
+    for (i = 0; i < slots->table->len; i++) {
+        Slot *slot = g_ptr_array_index(slots->table, i);
+
+        if (nitro_enclave_cid(slot->enclave) == cid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void forget(NitroSlots *slots, Slot *slot)
+{
+    nitro_enclave_free(slot->enclave);
+    g_ptr_array_remove(slots->table, slot);
+    g_free(slot);
+}
+
+static void scrub_and_forget(NitroSlots *slots, Slot *slot)
+{
+    Error *err = NULL;
+
+    if (!nitro_enclave_scrub(slot->enclave, &err)) {
+        error_prepend(&err, "donated memory not scrubbed: ");
+        warn_report_err(err);
+    }
+    forget(slots, slot);
+}
+
+static void forget_doomed(NitroSlots *slots)
+{
+    unsigned int i = 0;
+
+    while (i < slots->table->len) {
+        Slot *slot = g_ptr_array_index(slots->table, i);
+
+        if (slot->doomed && nitro_enclave_is_down(slot->enclave)) {
+            forget(slots, slot);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* Returns: whether the request could be carried out */
+static bool try_pending(NitroSlots *slots, const NitroControlHeader *request)
+{
+    Slot *slot = find_slot(slots, request->slot_uid);
+
+    if (request->type == NITRO_CONTROL_RESET) {
+        return slots->table->len == 0;
+    }
+    if (slot && !nitro_enclave_is_down(slot->enclave)) {
+        return false;
+    }
+    if (slot && request->type == NITRO_CONTROL_FREE) {
+        scrub_and_forget(slots, slot);
+    }
+    return true;
+}
+
+static void settle_pending(NitroSlots *slots)
+{
+    if (slots->has_pending && try_pending(slots, &slots->pending)) {
+        slots->has_pending = false;
+        nitro_control_reply(slots->control, &slots->pending, 0);
+        nitro_control_continue(slots->control);
+    }
+}
+
+static gboolean settle(gpointer opaque)
+{
+    NitroSlots *slots = opaque;
+
+    slots->settle_source = 0;
+    forget_doomed(slots);
+    settle_pending(slots);
+    if (slots->resetting && slots->table->len == 0) {
+        slots->resetting = false;
+        slots->idle(slots->opaque);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void settle_later(NitroSlots *slots)
+{
+    if (!slots->settle_source) {
+        slots->settle_source = g_idle_add_full(G_PRIORITY_DEFAULT, settle,
+                                               slots, NULL);
+    }
+}
+
+static void enclave_started(void *opaque, NitroEnclave *enclave, int rc)
+{
+    NitroSlots *slots = opaque;
+    Slot *slot = find_enclave(slots, enclave);
+
+    nitro_control_reply(slots->control, &slot->start, rc);
+    if (rc) {
+        slot->doomed = true;
+    }
+}
+
+static void enclave_exited(void *opaque, NitroEnclave *enclave,
+                           uint32_t cause, uint32_t status)
+{
+    NitroSlots *slots = opaque;
+
+    nitro_control_exited(slots->control, nitro_enclave_slot_uid(enclave),
+                         cause, status);
+}
+
+static void enclave_down(void *opaque, NitroEnclave *enclave)
+{
+    settle_later(opaque);
+}
+
+static const NitroEnclaveOps enclave_ops = {
+    .started = enclave_started,
+    .exited = enclave_exited,
+    .down = enclave_down,
+};
+
+static bool check_regions(const NitroRegion *regions, unsigned int n,
+                          Error **errp)
+{
+    unsigned int i;
+
+    for (i = 0; i < n; i++) {
+        if (regions[i].paddr % REGION_ALIGN || regions[i].size % REGION_ALIGN) {
+            error_setg(errp, "memory region %u (address 0x%" PRIx64
+                       ", %" PRIu64 " bytes) is not made of 2 MiB blocks", i,
+                       regions[i].paddr, regions[i].size);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_memory(NitroSlots *slots, NitroMemory *memory,
+                        const NitroControlStart *start, Error **errp)
+{
+    unsigned int i, n = le32_to_cpu(start->nr_regions);
+    const NitroControlRegion *wire = (const void *)(start + 1);
+    NitroRegion *regions = g_new(NitroRegion, n);
+
+    for (i = 0; i < n; i++) {
+        regions[i].paddr = le64_to_cpu(wire[i].paddr);
+        regions[i].size = le64_to_cpu(wire[i].size);
+    }
+    return nitro_memory_init(memory, slots->parent, regions, n, errp) &&
+           check_regions(regions, n, errp);
+}
+
+/* Returns: 0 when the enclave is being started, otherwise -errno */
+static int start(NitroSlots *slots, const NitroControlHeader *header,
+                 const NitroControlStart *body)
+{
+    uint64_t cid = le64_to_cpu(body->cid);
+    NitroEnclaveConfig config = {
+        .slot_uid = header->slot_uid,
+        .cid = cid,
+        .debug = le64_to_cpu(body->flags) & NITRO_CONTROL_START_DEBUG,
+        .vcpus = le32_to_cpu(body->nr_vcpus),
+    };
+    Error *err = NULL;
+    Slot *slot;
+
+    if (cid <= NITRO_CID_PARENT || cid >= UINT32_MAX) {
+        error_report("no enclave can have CID %" PRIu64, cid);
+        return -EINVAL;
+    }
+    if (cid_in_use(slots, cid) || find_slot(slots, header->slot_uid)) {
+        error_report("CID %" PRIu64 " or slot 0x%" PRIx64 " is in use", cid,
+                     header->slot_uid);
+        return -EEXIST;
+    }
+    if (!read_memory(slots, &config.memory, body, &err)) {
+        nitro_memory_clear(&config.memory);
+        error_report_err(err);
+        return -EINVAL;
+    }
+    slot = g_new0(Slot, 1);
+    slot->start = *header;
+    slot->enclave = nitro_enclave_start(&slots->host, &config, &enclave_ops,
+                                        slots);
+    g_ptr_array_add(slots->table, slot);
+    return 0;
+}
+
+static void stop_all(NitroSlots *slots)
+{
+    unsigned int i;
+
+    for (i = 0; i < slots->table->len; i++) {
+        Slot *slot = g_ptr_array_index(slots->table, i);
+
+        slot->doomed = true;
+        nitro_enclave_stop(slot->enclave);
+    }
+}
+
+bool nitro_slots_request(NitroSlots *slots, const NitroControlHeader *header,
+                         const void *body)
+{
+    Slot *slot = find_slot(slots, header->slot_uid);
+
+    if (header->type == NITRO_CONTROL_START) {
+        int rc = start(slots, header, body);
+
+        if (rc) {
+            nitro_control_reply(slots->control, header, rc);
+        }
+        return true;
+    }
+    if (header->type == NITRO_CONTROL_RESET) {
+        stop_all(slots);
+    } else if (slot) {
+        nitro_enclave_stop(slot->enclave);
+    }
+    slots->pending = *header;
+    slots->has_pending = true;
+    settle_later(slots);
+    return false;
+}
+
+void nitro_slots_reset(NitroSlots *slots)
+{
+    slots->resetting = true;
+    stop_all(slots);
+    settle_later(slots);
+}
+
+NitroSlots *nitro_slots_new(const NitroEnclaveHost *host,
+                            NitroSlotsIdle *idle, void *opaque)
+{
+    NitroSlots *slots = g_new0(NitroSlots, 1);
+
+    slots->host = *host;
+    slots->idle = idle;
+    slots->opaque = opaque;
+    slots->table = g_ptr_array_new();
+    return slots;
+}
+
+void nitro_slots_connect(NitroSlots *slots, NitroControl *control,
+                         NitroParent *parent)
+{
+    slots->control = control;
+    slots->parent = parent;
+}
+
+void nitro_slots_free(NitroSlots *slots)
+{
+    if (!slots) {
+        return;
+    }
+    assert(slots->table->len == 0);
+    g_clear_handle_id(&slots->settle_source, g_source_remove);
+    g_ptr_array_unref(slots->table);
+    g_free(slots);
+}
