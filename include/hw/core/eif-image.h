@@ -10,8 +10,14 @@
  * A launch goes: eif_file_kind() tells what the user gave us; for an image
  * eif_image_open_fd(), eif_image_check_arch(), then eif_image_load_fd() into
  * guest RAM; for a plain kernel eif_file_check_kernel(), eif_build_new(),
- * then eif_build_write() into guest RAM.  The format itself is described in
- * docs/system/nitro.rst.
+ * then eif_build_write() into guest RAM.
+ *
+ * An image is a file header, then up to 32 sections back to back, each of
+ * them a section header and its data; no padding anywhere.  Offsets and sizes
+ * of the sections are repeated in two tables of the file header.  Sections
+ * stand in any order but ramdisks come after the kernel; all ramdisks joined
+ * are the initramfs.  The official builder writes kernel, cmdline, metadata
+ * (JSON), ramdisks, signature (CBOR).
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
