@@ -49,8 +49,9 @@ class Process:
         self.name, self.log = name, log
         with open(log, 'ab') as out:
             self.popen = subprocess.Popen(
-                [str(word) for word in (*LEASH, *argv)], stdin=subprocess.DEVNULL,
-                stdout=out, stderr=out, start_new_session=True)
+                [str(word) for word in (*LEASH, *argv)],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True)
 
     def running(self):
         """Is it still there?"""
