@@ -123,17 +123,18 @@ static char *kernel_version(const EifSource *kernel)
 {
     uint8_t head[X86_VERSION_POINTER + 2];
     char text[128] = "";
-    uint16_t at;
+    uint64_t pointer, at;
 
     if (kernel->size < sizeof(head) ||
         !eif_source_read(kernel, head, sizeof(head), 0, NULL) ||
         eif_buffer_kind(head, sizeof(head)) != EIF_KIND_BZIMAGE) {
         return g_strdup("unknown");
     }
-    at = lduw_le_p(head + X86_VERSION_POINTER);
-    if (at && kernel->size >= at + X86_VERSION_BASE + sizeof(text)) {
-        eif_source_read(kernel, text, sizeof(text) - 1, at + X86_VERSION_BASE,
-                        NULL);
+    pointer = lduw_le_p(head + X86_VERSION_POINTER);
+    at = pointer + X86_VERSION_BASE;
+    if (pointer && at < kernel->size) {
+        eif_source_read(kernel, text, MIN(sizeof(text) - 1, kernel->size - at),
+                        at, NULL);
     }
     text[sizeof(text) - 1] = '\0';
     text[strcspn(text, " ")] = '\0';

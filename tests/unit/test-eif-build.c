@@ -360,18 +360,20 @@ static void test_kernel_version(void)
         { 0x400, "6.1.0-18-cloud-amd64 (debian) #1", "6.1.0-18-cloud-amd64" },
         { 0, "6.1", "unknown" },
         { 0x400, "", "unknown" },
-        { 0xfe00 - 1, "6.1", "unknown" },
+        { 0xe00, "6.1", "unknown" },
         { 0xffff, "6.1", "unknown" },
         { 0x400, "quote\"", "quote\"" },
+        { 4090 - 0x200, "", "5.10" }, /* at the very end of the file */
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         EifBuildParams params = example_params();
         uint8_t kernel[4096] = { 0 };
 
-        memcpy(kernel + 0x1fe, "\x55\xaa\0\0HdrS", 8);
+        memcpy(kernel + 0x1fe, "\x55\xaa\xeb\x6aHdrS", 8);
         stw_le_p(kernel + 0x20e, rows[i].pointer);
         memcpy(kernel + 0x600, rows[i].text, strlen(rows[i].text));
+        memcpy(kernel + 4090, "5.10 x", 6);
         close(params.kernel_fd);
         params.kernel_fd = eif_maker_file(kernel, sizeof(kernel));
         assert_string(&params, "KernelVersion", rows[i].want);

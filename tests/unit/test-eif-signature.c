@@ -34,6 +34,8 @@ static const Row bad_cbor[] = {
       BROKEN "a list of at least one signature expected at byte 0" },
     { "reserved-length", DATA("\x9c\0\0\0\0\0\0\0\0"),
       BROKEN "a list of at least one signature expected at byte 0" },
+    { "reserved-length-16", DATA("\x9c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\xa2"),
+      BROKEN "a list of at least one signature expected at byte 0" },
     { "cut-length", DATA("\x9b\0\0\0\0\0\0\0"),
       BROKEN "a list of at least one signature expected at byte 0" },
     { "text", DATA("\x61" "a"),
@@ -127,7 +129,7 @@ static const struct {
     { "der-length-cut", "-----BEGIN CERTIFICATE-----\nMII=\n" /* 30 82 */
                         "-----END CERTIFICATE-----\n" },
     { "der-length-long", "-----BEGIN CERTIFICATE-----\n"
-                         "MIQAAAABAA==\n" /* 30 84 00 00 00 01 00 */
+                         "MIQAAAAA\n" /* 30 84 00 00 00 00 */
                          "-----END CERTIFICATE-----\n" },
 };
 
