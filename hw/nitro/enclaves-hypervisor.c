@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "hw/nitro/enclaves-pci.h"
+#include "system/runstate.h"
 #include "trace.h"
 
 /* The slot is gone or was restarted under another uid: nothing to do */
@@ -122,7 +123,8 @@ static void control_lost(void *opaque)
             nitro_enclaves_raise_event(s);
         }
     }
-    if (ended) {
+    /* QEMU closes its character devices when it ends */
+    if (ended && !runstate_check(RUN_STATE_SHUTDOWN)) {
         warn_report("nitro-enclaves-pci: the connection to the hypervisor "
                     "ended, %u running enclave(s) with it; see its log", ended);
     }
