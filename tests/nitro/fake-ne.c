@@ -1,0 +1,201 @@
+/*
+ * A Nitro Enclaves driver to preload, for tests of a whole QEMU
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * LD_PRELOAD=fake-ne.so qemu-system-... -accel nitro,device=/dev/null ...
+ *
+ * Requests of the driver's type go to the model in ne-model.c, all others to
+ * the kernel.  Memory files ask for huge pages in vain on most machines: they
+ * get ordinary pages and look as if they had what they asked for.
+ *
+ * Environment:
+ *   NE_FAKE_LOG=FILE           one line per request, and per close of an
+ *                              enclave's descriptor
+ *   NE_FAKE_POOL=CORES:THREADS the enclave CPU pool (4:2)
+ *   NE_FAKE_FAIL=NR:NTH:ERRNO  request number NR fails at its NTH call
+ *   NE_FAKE_END_MS=N           the enclave ends N ms after its start
+ *   NE_FAKE_CID=N              START reports this CID
+ */
+#include "qemu/osdep.h"
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include "standard-headers/linux/nitro_enclaves.h"
+#include "ne-model.h"
+
+#define MAX_FD 1024
+#define FAKE_PAGE_SIZE (2 * 1024 * 1024)
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool is_enclave[MAX_FD];
+static bool is_huge[MAX_FD];
+static long end_ms = -1;
+
+static void G_GNUC_PRINTF(1, 2) note(const char *format, ...)
+{
+    const char *path = getenv("NE_FAKE_LOG");
+    FILE *log = path ? fopen(path, "a") : NULL;
+    va_list args;
+
+    if (log) {
+        va_start(args, format);
+        vfprintf(log, format, args);
+        va_end(args);
+        fclose(log);
+    }
+}
+
+static void __attribute__((constructor)) configure(void)
+{
+    const char *fail = getenv("NE_FAKE_FAIL");
+    const char *pool = getenv("NE_FAKE_POOL");
+    const char *end = getenv("NE_FAKE_END_MS");
+    const char *cid = getenv("NE_FAKE_CID");
+    static const unsigned long requests[] = {
+        NE_CREATE_VM, NE_ADD_VCPU, NE_GET_IMAGE_LOAD_INFO,
+        NE_SET_USER_MEMORY_REGION, NE_START_ENCLAVE,
+    };
+    unsigned nr;
+
+    ne_model_reset();
+    if (pool) {
+        g_assert(sscanf(pool, "%u:%u", &ne_model.pool_cores,
+                        &ne_model.threads_per_core) == 2);
+    }
+    if (fail) {
+        g_assert(sscanf(fail, "%i:%u:%i", (int *)&nr, &ne_model.fail_nth,
+                        &ne_model.fail_errno) == 3);
+        g_assert(nr >= 0x20 && nr < 0x20 + ARRAY_SIZE(requests));
+        ne_model.fail_request = requests[nr - 0x20];
+    }
+    end_ms = end ? atol(end) : -1;
+    if (cid) {
+        g_assert(sscanf(cid, "%" SCNu64, &ne_model.bad_cid) == 1);
+    }
+}
+
+static void *end_thread(void *opaque)
+{
+    int fd = (intptr_t)opaque;
+
+    usleep(end_ms * 1000);
+    pthread_mutex_lock(&lock);
+    if (is_enclave[fd]) {
+        note("end fd=%d\n", fd);
+        ne_model_end(fd);
+    }
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+static void end_later(int fd)
+{
+    pthread_t thread;
+
+    if (end_ms >= 0 &&
+        !pthread_create(&thread, NULL, end_thread, (void *)(intptr_t)fd)) {
+        pthread_detach(thread);
+    }
+}
+
+static void describe(int fd, unsigned long request, void *arg, int ret)
+{
+    struct ne_user_memory_region *region = arg;
+    struct ne_enclave_start_info *info = arg;
+
+    switch (request) {
+    case NE_CREATE_VM:
+        note("CREATE_VM ret=%d\n", ret < 0 ? -errno : 0);
+        break;
+    case NE_ADD_VCPU:
+        note("ADD_VCPU ret=%d\n", ret < 0 ? -errno : 0);
+        break;
+    case NE_GET_IMAGE_LOAD_INFO:
+        note("GET_IMAGE_LOAD_INFO ret=%d\n", ret < 0 ? -errno : 0);
+        break;
+    case NE_SET_USER_MEMORY_REGION:
+        note("SET_USER_MEMORY_REGION ret=%d size=%" PRIu64 "\n",
+             ret < 0 ? -errno : 0, (uint64_t)region->memory_size);
+        break;
+    default:
+        note("START_ENCLAVE ret=%d cid=%" PRIu64 " flags=%" PRIu64 "\n",
+             ret < 0 ? -errno : 0, (uint64_t)info->enclave_cid,
+             (uint64_t)info->flags);
+        break;
+    }
+}
+
+static int fake_ioctl(int fd, unsigned long request, void *arg)
+{
+    int ret = ne_model_ioctl(fd, request, arg);
+    int err = errno;
+
+    describe(fd, request, arg, ret);
+    if (request == NE_CREATE_VM && ret >= 0) {
+        is_enclave[ret] = true;
+    }
+    if (request == NE_START_ENCLAVE && ret == 0) {
+        end_later(fd);
+    }
+    errno = err;
+    return ret;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    void *arg;
+    int ret;
+
+    va_start(args, request);
+    arg = va_arg(args, void *);
+    va_end(args);
+    if (!ne_model_request(request)) {
+        return syscall(SYS_ioctl, fd, request, arg);
+    }
+    pthread_mutex_lock(&lock);
+    ret = fake_ioctl(fd, request, arg);
+    pthread_mutex_unlock(&lock);
+    return ret;
+}
+
+int close(int fd)
+{
+    if (fd >= 0 && fd < MAX_FD && (is_enclave[fd] || is_huge[fd])) {
+        pthread_mutex_lock(&lock);
+        if (is_enclave[fd]) {
+            note("close\n");
+        }
+        is_enclave[fd] = is_huge[fd] = false;
+        pthread_mutex_unlock(&lock);
+    }
+    return syscall(SYS_close, fd);
+}
+
+/* Huge pages without huge pages */
+
+int memfd_create(const char *name, unsigned flags)
+{
+    int fd = syscall(SYS_memfd_create, name, flags & 0xf & ~MFD_HUGETLB);
+
+    if (fd >= 0 && fd < MAX_FD && (flags & MFD_HUGETLB)) {
+        is_huge[fd] = true;
+    }
+    return fd;
+}
+
+int fstatfs(int fd, struct statfs *buf)
+{
+    int ret = syscall(SYS_fstatfs, fd, buf);
+
+    if (ret == 0 && fd >= 0 && fd < MAX_FD && is_huge[fd]) {
+        buf->f_type = HUGETLBFS_MAGIC;
+        buf->f_bsize = FAKE_PAGE_SIZE;
+    }
+    return ret;
+}
