@@ -45,7 +45,7 @@ struct NitroConsole {
     QIOChannelSocket *sioc;             /* NULL at end of file */
     guint read_tag;
     guint write_tag;
-    bool writing;                       /* below qemu_chr_fe_write() */
+    guint kick_tag;
     uint64_t bytes;
 
     size_t head;                        /* oldest byte in the ring */
@@ -116,11 +116,7 @@ static bool console_write(NitroConsole *con, bool may_wait)
 {
     uint8_t *data;
     size_t bytes = ring_readable(con, &data);
-    int done;
-
-    con->writing = true;
-    done = qemu_chr_fe_write(con->chr, data, bytes);
-    con->writing = false;
+    int done = qemu_chr_fe_write(con->chr, data, bytes);
 
     if (done > 0) {
         ring_consume(con, done);
@@ -178,12 +174,15 @@ static gboolean console_readable(QIOChannel *ioc, GIOCondition cond,
 
     con->len += len;
     con->bytes += len;
-    if (con->len == sizeof(con->ring)) {
-        trace_nitro_console_paused(con, con->len);
-        con->read_tag = 0;
+    if (con->len < sizeof(con->ring)) {
+        console_pump(con);
+        return G_SOURCE_CONTINUE;
     }
+    /* Pumping may make room and then adds a watch of its own */
+    trace_nitro_console_paused(con, con->len);
+    con->read_tag = 0;
     console_pump(con);
-    return con->read_tag ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+    return G_SOURCE_REMOVE;
 }
 
 /* Make the watches fit the ring, after anything has changed */
@@ -279,6 +278,7 @@ static void console_abandon(NitroConsole *con)
 {
     g_clear_handle_id(&con->retry_tag, g_source_remove);
     g_clear_handle_id(&con->write_tag, g_source_remove);
+    g_clear_handle_id(&con->kick_tag, g_source_remove);
     if (con->attempt) {
         con->attempt->con = NULL;
         con->attempt = NULL;
@@ -324,16 +324,31 @@ static void console_receive(void *opaque, const uint8_t *buf, int size)
     /* The console of an enclave is output only */
 }
 
-static void console_event(void *opaque, QEMUChrEvent event)
+static gboolean console_kicked(gpointer opaque)
 {
     NitroConsole *con = opaque;
 
+    con->kick_tag = 0;
+    console_pump(con);
+    return G_SOURCE_REMOVE;
+}
+
+/*
+ * The connection that the watch belongs to may be gone.  Pumping has to wait:
+ * a character device may hold its lock for writing while it tells us.
+ */
+static void console_kick(NitroConsole *con)
+{
+    g_clear_handle_id(&con->write_tag, g_source_remove);
+    if (!con->kick_tag) {
+        con->kick_tag = g_idle_add(console_kicked, con);
+    }
+}
+
+static void console_event(void *opaque, QEMUChrEvent event)
+{
     if (event == CHR_EVENT_OPENED || event == CHR_EVENT_CLOSED) {
-        /* The watch belongs to a connection that may be gone */
-        g_clear_handle_id(&con->write_tag, g_source_remove);
-        if (!con->writing) {
-            console_pump(con);
-        }
+        console_kick(opaque);
     }
 }
 
@@ -341,11 +356,8 @@ static void console_set_handlers(NitroConsole *con);
 
 static int console_backend_changed(void *opaque)
 {
-    NitroConsole *con = opaque;
-
-    g_clear_handle_id(&con->write_tag, g_source_remove);
-    console_set_handlers(con);
-    console_pump(con);
+    console_set_handlers(opaque);
+    console_kick(opaque);
     return 0;
 }
 
