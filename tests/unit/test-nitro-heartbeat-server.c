@@ -1,0 +1,412 @@
+/*
+ * Nitro Enclaves: heartbeat protocol against all kinds of peers
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Unix sockets take the place of vsock.  A peer binds its socket to a name
+ * that ends in its CID before it connects, so that the server can ask the
+ * socket who it is, as it does with vsock:
+ *
+ *     peer  <dir>/<n>.<cid>  ---- connects to ---->  <dir>/port  server
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include <sys/un.h>
+#include "hw/nitro/heartbeat-server.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/module.h"
+#include "qemu/sockets.h"
+
+#define OUR_CID 16
+#define OTHER_CID 17
+#define NO_CID 0
+#define PATIENCE_MS 10000
+
+typedef struct Fixture {
+    char *dir;
+    char *port;
+    NitroHeartbeatServer *server;
+    bool refuse_listen;
+    int nr_peers;
+    int nr_booted;
+} Fixture;
+
+/* The seams */
+
+static void unix_addr(struct sockaddr_un *addr, const char *path)
+{
+    memset(addr, 0, sizeof(*addr));
+    addr->sun_family = AF_UNIX;
+    g_assert_cmpint(strlen(path), <, sizeof(addr->sun_path));
+    strcpy(addr->sun_path, path);
+}
+
+static int fake_listen(void *opaque, Error **errp)
+{
+    Fixture *f = opaque;
+    struct sockaddr_un addr;
+    int fd;
+
+    if (f->refuse_listen) {
+        error_setg(errp, "port taken");
+        return -1;
+    }
+    unix_addr(&addr, f->port);
+    unlink(f->port);
+    fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    g_assert_cmpint(listen(fd, NITRO_HEARTBEAT_BACKLOG), ==, 0);
+    return fd;
+}
+
+static bool fake_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
+{
+    const struct sockaddr_un *addr = (struct sockaddr_un *)&sioc->remoteAddr;
+    const char *dot;
+
+    if (sioc->remoteAddrLen <= offsetof(struct sockaddr_un, sun_path)) {
+        return false;
+    }
+    dot = strrchr(addr->sun_path, '.');
+    g_assert(dot);
+    return qemu_strtoui(dot + 1, NULL, 10, cid) == 0;
+}
+
+static void fake_booted(void *opaque)
+{
+    Fixture *f = opaque;
+
+    f->nr_booted++;
+}
+
+static const NitroHeartbeatOps fake_ops = {
+    .listen = fake_listen,
+    .peer_cid = fake_peer_cid,
+    .booted = fake_booted,
+};
+
+/* Time */
+
+static gboolean out_of_patience(gpointer opaque)
+{
+    g_error("nothing happened for %d ms", PATIENCE_MS);
+    return G_SOURCE_REMOVE;
+}
+
+#define wait_until(condition)                                               \
+    do {                                                                    \
+        guint watchdog_ = g_timeout_add(PATIENCE_MS, out_of_patience, NULL); \
+        while (!(condition)) {                                              \
+            g_main_context_iteration(NULL, TRUE);                           \
+        }                                                                   \
+        g_source_remove(watchdog_);                                         \
+    } while (0)
+
+/* Let everything happen that can happen without waiting */
+static void settle(void)
+{
+    for (int i = 0; i < 20; i++) {
+        while (g_main_context_iteration(NULL, FALSE)) {
+            /* more */
+        }
+    }
+}
+
+/* Peers */
+
+static int peer_connect(Fixture *f, uint32_t cid)
+{
+    struct sockaddr_un addr;
+    int fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (cid != NO_CID) {
+        g_autofree char *name = g_strdup_printf("%s/%d.%u", f->dir,
+                                                f->nr_peers++, cid);
+
+        unix_addr(&addr, name);
+        g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)),
+                        ==, 0);
+        unlink(name);
+    }
+    unix_addr(&addr, f->port);
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+        close(fd);
+        return -1;
+    }
+    qemu_socket_set_nonblock(fd);
+    return fd;
+}
+
+static int peer_speak(Fixture *f, uint32_t cid, uint8_t byte)
+{
+    int fd = peer_connect(f, cid);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(send(fd, &byte, 1, MSG_NOSIGNAL), ==, 1);
+    return fd;
+}
+
+/* What has come: a byte, end of file or reset (-1), nothing yet (-2) */
+static int peer_heard(int fd)
+{
+    uint8_t byte;
+    ssize_t len = recv(fd, &byte, 1, 0);
+
+    if (len == 1) {
+        return byte;
+    }
+    return len < 0 && errno == EAGAIN ? -2 : -1;
+}
+
+static void assert_answered(int fd)
+{
+    g_assert_cmphex(peer_heard(fd), ==, NITRO_HEARTBEAT_BYTE);
+    g_assert_cmpint(peer_heard(fd), ==, -1);
+    close(fd);
+}
+
+static void assert_closed(int fd)
+{
+    g_assert_cmpint(peer_heard(fd), ==, -1);
+    close(fd);
+}
+
+static void assert_state(Fixture *f, const char *state)
+{
+    g_assert_cmpstr(nitro_heartbeat_state_str(
+                        nitro_heartbeat_server_state(f->server)), ==, state);
+}
+
+static void assert_port_free(Fixture *f)
+{
+    g_assert_cmpint(peer_connect(f, OUR_CID), ==, -1);
+}
+
+/* The whole good case, with whatever the test has done before */
+static void finish_well(Fixture *f)
+{
+    int fd = peer_speak(f, OUR_CID, NITRO_HEARTBEAT_BYTE);
+
+    wait_until(f->nr_booted == 1);
+    assert_answered(fd);
+    assert_state(f, "done");
+    assert_port_free(f);
+    settle();
+    g_assert_cmpint(f->nr_booted, ==, 1);
+}
+
+static void set_up(Fixture *f, gconstpointer data)
+{
+    f->dir = g_dir_make_tmp("nitro-heartbeat-XXXXXX", NULL);
+    f->port = g_build_filename(f->dir, "port", NULL);
+    f->server = nitro_heartbeat_server_new(&fake_ops, f);
+    assert_state(f, "idle");
+}
+
+static void set_up_listening(Fixture *f, gconstpointer data)
+{
+    set_up(f, data);
+    g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
+    assert_state(f, "listening");
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+}
+
+static void tear_down(Fixture *f, gconstpointer data)
+{
+    nitro_heartbeat_server_free(f->server);
+    settle();
+    unlink(f->port);
+    g_rmdir(f->dir);
+    g_free(f->port);
+    g_free(f->dir);
+}
+
+/* Tests */
+
+static void test_good(Fixture *f, gconstpointer data)
+{
+    finish_well(f);
+}
+
+static void test_foreign(Fixture *f, gconstpointer data)
+{
+    int other = peer_speak(f, OTHER_CID, NITRO_HEARTBEAT_BYTE);
+
+    settle();
+    assert_closed(other);
+    assert_state(f, "listening");
+    finish_well(f);
+}
+
+static void test_nobody(Fixture *f, gconstpointer data)
+{
+    int nobody = peer_speak(f, NO_CID, NITRO_HEARTBEAT_BYTE);
+
+    settle();
+    assert_closed(nobody);
+    finish_well(f);
+}
+
+/* The enclave may be faster than NE_START_ENCLAVE's return */
+static void test_early(Fixture *f, gconstpointer data)
+{
+    int other, ours;
+
+    g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
+    other = peer_speak(f, OTHER_CID, NITRO_HEARTBEAT_BYTE);
+    ours = peer_speak(f, OUR_CID, NITRO_HEARTBEAT_BYTE);
+    settle();
+    g_assert_cmpint(peer_heard(other), ==, -2);
+    g_assert_cmpint(peer_heard(ours), ==, -2);
+    assert_state(f, "listening");
+
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    wait_until(f->nr_booted);
+    assert_closed(other);
+    assert_answered(ours);
+    assert_state(f, "done");
+    assert_port_free(f);
+}
+
+static void test_wrong_byte(Fixture *f, gconstpointer data)
+{
+    int wrong = peer_speak(f, OUR_CID, 0xb8);
+
+    settle();
+    assert_closed(wrong);
+    assert_state(f, "listening");
+    finish_well(f);
+}
+
+static void test_hang_up(Fixture *f, gconstpointer data)
+{
+    int fd = peer_connect(f, OUR_CID);
+
+    settle();
+    g_assert_cmpint(peer_heard(fd), ==, -2);
+    close(fd);
+    settle();
+    assert_state(f, "listening");
+    finish_well(f);
+}
+
+static void test_late_byte(Fixture *f, gconstpointer data)
+{
+    uint8_t byte = NITRO_HEARTBEAT_BYTE;
+    int fd = peer_connect(f, OUR_CID);
+
+    settle();
+    g_assert_cmpint(peer_heard(fd), ==, -2);
+    g_assert_cmpint(send(fd, &byte, 1, MSG_NOSIGNAL), ==, 1);
+    wait_until(f->nr_booted);
+    assert_answered(fd);
+}
+
+/* Many silent connections, first few and then too many */
+static void test_silent(Fixture *f, gconstpointer data)
+{
+    int nr = GPOINTER_TO_INT(data);
+    g_autofree int *fd = g_new(int, nr);
+    int nr_kept = MIN(nr, NITRO_HEARTBEAT_MAX_PEERS);
+
+    for (int i = 0; i < nr; i++) {
+        fd[i] = peer_connect(f, OUR_CID);
+        g_assert_cmpint(fd[i], >=, 0);
+    }
+    settle();
+    for (int i = 0; i < nr; i++) {
+        g_assert_cmpint(peer_heard(fd[i]), ==, i < nr - nr_kept ? -1 : -2);
+    }
+    finish_well(f);
+    for (int i = 0; i < nr; i++) {
+        assert_closed(fd[i]);
+    }
+}
+
+static void test_timeout(Fixture *f, gconstpointer data)
+{
+    int fd, heard = -2;
+
+    nitro_heartbeat_server_set_timeout(f->server, 20);
+    fd = peer_connect(f, OUR_CID);
+    wait_until((heard = peer_heard(fd)) != -2);
+    g_assert_cmpint(heard, ==, -1);
+    close(fd);
+    assert_state(f, "listening");
+    finish_well(f);
+}
+
+static void test_stop(Fixture *f, gconstpointer data)
+{
+    int fd = peer_connect(f, OUR_CID);
+
+    settle();
+    nitro_heartbeat_server_stop(f->server);
+    assert_state(f, "failed");
+    assert_closed(fd);
+    assert_port_free(f);
+
+    /* the CID of an enclave that is gone does not matter any more */
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    assert_state(f, "failed");
+    g_assert_cmpint(f->nr_booted, ==, 0);
+}
+
+static void test_again(Fixture *f, gconstpointer data)
+{
+    for (int i = 0; i < 3; i++) {
+        f->nr_booted = 0;
+        g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
+        assert_state(f, "listening");
+        nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+        finish_well(f);
+        nitro_heartbeat_server_stop(f->server);
+        assert_state(f, "done");
+    }
+}
+
+static void test_no_port(Fixture *f, gconstpointer data)
+{
+    Error *err = NULL;
+
+    f->refuse_listen = true;
+    g_assert(!nitro_heartbeat_server_listen(f->server, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, "port taken");
+    error_free(err);
+    assert_state(f, "failed");
+
+    f->refuse_listen = false;
+    g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    finish_well(f);
+}
+
+#define ADD(name, data, set_up_func, func)                                  \
+    g_test_add("/nitro/heartbeat/" name, Fixture, data, set_up_func, func,  \
+               tear_down)
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    module_call_init(MODULE_INIT_QOM);
+    signal(SIGPIPE, SIG_IGN);
+
+    ADD("good", NULL, set_up_listening, test_good);
+    ADD("foreign", NULL, set_up_listening, test_foreign);
+    ADD("nobody", NULL, set_up_listening, test_nobody);
+    ADD("early", NULL, set_up, test_early);
+    ADD("wrong-byte", NULL, set_up_listening, test_wrong_byte);
+    ADD("hang-up", NULL, set_up_listening, test_hang_up);
+    ADD("late-byte", NULL, set_up_listening, test_late_byte);
+    ADD("silent", GINT_TO_POINTER(3), set_up_listening, test_silent);
+    ADD("silent-many", GINT_TO_POINTER(NITRO_HEARTBEAT_MAX_PEERS + 5),
+        set_up_listening, test_silent);
+    ADD("timeout", NULL, set_up_listening, test_timeout);
+    ADD("stop", NULL, set_up_listening, test_stop);
+    ADD("again", NULL, set_up, test_again);
+    ADD("no-port", NULL, set_up, test_no_port);
+    return g_test_run();
+}
