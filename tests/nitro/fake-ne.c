@@ -9,7 +9,8 @@
  *
  * Requests of the driver's type go to the model in ne-model.c, all others to
  * the kernel.  Memory files ask for huge pages in vain on most machines: they
- * get ordinary pages and look as if they had what they asked for.
+ * get ordinary pages and look as if they had what they asked for.  vsock is
+ * made of unix sockets, see fake-vsock.c.
  *
  * Environment:
  *   NE_FAKE_LOG=FILE           one line per request, and per close of an
@@ -26,6 +27,7 @@
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include "standard-headers/linux/nitro_enclaves.h"
+#include "fake-vsock.h"
 #include "ne-model.h"
 
 #define MAX_FD 1024
@@ -140,6 +142,7 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
         is_enclave[ret] = true;
     }
     if (request == NE_START_ENCLAVE && ret == 0) {
+        fake_vsock_set_cid(((struct ne_enclave_start_info *)arg)->enclave_cid);
         end_later(fd);
     }
     errno = err;
@@ -174,6 +177,7 @@ int close(int fd)
         is_enclave[fd] = is_huge[fd] = false;
         pthread_mutex_unlock(&lock);
     }
+    fake_vsock_forget(fd);
     return syscall(SYS_close, fd);
 }
 

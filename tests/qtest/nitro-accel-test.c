@@ -7,10 +7,11 @@
  *
  * QEMU runs with "-accel nitro" and a preloaded library in place of the
  * kernel's driver (tests/nitro/fake-ne.c, whose log says what was asked of
- * it).  No heartbeat and no console: those need vsock, see the functional
- * tests for them.
+ * it).  vsock is made of unix sockets: DIR/9000 is where the heartbeat is
+ * waited for, DIR/0-10016 where the console of CID 16 is looked for.
  */
 #include "qemu/osdep.h"
+#include <sys/un.h>
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "libqtest.h"
@@ -61,6 +62,7 @@ static Run *run_new(void)
     write_kernel(run->kernel);
     g_assert(g_file_set_contents(run->log, "", 0, NULL));
     g_setenv("NE_FAKE_LOG", run->log, true);
+    g_setenv("NE_FAKE_VSOCK", run->dir, true);
     g_setenv("LD_PRELOAD", library, true);
     return run;
 }
@@ -69,15 +71,20 @@ static void run_free(Run *run)
 {
     static const char *const settings[] = {
         "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END_MS",
-        "NE_FAKE_CID", "LD_PRELOAD",
+        "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "LD_PRELOAD",
     };
+    GDir *dir = g_dir_open(run->dir, 0, NULL);
+    const char *name;
 
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
         g_unsetenv(settings[i]);
     }
-    unlink(run->kernel);
-    unlink(run->log);
-    unlink(run->err);
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(run->dir, name, NULL);
+
+        unlink(path);
+    }
+    g_dir_close(dir);
     rmdir(run->dir);
     g_free(run->kernel);
     g_free(run->log);
@@ -317,6 +324,139 @@ static void test_vcpus(void)
     run_quit(run);
 }
 
+/* Devices on the bus: the hooks reach them at the right time */
+
+static void vsock_path(Run *run, const char *name, struct sockaddr_un *un)
+{
+    g_autofree char *path = g_build_filename(run->dir, name, NULL);
+
+    *un = (struct sockaddr_un) { .sun_family = AF_UNIX };
+    g_assert(strlen(path) < sizeof(un->sun_path));
+    memcpy(un->sun_path, path, strlen(path));
+}
+
+static int peer_connect(Run *run, const char *name)
+{
+    struct sockaddr_un un;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    vsock_path(run, name, &un);
+    g_assert_cmpint(connect(fd, (void *)&un, sizeof(un)), ==, 0);
+    return fd;
+}
+
+static int peer_listen(Run *run, const char *name)
+{
+    struct sockaddr_un un;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    vsock_path(run, name, &un);
+    g_assert_cmpint(bind(fd, (void *)&un, sizeof(un)), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    return fd;
+}
+
+static void test_heartbeat(void)
+{
+    Run *run = run_new();
+    char byte = '\xb7';
+    int fd;
+
+    run_start(run, NITRO, "");
+    assert_state(run, "started");
+    fd = peer_connect(run, "9000");
+    g_assert_cmpint(write(fd, &byte, 1), ==, 1);
+    g_assert_cmpint(read(fd, &byte, 1), ==, 1);
+    g_assert_cmphex((uint8_t)byte, ==, 0xb7);
+    /* QEMU closes after it took notice */
+    g_assert_cmpint(read(fd, &byte, 1), ==, 0);
+    close(fd);
+    assert_state(run, "booted");
+    run_quit(run);
+}
+
+static void test_foreign_heartbeat(void)
+{
+    Run *run = run_new();
+    char byte = '\xb7';
+    int fd;
+
+    g_setenv("NE_FAKE_PEER_CID", "17", true);
+    run_start(run, NITRO, "");
+    fd = peer_connect(run, "9000");
+    g_assert_cmpint(write(fd, &byte, 1), ==, 1);
+    g_assert_cmpint(read(fd, &byte, 1), <=, 0);
+    close(fd);
+    assert_state(run, "started");
+    run_quit(run);
+}
+
+/* The enclave's last words arrive, although QEMU ends with it */
+static void test_console(void)
+{
+    Run *run = run_new();
+    g_autofree char *more = NULL;
+    g_autofree char *file = g_build_filename(run->dir, "console", NULL);
+    g_autofree char *text = NULL;
+    g_autofree char *block = g_strnfill(256 * 1024, 'x');
+    int listener = peer_listen(run, "0-10016");
+    int fd;
+
+    g_setenv("NE_FAKE_END_MS", "300", true);
+    more = g_strdup_printf("-chardev file,id=con,path=%s "
+                           "-device nitro-serial-vsock,chardev=con", file);
+    run_start(run, NITRO ",debug-mode=on", more);
+    fd = accept(listener, NULL, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    close(listener);
+    g_assert_cmpint(write(fd, "hello\n", 6), ==, 6);
+    g_assert_cmpint(write(fd, block, strlen(block)), ==, strlen(block));
+    usleep(500 * 1000);
+    g_assert_cmpint(write(fd, "bye\n", 4), ==, 4);
+    close(fd);
+    qtest_wait_qemu(run->qts);
+
+    text = contents(file);
+    g_assert_cmpuint(strlen(text), ==, 6 + 256 * 1024 + 4);
+    g_assert(g_str_has_prefix(text, "hello\nxxx"));
+    g_assert(g_str_has_suffix(text, "xxxbye\n"));
+    run_quit(run);
+}
+
+/* A console that is never closed delays the end, but not for ever */
+static void test_endless_console(void)
+{
+    Run *run = run_new();
+    g_autofree char *more = NULL;
+    int listener = peer_listen(run, "0-10016");
+    int64_t start;
+    int fd;
+
+    g_setenv("NE_FAKE_END_MS", "100", true);
+    more = g_strdup_printf("-chardev null,id=con "
+                           "-device nitro-serial-vsock,chardev=con");
+    run_start(run, NITRO ",debug-mode=on", more);
+    fd = accept(listener, NULL, NULL);
+    start = g_get_monotonic_time();
+    qtest_wait_qemu(run->qts);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 20 * G_USEC_PER_SEC);
+    close(fd);
+    close(listener);
+    run_quit(run);
+}
+
+static void test_port_taken(void)
+{
+    Run *run = run_new();
+    int listener = peer_listen(run, "9000");
+
+    run_refused(run, NITRO, "", 1);
+    assert_said(run, "cannot listen on vsock port 9000: Address already in");
+    assert_log(run, PREPARED "close\n");
+    close(listener);
+    run_free(run);
+}
+
 /* The end */
 
 static void test_exit(void)
@@ -510,6 +650,11 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/accel/preconfig", test_preconfig);
     qtest_add_func("/nitro/accel/fallback", test_fallback);
     qtest_add_func("/nitro/accel/vcpus", test_vcpus);
+    qtest_add_func("/nitro/accel/heartbeat", test_heartbeat);
+    qtest_add_func("/nitro/accel/foreign-heartbeat", test_foreign_heartbeat);
+    qtest_add_func("/nitro/accel/console", test_console);
+    qtest_add_func("/nitro/accel/endless-console", test_endless_console);
+    qtest_add_func("/nitro/accel/port-taken", test_port_taken);
     qtest_add_func("/nitro/accel/exit", test_exit);
     qtest_add_func("/nitro/accel/exit-status", test_exit_status);
     qtest_add_func("/nitro/accel/quit-closes", test_quit_closes);
