@@ -10,6 +10,8 @@
 #include "qemu/units.h"
 #include "child.h"
 
+#define VIRT_CONSOLE "ttyAMA0"
+
 static void G_GNUC_PRINTF(2, 3) add(GPtrArray *args, const char *fmt, ...)
 {
     va_list ap;
@@ -72,10 +74,8 @@ static void add_machine(GPtrArray *args, const NitroChildConfig *config)
     }
 }
 
-static void add_smp(GPtrArray *args, unsigned int vcpus)
+static void add_smp(GPtrArray *args, unsigned int vcpus, unsigned int threads)
 {
-    unsigned int threads = vcpus % 2 ? 1 : 2;
-
     add(args, "-smp");
     add(args, "%u,sockets=1,cores=%u,threads=%u", vcpus, vcpus / threads,
         threads);
@@ -135,6 +135,61 @@ static void add_serial(GPtrArray *args, int serial_fd)
     add(args, serial_fd >= 0 ? "chardev:console" : "null");
 }
 
+/* The machine reads the image itself */
+static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
+{
+    add_strings(args, "-L",
+                (const char *const *)config->opts->firmware_dirs);
+    add_machine(args, config);
+    add_smp(args, config->vcpus, config->vcpus % 2 ? 1 : 2);
+    add(args, "-cpu");
+    add(args, "%s", is_tcg(config) ? "max,la57=off" : "host");
+    add(args, "-kernel");
+    add(args, "/proc/self/fd/%d", config->image->fd);
+    if (is_tcg(config)) {
+        add_clock(args);
+    }
+}
+
+/*
+ * Images that name another serial port, for example the ttyS0 that enclaves
+ * have elsewhere, are told of this machine's.  What is appended is not
+ * measured.
+ */
+static void add_virt_boot(GPtrArray *args, const NitroImage *image)
+{
+    bool named = strstr(image->cmdline, "console=" VIRT_CONSOLE);
+
+    add(args, "-kernel");
+    add(args, "/proc/self/fd/%d", image->kernel_fd);
+    if (image->initrd_fd >= 0) {
+        add(args, "-initrd");
+        add(args, "/proc/self/fd/%d", image->initrd_fd);
+    }
+    add(args, "-append");
+    add(args, "%s%s", image->cmdline, named ? "" : " console=" VIRT_CONSOLE);
+}
+
+static void add_virt(GPtrArray *args, const NitroChildConfig *config)
+{
+    bool tcg = is_tcg(config);
+
+    add(args, "-object");
+    add(args, "memory-backend-memfd,id=ram,size=%" PRIu64 "M,share=on",
+        config->memory / MiB);
+    add(args, "-M");
+    add(args, "virt,gic-version=%s,memory-backend=ram", tcg ? "3" : "host");
+    add_smp(args, config->vcpus, 1);
+    add(args, "-cpu");
+    add(args, "%s", tcg ? "neoverse-n1" : "host");
+    add_virt_boot(args, config->image);
+    add(args, "-device");
+    add(args, "vhost-user-vsock-device,chardev=vsock");
+    add(args, "-device");
+    add(args, "virtio-nsm-device,module-id=%s-enc%016" PRIx64,
+        config->opts->parent_id ?: "i-0", config->slot_uid);
+}
+
 char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
                         int serial_fd)
 {
@@ -144,25 +199,20 @@ char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
         /* libvhost-user serves modern virtio devices only */
         "-global", "virtio-mmio.force-legacy=off", NULL
     };
+    EifArch arch = config->image->arch;
     GPtrArray *args = g_ptr_array_new();
 
-    add(args, "%s", config->opts->qemu);
+    add(args, "%s", nitro_options_qemu(config->opts, arch));
     add(args, "-name");
     add(args, "enclave-%u", config->cid);
-    add_strings(args, "-L",
-                (const char *const *)config->opts->firmware_dirs);
-    add_machine(args, config);
-    add_smp(args, config->vcpus);
     add(args, "-m");
     add(args, "%" PRIu64 "M", config->memory / MiB);
     add(args, "-accel");
     add(args, "%s", config->opts->accel);
-    add(args, "-cpu");
-    add(args, "%s", is_tcg(config) ? "max,la57=off" : "host");
-    add(args, "-kernel");
-    add(args, "/proc/self/fd/%d", config->image->fd);
-    if (is_tcg(config)) {
-        add_clock(args);
+    if (arch == EIF_ARCH_AARCH64) {
+        add_virt(args, config);
+    } else {
+        add_x86_64(args, config);
     }
     add(args, "-chardev");
     add(args, "socket,id=vsock,fd=%d", vsock_fd);

@@ -231,7 +231,7 @@ NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
     NitroChild *child = g_new0(NitroChild, 1);
     g_auto(GStrv) args = NULL;
     int serial_fd, message_fd;
-    int keep[3];
+    int keep[5];
     bool ok;
 
     child->ops = ops;
@@ -247,6 +247,8 @@ NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
     keep[0] = vsock_fd;
     keep[1] = config->image->fd;
     keep[2] = serial_fd;
+    keep[3] = config->image->kernel_fd;
+    keep[4] = config->image->initrd_fd;
     ok = child_fork(child, args, message_fd, keep, ARRAY_SIZE(keep), errp);
     close(message_fd);
     if (serial_fd >= 0) {

@@ -5,9 +5,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Inherits three descriptors and nothing else: the vhost-user socket of its
- * vsock device, its serial port (debug mode only) and its image.  Dies with
- * this process, whatever kills that.
+ * Inherits these descriptors and nothing else: the vhost-user socket of its
+ * vsock device, its serial port (debug mode only), its image and, on arm64,
+ * the parts of that.  Dies with this process, whatever kills that.
  */
 
 #ifndef NITRO_CHILD_H

@@ -228,9 +228,15 @@ static bool spawn(NitroEnclave *enclave, Error **errp)
 
 static bool check_arch(NitroEnclave *enclave, Error **errp)
 {
-    if (enclave->image->arch == EIF_ARCH_AARCH64) {
-        error_setg(errp, "the image is for arm64, enclaves here are x86_64");
-        error_append_hint(errp, "Rebuild the image for x86_64\n");
+    EifArch arch = enclave->image->arch;
+    EifArch other = arch == EIF_ARCH_X86_64 ? EIF_ARCH_AARCH64
+                                            : EIF_ARCH_X86_64;
+
+    if (!nitro_options_qemu(enclave->host.opts, arch)) {
+        error_setg(errp, "the image is for %s, enclaves here are %s",
+                   eif_arch_str(arch), eif_arch_str(other));
+        error_append_hint(errp, "Rebuild the image for %s\n",
+                          eif_arch_str(other));
         return false;
     }
     return true;
@@ -245,9 +251,11 @@ static void report_image(NitroEnclave *enclave)
                 " donated bytes, CRC 0x%08x, SHA-384 %s, PCR0 %s",
                 enclave->config.cid, image->size, enclave->config.memory.size,
                 image->crc, image->sha384, image->pcr0);
-    info_report("enclave with CID %u: ACPI %s: %s", enclave->config.cid,
-                image->needs_acpi ? "suits" : "does not suit",
-                image->acpi_reason);
+    if (image->arch == EIF_ARCH_X86_64) {
+        info_report("enclave with CID %u: ACPI %s: %s", enclave->config.cid,
+                    image->needs_acpi ? "suits" : "does not suit",
+                    image->acpi_reason);
+    }
 }
 
 static gboolean image_checked(gpointer opaque)

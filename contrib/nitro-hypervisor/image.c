@@ -34,7 +34,7 @@ NitroImage *nitro_image_open(NitroMemory *mem, Error **errp)
     g_autoptr(EifImage) eif = NULL;
     g_autoptr(NitroImage) image = g_new0(NitroImage, 1);
 
-    image->fd = -1;
+    image->fd = image->kernel_fd = image->initrd_fd = -1;
     if (mem->size <= NITRO_CONTROL_IMAGE_OFFSET) {
         error_setg(errp, "%" PRIu64 " bytes were donated, the image would "
                    "begin at %u", mem->size, NITRO_CONTROL_IMAGE_OFFSET);
@@ -144,6 +144,9 @@ static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
     image->pcr0 = to_hex(pcrs.pcr0, sizeof(pcrs.pcr0));
     image->sha384 = g_compute_checksum_for_data(G_CHECKSUM_SHA384, bytes,
                                                 image->size);
+    if (image->arch == EIF_ARCH_AARCH64) {
+        return nitro_image_split(image, eif, bytes, errp);
+    }
     probe_kernel(image, eif, bytes);
     return true;
 }
@@ -163,14 +166,22 @@ bool nitro_image_check(NitroImage *image, Error **errp)
     return ok;
 }
 
+static void close_fd(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 void nitro_image_free(NitroImage *image)
 {
     if (!image) {
         return;
     }
-    if (image->fd >= 0) {
-        close(image->fd);
-    }
+    close_fd(image->fd);
+    close_fd(image->kernel_fd);
+    close_fd(image->initrd_fd);
+    g_free(image->cmdline);
     g_free(image->sha384);
     g_free(image->pcr0);
     g_free(image);

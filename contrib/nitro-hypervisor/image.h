@@ -27,6 +27,10 @@ typedef struct NitroImage {
     char *pcr0;                 /* the same */
     bool needs_acpi;            /* see nitro_kernel_needs_acpi() */
     const char *acpi_reason;
+    /* Of an arm64 image, see nitro_image_split() */
+    int kernel_fd;
+    int initrd_fd;              /* -1 without a ramdisk */
+    char *cmdline;
 } NitroImage;
 
 /**
@@ -60,6 +64,20 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
  * Returns: true for a good image.
  */
 bool nitro_image_check(NitroImage *image, Error **errp);
+
+/**
+ * nitro_image_split: have the parts of an image that a machine boots
+ * @image: kernel_fd, initrd_fd and cmdline are filled in
+ * @eif: its structure
+ * @bytes: its content
+ * @errp: filled in on failure
+ *
+ * All ramdisks together are the initrd, in their order.
+ *
+ * Returns: true on success.
+ */
+bool nitro_image_split(NitroImage *image, const EifImage *eif,
+                       const uint8_t *bytes, Error **errp);
 
 void nitro_image_free(NitroImage *image);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NitroImage, nitro_image_free)

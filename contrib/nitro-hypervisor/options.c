@@ -55,7 +55,7 @@ static bool options_check(NitroOptions *opts, const char *acpi, int rest,
         error_append_hint(errp, "Try --help\n");
         return false;
     }
-    if (!opts->runtime_dir || !opts->qemu) {
+    if (!opts->runtime_dir || (!opts->qemu && !opts->qemu_aarch64)) {
         error_setg(errp, "--runtime-dir and --qemu are needed");
         error_append_hint(errp, "Try --help\n");
         return false;
@@ -67,7 +67,7 @@ static bool options_check(NitroOptions *opts, const char *acpi, int rest,
         return false;
     }
     opts->acpi = value;
-    return check_executable("--qemu", opts->qemu, errp) &&
+    return (!opts->qemu || check_executable("--qemu", opts->qemu, errp)) &&
            (!opts->qemu_aarch64 ||
             check_executable("--qemu-aarch64", opts->qemu_aarch64, errp));
 }
@@ -95,7 +95,7 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
         { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &opts->runtime_dir,
           "Directory for sockets and logs", "DIR" },
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &opts->qemu,
-          "qemu-system-x86_64 that runs the enclaves", "PATH" },
+          "qemu-system-x86_64, for x86_64 images", "PATH" },
         { "qemu-aarch64", 0, 0, G_OPTION_ARG_FILENAME, &opts->qemu_aarch64,
           "qemu-system-aarch64, for arm64 images", "PATH" },
         { "qemu-arg", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opts->qemu_args,
@@ -130,6 +130,11 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
     }
     options_defaults(opts);
     return options_check(opts, acpi, argc, errp);
+}
+
+const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch)
+{
+    return arch == EIF_ARCH_AARCH64 ? opts->qemu_aarch64 : opts->qemu;
 }
 
 void nitro_options_clear(NitroOptions *opts)

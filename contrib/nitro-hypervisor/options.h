@@ -9,11 +9,12 @@
 #ifndef NITRO_OPTIONS_H
 #define NITRO_OPTIONS_H
 
+#include "hw/core/eif-image.h"
 #include "qapi/qapi-types-common.h"
 
 typedef struct NitroOptions {
     char *runtime_dir;      /* absolute */
-    char *qemu;             /* qemu-system-x86_64 */
+    char *qemu;             /* qemu-system-x86_64, or NULL */
     char *qemu_aarch64;     /* qemu-system-aarch64, or NULL */
     char *accel;            /* value of -accel for the enclaves */
     char *parent_id;        /* goes into PCR4, or NULL */
@@ -37,6 +38,15 @@ typedef struct NitroOptions {
  */
 bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
                          Error **errp);
+
+/**
+ * nitro_options_qemu: the QEMU that runs enclaves of an architecture
+ * @opts: the options
+ * @arch: the architecture
+ *
+ * Returns: its path, or NULL when such enclaves cannot be run.
+ */
+const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch);
 
 void nitro_options_clear(NitroOptions *opts);
 
