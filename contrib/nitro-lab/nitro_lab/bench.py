@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from . import images, packages
+from .arch import PROGRAM
 from .config import LAB
 from .launch import Launch
 from .parent import Parent
@@ -26,7 +27,7 @@ def _status_kib(text, field):
 
 def _launcher_mib(parent):
     """Memory of the launcher beside the enclave's huge pages."""
-    pid = parent.check(['pidof', 'qemu-system-x86_64']).split()[0]
+    pid = parent.check(['pidof', PROGRAM]).split()[0]
     text = parent.get('/proc/%s/status' % pid)
     return sum(_status_kib(text, field) for field in
                ('RssAnon', 'RssFile', 'RssShmem')) / 1024

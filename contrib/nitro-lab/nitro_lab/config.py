@@ -20,23 +20,33 @@ def _directory(name, default):
     return Path(os.environ.get(name) or default).absolute()
 
 
+def _foreign():
+    return os.environ.get('ARCH', os.uname().machine) != os.uname().machine
+
+
 HERE = Path(__file__).absolute().parent.parent      # contrib/nitro-lab
 TREE = HERE.parent.parent                           # ours, or the composed one
 BUILD = _directory('BUILD', 'build')
 OUT = _directory('OUT', BUILD / 'out')
-LAB = _directory('LAB', BUILD / 'lab')
+LAB = _directory('LAB', BUILD / ('lab-' + os.environ['ARCH'] if _foreign()
+                                 else 'lab'))
 CACHE = _directory('CACHE', BUILD / 'cache')
 RUN = LAB / 'run'
 
 
 def private_apt():
     """The script that fetches packages beside the system's apt."""
+    return overlay('private-apt')
+
+
+def overlay(name):
+    """A tool of the repository that QEMU's tree does not have."""
     for tree in (TREE, BUILD.parent):
-        script = tree / 'overlay' / 'private-apt'
+        script = tree / 'overlay' / name
         if script.exists():
             return script
-    raise LabError('overlay/private-apt is neither in %s nor in %s'
-                   % (TREE, BUILD.parent),
+    raise LabError('overlay/%s is neither in %s nor in %s'
+                   % (name, TREE, BUILD.parent),
                    'run from the top of the repository, or set BUILD')
 
 

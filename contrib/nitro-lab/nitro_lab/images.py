@@ -8,8 +8,9 @@ import shutil
 import subprocess
 
 from . import eif, packages
-from .config import (HERE, LAB, LabError, OUT, describe_inputs,
-                     inputs_changed, record_inputs)
+from .arch import FOREIGN, GUEST, HOST, PROGRAM
+from .config import (BUILD, HERE, LAB, LabError, OUT, describe_inputs,
+                     inputs_changed, overlay, record_inputs)
 from .cpio import Cpio
 from .kernel import Modules, extract_vmlinux
 
@@ -17,10 +18,17 @@ PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback',
                   'nitro_enclaves')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
 
-DEMO_CMDLINE = 'console=ttyS0 quiet panic=-1 reboot=t'
+DEMO_CMDLINE = 'console=%s quiet panic=-1 reboot=t' % GUEST.console
+
+# Prefix of the tools that make programs for the guests
+TOOLS = GUEST.name + '-linux-gnu-' if FOREIGN else ''
 
 CFLAGS = ('-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror',
           '-Wno-unused-parameter', '-static', '-s')
+
+
+def _compiler():
+    return TOOLS + 'gcc' if FOREIGN else os.environ.get('CC', 'gcc')
 
 
 def _compile(target, directory):
@@ -28,8 +36,9 @@ def _compile(target, directory):
     sources = sorted((HERE / directory).glob('*.[ch]'))
     stamp = describe_inputs(sources, ' '.join(CFLAGS))
     if inputs_changed(target, stamp):
+        LAB.mkdir(parents=True, exist_ok=True)
         run = subprocess.run(
-            [os.environ.get('CC', 'gcc'), *CFLAGS, '-o', target,
+            [_compiler(), *CFLAGS, '-o', target,
              *(s for s in sources if s.suffix == '.c')],
             text=True, stderr=subprocess.PIPE, check=False)
         if run.returncode:
@@ -46,7 +55,9 @@ def guest_tool():
 
 
 def parent_kernel():
-    """The distribution's kernel as an ELF file, which boots faster."""
+    """The distribution's kernel; on x86 the ELF file, which boots faster."""
+    if GUEST.name != 'x86_64':
+        return packages.kernel_image()
     target = LAB / 'parent-kernel'
     source = packages.kernel_image()
     stamp = describe_inputs([source])
@@ -62,35 +73,53 @@ def kernel_modules():
                    / packages.kernel_release())
 
 
-def emulator():
-    """The QEMU under test."""
-    program = OUT / 'qemu-system-x86_64'
+def _built(program, command='make'):
     if not program.exists():
-        raise LabError('no %s' % program, 'make')
+        raise LabError('no %s' % program, command)
     return program
+
+
+def emulator():
+    """QEMU of this machine, which runs the parent."""
+    return _built(OUT / PROGRAM)
+
+
+def launcher():
+    """The QEMU under test, which runs in the parent."""
+    return _built(BUILD / 'arm64' / PROGRAM, 'make arm64') if FOREIGN \
+        else emulator()
 
 
 def hypervisor():
     """The process that plays the Nitro hypervisor."""
-    program = OUT / 'contrib/nitro-hypervisor/nitro-hypervisor'
-    if not program.exists():
-        raise LabError('no %s' % program, 'make')
-    return program
+    return _built(OUT / 'contrib/nitro-hypervisor/nitro-hypervisor')
+
+
+def _foreign_libraries(program):
+    script = str(overlay('cross-arm64'))
+    env = dict(os.environ, BUILD=str(BUILD))
+    root, listed = (subprocess.run(
+        [script, *words], env=env, text=True, check=True,
+        stdout=subprocess.PIPE).stdout.split()
+        for words in (['root'], ['libraries', program]))
+    return {path.removeprefix(root[0]): path for path in listed}
 
 
 def shared_libraries(program):
-    """Files a program is linked with, and the loader, as on this machine."""
+    """Files a program is linked with, and the loader: guest path -> path."""
+    if FOREIGN:
+        return _foreign_libraries(program)
     run = subprocess.run(['ldd', program], text=True, check=True,
                          stdout=subprocess.PIPE)
     missing = re.findall(r'^\s*(\S+) => not found', run.stdout, re.M)
     if missing:
         raise LabError('%s lacks %s' % (program, ', '.join(missing)))
-    return re.findall(r'(/\S+) \(0x', run.stdout)
+    return {path: path for path in re.findall(r'(/\S+) \(0x', run.stdout)}
 
 
 def _stripped(program):
     target = LAB / program.name
-    subprocess.run(['strip', '-o', target, program], check=True)
+    subprocess.run([TOOLS + 'strip', '-o', target, program], check=True)
     return target
 
 
@@ -104,7 +133,7 @@ def _add_modules(archive, directory, names):
 
 
 def _applets():
-    run = subprocess.run([packages.busybox(), '--list'], text=True,
+    run = subprocess.run([packages.busybox(HOST), '--list'], text=True,
                          check=True, stdout=subprocess.PIPE)
     return [name for name in run.stdout.split() if name != 'busybox']
 
@@ -112,10 +141,10 @@ def _applets():
 def parent_initramfs():
     """The parent's root: busybox, modules, tools and the QEMU under test."""
     target = LAB / 'parent.cpio'
-    tool, program = guest_tool(), emulator()
+    tool, program = guest_tool(), launcher()
     libraries = shared_libraries(program)
     stamp = describe_inputs([tool, program, HERE / 'parent/init',
-                             packages.busybox(), *libraries],
+                             packages.busybox(), *libraries.values()],
                             packages.kernel_release(), *PARENT_MODULES)
     if inputs_changed(target, stamp):
         archive = Cpio()
@@ -134,8 +163,8 @@ def parent_initramfs():
         modules = _add_modules(archive, 'lab/modules.d', PARENT_MODULES)
         archive.file('lab/modules', '\n/'.join(['', *modules])[1:].encode()
                      + b'\n')
-        for path in libraries:
-            archive.file(path, open(path, 'rb').read(), 0o755)
+        for name, path in libraries.items():
+            archive.file(name, open(path, 'rb').read(), 0o755)
         archive.file('bin/' + program.name, _stripped(program), 0o755)
         archive.write(target)
         record_inputs(target, stamp)
@@ -180,7 +209,7 @@ def demo_image(name='demo', *words, ramdisks=()):
     if inputs_changed(target, stamp):
         target.write_bytes(eif.build(kernel.read_bytes(), cmdline,
                                      [ramdisk.read_bytes(), *ramdisks],
-                                     name=name))
+                                     arch=GUEST.image_flag, name=name))
         record_inputs(target, stamp)
     return target
 

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+from .arch import PROGRAM
 from .agent import STDERR, STDOUT, Job
 from .config import LabError
 from .qmp import Qmp, SocketStream
@@ -89,7 +90,7 @@ class Launch:
     """QEMU with -accel nitro, from its start on."""
 
     def __init__(self, place, arguments, socket='/run/enclave-qmp',
-                 emulator='qemu-system-x86_64', follow=None):
+                 emulator=PROGRAM, follow=None):
         self.begun = time.monotonic()
         self.cid = 0
         self.started = self.booted = None       # seconds after the launch

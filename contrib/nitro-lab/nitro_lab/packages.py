@@ -12,10 +12,12 @@ import re
 import shutil
 import subprocess
 
+from .arch import GUEST, HOST
 from .config import CACHE, LabError, private_apt
 
-KERNEL_META = 'linux-image-cloud-amd64'
-PACKAGES = ('busybox-static', 'seabios', 'qemu-system-data')
+KERNEL_META = 'linux-image-cloud-' + GUEST.debian
+GUEST_PACKAGES = ('busybox-static', *(name for name, _ in GUEST.firmware))
+HOST_PACKAGES = ('busybox-static',)     # run to learn what it offers
 
 # Older drivers use freed memory when the device refuses to allocate a slot
 SAFE_KERNEL = (6, 12, 113)
@@ -24,8 +26,8 @@ STORE = CACHE / 'lab-packages'
 MANIFEST = STORE / 'manifest.json'
 
 
-def _apt(*args, cwd=None, capture=True):
-    environment = dict(os.environ, CACHE=str(CACHE))
+def _apt(*args, arch=GUEST, cwd=None, capture=True):
+    environment = dict(os.environ, CACHE=str(CACHE), ARCH=arch.debian)
     run = subprocess.run([str(private_apt()), *args], cwd=cwd,
                          env=environment, text=True, check=False,
                          stdout=subprocess.PIPE if capture else None,
@@ -46,22 +48,26 @@ def _kernel_package():
     return found.group(1)
 
 
-def _download(names):
-    """Download and unpack; returns name -> directory relative to STORE."""
+def _key(name, arch=GUEST):
+    return '%s/%s' % (arch.debian, name)
+
+
+def _download(names, arch=GUEST):
+    """Download and unpack; returns key -> directory relative to STORE."""
     have = {}
-    for line in _apt('uris', *names).splitlines():
+    for line in _apt('uris', *names, arch=arch).splitlines():
         archive = line.split()[1]
         name = archive.split('_')[0]
         target = STORE / archive.removesuffix('.deb')
         if not target.exists():
-            _apt('download', name, cwd=STORE)
+            _apt('download', name, arch=arch, cwd=STORE)
             partial = target.with_suffix('.partial')
             shutil.rmtree(partial, ignore_errors=True)
             subprocess.run(['dpkg', '-x', STORE / archive, partial],
                            check=True)
             partial.rename(target)
             (STORE / archive).unlink()
-        have[name] = target.name
+        have[_key(name, arch)] = target.name
     return have
 
 
@@ -72,24 +78,31 @@ def fetch(refresh=False):
     STORE.mkdir(parents=True, exist_ok=True)
     _apt('update')
     kernel = _kernel_package()
-    have = _download([kernel, *PACKAGES])
-    have['kernel'] = have.pop(kernel)
-    MANIFEST.write_text(json.dumps(have, indent=1))
+    have = _download([kernel, *GUEST_PACKAGES])
+    have[_key('kernel')] = have.pop(_key(kernel))
+    if HOST not in (GUEST, None):
+        _apt('update', arch=HOST)
+        have.update(_download(HOST_PACKAGES, HOST))
+    MANIFEST.write_text(json.dumps({**_manifest(), **have}, indent=1))
+
+
+def _manifest():
+    return json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
 
 
 def _complete():
-    if not MANIFEST.exists():
-        return False
-    have = json.loads(MANIFEST.read_text())
-    return (set(have) >= {'kernel', *PACKAGES}
-            and all((STORE / path).exists() for path in have.values()))
+    have = _manifest()
+    wanted = [_key(name) for name in ('kernel', *GUEST_PACKAGES)]
+    if HOST:
+        wanted += [_key(name, HOST) for name in HOST_PACKAGES]
+    return all(key in have and (STORE / have[key]).exists() for key in wanted)
 
 
-def tree(name):
+def tree(name, arch=GUEST):
     """Directory of an unpacked package; 'kernel' is the cloud kernel."""
     if not _complete():
         fetch()
-    return STORE / json.loads(MANIFEST.read_text())[name]
+    return STORE / _manifest()[_key(name, arch)]
 
 
 def kernel_release():
@@ -104,19 +117,19 @@ def slot_faults_are_safe():
 
 
 def kernel_image():
-    """The kernel as its package ships it (bzImage)."""
+    """The kernel as its package ships it (bzImage, or arm64 Image)."""
     return tree('kernel') / 'boot' / ('vmlinuz-' + kernel_release())
 
 
 def firmware_directories():
     """Directories for QEMU's -L, in search order."""
-    return [tree('qemu-system-data') / 'usr/share/qemu',
-            tree('seabios') / 'usr/share/seabios']
+    return [tree(name) / directory for name, directory in GUEST.firmware]
 
 
-def busybox():
+def busybox(arch=GUEST):
     """The static busybox."""
     for place in ('usr/bin/busybox', 'bin/busybox'):
-        if (tree('busybox-static') / place).exists():
-            return tree('busybox-static') / place
+        path = tree('busybox-static', arch) / place
+        if path.exists():
+            return path
     raise LabError('busybox-static holds no busybox')

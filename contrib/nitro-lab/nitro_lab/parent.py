@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 
 from . import images, packages
+from .arch import GUEST, HOST
 from .agent import Agent
 from .config import LabError, RUN
 from .cpio import Cpio
 from .qmp import JobStream, Qmp, SocketStream
 
 PORT_NAME = 'org.qemu.nitro-lab'
-PARENT_CMDLINE = 'console=ttyS0 quiet loglevel=4 panic=-1 reboot=t'
+PARENT_CMDLINE = ('console=%s quiet loglevel=4 panic=-1 reboot=t'
+                  % GUEST.console)
 BASE_MEMORY_MIB = 640
 HUGE_PAGE_MIB = 2
 NE_DEVICE = '/machine/peripheral/ne'
@@ -32,7 +34,7 @@ def clock_words():
     """
     found = re.search(r'^bogomips\s*:\s*([\d.]+)',
                       Path('/proc/cpuinfo').read_text(), re.M)
-    if not found or os.uname().machine != 'x86_64':
+    if not found or GUEST is not HOST or GUEST.name != 'x86_64':
         return ''
     khz = int(float(found.group(1)) * 500)
     return ' tsc_early_khz=%d tsc=reliable lpj=%d' % (khz, khz * 4)
@@ -151,7 +153,8 @@ class Parent:
 
     def _start_hypervisor(self):
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
-                '--qemu', images.emulator(), '--acpi', self.acpi]
+                GUEST.hypervisor_option, images.emulator(),
+                '--acpi', self.acpi]
         for path in packages.firmware_directories():
             argv += ['--firmware-dir', path]
         for arg in self.enclave_args:
@@ -197,16 +200,18 @@ class Parent:
 
     def _command_line(self):
         initramfs = self._initramfs()
-        cores = (self.cpus + 1) // 2 + 1
-        total = cores * 2
+        threads = GUEST.threads
+        cores = (self.cpus + 2 + threads - 1) // threads
+        total = cores * threads
         pages = self.memory_mib // HUGE_PAGE_MIB
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
         words = (PARENT_CMDLINE + clock_words() + ' lab.hugepages=%d' % pages
                  + ' lab.cpus=2-%d' % (total - 1))
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',
-                '-M', 'q35,memory-backend=ram', '-cpu', 'max,la57=off',
-                '-smp', '%d,sockets=1,cores=%d,threads=2' % (total, cores),
+                '-M', GUEST.machine + ',memory-backend=ram',
+                '-cpu', GUEST.cpu, '-smp', '%d,sockets=1,cores=%d,threads=%d'
+                % (total, cores, threads),
                 '-m', ram, '-object',
                 'memory-backend-memfd,id=ram,size=%dM,share=on' % ram,
                 '-nodefaults', '-no-user-config', '-display', 'none',

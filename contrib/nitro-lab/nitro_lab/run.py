@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from . import images, packages
+from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
 from .launch import Host, Launch
 from .parent import Parent
@@ -50,7 +51,8 @@ class Order:
             self._option('-kernel', args.kernel)
             if args.initrd:
                 self._option('-initrd', args.initrd)
-            self.arguments += ['-append', args.append or 'console=ttyS0']
+            self.arguments += ['-append', args.append
+                               or 'console=' + GUEST.console]
         elif args.initrd or args.append:
             raise LabError('INITRD and APPEND go with KERNEL')
         else:
@@ -147,7 +149,7 @@ def run(args):
     """Boot what is asked for; 0 when it has booted and ended well."""
     begun = time.monotonic()
     order = Order(args)
-    if DEVICE.exists():
+    if DEVICE.exists() and not FOREIGN:
         return _run_on_host(order, begun)
     progress = Progress(3)
     progress.step('boot images')
@@ -160,8 +162,8 @@ def run(args):
     with parent:
         up = time.monotonic() - begun
         progress.done('up with Linux ' + packages.kernel_release())
-        progress.step('launch: qemu-system-x86_64 ' + ' '.join(
-            str(word) for word in order.command(order.arguments)))
+        progress.step('launch: ' + ' '.join(
+            str(word) for word in [PROGRAM, *order.command(order.arguments)]))
         print(file=sys.stderr)
         console = Console()
         launch = Launch(parent, order.command(order.arguments),

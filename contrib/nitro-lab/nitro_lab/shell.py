@@ -10,6 +10,7 @@ import termios
 import tty
 
 from . import images, packages
+from .arch import PROGRAM
 from .config import Progress
 from .parent import Parent
 
@@ -17,7 +18,7 @@ WELCOME = '''
 A parent with the real driver: /dev/nitro_enclaves, %(mem)d MiB in huge pages,
 %(cpus)d CPUs in the pool.  Try
 
-  qemu-system-x86_64 -accel nitro,debug-mode=on -M nitro -nographic \\
+  %(program)s -accel nitro,debug-mode=on -M nitro -nographic \\
       -smp 2 -m 256M -kernel /lab/demo.eif
 
   lab ne create memory 64 vcpu 0 vcpu 0 start 1 0 wait 1000
@@ -72,7 +73,7 @@ def parent_shell(args):
     with Parent(args.cpus, args.mem, files) as parent:
         progress.done()
         if sys.stdin.isatty():
-            print(WELCOME % vars(args))
+            print(WELCOME % dict(vars(args), program=PROGRAM))
             job = _interactive(parent)
         else:
             job = parent.spawn(['sh'], follow=_show)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""What differs between the architectures a parent and its enclaves have.
+
+The environment variable ARCH chooses one; without it, it is this machine's.
+"""
+
+import collections
+import os
+
+from .config import LabError
+
+Arch = collections.namedtuple('Arch', (
+    'name',         # as uname -m says
+    'debian',       # as dpkg says
+    'image_flag',   # in the header of enclave images
+    'console',      # the first serial port
+    'machine',      # the parent's -M
+    'cpu',          # the parent's -cpu
+    'threads',      # of a core of the parent
+    'hypervisor_option',    # that names the QEMU of enclaves
+    'firmware',     # (package, directory) with what the machines load
+))
+
+ARCHES = {
+    'x86_64': Arch('x86_64', 'amd64', 0, 'ttyS0', 'q35', 'max,la57=off', 2,
+                   '--qemu',
+                   (('qemu-system-data', 'usr/share/qemu'),
+                    ('seabios', 'usr/share/seabios'))),
+    'aarch64': Arch('aarch64', 'arm64', 1, 'ttyAMA0', 'virt,gic-version=3',
+                    'neoverse-n1', 1, '--qemu-aarch64', ()),
+}
+
+
+def _chosen(name):
+    if name not in ARCHES:
+        raise LabError("ARCH=%s is not known" % name,
+                       'choose one of ' + ', '.join(ARCHES))
+    return ARCHES[name]
+
+
+HOST = ARCHES.get(os.uname().machine)
+GUEST = _chosen(os.environ.get('ARCH', os.uname().machine))
+FOREIGN = GUEST is not HOST     # made with the cross compiler
+
+PROGRAM = 'qemu-system-' + GUEST.name
