@@ -25,13 +25,14 @@ install: all
 
 clean:
 	rm -rf $(BUILD)/out $(BUILD)/arm64 $(BUILD)/qemu \
-	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab \
+	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab* \
 	    $(BUILD)/*.configured $(BUILD)/sanitizers \
 	    $(BUILD)/nitro-only $(BUILD)/no-nitro
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
 	@echo '                  EIF=FILE, or KERNEL= INITRD= APPEND=, MEM=, CPUS='
+	@echo '                  ARCH=aarch64: parent and enclave are arm64'
 	@echo 'make check      all tests'
 	@echo 'make            build (dependencies, base, compose, configure, ninja)'
 	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
