@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import unittest
@@ -32,11 +33,31 @@ DEMO_MIB = 128
 DEMO = '/lab/demo.eif'
 KERNEL, INITRD = '/lab/kernel', '/lab/initrd'
 TINY = '/lab/tiny.eif'
+PROBE = '/lab/probe.eif'
+
+# As on the images that AWS's tools build
+AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
+               ' i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd'
+               ' random.trust_cpu=on')
 
 
 def tiny_image(**options):
     """A well-formed image that no machine could boot."""
     return eif.build(b'K' * 4096, 'console=ttyS0', [b'R' * 4096], **options)
+
+
+def probe_image():
+    """A kernel that knows no ACPI and reports the devices it finds."""
+    source = (config.TREE / 'contrib' / 'nitro-hypervisor' / 'tests'
+              / 'pvh-probe.c')
+    target = config.LAB / 'pvh-probe'
+    subprocess.run(
+        [os.environ.get('CC', 'gcc'), '-m32', '-march=i686', '-O2', '-Wall',
+         '-Wextra', '-Werror', '-ffreestanding', '-fno-pie',
+         '-fno-stack-protector', '-nostdlib', '-static', '-no-pie',
+         '-Wl,-Ttext=0x100000,-e,probe_entry', '-Wl,--build-id=none',
+         '-o', target, source], check=True)
+    return eif.build(target.read_bytes(), AWS_CMDLINE, [b'R' * 4096])
 
 
 class NitroParentTest(QemuBaseTest):
@@ -50,6 +71,7 @@ class NitroParentTest(QemuBaseTest):
     def parent_files(cls):
         """Guest path -> content; more may be added by subclasses."""
         return {DEMO: images.demo_image(), TINY: tiny_image(),
+                PROBE: probe_image(),
                 KERNEL: images.demo_kernel(),
                 INITRD: images.demo_initramfs()}
 

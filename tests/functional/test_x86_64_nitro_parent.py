@@ -4,10 +4,11 @@
 """Enclaves launched through the real driver, in the emulated parent."""
 
 import hashlib
+import re
 import signal
 
-from nitro_parent import (DEMO, DEMO_MIB, ECHO_PORT, INITRD, KERNEL,
-                          NitroParentTest, only_wanted)
+from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, ECHO_PORT, INITRD,
+                          KERNEL, PROBE, NitroParentTest, only_wanted)
 
 from nitro_lab import eif, images
 
@@ -41,6 +42,17 @@ class Boot(NitroParentTest):
                           [images.demo_initramfs().read_bytes()])
         self.assertEqual(self.registers(self.hello(launch)),
                          eif.measure(image))
+
+    def test_kernel_without_acpi(self):
+        """Kernels made for enclaves find their devices without ACPI."""
+        launch = self.start(self.arguments('-no-shutdown', image=PROBE))
+        self.console(launch, 'probe: done')
+        text = launch.job.text()
+        self.assertIn('probe: command line: ' + AWS_CMDLINE, text)
+        self.assertIn('probe: no ACPI', text)
+        found = re.findall('magic good, version 2, id (0x[0-9a-f]+), '
+                           'interrupt routed', text)
+        self.assertEqual(sorted(found), ['0x13', '0x21'])   # vsock, NSM
 
     def test_console_from_first_byte(self):
         """The kernel's very first line reaches the console."""
