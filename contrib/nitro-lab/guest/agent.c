@@ -49,7 +49,7 @@ struct job {
     pid_t pid;              /* 0: slot is free */
     int in, out, err;       /* our ends; -1 closed */
     char *queue;            /* input the job has not read yet */
-    size_t queued;
+    size_t queued, taken;   /* in @queue, and how much of it is gone */
     bool eof;               /* close @in once @queue is empty */
 };
 
@@ -207,20 +207,19 @@ static void exec_frame(uint32_t id, char *data, size_t size)
 
 static void flush_input(struct job *j)
 {
-    while (j->queued) {
-        ssize_t n = write(j->in, j->queue, j->queued);
+    while (j->taken < j->queued) {
+        ssize_t n = write(j->in, j->queue + j->taken, j->queued - j->taken);
 
         if (n < 0 && errno == EAGAIN) {
             return;
         }
         if (n < 0) {
-            j->queued = 0;
             j->eof = true;
             break;
         }
-        j->queued -= n;
-        memmove(j->queue, j->queue + n, j->queued);
+        j->taken += n;
     }
+    j->queued = j->taken = 0;
     if (j->eof) {
         close_fd(&j->in);
     }
