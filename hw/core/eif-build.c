@@ -111,7 +111,7 @@ static char *default_build_time(Error **errp)
                   seconds > MAX_EPOCH)) {
         error_setg(errp, "SOURCE_DATE_EPOCH='%s' is not a number of seconds "
                    "since 1970", epoch);
-        error_append_hint(errp, "Unset it, or use the output of date +%%s\n");
+        error_append_hint(errp, "Unset it, or use the output of date +%%s.\n");
         return NULL;
     }
     time = g_date_time_new_from_unix_utc(seconds);
@@ -237,7 +237,7 @@ static bool check_unchanged(const Part *part, Error **errp)
     if (now.size != part->src.size) {
         error_setg(errp, "the file had %" PRIu64 " bytes, now it has %" PRIu64,
                    part->src.size, now.size);
-        error_append_hint(errp, "Do not change the file during launch\n");
+        error_append_hint(errp, "Do not change the file during launch.\n");
         return false;
     }
     return true;

@@ -19,7 +19,7 @@
 
 #define HINT_REBUILD \
     "The image is damaged or was built by a faulty tool; copy it again or " \
-    "rebuild it with 'nitro-cli build-enclave'\n"
+    "rebuild it with 'nitro-cli build-enclave'.\n"
 
 /* State while walking the sections of one image */
 typedef struct Walk {
@@ -76,7 +76,7 @@ static void refuse_kind(EifFileKind kind, Error **errp)
     ERRP_GUARD();
 
     error_setg(errp, "not an enclave image but %s", eif_file_kind_str(kind));
-    error_append_hint(errp, "Build an image with 'nitro-cli build-enclave'\n");
+    error_append_hint(errp, "Build an image with 'nitro-cli build-enclave'.\n");
 }
 
 /* Read the header, decide whether this is an image at all */
@@ -186,7 +186,7 @@ static bool check_size(const Walk *w, unsigned i, uint16_t type, uint64_t size,
                       "header, %" PRIu64 " by the image header", size, table);
         if (type == EIF_SECTION_SIGNATURE) {
             error_append_hint(errp, "Signing an image that is signed already "
-                              "can cause this; sign an unsigned copy\n");
+                              "can cause this; sign an unsigned copy.\n");
         }
     } else if (size > w->src->size - w->pos) {
         section_error(errp, i, type, "needs %" PRIu64 " bytes at offset %"
@@ -351,7 +351,7 @@ bool eif_image_check_arch(const EifImage *image, EifArch arch, Error **errp)
     }
     error_setg(errp, "the image is for %s, the enclave runs on %s",
                eif_arch_str(image->arch), eif_arch_str(arch));
-    error_append_hint(errp, "Rebuild the image for %s, or launch it on %s\n",
+    error_append_hint(errp, "Rebuild the image for %s, or launch it on %s.\n",
                       eif_arch_str(arch), eif_arch_str(image->arch));
     return false;
 }

@@ -33,19 +33,19 @@ typedef struct KindText {
 static const KindText kinds[EIF_KIND__MAX] = {
     [EIF_KIND_UNKNOWN] = { "a file of unknown format" },
     [EIF_KIND_EMPTY] = { "an empty file",
-                         "Check how the file was made; it has no content\n" },
-    [EIF_KIND_DIRECTORY] = { "a directory", "Name a file in it\n" },
+                         "Check how the file was made; it has no content.\n" },
+    [EIF_KIND_DIRECTORY] = { "a directory", "Name a file in it.\n" },
     [EIF_KIND_SPECIAL] = { "a pipe, socket or character device",
-                           "Copy its content to a file first\n" },
+                           "Copy its content to a file first.\n" },
     [EIF_KIND_EIF] = { "an enclave image" },
     [EIF_KIND_BZIMAGE] = { "an x86_64 kernel (bzImage)" },
     [EIF_KIND_ARM64_IMAGE] = { "an arm64 kernel (Image)" },
     [EIF_KIND_EFI_ZBOOT] = { "a compressed EFI kernel (vmlinuz.efi)",
-                             "Use arch/arm64/boot/Image of the same build\n" },
+                             "Use arch/arm64/boot/Image of the same build.\n" },
     [EIF_KIND_UIMAGE] = { "a U-Boot image",
-                          "Use the kernel it was made from\n" },
+                          "Use the kernel it was made from.\n" },
     [EIF_KIND_ELF] = { "an ELF file (vmlinux or a program)",
-                       "Use the bzImage or Image of the same build\n" },
+                       "Use the bzImage or Image of the same build.\n" },
     [EIF_KIND_PE] = { "a PE (Windows or EFI) program" },
     [EIF_KIND_GZIP] = { "a gzip file",
                         "Unpack it first: gzip -dc FILE > Image\n" },
@@ -57,7 +57,7 @@ static const KindText kinds[EIF_KIND__MAX] = {
     [EIF_KIND_ZSTD] = { "a zstd file",
                         "Unpack it first: zstd -dc FILE > Image\n" },
     [EIF_KIND_CPIO] = { "a cpio archive",
-                        "An initial ramdisk belongs to -initrd\n" },
+                        "An initial ramdisk belongs to -initrd.\n" },
     [EIF_KIND_QCOW2] = { "a qcow2 disk image" },
     [EIF_KIND_TEXT] = { "a text file" },
 };
@@ -183,7 +183,7 @@ bool eif_file_check_kernel(EifFileKind kind, EifArch arch, const char *name,
         error_append_hint(errp, "%s", kinds[kind].hint);
     }
     error_append_hint(errp, "Build an enclave image with 'nitro-cli "
-                      "build-enclave', or use a kernel built for %s\n",
+                      "build-enclave', or use a kernel built for %s.\n",
                       eif_arch_str(arch));
     return false;
 }

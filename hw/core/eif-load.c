@@ -54,7 +54,7 @@ static bool compare_crc(const EifImage *image, uint32_t crc, Error **errp)
                "0x%08" PRIx32 ", its header says 0x%08" PRIx32,
                image->image_size, crc, image->crc);
     error_append_hint(errp, "Copy the image again or rebuild it with "
-                      "'nitro-cli build-enclave'\n");
+                      "'nitro-cli build-enclave'.\n");
     return false;
 }
 
@@ -63,7 +63,7 @@ static bool refuse_changed_file(Error **errp)
     ERRP_GUARD();
 
     error_setg(errp, "the image file changed while it was being read");
-    error_append_hint(errp, "Do not change the file during launch\n");
+    error_append_hint(errp, "Do not change the file during launch.\n");
     return false;
 }
 

@@ -42,7 +42,7 @@ static bool refuse(Error **errp, size_t pos, const char *what)
 
     error_setg(errp, "the signature section of the image is broken: %s "
                "expected at byte %zu", what, pos);
-    error_append_hint(errp, "Sign an unsigned copy of the image again\n");
+    error_append_hint(errp, "Sign an unsigned copy of the image again.\n");
     return false;
 }
 
@@ -176,7 +176,7 @@ static GByteArray *pem_to_der(const GByteArray *pem, Error **errp)
         error_setg(errp, "the certificate in the signature section of the "
                    "image (%u bytes) is not an X.509 certificate in PEM form",
                    pem->len);
-        error_append_hint(errp, "Sign an unsigned copy of the image again\n");
+        error_append_hint(errp, "Sign an unsigned copy of the image again.\n");
         return NULL;
     }
     return g_byte_array_new_take(g_steal_pointer(&der), len);

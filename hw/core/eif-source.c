@@ -35,14 +35,14 @@ static bool read_from_fd(const EifSource *src, void *buf, size_t len,
             if (err == EFAULT) {
                 error_append_hint(errp, "There is no memory to read into; "
                                   "if it is in huge pages, reserve more "
-                                  "(vm.nr_hugepages)\n");
+                                  "(vm.nr_hugepages).\n");
             }
             return false;
         }
         if (n == 0) {
             error_setg(errp, "the file ended at byte %" PRIu64 " of %" PRIu64
                        " while it was being read", offset + done, src->size);
-            error_append_hint(errp, "Do not change the file during launch\n");
+            error_append_hint(errp, "Do not change the file during launch.\n");
             return false;
         }
         done += n;
