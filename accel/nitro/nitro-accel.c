@@ -235,7 +235,7 @@ static void nitro_accel_add_properties(ObjectClass *oc)
         "Device node of the driver (default: " NE_DEVICE_PATH ")");
     object_class_property_add_str(oc, "state", nitro_get_state, NULL);
     object_class_property_set_description(oc, "state",
-        "created, prepared, started, booted or exited");
+        "Read only: created, prepared, started, booted or exited");
 }
 
 /* The type */

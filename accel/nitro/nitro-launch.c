@@ -62,9 +62,13 @@ static bool prepare(NitroAccelState *s, MachineState *ms, Error **errp)
 
 static bool check_reported_cid(uint64_t cid, Error **errp)
 {
+    ERRP_GUARD();
+
     if (cid < NITRO_CID_FIRST || cid > NITRO_CID_LAST) {
         error_setg(errp, "the hypervisor reported CID %" PRIu64
                    ", which no enclave can have", cid);
+        error_append_hint(errp, "Driver or hypervisor are at fault: stop and "
+                          "start the instance.\n");
         return false;
     }
     return true;

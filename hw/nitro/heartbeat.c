@@ -141,7 +141,13 @@ static char *nitro_heartbeat_get_state(Object *obj, Error **errp)
 
 static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
 {
-    nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp);
+    ERRP_GUARD();
+
+    if (!nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp)) {
+        error_append_hint(errp, "Use -machine nitro,heartbeat=auto with one "
+                          "-device %s, or leave it out.\n",
+                          TYPE_NITRO_HEARTBEAT);
+    }
 }
 
 static void nitro_heartbeat_unrealize(DeviceState *dev)
@@ -177,7 +183,7 @@ static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)
     object_class_property_add_str(oc, "state", nitro_heartbeat_get_state,
                                   NULL);
     object_class_property_set_description(oc, "state",
-        "idle, listening, done (heartbeat received) or failed");
+        "Read only: idle, listening, done (heartbeat received) or failed");
 }
 
 static const TypeInfo nitro_heartbeat_types[] = {

@@ -216,6 +216,7 @@ static bool check_page_size(MachineState *machine, Error **errp)
     uint64_t page_size = host_memory_backend_pagesize(memdev);
     g_autofree char *page = nitro_machine_size_str(page_size);
     g_autofree char *m = nitro_machine_size_str(machine->ram_size);
+    g_autofree char *better = NULL;
 
     if (page_size % NITRO_PAGE_SIZE) {
         error_setg(errp, "memory backend '%s' has pages of %s, an enclave "
@@ -227,8 +228,12 @@ static bool check_page_size(MachineState *machine, Error **errp)
         return false;
     }
     if (machine->ram_size % page_size) {
+        better = nitro_machine_size_str(ROUND_UP(machine->ram_size,
+                                                 page_size));
         error_setg(errp, "-m %s is not a multiple of the page size of memory "
                    "backend '%s', %s", m, id, page);
+        error_append_hint(errp, "Use -m %s, and the same size= of the backend "
+                          "if it is given.\n", better);
         return false;
     }
     return true;

@@ -168,7 +168,7 @@ static void nitro_vsock_bridge_init(Object *obj)
     object_property_add_uint32_ptr(obj, "enclave-cid", &bridge->enclave_cid,
                                    OBJ_PROP_FLAG_READ);
     object_property_set_description(obj, "enclave-cid",
-        "Vsock CID of the running enclave, 0 while there is none");
+        "Read only: vsock CID of the running enclave, 0 while there is none");
 }
 
 static void nitro_vsock_bridge_class_init(ObjectClass *oc, void *data)

@@ -139,7 +139,7 @@ static void nitro_serial_class_init(ObjectClass *oc, void *data)
         "Character device that gets the output of the enclave");
     object_class_property_add_str(oc, "state", nitro_serial_get_state, NULL);
     object_class_property_set_description(oc, "state",
-        "idle, connecting, open or closed");
+        "Read only: idle, connecting, open or closed");
 }
 
 static const TypeInfo nitro_serial_types[] = {
