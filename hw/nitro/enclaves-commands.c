@@ -109,6 +109,8 @@ static int run_start(NitroEnclavesPCIState *s, const NitroRequest *req,
         nitro_slot_start_done(slot, false);
         return rc;
     }
+    /* Even if it fails: FREE waits until nothing touches the memory */
+    slot->remote = true;
     s->dirty = true;
     return rc;
 }

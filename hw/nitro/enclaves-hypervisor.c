@@ -96,37 +96,51 @@ static void fail_pending(NitroEnclavesPCIState *s)
     if (!s->pending.command) {
         return;
     }
-    if (slot && s->pending.command == NITRO_PCI_CMD_STOP) {
-        nitro_slot_stopped(slot);
-    } else if (slot && s->pending.command == NITRO_PCI_CMD_FREE) {
+    if (slot && s->pending.command == NITRO_PCI_CMD_FREE) {
         nitro_slots_free(&s->slots, slot);
     }
     finish_pending(s, start ? -EIO : 0);
 }
 
-static void control_lost(void *opaque)
+/*
+ * Returns the number of ends that the parent does not know of.  No interrupt
+ * in here: the guest may point it at our own registers.
+ */
+static unsigned stop_all(NitroEnclavesPCIState *s)
 {
-    NitroEnclavesPCIState *s = opaque;
-    unsigned ended = 0;
-    NitroSlot *slot;
+    NitroSlot *slot = nitro_slots_find(&s->slots, s->pending.slot_uid);
+    unsigned stopped = 0;
 
-    s->dirty = false;
-    s->refusal_told = false;
+    if (slot && (s->pending.command == NITRO_PCI_CMD_STOP ||
+                 s->pending.command == NITRO_PCI_CMD_FREE)) {
+        nitro_slot_stopped(slot);
+    }
     QTAILQ_FOREACH(slot, &s->slots.slots, next) {
         nitro_slot_start_done(slot, false);
         slot->remote = false;
-    }
-    fail_pending(s);
-    QTAILQ_FOREACH(slot, &s->slots.slots, next) {
         if (nitro_slot_exited(slot)) {
-            ended++;
-            nitro_enclaves_raise_event(s);
+            stopped++;
         }
     }
+    return stopped;
+}
+
+static void control_lost(void *opaque)
+{
+    NitroEnclavesPCIState *s = opaque;
+    unsigned stopped = stop_all(s);
+
+    s->dirty = false;
+    s->refusal_told = false;
+    fail_pending(s);
+    for (unsigned i = 0; i < stopped; i++) {
+        nitro_enclaves_raise_event(s);
+    }
     /* QEMU closes its character devices when it ends */
-    if (ended && !runstate_check(RUN_STATE_SHUTDOWN)) {
+    if (stopped && !runstate_check(RUN_STATE_SHUTDOWN)) {
         warn_report("nitro-enclaves-pci: the connection to the hypervisor "
-                    "ended, %u running enclave(s) with it; see its log", ended);
+                    "ended, %u running enclave(s) with it; see its log",
+                    stopped);
     }
     if (s->reset_seq) {
         s->reset_seq = 0;

@@ -250,7 +250,6 @@ int nitro_slot_start_begin(NitroSlotTable *table, NitroSlot *slot,
     slot->cid = cid ? cid : choose_cid(table);
     slot->flags = flags;
     slot->starting = true;
-    slot->remote = true;
     slot->ended_early = false;
     return 0;
 }
@@ -270,7 +269,6 @@ bool nitro_slot_start_done(NitroSlot *slot, bool ok)
     }
     slot->starting = false;
     if (!ok) {
-        slot->remote = false;
         slot->cid = 0;
         slot->flags = 0;
         return false;

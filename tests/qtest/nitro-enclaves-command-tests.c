@@ -178,6 +178,7 @@ static void test_add_mem(void)
         { b, ram + 508 * MiB, 4096, -EINVAL },
         { b, ram + 508 * MiB, 3 * MiB, -EINVAL },
         { b, ram + 512 * MiB, 2 * MiB, -EFAULT },        /* behind RAM */
+        { b, 1 * GiB - 2 * MiB, 4 * MiB, -EFAULT },      /* arm: into RAM */
         { b, 1ULL << 40, 2 * MiB, -EFAULT },
         { b, UINT64_MAX - 2 * MiB + 1, 2 * MiB, -EFAULT },
         { b, UINT64_MAX - 2 * MiB + 1, 4 * MiB, -EINVAL },
@@ -380,9 +381,17 @@ static void test_start_fails(void)
         r = nitro_vm_command(vm, NITRO_PCI_CMD_INFO, uid, 0, 0);
         g_assert_cmpuint(r.state, ==, NITRO_SLOT_INIT);
     }
-    /* the driver may try again; freeing needs nobody else */
+    /* the driver may try again */
     g_assert_cmpint(start_with_cid(vm, uid, 0).rc, ==, 0);
     nitro_vm_end(vm, NITRO_PCI_CMD_FREE, uid);
+    /* memory of a failed start is free when the hypervisor says so */
+    uid = nitro_vm_slot(vm, 1);
+    nitro_vm_submit(vm, NITRO_PCI_CMD_START, (uint64_t[]) { uid, 0, 0 }, 3);
+    hv_expect(vm, NITRO_CONTROL_START, m);
+    hv_reply(vm, m, -EIO);
+    g_assert_cmpint(nitro_vm_take_reply(vm).rc, ==, -EIO);
+    nitro_vm_end(vm, NITRO_PCI_CMD_FREE, uid);
+    /* that of a slot which was never started needs nobody else */
     uid = nitro_vm_slot(vm, 1);
     g_assert_cmpint(nitro_vm_rc(vm, NITRO_PCI_CMD_FREE, uid, 0, 0), ==, 0);
     hv_expect_silence(vm);

@@ -111,6 +111,7 @@ static void test_disconnect_during_stop(void)
                                 uid).rc, ==, 0);
     g_assert_cmpuint(nitro_vm_command(vm, NITRO_PCI_CMD_INFO, uid, 0,
                                       0).state, ==, NITRO_SLOT_STOPPED);
+    g_assert_cmpuint(nitro_vm_events(vm), ==, 0);
     g_assert_cmpint(nitro_vm_rc(vm, NITRO_PCI_CMD_FREE, uid, 0, 0), ==, 0);
     expect_recovery(vm, 1);
     nitro_vm_free(vm);

@@ -295,6 +295,31 @@ static void test_msix_rewrite(void)
     nitro_vm_free(vm);
 }
 
+/*
+ * A guest may point its interrupts at COMMAND: what they submit there must
+ * not pull a slot from under the device, nor go round in circles.
+ */
+static void test_msix_at_command(void)
+{
+    NitroVM *vm = nitro_vm_new("");
+    uint64_t command = vm->regs.addr + NITRO_PCI_REG_COMMAND;
+    uint64_t a = nitro_vm_running(vm, 1, NULL);
+    uint64_t b = nitro_vm_running(vm, 2, NULL);
+    uint16_t replies = nitro_vm_replies(vm);
+
+    nitro_vm_msix_write(vm, 0, command, NITRO_PCI_CMD_COUNT, false);
+    nitro_vm_msix_write(vm, 1, command, NITRO_PCI_CMD_FREE, false);
+    nitro_vm_submit(vm, NITRO_PCI_CMD_COUNT, &a, 1);
+    g_assert_cmpuint(nitro_vm_replies(vm), ==, replies + 1);
+    hv_close(vm);
+    nitro_vm_wait_events(vm, 2);
+    nitro_vm_msix_write(vm, 0, nitro_vm_irq_addr(vm, 0),
+                        nitro_vm_irq_data(vm, 0), false);
+    g_assert_cmpuint(nitro_vm_command(vm, NITRO_PCI_CMD_INFO, b, 0, 0).state,
+                     ==, NITRO_SLOT_STOPPED);
+    nitro_vm_free(vm);
+}
+
 static void test_evtcnt_wraps(void)
 {
     NitroVM *vm = nitro_vm_new("");
@@ -477,6 +502,7 @@ int main(int argc, char **argv)
         { "msix/vector-mask", test_msix_vector_mask },
         { "msix/function-mask", test_msix_function_mask },
         { "msix/rewrite", test_msix_rewrite },
+        { "msix/at-command", test_msix_at_command },
         { "evtcnt-wraps", test_evtcnt_wraps },
         { "disable-frees-all", test_disable_frees_all },
         { "enable-while-disabling", test_enable_while_disabling },

@@ -258,7 +258,6 @@ static void test_life(void)
     g_assert_false(nitro_slot_start_done(slot, false));
     g_assert_cmpint(slot->state, ==, NITRO_SLOT_INIT);
     g_assert_cmpuint(slot->cid, ==, 0);
-    g_assert_false(slot->remote);
 
     g_assert_cmpint(nitro_slot_start_begin(&t, slot, 0, 1), ==, 0);
     g_assert_false(nitro_slot_start_done(slot, true));

@@ -42,7 +42,7 @@ typedef struct NitroSlotRegion {
  * @flags: NITRO_PCI_START_* of the last START
  * @state: see above; changed by the functions below only
  * @starting: START was sent and is not answered
- * @remote: the hypervisor may know the slot
+ * @remote: the hypervisor may know the slot; left to the table's owner
  * @ended_early: the end was reported before the answer to START
  * @regions: NitroSlotRegion in the order they were added
  * @vcpus: uint32_t in the order they were added

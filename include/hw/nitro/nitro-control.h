@@ -61,8 +61,9 @@
  *     #NitroControlStart, then nr_regions times #NitroControlRegion, then
  *     nr_vcpus times a 32-bit vCPU id.  The reply has no body and is sent once
  *     the outcome is known: -EEXIST for a CID in use, -EINVAL for a bad
- *     image, -ENOMEM, -EIO and so on.  After a failure the slot is unknown
- *     again.
+ *     image, -ENOMEM, -EIO and so on.  After a failure the slot may be started
+ *     again, and FREE is still sent for it: what was begun may go on touching
+ *     the memory until then.
  * @NITRO_CONTROL_STOP: end the enclave of slot_uid; no bodies.  Succeeds for
  *     an unknown or dead slot.  No EXITED follows the reply.
  * @NITRO_CONTROL_FREE: STOP where needed, scrub the donated memory, forget the
