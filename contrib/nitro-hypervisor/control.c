@@ -10,7 +10,6 @@
 #include <glib-unix.h>
 #include "qapi/error.h"
 #include "qemu/bswap.h"
-#include "qemu/error-report.h"
 #include "qemu/sockets.h"
 #include "control.h"
 #include "listener.h"
@@ -47,9 +46,8 @@ static void disconnect(NitroControl *control)
 /* Ends the connection when the device is told to go or has gone */
 static void lose(NitroControl *control, const char *why)
 {
-    info_report("control channel closed: %s", why);
     disconnect(control);
-    control->ops->lost(control->opaque);
+    control->ops->lost(control->opaque, why);
 }
 
 static bool write_some(NitroControl *control)
@@ -156,7 +154,6 @@ static const char *hello(NitroControl *control,
     }
     control->greeted = true;
     reply_with(control, header, 0, &mine, sizeof(mine));
-    info_report("control channel connected");
     return NULL;
 }
 

@@ -7,7 +7,7 @@
  *
  * Frames and checks messages, does the handshake, and keeps replies that the
  * device does not take at once.  The format is in hw/nitro/nitro-control.h.
- * A device that breaks its rules is disconnected, with a reason in the log.
+ * A device that breaks its rules is disconnected.
  */
 
 #ifndef NITRO_CONTROL_CHANNEL_H
@@ -22,13 +22,13 @@ typedef struct NitroControl NitroControl;
  * @request: a request other than HELLO; @header in host byte order, @body
  *           little-endian and of the size its type asks for.  Returns false
  *           to get no more requests until nitro_control_continue()
- * @lost: the device has disconnected; nitro_control_resume() lets another one
- *        connect
+ * @lost: the device has disconnected or was told to go, @why is a phrase;
+ *        nitro_control_resume() lets another one connect
  */
 typedef struct NitroControlOps {
     bool (*request)(void *opaque, const NitroControlHeader *header,
                     const void *body);
-    void (*lost)(void *opaque);
+    void (*lost)(void *opaque, const char *why);
 } NitroControlOps;
 
 /**

@@ -82,10 +82,11 @@ static bool control_request(void *opaque, const NitroControlHeader *header,
     return nitro_slots_request(hv->slots, header, body);
 }
 
-static void control_lost(void *opaque)
+static void control_lost(void *opaque, const char *why)
 {
     Hypervisor *hv = opaque;
 
+    info_report("control channel closed: %s", why);
     nitro_slots_reset(hv->slots);
 }
 

@@ -93,6 +93,7 @@ static void print_hex(unsigned int value)
 
 static unsigned int read32(unsigned int address)
 {
+    /* a device register: read it every time */
     return *(volatile unsigned int *)address;
 }
 
