@@ -631,6 +631,17 @@ static char *find_library(void)
     return g_build_filename(dir, "nitro", "fake-ne.so", NULL);
 }
 
+/* In a sanitizer build the library comes before the sanitizer's own */
+static void preload_before_sanitizers(void)
+{
+    const char *before = getenv("ASAN_OPTIONS");
+    g_autofree char *options =
+        g_strdup_printf("%s%sverify_asan_link_order=0", before ?: "",
+                        before ? ":" : "");
+
+    g_setenv("ASAN_OPTIONS", options, true);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -640,8 +651,8 @@ int main(int argc, char **argv)
         return 0;
     }
     library = find_library();
-    /* In a sanitizer build the library comes before the sanitizer's own */
-    g_setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", false);
+    g_assert(g_file_test(library, G_FILE_TEST_IS_REGULAR));
+    preload_before_sanitizers();
 
     qtest_add_func("/nitro/accel/launch", test_launch);
     qtest_add_func("/nitro/accel/chosen", test_chosen);
