@@ -22,9 +22,11 @@ static int take_enclave_fd(NitroAccelState *s)
 {
     int fd = s->enclave_fd;
 
+    if (fd >= 0) {
+        trace_nitro_close(fd, s->cid);
+    }
     s->enclave_fd = -1;
     g_clear_handle_id(&s->exit_watch, g_source_remove);
-    trace_nitro_close(fd, s->cid);
     return fd;
 }
 

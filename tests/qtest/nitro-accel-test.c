@@ -157,7 +157,7 @@ static void run_quit(Run *run)
 }
 
 /* Start something that ends by itself, with this exit status */
-static void run_refused(Run *run, const char *accel, const char *more,
+static void run_to_end(Run *run, const char *accel, const char *more,
                         int expected)
 {
     g_autofree char *args = options(run, accel, more);
@@ -321,6 +321,17 @@ static void check_vcpu(Run *run, QDict *cpu)
     }
 }
 
+/* Whoever names no accelerator, or in the old way, gets it, too */
+static void test_default(const void *accel)
+{
+    Run *run = run_new();
+
+    g_setenv("NE_FAKE_END_MS", "0", true);
+    run_to_end(run, accel, "", 0);
+    assert_said(run, "enclave with CID 16 ended after ");
+    run_free(run);
+}
+
 static void test_vcpus(void)
 {
     Run *run = run_new();
@@ -465,7 +476,7 @@ static void test_port_taken(void)
     Run *run = run_new();
     int listener = peer_listen(run, "9000");
 
-    run_refused(run, NITRO, "", 1);
+    run_to_end(run, NITRO, "", 1);
     assert_said(run, "cannot listen on vsock port 9000: Address already in");
     assert_log(run, PREPARED "close\n");
     close(listener);
@@ -492,7 +503,7 @@ static void test_exit_status(void)
     Run *run = run_new();
 
     g_setenv("NE_FAKE_END_MS", "0", true);
-    run_refused(run, NITRO, "", 0);
+    run_to_end(run, NITRO, "", 0);
     assert_said(run, "enclave with CID 16 ended after ");
     run_free(run);
 }
@@ -591,7 +602,7 @@ static void test_failure(const void *opaque)
     if (failure->fail) {
         g_setenv("NE_FAKE_FAIL", failure->fail, true);
     }
-    run_refused(run, failure->accel, failure->more, 1);
+    run_to_end(run, failure->accel, failure->more, 1);
     assert_said(run, failure->message);
     assert_said(run, failure->hint);
     log = contents(run->log);
@@ -606,7 +617,7 @@ static void test_reported_cid(void)
     Run *run = run_new();
 
     g_setenv("NE_FAKE_CID", "0", true);
-    run_refused(run, NITRO, "", 1);
+    run_to_end(run, NITRO, "", 1);
     assert_said(run, "the hypervisor reported CID 0, which no enclave can");
     run_free(run);
 }
@@ -675,6 +686,9 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/accel/stop-cont", test_stop_cont);
     qtest_add_func("/nitro/accel/preconfig", test_preconfig);
     qtest_add_func("/nitro/accel/fallback", test_fallback);
+    qtest_add_data_func("/nitro/accel/default", "", test_default);
+    qtest_add_data_func("/nitro/accel/machine-accel", "-machine accel=nitro",
+                        test_default);
     qtest_add_func("/nitro/accel/vcpus", test_vcpus);
     qtest_add_func("/nitro/accel/heartbeat", test_heartbeat);
     qtest_add_func("/nitro/accel/foreign-heartbeat", test_foreign_heartbeat);
