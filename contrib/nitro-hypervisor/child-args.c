@@ -54,9 +54,10 @@ static void add_machine(GPtrArray *args, const NitroChildConfig *config)
 {
     bool acpi = use_acpi(config);
     GString *machine = g_string_new("nitro-enclave,vsock=vsock");
+    g_autofree char *parent = escape(config->opts->parent_id ?: "i-0");
 
-    g_string_append_printf(machine, ",id=%s-enc%016" PRIx64,
-                           config->opts->parent_id ?: "i-0", config->slot_uid);
+    g_string_append_printf(machine, ",id=%s-enc%016" PRIx64, parent,
+                           config->slot_uid);
     g_string_append_printf(machine, ",acpi=%s", acpi ? "on" : "off");
     g_string_append_printf(machine, ",debug-mode=%s",
                            config->debug ? "on" : "off");
@@ -173,6 +174,7 @@ static void add_virt_boot(GPtrArray *args, const NitroImage *image)
 static void add_virt(GPtrArray *args, const NitroChildConfig *config)
 {
     bool tcg = is_tcg(config);
+    g_autofree char *parent = escape(config->opts->parent_id ?: "i-0");
 
     add(args, "-object");
     add(args, "memory-backend-memfd,id=ram,size=%" PRIu64 "M,share=on",
@@ -186,8 +188,8 @@ static void add_virt(GPtrArray *args, const NitroChildConfig *config)
     add(args, "-device");
     add(args, "vhost-user-vsock-device,chardev=vsock");
     add(args, "-device");
-    add(args, "virtio-nsm-device,module-id=%s-enc%016" PRIx64,
-        config->opts->parent_id ?: "i-0", config->slot_uid);
+    add(args, "virtio-nsm-device,module-id=%s-enc%016" PRIx64, parent,
+        config->slot_uid);
 }
 
 char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,

@@ -92,8 +92,9 @@ bool nitro_memory_init(NitroMemory *mem, NitroParent *parent,
     for (i = 0; i < nr_regions; i++) {
         if (!regions[i].size || regions[i].size > INT64_MAX - mem->size ||
             regions[i].paddr > UINT64_MAX - regions[i].size) {
-            error_setg(errp, "memory region %u has an impossible size of "
-                       "%" PRIu64 " bytes", i, regions[i].size);
+            error_setg(errp, "memory region %u (address 0x%" PRIx64
+                       ", %" PRIu64 " bytes) cannot exist", i,
+                       regions[i].paddr, regions[i].size);
             return false;
         }
         mem->size += regions[i].size;

@@ -20,10 +20,18 @@
 
 int vm_open(VhostMaster *m)
 {
-    int pair[2], i;
+    int pair[2];
 
     g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
-    m->fd = pair[0];
+    vm_attach(m, pair[0]);
+    return pair[1];
+}
+
+void vm_attach(VhostMaster *m, int fd)
+{
+    int i;
+
+    m->fd = fd;
     m->mem_fd = qemu_memfd_create("guest", VM_MEM_SIZE, false, 0, 0,
                                   &error_abort);
     m->mem = mmap(NULL, VM_MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -33,7 +41,6 @@ int vm_open(VhostMaster *m)
         m->queue[i].kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         m->queue[i].call_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     }
-    return pair[1];
 }
 
 void vm_close(VhostMaster *m)

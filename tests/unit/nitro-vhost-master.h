@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Plays QEMU and the guest's driver at once: 1 MiB of guest memory in a memfd
+ * Plays QEMU and the guest's driver at once: guest memory in a memfd
  * holds the rings and buffers.  Everything runs in the caller's thread; the
  * back end gets its turn from the default main context.
  *
@@ -17,7 +17,7 @@
 
 #include "libvhost-user.h"
 
-#define VM_MEM_SIZE   (1024 * 1024)
+#define VM_MEM_SIZE   (64 * 1024 * 1024)
 #define VM_QUEUE_SIZE 64
 #define VM_BUFFERS    0x20000
 #define VM_BUF_SIZE   4096
@@ -45,6 +45,13 @@ typedef struct VhostMaster {
  * Returns: the back end's end of the vhost-user socket.
  */
 int vm_open(VhostMaster *m);
+
+/**
+ * vm_attach: the same with a socket that is connected already
+ * @m: filled in
+ * @fd: our end, owned by @m
+ */
+void vm_attach(VhostMaster *m, int fd);
 
 /**
  * vm_close: disconnect and free everything
