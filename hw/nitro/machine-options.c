@@ -49,6 +49,11 @@ static int net_is_real(void *opaque, QemuOpts *opts, Error **errp)
             qemu_opt_get(opts, "macaddr") || qemu_opt_get(opts, "netdev"));
 }
 
+static bool boot_given(const BootConfiguration *boot)
+{
+    return boot->order || boot->once || (boot->has_menu && boot->menu);
+}
+
 static bool nic_given(void)
 {
     return qemu_opts_foreach(qemu_find_opts("nic"), nic_is_real, NULL, NULL) ||
@@ -92,6 +97,8 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp)
           "an enclave starts without firmware" },
         { nb_option_roms, "-option-rom",
           "an enclave starts without firmware" },
+        { boot_given(&machine->boot_config), "-boot with order, once or menu",
+          "an enclave starts its image and nothing else" },
         { opts_given("drive"), "-drive", "an enclave has no disks" },
         { nic_given(), "-nic", "an enclave has no network, only vsock" },
         { machine_usb(machine), "-usb", "an enclave has no USB" },

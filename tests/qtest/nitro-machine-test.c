@@ -82,6 +82,9 @@ static void write_images(void)
 
 static void write_files(void)
 {
+    g_autofree char *fifo = file_path("fifo");
+
+    g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
     write_images();
     write_kernel();
     write_file("initrd", "initial ramdisk", 15);
@@ -197,7 +200,7 @@ static void test_given(void)
 /* The way management software writes it */
 static void test_json(void)
 {
-    QTestState *qts = start("-nodefaults -chardev pty,id=charserial0 -device "
+    QTestState *qts = start("-nodefaults -boot strict=on -chardev pty,id=charserial0 -device "
                             "'{\"chardev\":\"charserial0\",\"id\":\"serial0\","
                             "\"driver\":\"nitro-serial-vsock\"}'");
 
@@ -397,6 +400,11 @@ static const struct Refusal {
     { "dtb", QTEST "-kernel %s/eif -dtb x", "-dtb cannot be used" },
     { "shim", QTEST "-kernel %s/eif -shim x", "-shim cannot be used" },
     { "option-rom", QTEST "-option-rom x", "-option-rom cannot be used" },
+    { "boot-order", QTEST "-boot n", "-boot with order, once or menu cannot "
+      "be used with machine nitro: an enclave starts its image and nothing "
+      "else" },
+    { "boot-once", QTEST "-boot once=d", "-boot with order, once or menu" },
+    { "boot-menu", QTEST "-boot menu=on", "-boot with order, once or menu" },
     { "drive", QTEST "-drive if=none,format=raw,file=%s/text",
       "-drive cannot be used with machine nitro: an enclave has no disks" },
     { "hda", QTEST "-drive format=raw,file=%s/text", "-drive cannot be used" },
@@ -443,6 +451,7 @@ static const struct Refusal {
     { "empty", QTEST "-kernel %s/empty", "it is an empty file" },
     { "directory", QTEST "-kernel %s", "it is a directory" },
     { "device", QTEST "-kernel /dev/null", "character device" },
+    { "fifo", QTEST "-kernel %s/fifo", "it is a pipe" },
     { "text", QTEST "-kernel %s/text", "it is a text file" },
     { "gzip", QTEST "-kernel %s/gzip", "it is a gzip file" },
     { "short", QTEST "-kernel %s/eif-short", "eif-short: " },
