@@ -113,8 +113,8 @@ static const NeErrorRow rows[] = {
          "Use pages of 2 MiB or 1 GiB (hugetlbsize=2M or hugetlbsize=1G)."),
     CODE(MEM_DIFFERENT_NUMA_NODE,
          "a page is on another NUMA node than the enclave CPU pool",
-         "Bind the memory backend to the pool's node: "
-         "host-nodes=NODE,policy=bind."),
+         "Bind the memory to the pool's node: numactl --membind=NODE, or "
+         "host-nodes=NODE,policy=bind of the memory backend."),
     CODE(MEM_MAX_REGIONS,
          "the pages form more separate regions than the hypervisor takes",
          "Use larger pages (hugetlbsize=1G), or reserve the huge pages right "
