@@ -200,7 +200,8 @@ static void test_given(void)
 /* The way management software writes it */
 static void test_json(void)
 {
-    QTestState *qts = start("-nodefaults -boot strict=on -chardev pty,id=charserial0 -device "
+    QTestState *qts = start("-nodefaults -boot strict=on "
+                            "-chardev pty,id=charserial0 -device "
                             "'{\"chardev\":\"charserial0\",\"id\":\"serial0\","
                             "\"driver\":\"nitro-serial-vsock\"}'");
 
