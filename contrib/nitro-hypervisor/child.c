@@ -16,6 +16,8 @@
 #define READ_SIZE  (64 * 1024)
 #define LOG_MAX    (1024 * 1024)
 #define LAST_WORDS 512
+/* Descriptors a child can get */
+#define MAX_KEEP   8
 
 /* One stream of output of the process */
 typedef struct Output {
@@ -157,10 +159,12 @@ static void G_NORETURN child_exec(char **args, pid_t parent, int message_fd,
         _exit(127);
     }
     for (i = 0; i < nr_keep; i++) {
-        if (keep[i] >= 0 && fcntl(keep[i], F_SETFD, 0)) {
+        if (fcntl(keep[i], F_SETFD, 0)) {
             _exit(127);
         }
     }
+    /* libvhost-user has descriptors that are not close-on-exec */
+    qemu_close_all_open_fd(keep, nr_keep);
     setpgid(0, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -224,6 +228,30 @@ static bool make_streams(NitroChild *child, bool debug, int *serial_fd,
     return true;
 }
 
+static int compare_fds(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Returns: how many descriptors the child gets; @keep lists them in order */
+static int collect_fds(const NitroChildConfig *config, int vsock_fd,
+                       int serial_fd, int *keep)
+{
+    const int fds[MAX_KEEP] = {
+        STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, vsock_fd, serial_fd,
+        config->image->fd, config->image->kernel_fd, config->image->initrd_fd,
+    };
+    int i, n = 0;
+
+    for (i = 0; i < MAX_KEEP; i++) {
+        if (fds[i] >= 0) {
+            keep[n++] = fds[i];
+        }
+    }
+    qsort(keep, n, sizeof(*keep), compare_fds);
+    return n;
+}
+
 NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
                               const NitroChildOps *ops, void *opaque,
                               Error **errp)
@@ -231,7 +259,7 @@ NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
     NitroChild *child = g_new0(NitroChild, 1);
     g_auto(GStrv) args = NULL;
     int serial_fd, message_fd;
-    int keep[5];
+    int keep[MAX_KEEP], nr_keep;
     bool ok;
 
     child->ops = ops;
@@ -244,12 +272,8 @@ NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
     }
     log_open(child, config);
     args = nitro_child_args(config, vsock_fd, serial_fd);
-    keep[0] = vsock_fd;
-    keep[1] = config->image->fd;
-    keep[2] = serial_fd;
-    keep[3] = config->image->kernel_fd;
-    keep[4] = config->image->initrd_fd;
-    ok = child_fork(child, args, message_fd, keep, ARRAY_SIZE(keep), errp);
+    nr_keep = collect_fds(config, vsock_fd, serial_fd, keep);
+    ok = child_fork(child, args, message_fd, keep, nr_keep, errp);
     close(message_fd);
     if (serial_fd >= 0) {
         close(serial_fd);
