@@ -93,6 +93,7 @@ def _stop(number, _frame):
 def main():
     """Run one command."""
     args = _parser().parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:

@@ -78,4 +78,4 @@ def parent_shell(args):
         else:
             job = parent.spawn(['sh'], follow=_show)
             _relay(job)
-    return 0 if job.status == 0 else 1
+    return max(job.status, 0)
