@@ -76,6 +76,7 @@ def bench(args):
         text = Path('/proc/%d/status'
                     % parent.hypervisor.popen.pid).read_text()
         values['nitro-hypervisor, MiB'] = [_status_kib(text, 'VmRSS') / 1024]
+    parent.forget()
     print('%-34s %8s %8s %8s' % ('', 'median', 'min', 'max'))
     for name, found in values.items():
         print('%-34s %8.2f %8.2f %8.2f' % (

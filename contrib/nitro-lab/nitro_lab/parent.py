@@ -100,6 +100,7 @@ class Parent:
             tempfile.mkdtemp(prefix='parent-', dir=RUN))
         self.dir.mkdir(parents=True, exist_ok=True)
         self.console = self.dir / 'parent-console.log'
+        self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
         self.boot_seconds = None
 
@@ -130,6 +131,7 @@ class Parent:
         self.agent = Agent(self._accept(listener))
         self._wait_hello(begun + timeout)
         self.boot_seconds = time.monotonic() - begun
+        self._initramfs_with_files.unlink(missing_ok=True)
 
     def _accept(self, listener):
         with listener:
@@ -178,7 +180,19 @@ class Parent:
             self.hypervisor.stop()
             for log in self.sockets.glob('*.log'):
                 shutil.copy(log, self.dir)
+        self._initramfs_with_files.unlink(missing_ok=True)
         shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def forget(self):
+        """Remove the logs: nobody will want them."""
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def complaints(self):
+        """What the hypervisor process had to warn of."""
+        if not self.hypervisor:
+            return []
+        text = self.hypervisor.log.read_text(errors='replace')
+        return re.findall(r'(?:warning|error): (.*)', text)
 
     # The virtual machine
 
@@ -190,7 +204,7 @@ class Parent:
         for path, data in self.files.items():
             extra.file(path, data, 0o755)
         extra.write(target)
-        combined = self.dir / 'parent.cpio'
+        combined = self._initramfs_with_files
         with open(combined, 'wb') as out:
             for part in (base, target):
                 with open(part, 'rb') as data:

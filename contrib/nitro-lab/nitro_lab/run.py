@@ -171,5 +171,9 @@ def run(args):
         _watch(launch, order)
     status = _conclude(order, launch, console, up, begun)
     if status:
+        for line in parent.complaints():
+            print('  hypervisor %s' % line)
         print('  logs       %s' % parent.dir)
+    else:
+        parent.forget()
     return status

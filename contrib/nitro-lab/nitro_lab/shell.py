@@ -78,4 +78,5 @@ def parent_shell(args):
         else:
             job = parent.spawn(['sh'], follow=_show)
             _relay(job)
+    parent.forget()
     return max(job.status, 0)
