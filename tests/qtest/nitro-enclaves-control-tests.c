@@ -430,6 +430,31 @@ static void test_null_chardev(void)
     qtest_quit(qts);
 }
 
+static void test_unplug(void)
+{
+    NitroVM *vm = nitro_vm_boot_pluggable();
+    g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
+
+    if (vm->arm) {
+        g_test_skip("a guest has to let go of the device");
+        hv_accept(vm);
+        nitro_vm_free(vm);
+        return;
+    }
+    hv_accept_and_greet(vm);
+    qtest_qmp_device_del_send(vm->qts, "ne0");
+    qtest_system_reset_nowait(vm->qts);
+    qtest_qmp_eventwait(vm->qts, "DEVICE_DELETED");
+    /* its enclaves end with the connection */
+    hv_expect_eof(vm);
+    /* the chardev is there for another device, which says HELLO */
+    hv_accept(vm);
+    qtest_qmp_device_add(vm->qts, "nitro-enclaves-pci", "ne0",
+                         "{'chardev': 'ne', 'bus': 'rp'}");
+    hv_expect(vm, NITRO_CONTROL_HELLO, m);
+    nitro_vm_free(vm);
+}
+
 void nitro_enclaves_add_control_tests(void)
 {
     static const struct {
@@ -452,6 +477,7 @@ void nitro_enclaves_add_control_tests(void)
         { "truncated", test_truncated },
         { "byte-by-byte", test_byte_by_byte },
         { "many-at-once", test_many_at_once },
+        { "unplug", test_unplug },
         { "null-chardev", test_null_chardev },
     };
 

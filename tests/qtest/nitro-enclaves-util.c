@@ -71,7 +71,7 @@ static void start_listening(NitroVM *vm)
     g_assert_cmpint(listen(vm->listener, 4), ==, 0);
 }
 
-NitroVM *nitro_vm_boot(const char *options)
+static NitroVM *boot(const char *options, bool behind_port)
 {
     NitroVM *vm = g_new0(NitroVM, 1);
     g_autofree char *uart = NULL;
@@ -88,18 +88,32 @@ NitroVM *nitro_vm_boot(const char *options)
     vm->qts = qtest_initf("%s %s -m 512M -smp 4 -nodefaults "
                           "-chardev socket,id=ne,path=%s/control.sock,"
                           "reconnect-ms=20 "
-                          "-device nitro-enclaves-pci,id=ne0,chardev=ne,"
-                          "addr=04.0%s", nitro_test_machine(),
-                          uart ? uart : "", vm->dir, options);
+                          "%s"
+                          "-device nitro-enclaves-pci,id=ne0,chardev=ne,%s%s",
+                          nitro_test_machine(), uart ? uart : "", vm->dir,
+                          behind_port ? "-device pcie-root-port,id=rp " : "",
+                          behind_port ? "bus=rp" : "addr=04.0", options);
     if (vm->arm) {
         qpci_init_generic(&vm->generic, vm->qts, NULL, false);
         vm->bus = &vm->generic.bus;
     } else {
         vm->bus = qpci_new_pc(vm->qts, NULL);
     }
+    return vm;
+}
+
+NitroVM *nitro_vm_boot(const char *options)
+{
+    NitroVM *vm = boot(options, false);
+
     vm->dev = qpci_device_find(vm->bus, DEVFN);
     g_assert_nonnull(vm->dev);
     return vm;
+}
+
+NitroVM *nitro_vm_boot_pluggable(void)
+{
+    return boot("", true);
 }
 
 NitroVM *nitro_vm_new(const char *options)

@@ -70,6 +70,8 @@ void nitro_test_cleanup(void);
  * being accepted, without any register touched but PCI configuration.
  */
 NitroVM *nitro_vm_boot(const char *options);
+/* ... with the device where it can be unplugged, and not be reached */
+NitroVM *nitro_vm_boot_pluggable(void);
 /* ... then greeted by the hypervisor, MSI-X on, handshake done */
 NitroVM *nitro_vm_new(const char *options);
 void nitro_vm_free(NitroVM *vm);
