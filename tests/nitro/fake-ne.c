@@ -17,7 +17,7 @@
  *                              enclave's descriptor
  *   NE_FAKE_POOL=CORES:THREADS the enclave CPU pool (4:2)
  *   NE_FAKE_FAIL=NR:NTH:ERRNO  request number NR fails at its NTH call
- *   NE_FAKE_END_MS=N           the enclave ends N ms after its start
+ *   NE_FAKE_END=FILE           an enclave that runs ends once FILE exists
  *   NE_FAKE_CID=N              START reports this CID
  */
 #include "qemu/osdep.h"
@@ -36,7 +36,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_enclave[MAX_FD];
 static bool is_huge[MAX_FD];
-static long end_ms = -1;
+static const char *end_file;
 
 static void G_GNUC_PRINTF(1, 2) note(const char *format, ...)
 {
@@ -56,7 +56,6 @@ static void __attribute__((constructor)) configure(void)
 {
     const char *fail = getenv("NE_FAKE_FAIL");
     const char *pool = getenv("NE_FAKE_POOL");
-    const char *end = getenv("NE_FAKE_END_MS");
     const char *cid = getenv("NE_FAKE_CID");
     static const unsigned long requests[] = {
         NE_CREATE_VM, NE_ADD_VCPU, NE_GET_IMAGE_LOAD_INFO,
@@ -75,7 +74,7 @@ static void __attribute__((constructor)) configure(void)
         g_assert(nr >= 0x20 && nr < 0x20 + ARRAY_SIZE(requests));
         ne_model.fail_request = requests[nr - 0x20];
     }
-    end_ms = end ? atol(end) : -1;
+    end_file = getenv("NE_FAKE_END");
     if (cid) {
         g_assert(sscanf(cid, "%" SCNu64, &ne_model.bad_cid) == 1);
     }
@@ -85,7 +84,9 @@ static void *end_thread(void *opaque)
 {
     int fd = (intptr_t)opaque;
 
-    g_usleep(end_ms * 1000);
+    while (access(end_file, F_OK)) {
+        g_usleep(5000);
+    }
     pthread_mutex_lock(&lock);
     if (is_enclave[fd]) {
         note("end fd=%d\n", fd);
@@ -99,7 +100,7 @@ static void end_later(int fd)
 {
     pthread_t thread;
 
-    if (end_ms >= 0 &&
+    if (end_file &&
         !pthread_create(&thread, NULL, end_thread, (void *)(intptr_t)fd)) {
         pthread_detach(thread);
     }

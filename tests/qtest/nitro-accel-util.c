@@ -1,0 +1,226 @@
+/*
+ * Nitro Enclaves accelerator: a QEMU on a driver that is a model
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qobject/qdict.h"
+#include "nitro-accel-util.h"
+
+static char *library;
+
+static void write_kernel(const char *path)
+{
+    char kernel[8192] = { };
+
+    if (g_str_equal(qtest_get_arch(), "aarch64")) {
+        memcpy(kernel + 56, "ARM\x64", 4);
+    } else {
+        memcpy(kernel + 0x1fe, "\x55\xaa", 2);
+        memcpy(kernel + 0x202, "HdrS", 4);
+    }
+    g_assert(g_file_set_contents(path, kernel, sizeof(kernel), NULL));
+}
+
+Run *run_new(void)
+{
+    Run *run = g_new0(Run, 1);
+
+    run->dir = g_dir_make_tmp("nitro-accel-XXXXXX", NULL);
+    g_assert_nonnull(run->dir);
+    run->kernel = g_build_filename(run->dir, "kernel", NULL);
+    run->log = g_build_filename(run->dir, "log", NULL);
+    run->err = g_build_filename(run->dir, "err", NULL);
+    run->end = g_build_filename(run->dir, "end", NULL);
+    write_kernel(run->kernel);
+    g_assert(g_file_set_contents(run->log, "", 0, NULL));
+    g_setenv("NE_FAKE_LOG", run->log, true);
+    g_setenv("NE_FAKE_VSOCK", run->dir, true);
+    g_setenv("NE_FAKE_END", run->end, true);
+    g_setenv("LD_PRELOAD", library, true);
+    return run;
+}
+
+void run_free(Run *run)
+{
+    static const char *const settings[] = {
+        "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END",
+        "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "LD_PRELOAD",
+    };
+    GDir *dir = g_dir_open(run->dir, 0, NULL);
+    const char *name;
+
+    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+        g_unsetenv(settings[i]);
+    }
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(run->dir, name, NULL);
+
+        unlink(path);
+    }
+    g_dir_close(dir);
+    rmdir(run->dir);
+    g_free(run->kernel);
+    g_free(run->log);
+    g_free(run->err);
+    g_free(run->end);
+    g_free(run->dir);
+    g_free(run);
+}
+
+void end_enclave(Run *run)
+{
+    g_assert(g_file_set_contents(run->end, "", 0, NULL));
+}
+
+char *contents(const char *path)
+{
+    char *text;
+
+    g_assert(g_file_get_contents(path, &text, NULL, NULL));
+    return text;
+}
+
+void assert_log(Run *run, const char *expected)
+{
+    g_autofree char *log = contents(run->log);
+
+    g_assert_cmpstr(log, ==, expected);
+}
+
+void wait_log(Run *run, const char *part)
+{
+    bool found = false;
+
+    for (int i = 0; i < 3000 && !found; i++) {
+        g_autofree char *log = contents(run->log);
+
+        found = strstr(log, part);
+        if (!found) {
+            g_usleep(10000);
+        }
+    }
+    g_assert(found);
+}
+
+void assert_said(Run *run, const char *part)
+{
+    g_autofree char *err = contents(run->err);
+
+    if (!strstr(err, part)) {
+        g_test_message("\"%s\" lacks \"%s\"", err, part);
+        g_test_fail();
+    }
+}
+
+static char *options(Run *run, const char *accel, const char *more)
+{
+    return g_strdup_printf("%s -nodefaults -M nitro,memory-backend=ram "
+                           "-object memory-backend-memfd,id=ram,size=64M,"
+                           "hugetlb=on,share=on -m 64M -smp 2 -kernel %s %s",
+                           accel, run->kernel, more);
+}
+
+void run_start(Run *run, const char *accel, const char *more)
+{
+    g_autofree char *args = options(run, accel, more);
+
+    run->qts = qtest_initf("%s 2>%s", args, run->err);
+    g_unsetenv("LD_PRELOAD");
+}
+
+void run_quit(Run *run)
+{
+    qtest_quit(run->qts);
+    run_free(run);
+}
+
+void run_to_end(Run *run, const char *accel, const char *more, int expected)
+{
+    g_autofree char *args = options(run, accel, more);
+    g_autofree char *command = NULL;
+    int status;
+
+    command = g_strdup_printf("exec timeout 60 %s -display none "
+                              "-monitor none %s 2>%s",
+                              getenv("QTEST_QEMU_BINARY"), args, run->err);
+    status = system(command);
+    g_assert(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, expected);
+}
+
+static char *get_string(Run *run, const char *property)
+{
+    QDict *reply = qtest_qmp(run->qts, "{'execute': 'qom-get', 'arguments': "
+                             "{'path': '/machine/nitro', 'property': %s}}",
+                             property);
+    char *value = g_strdup(qdict_get_try_str(reply, "return"));
+
+    qobject_unref(reply);
+    return value;
+}
+
+int64_t get_cid(Run *run)
+{
+    QDict *reply = qtest_qmp(run->qts, "{'execute': 'qom-get', 'arguments': "
+                             "{'path': '/machine/nitro', "
+                             "'property': 'enclave-cid'}}");
+    int64_t cid = qdict_get_try_int(reply, "return", -1);
+
+    qobject_unref(reply);
+    return cid;
+}
+
+void assert_state(Run *run, const char *expected)
+{
+    g_autofree char *state = get_string(run, "state");
+
+    g_assert_cmpstr(state, ==, expected);
+}
+
+void assert_qmp_error(Run *run, const char *part, const char *command)
+{
+    QDict *reply = qtest_qmp(run->qts, command, NULL);
+    QDict *error = qdict_get_qdict(reply, "error");
+
+    g_assert_nonnull(error);
+    g_assert_nonnull(strstr(qdict_get_str(error, "desc"), part));
+    qobject_unref(reply);
+}
+
+void wait_shutdown(Run *run, const char *reason)
+{
+    QDict *event = qtest_qmp_eventwait_ref(run->qts, "SHUTDOWN");
+    QDict *data = qdict_get_qdict(event, "data");
+
+    g_assert_cmpstr(qdict_get_str(data, "reason"), ==, reason);
+    qobject_unref(event);
+}
+
+static char *find_library(void)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *dir = g_path_get_dirname(self);
+
+    return g_build_filename(dir, "nitro", "fake-ne.so", NULL);
+}
+
+/* In a sanitizer build the library comes before the sanitizer's own */
+static void preload_before_sanitizers(void)
+{
+    const char *before = getenv("ASAN_OPTIONS");
+    g_autofree char *options =
+        g_strdup_printf("%s%sverify_asan_link_order=0", before ?: "",
+                        before ? ":" : "");
+
+    g_setenv("ASAN_OPTIONS", options, true);
+}
+
+void run_prepare(void)
+{
+    library = find_library();
+    g_assert(g_file_test(library, G_FILE_TEST_IS_REGULAR));
+    preload_before_sanitizers();
+}

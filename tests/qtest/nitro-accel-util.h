@@ -1,0 +1,78 @@
+/*
+ * Nitro Enclaves accelerator: a QEMU on a driver that is a model
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the tests of whole launches share, see nitro-accel-test.c.
+ */
+#ifndef TESTS_QTEST_NITRO_ACCEL_UTIL_H
+#define TESTS_QTEST_NITRO_ACCEL_UTIL_H
+
+#include "libqtest.h"
+
+/* Requests as the log shows them */
+#define PREPARED "CREATE_VM ret=0\n" \
+    "GET_IMAGE_LOAD_INFO ret=0\n" \
+    "SET_USER_MEMORY_REGION ret=0 size=67108864\n" \
+    "ADD_VCPU ret=0\n" \
+    "ADD_VCPU ret=0\n"
+#define STARTED PREPARED "START_ENCLAVE ret=0 cid=16 flags=0\n"
+
+#define NITRO "-accel nitro,device=/dev/null"
+
+/* One QEMU run: files around it */
+typedef struct Run {
+    char *dir;
+    char *kernel;
+    char *log;                  /* the library's */
+    char *err;                  /* QEMU's stderr */
+    char *end;                  /* exists: the enclave ends */
+    QTestState *qts;
+} Run;
+
+/* Find the library to preload; once */
+void run_prepare(void);
+
+/* Files and environment of a run; nothing is started yet */
+Run *run_new(void);
+void run_free(Run *run);
+
+/* Start a QEMU with these options, talk QMP until run_quit() */
+void run_start(Run *run, const char *accel, const char *more);
+void run_quit(Run *run);
+
+/* Start something that ends by itself, with this exit status */
+void run_to_end(Run *run, const char *accel, const char *more, int expected);
+
+/* Let the enclave end, now or as soon as it was started */
+void end_enclave(Run *run);
+
+/* A file's text, to be freed */
+char *contents(const char *path);
+
+/* The requests that the driver got are exactly these */
+void assert_log(Run *run, const char *expected);
+
+/* Wait until its log has this part */
+void wait_log(Run *run, const char *part);
+
+/* QEMU's messages have this part */
+void assert_said(Run *run, const char *part);
+
+/* The accelerator's properties */
+int64_t get_cid(Run *run);
+void assert_state(Run *run, const char *expected);
+
+/* The command fails with a message that has this part */
+void assert_qmp_error(Run *run, const char *part, const char *command);
+
+/* QEMU shuts down for this reason */
+void wait_shutdown(Run *run, const char *reason);
+
+/* Tests of the other files */
+void add_device_tests(void);
+void add_failure_tests(void);
+
+#endif /* TESTS_QTEST_NITRO_ACCEL_UTIL_H */
