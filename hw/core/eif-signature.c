@@ -1,6 +1,10 @@
 /*
  * Enclave Image Format: decode the signature section
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * The section is CBOR of exactly one shape, with definite lengths:
  *
  *     [ { "signing_certificate": [u8, u8, ...],     PEM text
@@ -9,10 +13,6 @@
  *
  * Both values are arrays of small integers, not byte strings.  Only the first
  * entry counts, but all must have this shape.  Nothing is verified here.
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"

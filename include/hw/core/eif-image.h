@@ -1,6 +1,10 @@
 /*
  * Enclave Image Format (EIF): definitions, reader, measurements, builder
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * The one place that knows how an enclave image is laid out.  Pure code over
  * file descriptors and memory: no QOM, no main loop, no global state.  It
  * needs glib, zlib and QEMU's util and crypto libraries only, so machines,
@@ -18,10 +22,6 @@
  * stand in any order but ramdisks come after the kernel; all ramdisks joined
  * are the initramfs.  The official builder writes kernel, cmdline, metadata
  * (JSON), ramdisks, signature (CBOR).
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef HW_CORE_EIF_IMAGE_H
