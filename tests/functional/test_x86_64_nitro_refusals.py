@@ -11,10 +11,11 @@ import errno
 import os
 import signal
 
-from nitro_parent import (INITRD, TINY, NitroParentTest, only_wanted,
-                          tiny_image)
+from nitro_parent import (DEMO, INITRD, KERNEL, TINY, NitroParentTest,
+                          only_wanted, tiny_image)
 
 from nitro_lab import eif, packages
+from nitro_lab.qmp import QmpError
 
 POOL = '/sys/module/nitro_enclaves/parameters/ne_cpus'
 
@@ -38,7 +39,7 @@ class Options(NitroParentTest):
     """Refused before the driver is asked."""
 
     def refuse(self, options, *expected):
-        """Options after a complete command line, one sub-test."""
+        """Options after a complete command line, one case."""
         with self.case(' '.join(map(str, options))):
             self.refused(self.arguments(*options, mib=64, image=TINY),
                          *expected)
@@ -49,86 +50,173 @@ class Options(NitroParentTest):
             with self.case(cid):
                 self.refused(['-accel', 'nitro,enclave-cid=%d' % cid, '-M',
                               'nitro', '-nographic', '-m', '64M', '-kernel',
-                              TINY], 'enclave-cid')
+                              TINY], 'an enclave cannot have CID %d' % cid,
+                             'Use a number from 4 to 4294967294, or 0')
+
+    def test_fixed_after_start(self):
+        """Properties of the accelerator cannot change under an enclave."""
+        launch = self.boot()
+        path = next('/machine/' + entry['name'] for entry in
+                    launch.qmp.command('qom-list', path='/machine')
+                    if entry['type'] == 'child<nitro-accel>')
+        for name, value in (('enclave-cid', 99), ('debug-mode', False)):
+            with self.case(name):
+                with self.assertRaisesRegex(QmpError,
+                                            name + ' cannot change any more'):
+                    launch.qmp.set(path, name, value)
 
     def test_memory_sizes(self):
         """Too small, odd, or more than there are huge pages."""
-        for size, words in (('32M', '64 MiB'), ('65M', '2 MiB'),
-                            ('4G', 'huge')):
+        for size, words in (
+                ('32M', ('-m 32M is too little', 'Use -m 64M')),
+                ('65M', ('-m 65M is not a multiple of 2 MiB', 'Use -m 66M')),
+                ('4G', ('-m 4G needs 2048 huge pages of 2M, %d are free'
+                        % self.total_pages, 'nr_hugepages'))):
             with self.case(size):
                 arguments = self.arguments(image=TINY)
                 arguments[arguments.index('-m') + 1] = size
-                self.refused(arguments, words)
+                self.refused(arguments, *words)
 
     def test_memory_backends(self):
         """Memory that is not in huge pages."""
-        backend = 'memory-backend-%s,id=ram,size=64M%s'
+        backend = 'memory-backend-%s,id=mine,size=64M%s'
         for kind, more in (('ram', ''), ('memfd', ''),
                            ('file', ',mem-path=/tmp/ram,share=on')):
             with self.case(kind):
-                self.refused(['-accel', 'nitro', '-M',
-                              'nitro,memory-backend=ram', '-nographic',
-                              '-m', '64M', '-kernel', TINY, '-object',
-                              backend % (kind, more)], 'huge')
+                self.refused(
+                    ['-accel', 'nitro', '-M', 'nitro,memory-backend=mine',
+                     '-nographic', '-m', '64M', '-kernel', TINY, '-object',
+                     backend % (kind, more)],
+                    "memory backend 'mine' has pages of 4K",
+                    'Transparent huge pages will not do')
 
     def test_mem_path(self):
         """-mem-path has to be on hugetlbfs."""
-        self.refuse(['-mem-path', '/tmp'], 'huge')
+        self.refuse(['-mem-path', '/tmp'], 'needs huge pages of 2M or more')
+
+    def test_hugetlbfs(self):
+        """Huge pages in a way of the user's own are taken."""
+        launch = self.boot('-mem-path', '/dev/hugepages')
+        self.stop(launch)
+        launch = self.start([
+            '-accel', 'nitro', '-M', 'nitro,memory-backend=mine',
+            '-nographic', '-m', '128M', '-smp', 2, '-kernel', DEMO,
+            '-object', 'memory-backend-memfd,id=mine,size=128M,hugetlb=on'])
+        launch.wait_booted()
+
+    def test_image_options(self):
+        """-initrd and -append do not go with an image."""
+        for option, value in (('-initrd', INITRD), ('-append', 'quiet')):
+            self.refuse([option, value], option + ' cannot be used with an'
+                        ' enclave image', 'Leave it out')
 
     def test_other_options(self):
         """What the machine cannot honour is not ignored."""
         self.parent.check('dd if=/dev/zero of=/tmp/disk bs=64k count=1')
-        self.refuse(['-initrd', INITRD], '-initrd')
-        self.refuse(['-append', 'quiet'], '-append')
-        self.refuse(['-bios', '/tmp/disk'], '-bios')
-        self.refuse(['-dtb', '/tmp/disk'], '-dtb')
-        self.refuse(['-drive', 'file=/tmp/disk,format=raw'], '-drive')
-        self.refuse(['-m', '64M,slots=2,maxmem=128M'], 'slots')
-        self.refuse(['-incoming', 'defer'], 'incoming')
-        self.refuse(['-cpu', 'max'], 'host')
+        for options, name, reason in (
+                (['-bios', '/tmp/disk'], '-bios', 'without firmware'),
+                (['-dtb', '/tmp/disk'], '-dtb', 'describes the hardware'),
+                (['-drive', 'file=/tmp/disk,format=raw'], '-drive',
+                 'no disks'),
+                (['-boot', 'order=c'], '-boot', 'its image and nothing'),
+                (['-m', '64M,slots=2,maxmem=128M'], '-m with slots',
+                 'memory of an enclave is fixed'),
+                (['-smp', '2,maxcpus=4'], '-smp with maxcpus', 'is fixed'),
+                (['-serial', 'null', '-serial', 'null'], 'a second -serial',
+                 'one console'),
+                (['-cpu', 'max'], '-cpu max', 'Leave out -cpu')):
+            self.refuse(options, name + ' ', reason,
+                        'cannot be used with machine nitro')
+        self.refuse(['-incoming', 'defer'], 'a Nitro enclave cannot be'
+                    ' migrated', '-incoming')
+
+    def test_devices(self):
+        """Devices of the bus that cannot be."""
+        self.refuse(['-device', 'nitro-heartbeat', '-device',
+                     'nitro-heartbeat'],
+                    'the enclave has a nitro-heartbeat already')
+        self.refuse(['-device', 'nitro-serial-vsock'],
+                    'nitro-serial-vsock needs a character device',
+                    'Use -chardev')
+        with self.case('console without debug mode'):
+            self.refused(self.arguments(
+                '-chardev', 'null,id=con', '-device',
+                'nitro-serial-vsock,chardev=con', debug='off', mib=64,
+                image=TINY), 'only an enclave in debug mode has a console',
+                'debug-mode=on')
 
     def test_accelerator_and_machine(self):
         """The two belong together."""
         self.refused(['-accel', 'tcg', '-M', 'nitro', '-nographic', '-m',
-                      '64M', '-kernel', TINY], 'nitro')
-        self.refused(['-accel', 'nitro', '-M', 'q35', '-nographic'], 'nitro')
-        self.refused(self.arguments(image=None), '-kernel')
+                      '64M', '-kernel', TINY],
+                     "accelerator 'tcg' cannot run machine 'nitro'",
+                     "Machine 'nitro' needs -accel nitro")
+        self.refused(['-accel', 'nitro', '-M', 'q35', '-nographic'],
+                     "accelerator 'nitro' cannot run machine",
+                     'Use -M nitro with -accel nitro')
+        self.refused(self.arguments(image=None),
+                     'machine nitro needs an enclave image',
+                     'Use -kernel FILE')
+
+    def test_machine_alone(self):
+        """-M nitro finds its accelerator by itself."""
+        launch = self.start(['-M', 'nitro', '-nographic', '-m', '128M',
+                             '-smp', 2, '-kernel', DEMO])
+        launch.wait_booted()
+
+    def test_snapshots(self):
+        """An enclave can be neither saved nor migrated."""
+        launch = self.boot()
+        with self.assertRaisesRegex(QmpError, 'neither saved nor migrated'):
+            launch.qmp.command('migrate', uri='file:/tmp/state')
 
 
 class Images(NitroParentTest):
     """Files that are no image for this enclave."""
 
     def refuse_file(self, name, data, *expected):
-        """One file as -kernel, one sub-test."""
+        """One file as -kernel, one case."""
         with self.case(name):
             self.parent.put('/tmp/image', data)
             self.refused(self.arguments(mib=64, image='/tmp/image'),
-                         *expected)
+                         '/tmp/image', *expected)
 
     def test_other_kinds(self):
         """Refused by what they are."""
-        self.refuse_file('empty', b'', 'empty')
-        self.refuse_file('text', b'#!/bin/sh\necho no\n', 'text')
-        self.refuse_file('gzip', b'\x1f\x8b\x08' + bytes(64), 'gzip')
-        self.refuse_file('ELF', b'\x7fELF\x02\x01\x01' + bytes(64), 'ELF')
-        self.refused(self.arguments(mib=64, image='/tmp'), 'directory')
+        wanted = 'wanted is an enclave image'
+        for name, data, words in (
+                ('empty', b'', 'an empty file'),
+                ('text', b'#!/bin/sh\necho no\n', 'a text file'),
+                ('gzip', b'\x1f\x8b\x08' + bytes(64), 'a gzip file'),
+                ('ELF', b'\x7fELF\x02\x01\x01' + bytes(64), 'an ELF file'),
+                ('xz', b'\xfd7zXZ\0' + bytes(64), 'an xz file'),
+                ('cpio', b'070701' + b'0' * 104, 'a cpio archive')):
+            self.refuse_file(name, data, 'it is ' + words, wanted)
+        self.refused(self.arguments(mib=64, image='/tmp'), 'a directory')
         self.refused(self.arguments(mib=64, image='/tmp/none'),
-                     'No such file')
+                     '/tmp/none', 'No such file')
 
     def test_broken(self):
         """Damage is found before anything is donated."""
         good = tiny_image()
         changed = bytearray(good)
         changed[700] ^= 1
-        self.refuse_file('CRC', bytes(changed), 'CRC')
-        self.refuse_file('cut', good[:-100], '')
-        self.refuse_file('header', good[:300], '')
+        self.refuse_file('CRC', bytes(changed), 'the image is damaged: CRC')
+        self.refuse_file('cut', good[:-100], 'section')
+        self.refuse_file('header', good[:300], 'the image is cut short: it'
+                         ' has 300 bytes')
         self.refuse_file('version', eif.assemble(eif.sections(good),
-                                                 version=9), 'version')
+                                                 version=9),
+                         'image version 9 is not supported')
+        kernel, _cmdline, *others = eif.sections(good)
+        self.refuse_file('no command line', eif.assemble([kernel, *others]),
+                         'the image (version 4, 3 sections) has no')
 
     def test_wrong_architecture(self):
         """An image for the other architecture."""
-        self.refuse_file('arm64', tiny_image(arch=eif.AARCH64), 'x86_64')
+        self.refuse_file('arm64', tiny_image(arch=eif.AARCH64),
+                         'the image is for arm64, the enclave runs on'
+                         ' x86_64', 'Rebuild the image for x86_64')
 
     def test_too_large(self):
         """An image that does not fit names the -m that would do."""
@@ -136,8 +224,15 @@ class Images(NitroParentTest):
         self.parent.put('/tmp/image', image.rstrip(b'\0'))
         self.parent.check(['truncate', '-s', len(image), '/tmp/image'])
         self.refused(self.arguments(mib=64, image='/tmp/image'),
-                     'image needs %d bytes' % len(image),
-                     'Raise -m to at least 70M')
+                     'image needs %d bytes at offset 8388608, RAM ends at'
+                     ' 67108864' % len(image), 'Raise -m to at least 70M')
+
+    def test_ramdisk(self):
+        """A ramdisk that is none."""
+        self.parent.put('/tmp/image', b'')
+        self.refused(self.arguments('-kernel', KERNEL, '-initrd',
+                                    '/tmp/image', image=None),
+                     '-initrd /tmp/image is an empty file, not a ramdisk')
 
 
 class Driver(NitroParentTest):
