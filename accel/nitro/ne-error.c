@@ -225,6 +225,11 @@ static const NeErrorRow *find_row(NeRequest request, int err)
     return NULL;
 }
 
+const char *ne_request_name(NeRequest request)
+{
+    return request_names[request];
+}
+
 /* The text of an ordinary errno, or NULL: nothing prints "Unknown error N" */
 static const char *plain_text(int err)
 {
@@ -245,7 +250,7 @@ void ne_error_set(Error **errp, NeRequest request, int err)
     } else {
         error_setg(errp, "%s (%s: %s%serror %d)",
                    cause ?: "refused for a reason without an explanation",
-                   request_names[request], text ?: "", text ? ", " : "", err);
+                   ne_request_name(request), text ?: "", text ? ", " : "", err);
     }
     error_append_hint(errp, "%s\n", row ? row->hint : KERNEL_LOG);
 }

@@ -21,7 +21,7 @@ static int ne_call(int fd, NeRequest request, unsigned long number, void *arg,
     int ret = RETRY_ON_EINTR(ne_ioctl(fd, number, arg));
     int err = ret < 0 ? errno : 0;
 
-    trace_ne_ioctl(fd, request, ret, err);
+    trace_ne_ioctl(fd, ne_request_name(request), ret, err);
     if (err) {
         ne_error_set(errp, request, err);
         return -err;

@@ -110,6 +110,9 @@ int ne_start_enclave(int enclave_fd, bool debug, uint64_t *cid, Error **errp);
  */
 int ne_plain_errno(int ret);
 
+/* Name of the request as in the kernel's header */
+const char *ne_request_name(NeRequest request);
+
 /**
  * ne_error_set: describe a refusal; the one table of causes and remedies
  * @errp: filled in
