@@ -202,11 +202,11 @@ static void describe_properties(ObjectClass *oc)
     object_class_property_set_description(oc, "x-fault",
         "Faults to inject, POINT:CALLS:ACTION[;...] (test)");
     object_class_property_set_description(oc, "x-raise-events",
-        "Number of event interrupts to raise now (test)");
+        "Write only: number of event interrupts to raise now (test)");
     object_class_property_set_description(oc, "connected",
-        "Whether the hypervisor process is there and has answered");
+        "Read only: whether the hypervisor process has answered");
     object_class_property_set_description(oc, "slots",
-        "Number of slots in use");
+        "Read only: number of slots in use");
 }
 
 static void nitro_enclaves_class_init(ObjectClass *oc, void *data)
