@@ -19,12 +19,13 @@ import tree  # noqa: E402
 REPO = tree.repository()
 BUILD = os.environ.get('BUILD', os.path.join(REPO, 'build'))
 MANUAL = 'docs/system/nitro.rst'
+PARENT_MANUAL = 'docs/system/devices/nitro-enclaves-pci.rst'
 
 # Where the messages of accelerator, machine, devices and image reader are
 SOURCES = ('accel/nitro/*.c', 'accel/stubs/nitro-*.c', 'hw/nitro/*.c',
            'hw/core/eif-*.c')
 # The emulated parent has a page of its own
-NOT_HERE = ('hw/nitro/enclaves-*.c',)
+PARENT_SOURCES = ('hw/nitro/enclaves-*.c',)
 # Where QEMU's own messages are that the manual quotes
 BASE_SOURCES = ('system', 'hw/core', 'gdbstub', 'dump', 'accel', 'backends',
                 'util')
@@ -133,16 +134,16 @@ def pattern(words):
     return re.compile('.*?'.join(parts) + tail)
 
 
-def section(label):
-    """The part of the manual between a label and the next one."""
+def section(label, page=MANUAL):
+    """The part of a page between a label and the next one."""
     found = re.search(r'(?ms)^\.\. _%s:$(.*?)(?=^\.\. _|\Z)' % label,
-                      text_of(MANUAL))
+                      text_of(page))
     return found.group(1)
 
 
-def quoted(label):
-    """Messages that a part of the manual quotes: literals on their own."""
-    found = re.findall(r'(?m)^(?:\* )?``([^`]+)``$', section(label))
+def quoted(label, page=MANUAL):
+    """Messages that a part of a page quotes: literals on their own."""
+    found = re.findall(r'(?m)^(?:\* )?``([^`]+)``$', section(label, page))
     return [' '.join(words.split()) for words in found]
 
 
@@ -157,35 +158,52 @@ def table(label):
 class Messages(unittest.TestCase):
     """Every message is in the manual, every message of it in the code."""
 
+    page, label = MANUAL, 'nitro-messages'
+    sources, without = SOURCES, PARENT_SOURCES
+    unquoted, minimum = UNQUOTED, 50
+
     def setUp(self):
         self.code = {}
-        for name in files(SOURCES, NOT_HERE):
+        for name in files(self.sources, self.without):
             for words in phrases(text_of(name)):
                 self.code.setdefault(words, name)
-        self.manual = quoted('nitro-messages')
+        self.manual = quoted(self.label, self.page)
 
     def test_something_was_found(self):
-        self.assertGreater(len(self.code), 50)
-        self.assertGreater(len(self.manual), 50)
+        self.assertGreater(len(self.code), self.minimum)
+        self.assertGreater(len(self.manual), self.minimum)
 
     def test_code_is_in_manual(self):
         for words, name in self.code.items():
-            if words not in UNQUOTED:
+            if words not in self.unquoted:
                 with self.subTest(words, file=name):
                     self.assertTrue(any(pattern(words).match(m)
                                         for m in self.manual),
-                                    f'{MANUAL} does not quote this message')
+                                    f'{self.page} does not quote this')
 
     def test_manual_is_in_code(self):
-        known = [pattern(w) for w in self.code if w not in UNQUOTED]
+        known = [pattern(w) for w in self.code
+                 if w not in self.unquoted]
         for message in self.manual:
             with self.subTest(message):
                 self.assertTrue(any(p.match(message) for p in known),
                                 'the code has no such message')
 
     def test_exceptions_are_needed(self):
-        for words in UNQUOTED:
+        for words in self.unquoted:
             self.assertIn(words, self.code)
+
+
+class ParentMessages(Messages):
+    """The same for the emulated parent's device."""
+
+    page, label = PARENT_MANUAL, 'nitro-enclaves-pci-messages'
+    sources, without = PARENT_SOURCES, ()
+    unquoted, minimum = {}, 10
+
+
+class BaseMessages(unittest.TestCase):
+    """Messages of QEMU itself that the manual quotes are in the base."""
 
     def test_messages_of_qemu(self):
         code = ''
