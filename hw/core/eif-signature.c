@@ -18,23 +18,11 @@
 #include "qemu/osdep.h"
 #include "qemu/base64.h"
 #include "hw/core/eif-image.h"
+#include "eif-cbor.h"
 
 #define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
 #define PEM_END "-----END CERTIFICATE-----"
 #define DER_SEQUENCE 0x30
-
-enum {
-    CBOR_UINT = 0,
-    CBOR_TEXT = 3,
-    CBOR_ARRAY = 4,
-    CBOR_MAP = 5,
-};
-
-typedef struct Cursor {
-    const uint8_t *data;
-    size_t len;
-    size_t pos;
-} Cursor;
 
 static bool refuse(Error **errp, size_t pos, const char *what)
 {
@@ -46,73 +34,45 @@ static bool refuse(Error **errp, size_t pos, const char *what)
     return false;
 }
 
-/* Read the head of one item; indefinite lengths are not part of the shape */
-static bool take_head(Cursor *c, unsigned major, uint64_t *value)
+static bool take_key(EifCbor *c, const char *key, Error **errp)
 {
-    size_t left = c->len - c->pos;
-    unsigned info, bytes;
+    g_autofree char *what = NULL;
 
-    if (!left || c->data[c->pos] >> 5 != major) {
-        return false;
+    if (eif_cbor_key(c, key)) {
+        return true;
     }
-    info = c->data[c->pos] & 0x1f;
-    bytes = info < 24 ? 0 : 1u << (info - 24);
-    if (info > 27 || bytes > left - 1) {
-        return false;
-    }
-    *value = info < 24 ? info : 0;
-    for (unsigned i = 1; i <= bytes; i++) {
-        *value = *value << 8 | c->data[c->pos + i];
-    }
-    c->pos += 1 + bytes;
-    return true;
-}
-
-static bool take_key(Cursor *c, const char *key, Error **errp)
-{
-    size_t start = c->pos;
-    size_t len = strlen(key);
-    uint64_t n;
-
-    if (!take_head(c, CBOR_TEXT, &n) || n != len || len > c->len - c->pos ||
-        memcmp(c->data + c->pos, key, len)) {
-        g_autofree char *what = g_strdup_printf("key \"%s\"", key);
-
-        return refuse(errp, start, what);
-    }
-    c->pos += len;
-    return true;
+    what = g_strdup_printf("key \"%s\"", key);
+    return refuse(errp, c->pos, what);
 }
 
 /* An array of integers below 256, each in its one or two byte form */
-static bool take_bytes(Cursor *c, GByteArray *bytes, Error **errp)
+static bool take_bytes(EifCbor *c, GByteArray *bytes, Error **errp)
 {
     size_t start = c->pos;
-    uint64_t n, value;
+    uint64_t n;
 
-    if (!take_head(c, CBOR_ARRAY, &n) || n == 0 || n > c->len - c->pos) {
+    if (!eif_cbor_head(c, EIF_CBOR_ARRAY, &n) || n == 0 ||
+        n > eif_cbor_left(c)) {
         return refuse(errp, start, "a list of bytes");
     }
     for (uint64_t i = 0; i < n; i++) {
         uint8_t byte;
 
-        start = c->pos;
-        if (!take_head(c, CBOR_UINT, &value) || c->pos - start > 2) {
-            return refuse(errp, start, "an integer of 8 bits");
+        if (!eif_cbor_byte(c, &byte)) {
+            return refuse(errp, c->pos, "an integer of 8 bits");
         }
-        byte = value;
         g_byte_array_append(bytes, &byte, 1);
     }
     return true;
 }
 
-static bool take_entry(Cursor *c, GByteArray *pem, GByteArray *cose,
+static bool take_entry(EifCbor *c, GByteArray *pem, GByteArray *cose,
                        Error **errp)
 {
     size_t start = c->pos;
     uint64_t n;
 
-    if (!take_head(c, CBOR_MAP, &n) || n != 2) {
+    if (!eif_cbor_head(c, EIF_CBOR_MAP, &n) || n != 2) {
         return refuse(errp, start, "a map of two entries");
     }
     return take_key(c, "signing_certificate", errp) &&
@@ -185,13 +145,13 @@ static GByteArray *pem_to_der(const GByteArray *pem, Error **errp)
 EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
                                    Error **errp)
 {
-    Cursor c = { .data = data, .len = len };
+    EifCbor c = { .data = data, .len = len };
     g_autoptr(GByteArray) pem = g_byte_array_new();
     g_autoptr(EifSignature) sig = g_new0(EifSignature, 1);
     uint64_t n;
 
     sig->cose = g_byte_array_new();
-    if (!take_head(&c, CBOR_ARRAY, &n) || n == 0) {
+    if (!eif_cbor_head(&c, EIF_CBOR_ARRAY, &n) || n == 0) {
         refuse(errp, 0, "a list of at least one signature");
         return NULL;
     }

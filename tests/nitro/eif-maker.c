@@ -89,32 +89,39 @@ static void add_byte(GByteArray *cbor, uint8_t byte)
     g_byte_array_append(cbor, &byte, 1);
 }
 
-static void add_pair(GByteArray *cbor, const char *key, const char *value)
+static void add_pair(GByteArray *cbor, const char *key, const uint8_t *value,
+                     size_t len)
 {
     uint8_t count[2];
 
     add_byte(cbor, 0x60 | strlen(key));
     g_byte_array_append(cbor, (const uint8_t *)key, strlen(key));
-    stw_be_p(count, strlen(value));
+    stw_be_p(count, len);
     add_byte(cbor, 0x99);
     g_byte_array_append(cbor, count, 2);
-    for (const char *p = value; *p; p++) {
-        if ((uint8_t)*p >= 24) {
+    for (size_t i = 0; i < len; i++) {
+        if (value[i] >= 24) {
             add_byte(cbor, 0x18);
         }
-        add_byte(cbor, *p);
+        add_byte(cbor, value[i]);
     }
 }
 
-GByteArray *eif_maker_signature(const char *pem, const char *cose)
+GByteArray *eif_maker_signature_bytes(const char *pem, const void *cose,
+                                      size_t len)
 {
     GByteArray *cbor = g_byte_array_new();
 
     add_byte(cbor, 0x81);
     add_byte(cbor, 0xa2);
-    add_pair(cbor, "signing_certificate", pem);
-    add_pair(cbor, "signature", cose);
+    add_pair(cbor, "signing_certificate", (const uint8_t *)pem, strlen(pem));
+    add_pair(cbor, "signature", cose, len);
     return cbor;
+}
+
+GByteArray *eif_maker_signature(const char *pem, const char *cose)
+{
+    return eif_maker_signature_bytes(pem, cose, strlen(cose));
 }
 
 int eif_maker_file(const void *data, size_t len)

@@ -110,6 +110,15 @@ GByteArray *eif_maker_image(uint16_t version, uint16_t flags,
 GByteArray *eif_maker_signature(const char *pem, const char *cose);
 
 /**
+ * eif_maker_signature_bytes: the same for any bytes
+ * @pem: certificate text
+ * @cose: COSE_Sign1 message
+ * @len: its length, at most 65535
+ */
+GByteArray *eif_maker_signature_bytes(const char *pem, const void *cose,
+                                      size_t len);
+
+/**
  * eif_maker_file: a temporary file that is removed already
  * @data: its content
  * @len: length of it

@@ -376,6 +376,46 @@ typedef struct EifMeasurements {
 bool eif_image_measure(const EifImage *image, const EifSource *src,
                        EifMeasurements *result, Error **errp);
 
+/**
+ * eif_pcr_str: a register as text
+ * @pcr: its 48 bytes
+ *
+ * Returns: 96 lower case hexadecimal digits, to be freed.
+ */
+char *eif_pcr_str(const uint8_t pcr[EIF_PCR_LEN]);
+
+/**
+ * eif_pcr_parse: a register from text
+ * @text: 96 hexadecimal digits of any case
+ * @pcr: filled in on success
+ * @errp: filled in when @text is anything else
+ *
+ * Returns: true on success.
+ */
+bool eif_pcr_parse(const char *text, uint8_t pcr[EIF_PCR_LEN], Error **errp);
+
+/**
+ * eif_measurements_pcr: a register by its number
+ * @m: the registers
+ * @index: its number
+ *
+ * Returns: 48 bytes within @m; NULL when an image does not decide about it.
+ */
+const uint8_t *eif_measurements_pcr(const EifMeasurements *m, unsigned index);
+
+/**
+ * eif_measurements_expect: compare a register with what it should be
+ * @m: the registers
+ * @index: 0, 1, 2 or 8
+ * @expected: its value
+ * @errp: filled in when it differs, with both values
+ *
+ * Returns: true when it is the same.
+ */
+bool eif_measurements_expect(const EifMeasurements *m, unsigned index,
+                             const uint8_t expected[EIF_PCR_LEN],
+                             Error **errp);
+
 /* First entry of the signature section, decoded but not verified */
 typedef struct EifSignature {
     GByteArray *cert_der; /* X.509 certificate */

@@ -1,0 +1,70 @@
+/*
+ * Enclave Image Format: read CBOR, for the signature section
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "eif-cbor.h"
+
+bool eif_cbor_head(EifCbor *c, EifCborMajor major, uint64_t *value)
+{
+    size_t left = eif_cbor_left(c);
+    unsigned info, bytes;
+
+    if (!left || c->data[c->pos] >> 5 != major) {
+        return false;
+    }
+    info = c->data[c->pos] & 0x1f;
+    bytes = info < 24 ? 0 : 1u << (info - 24);
+    if (info > 27 || bytes > left - 1) {
+        return false;
+    }
+    *value = info < 24 ? info : 0;
+    for (unsigned i = 1; i <= bytes; i++) {
+        *value = *value << 8 | c->data[c->pos + i];
+    }
+    c->pos += 1 + bytes;
+    return true;
+}
+
+const uint8_t *eif_cbor_string(EifCbor *c, EifCborMajor major, size_t *len)
+{
+    EifCbor at = *c;
+    uint64_t n;
+
+    if (!eif_cbor_head(&at, major, &n) || n > eif_cbor_left(&at)) {
+        return NULL;
+    }
+    c->pos = at.pos + n;
+    *len = n;
+    return c->data + at.pos;
+}
+
+bool eif_cbor_key(EifCbor *c, const char *key)
+{
+    EifCbor at = *c;
+    size_t len;
+    const uint8_t *text = eif_cbor_string(&at, EIF_CBOR_TEXT, &len);
+
+    if (!text || len != strlen(key) || memcmp(text, key, len)) {
+        return false;
+    }
+    *c = at;
+    return true;
+}
+
+bool eif_cbor_byte(EifCbor *c, uint8_t *byte)
+{
+    EifCbor at = *c;
+    uint64_t value;
+
+    if (!eif_cbor_head(&at, EIF_CBOR_UINT, &value) || at.pos - c->pos > 2) {
+        return false;
+    }
+    *c = at;
+    *byte = value;
+    return true;
+}

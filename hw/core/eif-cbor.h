@@ -1,0 +1,74 @@
+/*
+ * Enclave Image Format: read CBOR, for the signature section
+ *
+ * Only what the section needs: definite lengths, no tags, no floats.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_CORE_EIF_CBOR_H
+#define HW_CORE_EIF_CBOR_H
+
+typedef enum EifCborMajor {
+    EIF_CBOR_UINT = 0,
+    EIF_CBOR_NEGATIVE = 1, /* of value -1 - n */
+    EIF_CBOR_BYTES = 2,
+    EIF_CBOR_TEXT = 3,
+    EIF_CBOR_ARRAY = 4,
+    EIF_CBOR_MAP = 5,
+} EifCborMajor;
+
+/* A place in some bytes; pos <= len always holds */
+typedef struct EifCbor {
+    const uint8_t *data;
+    size_t len;
+    size_t pos;
+} EifCbor;
+
+static inline size_t eif_cbor_left(const EifCbor *c)
+{
+    return c->len - c->pos;
+}
+
+/**
+ * eif_cbor_head: read the head of one item: its kind and number
+ * @c: where to read; moved behind the head on success only
+ * @major: the kind it must have
+ * @value: filled in with the number: a value, or a count of what follows,
+ *         which has not been compared with what is left
+ *
+ * Returns: true on success.
+ */
+bool eif_cbor_head(EifCbor *c, EifCborMajor major, uint64_t *value);
+
+/**
+ * eif_cbor_string: read a text or byte string
+ * @c: where to read; moved on success only
+ * @major: EIF_CBOR_TEXT or EIF_CBOR_BYTES
+ * @len: filled in with its length
+ *
+ * Returns: its first byte, within the data; NULL on failure.
+ */
+const uint8_t *eif_cbor_string(EifCbor *c, EifCborMajor major, size_t *len);
+
+/**
+ * eif_cbor_key: read a text string that must be this one
+ * @c: where to read; moved on success only
+ * @key: the text
+ *
+ * Returns: true on success.
+ */
+bool eif_cbor_key(EifCbor *c, const char *key);
+
+/**
+ * eif_cbor_byte: read an integer below 256 in its one or two byte form
+ * @c: where to read; moved on success only
+ * @byte: filled in
+ *
+ * Returns: true on success.
+ */
+bool eif_cbor_byte(EifCbor *c, uint8_t *byte);
+
+#endif

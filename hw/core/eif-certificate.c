@@ -1,0 +1,342 @@
+/*
+ * Enclave Image Format: X.509 certificates of signed images
+ *
+ * All that needs GnuTLS.  A build without it, or with one before 3.6, says
+ * that it cannot verify.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "hw/core/eif-verify.h"
+
+#ifdef CONFIG_GNUTLS
+#include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
+#include <gnutls/x509.h>
+#if GNUTLS_VERSION_NUMBER >= 0x030600
+#define CAN_VERIFY
+#endif
+#endif
+
+static void clear_name(void *opaque)
+{
+    EifName *name = opaque;
+
+    g_free(name->type);
+    g_free(name->value);
+}
+
+void eif_certificate_free(EifCertificate *cert)
+{
+    if (cert) {
+        g_array_unref(cert->issuer);
+        g_free(cert->algorithm);
+        g_clear_pointer(&cert->signature, g_byte_array_unref);
+        g_free(cert);
+    }
+}
+
+static EifCertificate *certificate_new(void)
+{
+    EifCertificate *cert = g_new0(EifCertificate, 1);
+
+    cert->issuer = g_array_new(false, false, sizeof(EifName));
+    g_array_set_clear_func(cert->issuer, clear_name);
+    return cert;
+}
+
+#ifdef CAN_VERIFY
+
+#define OID_MAX 128
+#define NAME_MAX_BYTES 4096 /* per attribute; longer ones are left out */
+
+static gnutls_x509_crt_t import_certificate(const GByteArray *der,
+                                            Error **errp)
+{
+    gnutls_datum_t data = { .data = der->data, .size = der->len };
+    gnutls_x509_crt_t crt;
+    int rc = gnutls_x509_crt_init(&crt);
+
+    if (rc < 0) {
+        error_setg(errp, "cannot look at the certificate: %s",
+                   gnutls_strerror(rc));
+        return NULL;
+    }
+    rc = gnutls_x509_crt_import(crt, &data, GNUTLS_X509_FMT_DER);
+    if (rc < 0) {
+        error_setg(errp, "the certificate is broken: %s", gnutls_strerror(rc));
+        gnutls_x509_crt_deinit(crt);
+        return NULL;
+    }
+    return crt;
+}
+
+/* Names in full, as the official tools print them */
+static const char *name_type(const char *oid)
+{
+    static const struct {
+        const char *oid;
+        const char *name;
+    } table[] = {
+        { "2.5.4.3", "commonName" },
+        { "2.5.4.4", "surname" },
+        { "2.5.4.5", "serialNumber" },
+        { "2.5.4.6", "countryName" },
+        { "2.5.4.7", "localityName" },
+        { "2.5.4.8", "stateOrProvinceName" },
+        { "2.5.4.9", "streetAddress" },
+        { "2.5.4.10", "organizationName" },
+        { "2.5.4.11", "organizationalUnitName" },
+        { "2.5.4.12", "title" },
+        { "2.5.4.42", "givenName" },
+        { "1.2.840.113549.1.9.1", "emailAddress" },
+        { "0.9.2342.19200300.100.1.25", "domainComponent" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (g_str_equal(table[i].oid, oid)) {
+            return table[i].name;
+        }
+    }
+    return oid;
+}
+
+/* How many attributes of this type came before? */
+static unsigned count_type(const GArray *issuer, const char *type)
+{
+    unsigned n = 0;
+
+    for (guint i = 0; i < issuer->len; i++) {
+        n += g_str_equal(g_array_index(issuer, EifName, i).type, type);
+    }
+    return n;
+}
+
+static void read_issuer(gnutls_x509_crt_t crt, GArray *issuer)
+{
+    g_autofree char *value = g_malloc(NAME_MAX_BYTES);
+    char oid[OID_MAX];
+
+    for (unsigned i = 0; ; i++) {
+        size_t oid_len = sizeof(oid);
+        size_t len = NAME_MAX_BYTES;
+        EifName name;
+
+        if (gnutls_x509_crt_get_issuer_dn_oid(crt, i, oid, &oid_len) < 0) {
+            break;
+        }
+        if (gnutls_x509_crt_get_issuer_dn_by_oid(
+                crt, oid, count_type(issuer, name_type(oid)), 0, value,
+                &len) < 0) {
+            continue;
+        }
+        name.type = g_strdup(name_type(oid));
+        name.value = g_utf8_make_valid(value, len);
+        g_array_append_val(issuer, name);
+    }
+}
+
+/* "ecdsa-with-SHA384", or an object identifier */
+static char *read_algorithm(gnutls_x509_crt_t crt)
+{
+    char oid[OID_MAX];
+    size_t len = sizeof(oid);
+
+    switch (gnutls_x509_crt_get_signature_algorithm(crt)) {
+    case GNUTLS_SIGN_ECDSA_SHA256:
+        return g_strdup("ecdsa-with-SHA256");
+    case GNUTLS_SIGN_ECDSA_SHA384:
+        return g_strdup("ecdsa-with-SHA384");
+    case GNUTLS_SIGN_ECDSA_SHA512:
+        return g_strdup("ecdsa-with-SHA512");
+    default:
+        break;
+    }
+    if (gnutls_x509_crt_get_signature_oid(crt, oid, &len) < 0) {
+        return g_strdup("unknown");
+    }
+    return g_strdup(oid);
+}
+
+static GByteArray *read_signature(gnutls_x509_crt_t crt)
+{
+    GByteArray *signature = g_byte_array_new();
+    size_t len = 0;
+
+    if (gnutls_x509_crt_get_signature(crt, NULL, &len) ==
+        GNUTLS_E_SHORT_MEMORY_BUFFER) {
+        g_byte_array_set_size(signature, len);
+        if (gnutls_x509_crt_get_signature(crt, (char *)signature->data,
+                                          &len) < 0) {
+            len = 0;
+        }
+        g_byte_array_set_size(signature, len);
+    }
+    return signature;
+}
+
+static bool curve_is_known(gnutls_ecc_curve_t curve)
+{
+    return curve == GNUTLS_ECC_CURVE_SECP256R1 ||
+           curve == GNUTLS_ECC_CURVE_SECP384R1 ||
+           curve == GNUTLS_ECC_CURVE_SECP521R1;
+}
+
+/* The public key of the certificate and its curve */
+static gnutls_pubkey_t import_key(gnutls_x509_crt_t crt,
+                                  gnutls_ecc_curve_t *curve, Error **errp)
+{
+    gnutls_pubkey_t key;
+    int rc = gnutls_pubkey_init(&key);
+
+    if (rc < 0) {
+        error_setg(errp, "cannot look at the key of the certificate: %s",
+                   gnutls_strerror(rc));
+        return NULL;
+    }
+    rc = gnutls_pubkey_import_x509(key, crt, 0);
+    if (rc >= 0) {
+        rc = gnutls_pubkey_export_ecc_raw(key, curve, NULL, NULL);
+    }
+    if (rc < 0 || !curve_is_known(*curve)) {
+        error_setg(errp, "the certificate has no key on the curves P-256, "
+                   "P-384 or P-521");
+        gnutls_pubkey_deinit(key);
+        return NULL;
+    }
+    return key;
+}
+
+bool eif_certificate_supported(void)
+{
+    return true;
+}
+
+EifCertificate *eif_certificate_decode(const GByteArray *der, Error **errp)
+{
+    gnutls_x509_crt_t crt = import_certificate(der, errp);
+    EifCertificate *cert;
+    gnutls_ecc_curve_t curve;
+    gnutls_pubkey_t key;
+
+    if (!crt) {
+        return NULL;
+    }
+    key = import_key(crt, &curve, errp);
+    if (!key) {
+        gnutls_x509_crt_deinit(crt);
+        return NULL;
+    }
+    gnutls_pubkey_deinit(key);
+    cert = certificate_new();
+    read_issuer(crt, cert->issuer);
+    cert->algorithm = read_algorithm(crt);
+    cert->not_before = gnutls_x509_crt_get_activation_time(crt);
+    cert->not_after = gnutls_x509_crt_get_expiration_time(crt);
+    cert->signature = read_signature(crt);
+    gnutls_x509_crt_deinit(crt);
+    return cert;
+}
+
+typedef struct CoseAlgorithm {
+    EifCoseAlgorithm id;
+    const char *name;
+    gnutls_sign_algorithm_t sign;
+    gnutls_ecc_curve_t curve;
+} CoseAlgorithm;
+
+static const CoseAlgorithm *find_algorithm(EifCoseAlgorithm id)
+{
+    static const CoseAlgorithm table[] = {
+        { EIF_COSE_ES256, "ES256", GNUTLS_SIGN_ECDSA_SHA256,
+          GNUTLS_ECC_CURVE_SECP256R1 },
+        { EIF_COSE_ES384, "ES384", GNUTLS_SIGN_ECDSA_SHA384,
+          GNUTLS_ECC_CURVE_SECP384R1 },
+        { EIF_COSE_ES512, "ES512", GNUTLS_SIGN_ECDSA_SHA512,
+          GNUTLS_ECC_CURVE_SECP521R1 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (table[i].id == id) {
+            return &table[i];
+        }
+    }
+    g_assert_not_reached(); /* eif_cose_decode() takes no other */
+}
+
+static bool verify_with_key(gnutls_pubkey_t key, gnutls_ecc_curve_t curve,
+                            const EifCose *cose, Error **errp)
+{
+    const CoseAlgorithm *algorithm = find_algorithm(cose->algorithm);
+    g_autoptr(GByteArray) bytes = eif_cose_signed_bytes(cose);
+    size_t half = cose->signature_len / 2;
+    gnutls_datum_t data = { bytes->data, bytes->len };
+    gnutls_datum_t r = { (uint8_t *)cose->signature, half };
+    gnutls_datum_t s = { (uint8_t *)cose->signature + half, half };
+    gnutls_datum_t signature;
+    int rc;
+
+    if (curve != algorithm->curve) {
+        error_setg(errp, "algorithm %s of the signature does not belong to a "
+                   "key on curve %s", algorithm->name,
+                   gnutls_ecc_curve_get_name(curve));
+        return false;
+    }
+    rc = gnutls_encode_rs_value(&signature, &r, &s);
+    if (rc >= 0) {
+        rc = gnutls_pubkey_verify_data2(key, algorithm->sign, 0, &data,
+                                        &signature);
+        gnutls_free(signature.data);
+    }
+    if (rc < 0) {
+        error_setg(errp, "the signature was not made with the key of the "
+                   "certificate: %s", gnutls_strerror(rc));
+        return false;
+    }
+    return true;
+}
+
+bool eif_certificate_check_signature(const GByteArray *der,
+                                     const EifCose *cose, Error **errp)
+{
+    gnutls_x509_crt_t crt = import_certificate(der, errp);
+    gnutls_ecc_curve_t curve;
+    gnutls_pubkey_t key;
+    bool ok = false;
+
+    if (!crt) {
+        return false;
+    }
+    key = import_key(crt, &curve, errp);
+    if (key) {
+        ok = verify_with_key(key, curve, cose, errp);
+        gnutls_pubkey_deinit(key);
+    }
+    gnutls_x509_crt_deinit(crt);
+    return ok;
+}
+
+#else
+
+bool eif_certificate_supported(void)
+{
+    return false;
+}
+
+EifCertificate *eif_certificate_decode(const GByteArray *der, Error **errp)
+{
+    error_setg(errp, "cannot verify: built without gnutls");
+    return NULL;
+}
+
+bool eif_certificate_check_signature(const GByteArray *der,
+                                     const EifCose *cose, Error **errp)
+{
+    error_setg(errp, "cannot verify: built without gnutls");
+    return false;
+}
+
+#endif
