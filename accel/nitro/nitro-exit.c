@@ -144,12 +144,6 @@ void nitro_exit_failed(NitroAccelState *s)
                                            EXIT_FAILURE);
 }
 
-/* There is no way to ask an enclave to end: QEMU's end is its end */
-static void powered_down(Notifier *notifier, void *data)
-{
-    qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
-}
-
 static void qemu_exits(Notifier *notifier, void *data)
 {
     nitro_exit_close(container_of(notifier, NitroAccelState, exit_notifier));
@@ -157,8 +151,6 @@ static void qemu_exits(Notifier *notifier, void *data)
 
 void nitro_exit_init(NitroAccelState *s)
 {
-    s->powerdown_notifier.notify = powered_down;
-    qemu_register_powerdown_notifier(&s->powerdown_notifier);
     s->exit_notifier.notify = qemu_exits;
     qemu_add_exit_notifier(&s->exit_notifier);
 }

@@ -42,7 +42,6 @@ struct NitroAccelState {
     unsigned holds;             /* nitro_accel_hold_shutdown() callers */
     QEMUTimer *hold_timer;      /* exists while a shutdown is due */
     Notifier exit_notifier;
-    Notifier powerdown_notifier;
     Error *migration_blocker;
 };
 
@@ -76,7 +75,7 @@ void nitro_exit_watch(NitroAccelState *s);
 /* The launch failed after QEMU was up: no enclave, shut down with status 1 */
 void nitro_exit_failed(NitroAccelState *s);
 
-/* Close the enclave on exit, end it on powerdown; once, from init_machine */
+/* Close the enclave when QEMU exits; once, from init_machine */
 void nitro_exit_init(NitroAccelState *s);
 
 /* Close the enclave now; idempotent, may block */
