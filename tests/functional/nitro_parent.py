@@ -212,6 +212,14 @@ class NitroParentTest(QemuBaseTest):
         """Wait for a line of the enclave's console."""
         return launch.job.wait_for(pattern, seconds)
 
+    def enclave_processes(self):
+        """Host processes that are enclaves."""
+        hypervisor = self.parent.hypervisor.popen.pid
+        path = '/proc/%d/task/%d/children' % (hypervisor, hypervisor)
+        pids = [int(pid) for pid in Path(path).read_text().split()]
+        self.assertNotEqual(pids, [])
+        return pids
+
     def hello(self, launch):
         """The enclave's greeting, fetched over vsock."""
         return self.parent.check(['sh', '-c', 'lab vsock connect %d %d'

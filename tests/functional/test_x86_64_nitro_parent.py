@@ -4,8 +4,10 @@
 """Enclaves launched through the real driver, in the emulated parent."""
 
 import hashlib
+import os
 import re
 import signal
+import time
 
 from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, ECHO_PORT, INITRD,
                           KERNEL, PROBE, NitroParentTest, only_wanted)
@@ -152,6 +154,28 @@ class Boot(NitroParentTest):
             ['lab', 'vsock', 'echo', second.cid, ECHO_PORT, 'still']),
             'still\n')
 
+    def test_no_neighbours(self):
+        """Enclaves cannot reach each other, nor what is not there."""
+        first = self.boot()
+        second = self.boot(*self.direct('demo.dial=%d' % first.cid),
+                           image=None)
+        self.console(second, 'demo: dial %d: Connection reset' % first.cid)
+        nobody = self.parent.run(['lab', 'vsock', 'echo', '99', ECHO_PORT,
+                                  'x'], timeout=10)
+        self.assertIn('Connection reset', nobody.errors)
+
+    def test_console_backlog(self):
+        """Who connects to the console late still reads all of it."""
+        launch = self.start(self.arguments('-nodefaults', '-device',
+                                           'nitro-heartbeat'))
+        launch.wait_booted()
+        reader = self.parent.spawn(['lab', 'vsock', 'connect', '0',
+                                    10000 + launch.cid])
+        reader.wait_for('demo: serving')
+        self.assertIn('demo: init started', reader.text())
+        self.stop(launch)
+        reader.wait(10)
+
     def test_chosen_cid(self):
         """enclave-cid= is honoured and can be read back."""
         launch = self.start(['-accel', 'nitro,debug-mode=on,enclave-cid=77',
@@ -203,6 +227,23 @@ class Life(NitroParentTest):
                            image=None)
         self.end(launch)
         self.assertIn('Kernel panic', launch.job.text())
+
+    def test_lost(self):
+        """The enclave is torn away: its launcher learns and ends."""
+        launch = self.boot()
+        for pid in self.enclave_processes():
+            os.kill(pid, signal.SIGKILL)
+        self.end(launch)
+
+    def test_lost_unheard(self):
+        """Without the event nobody learns; SIGTERM still frees all."""
+        launch = self.boot()
+        self.fault('EVENT:1:silence')
+        for pid in self.enclave_processes():
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(1)
+        self.assertIsNone(launch.job.status)
+        self.assertEqual(self.stop(launch), 0)
 
     def test_no_shutdown(self):
         """-no-shutdown keeps QEMU after the enclave's end."""

@@ -15,6 +15,7 @@
  *   demo.mode=flood      write to the console without end
  *   demo.seconds=N       how long to serve (1)
  *   demo.hello=TEXT      one more line of greeting
+ *   demo.dial=CID        try the echo port of that CID and tell the outcome
  */
 
 #include <errno.h>
@@ -119,12 +120,12 @@ static void load_modules(void)
 }
 
 /* The device may need a moment after its driver was loaded */
-static int dial_parent(void)
+static int dial(unsigned cid, unsigned port)
 {
     struct sockaddr_vm addr = {
         .svm_family = AF_VSOCK,
-        .svm_cid = PARENT_CID,
-        .svm_port = HEARTBEAT_PORT,
+        .svm_cid = cid,
+        .svm_port = port,
     };
 
     for (int i = 0; i < 100; i++) {
@@ -144,7 +145,7 @@ static int dial_parent(void)
 
 static void heartbeat(uint8_t byte)
 {
-    int fd = dial_parent();
+    int fd = dial(PARENT_CID, HEARTBEAT_PORT);
     uint8_t answer = 0;
 
     if (fd < 0) {
@@ -235,6 +236,14 @@ static void serve(int port, void (*one)(int fd))
     }
 }
 
+static void dial_neighbour(unsigned cid)
+{
+    int fd = dial(cid, ECHO_PORT);
+
+    printf("demo: dial %u: %s\n", cid, fd < 0 ? strerror(errno) : "connected");
+    close(fd);
+}
+
 static void flood(void)
 {
     for (unsigned line = 0; ; line++) {
@@ -259,6 +268,9 @@ int main(void)
     serve(ECHO_PORT, echo_one);
     serve(HELLO_PORT, hello_one);
     hello();
+    if (option("demo.dial", NULL)) {
+        dial_neighbour(atoi(option("demo.dial", NULL)));
+    }
     printf("demo: serving\n");
     if (!strcmp(mode, "flood")) {
         flood();

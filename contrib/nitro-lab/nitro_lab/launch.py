@@ -131,7 +131,7 @@ class Launch:
         return (self.qmp.get(self.heartbeat_path, 'state')
                 if self.heartbeat_path else None)
 
-    def wait_booted(self, timeout=60):
+    def wait_booted(self, timeout=120):
         """Wait for the heartbeat."""
         while self.booted is None:
             if not self.poll():
