@@ -1,16 +1,16 @@
 /*
  * Enclave Image Format: decode the COSE_Sign1 message of a signature
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * It is CBOR of exactly one shape, with definite lengths:
  *
  *     [ bytes of { 1: algorithm },
  *       {},
  *       bytes of { "register_index": 0, "register_value": [u8 x 48] },
  *       bytes: r and s of the signature ]
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"

@@ -1,6 +1,10 @@
 /*
  * Enclave Image Format (EIF): verify who signed an image
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * The signature section holds an X.509 certificate and a COSE_Sign1 message
  * over the register PCR0 of the image.  Five things must hold, and each of
  * them gets its own verdict, so that tools can tell what is wrong:
@@ -16,10 +20,6 @@
  *
  * Pure code as in eif-image.h.  X.509 needs GnuTLS; in a build without it
  * certificate, dates and signature get the verdict "unknown".
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef HW_CORE_EIF_VERIFY_H
