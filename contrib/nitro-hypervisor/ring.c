@@ -11,6 +11,8 @@
 #include "ring.h"
 
 #define RING_MIN_CAPACITY 4096
+/* An empty ring keeps no more than this */
+#define RING_KEEP_CAPACITY (64 * 1024)
 
 static void ring_grow(NitroRing *ring, size_t needed)
 {
@@ -62,6 +64,9 @@ size_t nitro_ring_get(NitroRing *ring, const struct iovec *iov,
     iov_from_buf(iov, iov_cnt, offset + first, ring->buf, len - first);
     ring->head = (ring->head + len) & (ring->capacity - 1);
     ring->used -= len;
+    if (!ring->used && ring->capacity > RING_KEEP_CAPACITY) {
+        nitro_ring_clear(ring);
+    }
     return len;
 }
 

@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Holds the bytes of one direction of one connection while the receiver has
- * no buffer for them.  Empty rings own no memory until something is put in.
+ * no buffer for them.  Empty rings own little memory, or none.
  */
 
 #ifndef NITRO_RING_H

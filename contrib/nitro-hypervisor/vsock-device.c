@@ -30,7 +30,7 @@ typedef struct Watch {
 struct NitroVsockDevice {
     VuDev vu;
     NitroSwitch *sw;
-    NitroSwitchPort *port;      /* NULL while the driver is not running */
+    NitroSwitchPort *port;      /* NULL until the driver is running */
     uint32_t cid;
     const NitroVsockDeviceOps *ops;
     void *opaque;
@@ -70,6 +70,11 @@ static void port_down(NitroVsockDevice *dev)
 {
     g_clear_pointer(&dev->port, nitro_switch_detach);
     g_clear_handle_id(&dev->pump_source, g_source_remove);
+}
+
+static bool is_running(NitroVsockDevice *dev)
+{
+    return dev->port && dev->started[QUEUE_RX] && dev->started[QUEUE_TX];
 }
 
 /* Called from inside libvhost-user: the rest is done by the main loop */
@@ -190,7 +195,7 @@ static gboolean pump(gpointer opaque)
     NitroVsockDevice *dev = opaque;
     bool more = false;
 
-    if (dev->port && !dev->why) {
+    if (is_running(dev) && !dev->why) {
         more |= send_packets(dev);
         more |= receive_packets(dev);
     }
@@ -205,7 +210,7 @@ static void pump_later(void *opaque)
 {
     NitroVsockDevice *dev = opaque;
 
-    if (!dev->pump_source && dev->port) {
+    if (!dev->pump_source && is_running(dev)) {
         dev->pump_source = g_idle_add_full(G_PRIORITY_DEFAULT, pump, dev,
                                            NULL);
     }
@@ -245,22 +250,33 @@ static int get_config(VuDev *vu, uint8_t *config, uint32_t len)
     return 0;
 }
 
-/* The driver is up when both queues are; down when one of them is not */
+/* A driver begins with its rings' first element, a paused VM goes on */
+static bool driver_is_new(VuDev *vu)
+{
+    return vu_get_queue(vu, QUEUE_RX)->last_avail_idx == 0 &&
+           vu_get_queue(vu, QUEUE_TX)->last_avail_idx == 0;
+}
+
+static void driver_running(NitroVsockDevice *dev)
+{
+    if (driver_is_new(&dev->vu)) {
+        port_down(dev);
+    }
+    if (!dev->port) {
+        dev->port = nitro_switch_attach(dev->sw, dev->cid, pump_later, dev);
+    }
+    pump_later(dev);
+}
+
 static void queue_set_started(VuDev *vu, int qidx, bool started)
 {
     NitroVsockDevice *dev = from_vu(vu);
-    VuVirtq *vq = vu_get_queue(vu, qidx);
 
     dev->started[qidx] = started;
-    vu_set_queue_handler(vu, vq, started ? queue_kicked : NULL);
-    if (!started) {
-        port_down(dev);
-    } else if (dev->started[QUEUE_RX] && dev->started[QUEUE_TX]) {
-        if (!dev->port) {
-            dev->port = nitro_switch_attach(dev->sw, dev->cid, pump_later,
-                                            dev);
-        }
-        pump_later(dev);
+    vu_set_queue_handler(vu, vu_get_queue(vu, qidx),
+                         started ? queue_kicked : NULL);
+    if (dev->started[QUEUE_RX] && dev->started[QUEUE_TX]) {
+        driver_running(dev);
     }
 }
 

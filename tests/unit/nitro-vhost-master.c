@@ -123,20 +123,33 @@ static void start_queue(VhostMaster *m, int i)
     uint64_t base = VM_USER_BASE - (uintptr_t)m->mem;
     struct vhost_vring_addr addr = { .index = i };
 
-    memset(m->mem + i * RING_STEP, 0, RING_STEP);
-    vring_init(&q->ring, VM_QUEUE_SIZE, m->mem + i * RING_STEP, 4096);
-    q->used_seen = 0;
     addr.desc_user_addr = (uintptr_t)q->ring.desc + base;
     addr.avail_user_addr = (uintptr_t)q->ring.avail + base;
     addr.used_user_addr = (uintptr_t)q->ring.used + base;
     send_state(m, VHOST_USER_SET_VRING_NUM, i, VM_QUEUE_SIZE);
-    send_state(m, VHOST_USER_SET_VRING_BASE, i, 0);
+    send_state(m, VHOST_USER_SET_VRING_BASE, i, q->base);
     vm_send(m, VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr), -1);
     send_u64(m, VHOST_USER_SET_VRING_KICK, i, q->kick_fd);
     send_u64(m, VHOST_USER_SET_VRING_CALL, i, q->call_fd);
 }
 
+static void new_ring(VhostMaster *m, int i)
+{
+    VhostMasterQueue *q = &m->queue[i];
+
+    memset(m->mem + i * RING_STEP, 0, RING_STEP);
+    vring_init(&q->ring, VM_QUEUE_SIZE, m->mem + i * RING_STEP, 4096);
+    q->used_seen = q->base = 0;
+}
+
 void vm_start(VhostMaster *m)
+{
+    new_ring(m, VM_RX);
+    new_ring(m, VM_TX);
+    vm_resume(m);
+}
+
+void vm_resume(VhostMaster *m)
 {
     VhostUserMemory memory = {
         .nregions = 1,
@@ -163,6 +176,7 @@ void vm_stop(VhostMaster *m)
         struct vhost_vring_state state = { .index = i };
 
         vm_ask(m, VHOST_USER_GET_VRING_BASE, &state, sizeof(state));
+        m->queue[i].base = state.num;
     }
 }
 

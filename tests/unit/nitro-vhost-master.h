@@ -28,6 +28,7 @@ enum { VM_RX, VM_TX };
 typedef struct VhostMasterQueue {
     struct vring ring;
     uint16_t used_seen;
+    uint16_t base;              /* where the back end was stopped */
     int kick_fd, call_fd;
 } VhostMasterQueue;
 
@@ -84,7 +85,12 @@ void vm_ask(VhostMaster *m, int request, void *payload, uint32_t size);
 
 /* As QEMU's device does when the guest's driver comes up */
 void vm_start(VhostMaster *m);
+
+/* As QEMU's device does when the VM is paused, or the driver goes */
 void vm_stop(VhostMaster *m);
+
+/* As QEMU's device does when the VM goes on */
+void vm_resume(VhostMaster *m);
 
 /**
  * vm_post: make descriptors available and kick

@@ -202,11 +202,30 @@ static void test_driver_restart(Fixture *f, gconstpointer data)
 {
     open_connection(f);
     vm_stop(&f->m);
-    g_assert_false(is_up(f));
     g_assert_null(f->closed);
+    vm_start(&f->m);
     g_assert_cmpuint(wire_receive(f->enclave, NULL, 0).op, ==, OP(RST));
     open_connection(f);
     g_assert_true(is_up(f));
+}
+
+/* Connections outlast a pause, and what was sent meanwhile is there */
+static void test_pause(Fixture *f, gconstpointer data)
+{
+    VsockHdr hdr;
+    uint32_t len;
+
+    open_connection(f);
+    vm_stop(&f->m);
+    wire_send(f->enclave, to_guest(OP(RW)), "good morning", 12);
+    guest_offers(f, 9);
+    g_assert_cmpint(vm_used(&f->m, VM_RX, &len), ==, -1);
+    vm_resume(&f->m);
+    hdr = guest_gets(f, 9);
+    g_assert_cmpmem(buffer(f, 9) + HDR, hdr.len, "good morning", 12);
+    guest_sends(f, to_enclave(OP(RW)), "x", 1);
+    g_assert_cmpuint(wire_receive(f->enclave, &(char) { 0 }, 1).op, ==,
+                     OP(RW));
 }
 
 static void test_disconnect(Fixture *f, gconstpointer data)
@@ -372,6 +391,7 @@ int main(int argc, char **argv)
         { "/nitro/vsock-device/exchange", test_exchange },
         { "/nitro/vsock-device/split", test_split },
         { "/nitro/vsock-device/driver-restart", test_driver_restart },
+        { "/nitro/vsock-device/pause", test_pause },
         { "/nitro/vsock-device/disconnect", test_disconnect },
         { "/nitro/vsock-device/memory", test_memory },
         { "/nitro/vsock-device/odd-elements", test_odd_elements },
