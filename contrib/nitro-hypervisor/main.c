@@ -17,7 +17,6 @@
 
 #include "qemu/osdep.h"
 #include <glib-unix.h>
-#include <sys/file.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/sockets.h"
@@ -26,6 +25,7 @@
 #include "options.h"
 #include "parent.h"
 #include "report.h"
+#include "runtime-dir.h"
 #include "slots.h"
 
 typedef struct Hypervisor {
@@ -37,8 +37,7 @@ typedef struct Hypervisor {
     NitroParent *parent;
     NitroControl *control;
     NitroSlots *slots;
-    int dir_fd;
-    bool made_dir;
+    NitroRuntimeDir dir;
     bool ending;
 } Hypervisor;
 
@@ -98,56 +97,6 @@ static const NitroControlOps control_ops = {
     .lost = control_lost,
 };
 
-/* Nobody else may connect to the sockets in it */
-static bool check_runtime_dir(const char *path, Error **errp)
-{
-    struct stat st;
-
-    if (stat(path, &st)) {
-        error_setg_errno(errp, errno, "cannot use %s as runtime directory",
-                         path);
-    } else if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-               st.st_mode & 077) {
-        error_setg(errp, "%s is open to others or not your directory", path);
-    } else {
-        return true;
-    }
-    error_append_hint(errp, "Give --runtime-dir a path that does not exist "
-                      "yet, or 'chmod 700' a directory of yours\n");
-    return false;
-}
-
-/* Held until the process ends; a second one would take the sockets away */
-static bool lock_runtime_dir(Hypervisor *hv, Error **errp)
-{
-    const char *path = hv->opts.runtime_dir;
-
-    hv->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (hv->dir_fd < 0 || flock(hv->dir_fd, LOCK_EX | LOCK_NB)) {
-        error_setg_errno(errp, errno, "cannot lock %s", path);
-        error_append_hint(errp, "Another nitro-hypervisor may be using it; "
-                          "end that or give another --runtime-dir\n");
-        return false;
-    }
-    return true;
-}
-
-static bool make_runtime_dir(Hypervisor *hv, Error **errp)
-{
-    const char *path = hv->opts.runtime_dir;
-
-    if (mkdir(path, 0700) == 0) {
-        hv->made_dir = true;
-    } else if (errno != EEXIST) {
-        error_setg_errno(errp, errno, "cannot create runtime directory %s",
-                         path);
-        error_append_hint(errp, "Give --runtime-dir a path in a directory "
-                          "you may write to\n");
-        return false;
-    }
-    return check_runtime_dir(path, errp) && lock_runtime_dir(hv, errp);
-}
-
 static bool start(Hypervisor *hv, Error **errp)
 {
     const char *dir = hv->opts.runtime_dir;
@@ -157,7 +106,7 @@ static bool start(Hypervisor *hv, Error **errp)
                                                      NULL);
     NitroEnclaveHost host = { .opts = &hv->opts };
 
-    if (!make_runtime_dir(hv, errp)) {
+    if (!nitro_runtime_dir_open(&hv->dir, dir, errp)) {
         return false;
     }
     host.sw = hv->sw = nitro_switch_new(guest_misbehaved, hv);
@@ -183,13 +132,7 @@ static void stop(Hypervisor *hv)
     nitro_parent_free(hv->parent);
     nitro_console_service_free(hv->consoles);
     nitro_switch_free(hv->sw);
-    if (hv->made_dir) {
-        /* Stays when there are logs to keep */
-        rmdir(hv->opts.runtime_dir);
-    }
-    if (hv->dir_fd >= 0) {
-        close(hv->dir_fd);
-    }
+    nitro_runtime_dir_close(&hv->dir);
     nitro_options_clear(&hv->opts);
 }
 
@@ -220,7 +163,7 @@ static int run(Hypervisor *hv)
 
 int main(int argc, char **argv)
 {
-    Hypervisor hv = { .dir_fd = -1 };
+    Hypervisor hv = { };
     Error *err = NULL;
     int status = EXIT_FAILURE;
 

@@ -1,0 +1,39 @@
+/*
+ * Directory for sockets and logs
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Who can connect to the sockets in it controls the enclaves, so it has to be
+ * private.  One process at a time uses it.
+ */
+
+#ifndef NITRO_RUNTIME_DIR_H
+#define NITRO_RUNTIME_DIR_H
+
+/* All zeros is one that is not open */
+typedef struct NitroRuntimeDir {
+    char *path;
+    int fd;                     /* holds the lock */
+    bool made;                  /* did not exist before */
+} NitroRuntimeDir;
+
+/**
+ * nitro_runtime_dir_open: create or check, and lock, a directory
+ * @dir: filled in, to be closed in any case
+ * @path: the directory, may exist
+ * @errp: filled in when it cannot be used: not private, in use, not creatable
+ *
+ * Returns: true on success.
+ */
+bool nitro_runtime_dir_open(NitroRuntimeDir *dir, const char *path,
+                            Error **errp);
+
+/**
+ * nitro_runtime_dir_close: unlock, remove if it was created and is empty
+ * @dir: the directory, open or not
+ */
+void nitro_runtime_dir_close(NitroRuntimeDir *dir);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * Unit tests of the hypervisor's command line and runtime directory
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "contrib/nitro-hypervisor/options.h"
+#include "contrib/nitro-hypervisor/runtime-dir.h"
+
+#define QEMU "--qemu=/bin/true"
+#define DIRECTORY "--runtime-dir=/tmp/x/../y"
+
+/* Returns: the message, or NULL when the words were taken */
+static char *parse(NitroOptions *opts, const char *words)
+{
+    g_auto(GStrv) argv = g_strsplit(words, " ", -1);
+    Error *err = NULL;
+    char *message = NULL;
+
+    *opts = (NitroOptions) { };
+    if (!nitro_options_parse(opts, g_strv_length(argv), argv, &err)) {
+        message = g_strdup(error_get_pretty(err));
+        error_free(err);
+    }
+    return message;
+}
+
+static void test_options(void)
+{
+    NitroOptions opts;
+    g_autofree char *message = parse(&opts, "nitro-hypervisor " QEMU " "
+                                     DIRECTORY " --acpi off --once "
+                                     "--qemu-arg=-d --qemu-arg=int "
+                                     "--firmware-dir /a --firmware-dir /b");
+
+    g_assert_cmpstr(message, ==, NULL);
+    g_assert_cmpstr(opts.runtime_dir, ==, "/tmp/y");
+    g_assert_cmpstr(opts.qemu, ==, "/bin/true");
+    g_assert_cmpstr(opts.accel, ==, "tcg,thread=multi");
+    g_assert_cmpint(opts.acpi, ==, ON_OFF_AUTO_OFF);
+    g_assert_true(opts.once);
+    g_assert_false(opts.keep_logs);
+    g_assert_cmpstr(opts.qemu_args[1], ==, "int");
+    g_assert_cmpstr(opts.firmware_dirs[1], ==, "/b");
+    nitro_options_clear(&opts);
+}
+
+static void test_bad_options(void)
+{
+    static const struct {
+        const char *words, *message;
+    } row[] = {
+        { "x", "--runtime-dir and --qemu are needed" },
+        { "x " QEMU, "--runtime-dir and --qemu are needed" },
+        { "x " DIRECTORY, "--runtime-dir and --qemu are needed" },
+        { "x " QEMU " " DIRECTORY " more", "arguments that are not options" },
+        { "x " QEMU " " DIRECTORY " --acpi maybe",
+          "--acpi: invalid parameter value: maybe" },
+        { "x --qemu /none " DIRECTORY,
+          "--qemu: cannot run /none: No such file or directory" },
+        { "x " QEMU " --qemu-aarch64 /none " DIRECTORY,
+          "--qemu-aarch64: cannot run /none: No such file or directory" },
+        { "x --what", "Unknown option --what" },
+    };
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(row); i++) {
+        NitroOptions opts;
+        g_autofree char *message = parse(&opts, row[i].words);
+
+        g_assert_cmpstr(message, ==, row[i].message);
+        nitro_options_clear(&opts);
+    }
+}
+
+static void refuse(const char *path, const char *expected)
+{
+    g_autofree char *message = g_strdup_printf(expected, path);
+    NitroRuntimeDir dir = { };
+    Error *err = NULL;
+
+    g_assert_false(nitro_runtime_dir_open(&dir, path, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, message);
+    error_free(err);
+    nitro_runtime_dir_close(&dir);
+}
+
+static void test_runtime_dir(void)
+{
+    g_autofree char *base = g_dir_make_tmp("nitro-runtime-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(base, "new", NULL);
+    g_autofree char *deep = g_build_filename(path, "er", NULL);
+    NitroRuntimeDir dir = { }, again = { };
+    struct stat st;
+
+    refuse(deep, "cannot create runtime directory %s: "
+           "No such file or directory");
+    nitro_runtime_dir_open(&dir, path, &error_abort);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0700);
+    refuse(path, "cannot lock %s: Resource temporarily unavailable");
+    nitro_runtime_dir_close(&dir);
+    g_assert_cmpint(stat(path, &st), ==, -1);
+
+    /* One that was there stays */
+    nitro_runtime_dir_open(&again, base, &error_abort);
+    nitro_runtime_dir_close(&again);
+    g_assert_cmpint(chmod(base, 0750), ==, 0);
+    refuse(base, "%s is open to others or not your directory");
+    g_assert_cmpint(stat(base, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0750);
+    g_assert_cmpint(rmdir(base), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/nitro/hypervisor-start/options", test_options);
+    g_test_add_func("/nitro/hypervisor-start/bad-options", test_bad_options);
+    g_test_add_func("/nitro/hypervisor-start/runtime-dir", test_runtime_dir);
+    return g_test_run();
+}
