@@ -229,9 +229,10 @@ class Base(TreeCase):
     """Where the base comes from."""
 
     def run_base(self, **env):
+        clean = {k: v for k, v in os.environ.items() if k != 'QEMU_SRC'}
         run = subprocess.run(
             [os.path.join(self.repo, 'overlay', 'base')], check=False,
-            env=dict(os.environ, BUILD=self.top + '/build', **env),
+            env=dict(clean, BUILD=self.top + '/build', **env),
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return run.returncode, run.stdout
 
