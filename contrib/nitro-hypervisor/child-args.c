@@ -38,21 +38,21 @@ static void add_measured(GString *machine, const char *name, const char *value)
     }
 }
 
-static bool use_acpi(const NitroChildConfig *config)
+bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
+                          const char **reason)
 {
-    switch (config->opts->acpi) {
-    case ON_OFF_AUTO_ON:
-        return true;
-    case ON_OFF_AUTO_OFF:
-        return false;
-    default:
-        return config->image->needs_acpi;
+    if (opts->acpi == ON_OFF_AUTO_AUTO) {
+        *reason = image->acpi_reason;
+        return image->needs_acpi;
     }
+    *reason = "option --acpi";
+    return opts->acpi == ON_OFF_AUTO_ON;
 }
 
 static void add_machine(GPtrArray *args, const NitroChildConfig *config)
 {
-    bool acpi = use_acpi(config);
+    const char *reason;
+    bool acpi = nitro_child_has_acpi(config->opts, config->image, &reason);
     GString *machine = g_string_new("nitro-enclave,vsock=vsock");
     g_autofree char *parent = escape(config->opts->parent_id ?: "i-0");
 

@@ -44,6 +44,15 @@ typedef struct NitroChildOps {
 } NitroChildOps;
 
 /**
+ * nitro_child_has_acpi: does an x86_64 enclave get ACPI tables?
+ * @opts: --acpi decides unless it is auto
+ * @image: checked; decides otherwise
+ * @reason: set to a phrase that says why
+ */
+bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
+                          const char **reason);
+
+/**
  * nitro_child_args: command line of an enclave
  * @config: what to run
  * @vsock_fd: the child's end of the vhost-user socket

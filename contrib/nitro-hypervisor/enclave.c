@@ -252,9 +252,11 @@ static void report_image(NitroEnclave *enclave)
                 enclave->config.cid, image->size, enclave->config.memory.size,
                 image->crc, image->sha384, image->pcr0);
     if (image->arch == EIF_ARCH_X86_64) {
+        const char *reason;
+        bool acpi = nitro_child_has_acpi(enclave->host.opts, image, &reason);
+
         info_report("enclave with CID %u: ACPI %s: %s", enclave->config.cid,
-                    image->needs_acpi ? "suits" : "does not suit",
-                    image->acpi_reason);
+                    acpi ? "on" : "off", reason);
     }
 }
 
