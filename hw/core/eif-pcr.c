@@ -9,6 +9,8 @@
 #include "qemu/osdep.h"
 #include "hw/core/eif-image.h"
 
+const unsigned eif_pcr_index[EIF_NR_PCRS] = { 0, 1, 2, 8 };
+
 char *eif_pcr_str(const uint8_t pcr[EIF_PCR_LEN])
 {
     GString *text = g_string_sized_new(2 * EIF_PCR_LEN);

@@ -360,6 +360,10 @@ typedef struct EifMeasurements {
     bool has_pcr8; /* the image is signed */
 } EifMeasurements;
 
+/* Numbers of the registers that an image decides about: 0, 1, 2, 8 */
+#define EIF_NR_PCRS 4
+extern const unsigned eif_pcr_index[EIF_NR_PCRS];
+
 /**
  * eif_image_measure: compute the registers an attestation would show
  * @image: from eif_image_parse() on the same source

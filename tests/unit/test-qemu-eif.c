@@ -1,0 +1,497 @@
+/*
+ * qemu-eif: the tool for images of Nitro Enclaves, run as users run it
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "hw/core/eif-verify.h"
+#include "qobject/qbool.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "tests/nitro/eif-maker.h"
+#include "tests/nitro/eif-signer.h"
+
+#define SIGNED_AT "--time=2023-11-14T22:13:20Z " /* EIF_SIGNER_NOW */
+
+static char *tool;
+static char *dir;
+
+/* Result of the last run */
+static int status;
+static char *out;
+static char *err;
+
+static char *path_of(const char *name)
+{
+    return g_build_filename(dir, name, NULL);
+}
+
+static void write_file(const char *name, const void *data, size_t len)
+{
+    g_autofree char *path = path_of(name);
+
+    g_assert(g_file_set_contents(path, data, len, NULL));
+}
+
+static void assert_file(const char *name, const void *data, size_t len)
+{
+    g_autofree char *path = path_of(name);
+    g_autofree char *found = NULL;
+    gsize found_len;
+
+    g_assert(g_file_get_contents(path, &found, &found_len, NULL));
+    g_assert_cmpmem(found, found_len, data, len);
+}
+
+static bool exists(const char *name)
+{
+    g_autofree char *path = path_of(name);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+/* Run the tool within the directory */
+static void run(const char *arguments)
+{
+    g_autofree char *line = g_strdup_printf("'%s' %s", tool, arguments);
+    g_auto(GStrv) argv = NULL;
+    int wait_status;
+
+    g_clear_pointer(&out, g_free);
+    g_clear_pointer(&err, g_free);
+    g_assert(g_shell_parse_argv(line, NULL, &argv, NULL));
+    g_assert(g_spawn_sync(dir, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &out,
+                          &err, &wait_status, NULL));
+    g_assert(WIFEXITED(wait_status));
+    status = WEXITSTATUS(wait_status);
+}
+
+static void run_well(const char *arguments)
+{
+    run(arguments);
+    g_assert_cmpstr(err, ==, "");
+    g_assert_cmpint(status, ==, 0);
+}
+
+static void assert_in(const char *text, const char *part)
+{
+    if (!strstr(text, part)) {
+        g_error("'%s' is not in: %s", part, text);
+    }
+}
+
+static QDict *json(void)
+{
+    QObject *value = qobject_from_json(out, &error_abort);
+
+    g_assert_nonnull(qobject_to(QDict, value));
+    return qobject_to(QDict, value);
+}
+
+static void write_image(const char *name, GByteArray *image)
+{
+    write_file(name, image->data, image->len);
+}
+
+static void write_signed(const char *name, const EifSignerParams *params)
+{
+    g_autoptr(EifSigner) signer = eif_signer_new(params);
+    g_autoptr(GByteArray) image = eif_signer_image(signer);
+
+    write_image(name, image);
+}
+
+static void write_files(void)
+{
+    char kernel[8192] = { };
+    g_autoptr(GByteArray) good = eif_maker_image(4, 0, EXAMPLE);
+    g_autoptr(GByteArray) arm = eif_maker_image(4, 1, EXAMPLE);
+    g_autoptr(GByteArray) old = eif_maker_image(3, 0, "KCRr");
+    g_autoptr(GByteArray) odd = eif_maker_image(4, 0, "KC");
+
+    write_image("good.eif", good);
+    write_image("arm.eif", arm);
+    write_image("old.eif", old);
+    eif_maker_add(odd, 5, "{'a':[1e999,-1,18446744073709551615,1.5,true]", 45);
+    eif_maker_finish(odd);
+    write_image("odd.eif", odd);
+    good->data[good->len - 1] ^= 1;
+    write_image("damaged.eif", good);
+    write_file("short.eif", good->data, good->len - 20);
+    write_signed("signed.eif", NULL);
+    write_signed("other.eif", &(EifSignerParams) { .pcr0 = EXAMPLE_PCR1 });
+
+    memcpy(kernel + 0x1fe, "\x55\xaa", 2);
+    memcpy(kernel + 0x202, "HdrS", 4);
+    write_file("bzImage", kernel, sizeof(kernel));
+    memset(kernel, 0, sizeof(kernel));
+    memcpy(kernel + 56, "ARM\x64", 4);
+    write_file("Image", kernel, sizeof(kernel));
+    write_file("initrd", "initial ramdisk", 15);
+    write_file("text", "just text\n", 10);
+    write_file("empty", "", 0);
+}
+
+/* build */
+
+static void assert_built(const char *name, const char *arch)
+{
+    g_autofree char *arguments = g_strdup_printf("describe %s", name);
+    g_autoptr(QDict) d = NULL;
+
+    run_well(arguments);
+    d = json();
+    g_assert_cmpstr(qdict_get_str(d, "Architecture"), ==, arch);
+    g_assert_true(qdict_get_bool(d, "CheckCRC"));
+}
+
+static void test_build(void)
+{
+    g_autofree char *built = NULL;
+    g_autoptr(QDict) d = NULL;
+    g_autoptr(QDict) again = NULL;
+
+    run_well("build --kernel bzImage --initrd initrd --cmdline 'a b' "
+             "--name app --version 7 --output built.eif");
+    built = g_steal_pointer(&out);
+    assert_built("built.eif", "x86_64");
+    d = json();
+    g_assert_cmpstr(qdict_get_str(d, "ImageName"), ==, "app");
+    g_assert_cmpstr(qdict_get_str(d, "ImageVersion"), ==, "7");
+    again = qobject_to(QDict, qobject_from_json(built, &error_abort));
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(d, "Measurements"), "PCR0"),
+                    ==, qdict_get_str(qdict_get_qdict(again, "Measurements"),
+                                      "PCR0"));
+    run_well("extract -s cmdline -o part built.eif");
+    assert_file("part", "a b", 3);
+    run_well("extract -s ramdisk-0 -o part built.eif");
+    assert_file("part", "initial ramdisk", 15);
+}
+
+static void test_build_reproducible(void)
+{
+    g_autofree char *first = path_of("first.eif");
+    g_autofree char *data = NULL;
+    gsize len;
+
+    run_well("build -k bzImage -i initrd -o first.eif");
+    g_assert(g_file_get_contents(first, &data, &len, NULL));
+    run_well("build -k bzImage -i initrd -o second.eif");
+    assert_file("second.eif", data, len);
+}
+
+static void test_build_arch(void)
+{
+    run_well("build -k Image -o arm-built.eif");
+    assert_built("arm-built.eif", "aarch64");
+    run_well("build -k Image -a arm64 -o arm-built.eif");
+    assert_built("arm-built.eif", "aarch64");
+    run("build -k bzImage -a aarch64 -o none.eif");
+    g_assert_cmpint(status, ==, 1);
+    g_assert_false(exists("none.eif"));
+}
+
+/* A failure leaves the former file, and nothing beside it */
+static void test_build_atomic(void)
+{
+    GDir *list;
+    const char *name;
+
+    write_file("kept.eif", "former", 6);
+    run("build -k bzImage -i empty -o kept.eif");
+    g_assert_cmpint(status, ==, 1);
+    assert_in(err, "empty is an empty file, not a ramdisk");
+    assert_file("kept.eif", "former", 6);
+    run("build -k bzImage -o .");
+    g_assert_cmpint(status, ==, 1);
+    assert_in(err, "cannot write .: it is not a regular file");
+    run("build -k bzImage -o none/built.eif");
+    g_assert_cmpint(status, ==, 1);
+    assert_in(err, "cannot write none/built.eif: No such file or directory");
+    list = g_dir_open(dir, 0, NULL);
+    while ((name = g_dir_read_name(list))) {
+        g_assert_null(strstr(name, ".eif."));
+    }
+    g_dir_close(list);
+}
+
+/* describe */
+
+static void assert_member(const QDict *d, const char *key, const char *value)
+{
+    g_assert_cmpstr(qdict_get_try_str(d, key), ==, value);
+}
+
+static void test_describe(void)
+{
+    g_autoptr(QDict) d = NULL;
+    QDict *m;
+
+    run_well("describe good.eif");
+    d = json();
+    g_assert_cmpint(qdict_get_int(d, "EifVersion"), ==, 4);
+    m = qdict_get_qdict(d, "Measurements");
+    assert_member(m, "HashAlgorithm", "Sha384 { ... }");
+    assert_member(m, "PCR0", EXAMPLE_PCR0);
+    assert_member(m, "PCR1", EXAMPLE_PCR1);
+    assert_member(m, "PCR2", EXAMPLE_PCR2);
+    g_assert_false(qdict_haskey(m, "PCR8"));
+    g_assert_false(qdict_get_bool(d, "IsSigned"));
+    g_assert_true(qdict_get_bool(d, "CheckCRC"));
+    assert_member(d, "ImageName", "kernel.bin");
+    assert_member(d, "ImageVersion", "1.0");
+    m = qdict_get_qdict(d, "Metadata");
+    assert_member(m, "BuildTime", "2024-01-01T00:00:00+00:00");
+    assert_member(m, "BuildTool", "eif_build");
+    assert_member(m, "BuildToolVersion", "0.3.1");
+    assert_member(m, "OperatingSystem", "OS");
+    assert_member(m, "KernelVersion", "kernel");
+    g_assert_cmpint(qobject_type(qdict_get(m, "DockerInfo")), ==, QTYPE_QNULL);
+    assert_member(d, "Architecture", "x86_64");
+    g_assert_cmpint(qdict_get_int(d, "ImageSize"), ==, EXAMPLE_SIZE);
+}
+
+static void test_describe_signed(void)
+{
+    g_autoptr(QDict) d = NULL;
+    g_autoptr(QDict) other = NULL;
+    QDict *cert;
+
+    run_well("describe signed.eif");
+    d = json();
+    g_assert_true(qdict_get_bool(d, "IsSigned"));
+    g_assert_true(qdict_get_bool(d, "SignatureCheck"));
+    g_assert_true(qdict_haskey(qdict_get_qdict(d, "Measurements"), "PCR8"));
+    cert = qdict_get_qdict(d, "SigningCertificate");
+    assert_member(qdict_get_qdict(cert, "IssuerName"), "commonName",
+                  "eif-signer");
+    assert_member(cert, "Algorithm", "ecdsa-with-SHA384");
+    assert_member(cert, "NotBefore", "Nov 13 22:13:20 2023 GMT");
+    assert_member(cert, "NotAfter", "Nov 15 22:13:20 2023 GMT");
+    g_assert_cmpint(strlen(qdict_get_str(cert, "Signature")), >, 190);
+
+    run_well("describe other.eif");
+    other = json();
+    g_assert_false(qdict_get_bool(other, "SignatureCheck"));
+}
+
+static void test_describe_odd(void)
+{
+    g_autoptr(QDict) damaged = NULL;
+    g_autoptr(QDict) old = NULL;
+    g_autoptr(QDict) odd = NULL;
+
+    run_well("describe damaged.eif");
+    damaged = json();
+    g_assert_false(qdict_get_bool(damaged, "CheckCRC"));
+    run_well("describe old.eif");
+    old = json();
+    g_assert_cmpint(qdict_get_int(old, "EifVersion"), ==, 3);
+    g_assert_false(qdict_haskey(old, "Metadata"));
+    run("describe odd.eif");
+    g_assert_cmpint(status, ==, 0);
+    assert_in(err, "warning: odd.eif: ");
+    odd = json();
+    g_assert_false(qdict_haskey(odd, "Metadata"));
+}
+
+/* What the values of others contain is passed on */
+static void test_describe_custom(void)
+{
+    static const char metadata[] =
+        "{\"DockerInfo\": {\"z\": [1e999, -1, 18446744073709551615, 1.5, true,"
+        " null, \"\\u00e9\"], \"a\": {}}, \"ImageName\": 1}";
+    g_autoptr(GByteArray) image = eif_maker_image(4, 0, "KC");
+    g_autofree char *flat = NULL;
+    g_auto(GStrv) words = NULL;
+
+    eif_maker_add(image, 5, metadata, strlen(metadata));
+    eif_maker_finish(image);
+    write_image("custom.eif", image);
+    run_well("describe custom.eif");
+    words = g_strsplit_set(out, "\n ", 0);
+    flat = g_strjoinv("", words);
+    assert_in(flat, "\"Metadata\":{\"DockerInfo\":{\"a\":{},\"z\":[null,-1,"
+                    "18446744073709551615,1.5,true,null,\"\\u00E9\"]}}");
+    g_assert_null(strstr(flat, "ImageName"));
+}
+
+/* verify */
+
+typedef struct Row {
+    const char *arguments;
+    int status;
+    const char *output; /* part of stdout or stderr */
+} Row;
+
+static const Row verify_rows[] = {
+    { "verify good.eif", 0, "crc: good\nsignature: absent\n" },
+    { "verify --require-signature good.eif", 3, "signature: absent\n" },
+    { "verify damaged.eif", 2, "crc: bad: the image is damaged: CRC over its "
+      "921 bytes is 0x" },
+    { "verify short.eif", 2, "short.eif: " },
+    { "verify text", 2, "text: not an enclave image but a text file" },
+    { "verify " SIGNED_AT "-s signed.eif", 0, "crc: good\nform: good\n"
+      "certificate: good\ndates: good\nsignature: good\npayload: good\n" },
+    { "verify --time=2023-11-13T22:13:19Z signed.eif", 3, "dates: bad: the "
+      "certificate is valid from 2023-11-13T22:13:20Z on, it is "
+      "2023-11-13T22:13:19Z\n" },
+    { "verify --time=2023-11-15T22:13:21Z signed.eif", 3, "dates: bad: " },
+    { "verify signed.eif", 3, "dates: bad: " },
+    { "verify " SIGNED_AT "other.eif", 3, "payload: bad: the signature is for "
+      "an image with PCR0 " EXAMPLE_PCR1 },
+    { "verify --pcr0=" EXAMPLE_PCR0 " --pcr1=" EXAMPLE_PCR1 " --pcr2="
+      EXAMPLE_PCR2 " good.eif", 0, "pcr0: good\npcr1: good\npcr2: good\n" },
+    { "verify --pcr0=" EXAMPLE_PCR1 " good.eif", 4, "pcr0: bad: PCR0 of the "
+      "image is " EXAMPLE_PCR0 ", expected is " EXAMPLE_PCR1 "\n" },
+    { "verify --pcr8=" EXAMPLE_PCR0 " good.eif", 4, "pcr8: bad: the image is "
+      "not signed, expected is PCR8 " EXAMPLE_PCR0 "\n" },
+    { "verify --pcr0=12 good.eif", 1, "a PCR has 96 hexadecimal digits, '12' "
+      "is none\nTry 'qemu-eif verify --help'." },
+    { "verify --time=now good.eif", 1, "'now' is not a time like "
+      "2026-01-31T12:00:00Z" },
+};
+
+static const Row other_rows[] = {
+    { "pcr good.eif", 0, "PCR0 " EXAMPLE_PCR0 "\nPCR1 " EXAMPLE_PCR1
+      "\nPCR2 " EXAMPLE_PCR2 "\n" },
+    { "pcr --pcr=1 arm.eif", 0, EXAMPLE_PCR1 "\n" },
+    { "pcr -p 3 good.eif", 1, "'3' is not 0, 1, 2 or 8" },
+    { "pcr -p 8 good.eif", 3, "good.eif is not signed and so has no PCR8" },
+    { "pcr text", 2, "text: not an enclave image but a text file" },
+    { "pcr none", 1, "'none': No such file or directory" },
+    { "pcr .", 2, "a directory" },
+    { "pcr", 1, "one image file is needed, there are 0" },
+    { "pcr good.eif arm.eif", 1, "one image file is needed, there are 2" },
+    { "describe --what good.eif", 1, "Try 'qemu-eif describe --help'." },
+    { "describe short.eif", 2, "short.eif: " },
+    { "extract -d parts damaged.eif", 2, "damaged.eif: the image is damaged" },
+    { "extract -s ramdisk-2 -o part good.eif", 1, "good.eif has no section "
+      "'ramdisk-2'" },
+    { "extract -s certificate -o part good.eif", 1, "no section" },
+    { "extract -s kernel good.eif", 1, "either --output-dir or both --section "
+      "and --output are needed" },
+    { "extract -d text good.eif", 1, "cannot write text/kernel: Not a "
+      "directory" },
+    { "build -o none.eif", 1, "--kernel is needed" },
+    { "build -k bzImage", 1, "--output is needed" },
+    { "build -k bzImage -o none.eif more", 1, "'more' is no option" },
+    { "build -k bzImage -o none.eif -a mips", 1, "architecture 'mips' is "
+      "neither x86_64 nor aarch64" },
+    { "build -k text -o none.eif", 1, "it is a text file" },
+    { "build -k good.eif -o none.eif", 1, "good.eif is an enclave image "
+      "already" },
+    { "build -k bzImage -i good.eif -o none.eif", 1, "not a ramdisk" },
+    { "", 1, "a command is needed\nTry 'qemu-eif --help'." },
+    { "sign", 1, "there is no command 'sign'" },
+    { "--help", 0, "Usage: qemu-eif COMMAND" },
+    { "--version", 0, "qemu-eif version 1" },
+    { "build --help", 0, "Usage: qemu-eif build" },
+    { "describe --help", 0, "Usage: qemu-eif describe" },
+    { "extract --help", 0, "Usage: qemu-eif extract" },
+    { "pcr --help", 0, "Usage: qemu-eif pcr" },
+    { "verify --help", 0, "Usage: qemu-eif verify" },
+};
+
+static void test_rows(const Row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        g_autofree char *both = NULL;
+
+        g_test_message("%s", rows[i].arguments);
+        run(rows[i].arguments);
+        both = g_strconcat(out, err, NULL);
+        assert_in(both, rows[i].output);
+        g_assert_cmpint(status, ==, rows[i].status);
+    }
+    g_assert_false(exists("none.eif"));
+}
+
+static void test_verify(void)
+{
+    test_rows(verify_rows, ARRAY_SIZE(verify_rows));
+}
+
+static void test_other(void)
+{
+    test_rows(other_rows, ARRAY_SIZE(other_rows));
+}
+
+/* extract */
+
+static void test_extract(void)
+{
+    static const struct {
+        const char *name;
+        const char *data;
+    } parts[] = {
+        { "parts/kernel", EXAMPLE_KERNEL },
+        { "parts/cmdline", EXAMPLE_CMDLINE },
+        { "parts/ramdisk-0", EXAMPLE_RAMDISK0 },
+        { "parts/ramdisk-1", EXAMPLE_RAMDISK1 },
+        { "parts/metadata.json", EXAMPLE_METADATA },
+    };
+
+    for (int pass = 0; pass < 2; pass++) { /* also over what is there */
+        run_well("extract --output-dir=parts signed.eif");
+        for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+            assert_file(parts[i].name, parts[i].data, strlen(parts[i].data));
+        }
+        g_assert_true(exists("parts/signature.cbor"));
+        g_assert_true(exists("parts/certificate.der"));
+    }
+    run_well("extract -s certificate -o part signed.eif");
+    run_well("extract -s metadata -o part signed.eif");
+    assert_file("part", EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));
+}
+
+static void remove_tree(const char *path)
+{
+    GDir *list = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (list && (name = g_dir_read_name(list))) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        remove_tree(child);
+    }
+    g_clear_pointer(&list, g_dir_close);
+    g_remove(path);
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *built = NULL;
+    int rc;
+
+    g_test_init(&argc, &argv, NULL);
+    built = g_test_build_filename(G_TEST_BUILT, "..", "..", "tools", "eif",
+                                  "qemu-eif", NULL);
+    tool = g_canonicalize_filename(built, NULL);
+    dir = g_dir_make_tmp("qemu-eif-test-XXXXXX", NULL);
+    g_assert_nonnull(dir);
+    write_files();
+
+    g_test_add_func("/qemu-eif/build", test_build);
+    g_test_add_func("/qemu-eif/build/reproducible", test_build_reproducible);
+    g_test_add_func("/qemu-eif/build/arch", test_build_arch);
+    g_test_add_func("/qemu-eif/build/atomic", test_build_atomic);
+    g_test_add_func("/qemu-eif/describe", test_describe);
+    g_test_add_func("/qemu-eif/describe/signed", test_describe_signed);
+    g_test_add_func("/qemu-eif/describe/odd", test_describe_odd);
+    g_test_add_func("/qemu-eif/describe/custom", test_describe_custom);
+    g_test_add_func("/qemu-eif/verify", test_verify);
+    g_test_add_func("/qemu-eif/extract", test_extract);
+    g_test_add_func("/qemu-eif/other", test_other);
+    rc = g_test_run();
+    remove_tree(dir);
+    g_free(dir);
+    g_free(tool);
+    g_free(out);
+    g_free(err);
+    return rc;
+}

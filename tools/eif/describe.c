@@ -1,0 +1,249 @@
+/*
+ * qemu-eif describe: print what an image holds, as JSON
+ *
+ * The members are named as in the output of "nitro-cli describe-eif"; three
+ * of our own are at the end.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <getopt.h>
+#include "hw/core/eif-verify.h"
+#include "qemu/error-report.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "qobject/qstring.h"
+#include "json-copy.h"
+#include "tool.h"
+
+#define METADATA_MAX (16 * MiB)
+
+static const char usage[] =
+    "Usage: qemu-eif describe IMAGE\n"
+    "Print what an image holds, as JSON, with the names that nitro-cli uses.\n"
+    "\n"
+    "  -h, --help  this text\n";
+
+static const struct option long_options[] = {
+    { "help", no_argument, NULL, 'h' },
+    { }
+};
+
+static char *read_metadata(ToolImage *t, const EifSection *s, Error **errp)
+{
+    g_autofree char *text = NULL;
+
+    if (s->size > METADATA_MAX) {
+        error_setg(errp, "the metadata of the image has %" PRIu64 " bytes, "
+                   "more than %" PRIu64, s->size, (uint64_t)METADATA_MAX);
+        return NULL;
+    }
+    text = g_malloc0(s->size + 1);
+    return eif_source_read(&t->src, text, s->size, s->data_offset, errp)
+           ? g_steal_pointer(&text) : NULL;
+}
+
+/* What the metadata section holds; NULL when it is absent or unreadable */
+static QDict *parse_metadata(ToolImage *t, Error **errp)
+{
+    const EifSection *s = t->image->sections;
+    g_autofree char *text = NULL;
+    QObject *value;
+    QDict *metadata;
+
+    if (!t->image->has_metadata) {
+        return NULL;
+    }
+    while (s->type != EIF_SECTION_METADATA) {
+        s++;
+    }
+    text = read_metadata(t, s, errp);
+    value = text ? qobject_from_json(text, errp) : NULL;
+    metadata = qobject_to(QDict, value);
+    if (value && !metadata) {
+        qobject_unref(value);
+        error_setg(errp, "the metadata of the image is no JSON object");
+    }
+    return metadata;
+}
+
+static void write_string(JSONWriter *w, const QDict *metadata, const char *key)
+{
+    const char *value = qdict_get_try_str(metadata, key);
+
+    if (value) {
+        json_writer_str(w, key, value);
+    }
+}
+
+/* The members of BuildMetadata move up one level, as nitro-cli has them */
+static void write_metadata(JSONWriter *w, const QDict *metadata)
+{
+    static const char *const build_keys[] = {
+        "BuildTime", "BuildTool", "BuildToolVersion", "OperatingSystem",
+        "KernelVersion",
+    };
+    const QDict *build = qobject_to(QDict,
+                                    qdict_get(metadata, "BuildMetadata"));
+
+    write_string(w, metadata, "ImageName");
+    write_string(w, metadata, "ImageVersion");
+    json_writer_start_object(w, "Metadata");
+    for (size_t i = 0; build && i < ARRAY_SIZE(build_keys); i++) {
+        write_string(w, build, build_keys[i]);
+    }
+    json_copy(w, "DockerInfo", qdict_get(metadata, "DockerInfo"));
+    json_copy(w, "CustomMetadata", qdict_get(metadata, "CustomMetadata"));
+    json_writer_end_object(w);
+}
+
+static void write_time(JSONWriter *w, const char *name, int64_t seconds)
+{
+    g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(seconds);
+    g_autofree char *month = NULL;
+    g_autofree char *rest = NULL;
+    g_autofree char *text = NULL;
+
+    if (time) {
+        month = g_date_time_format(time, "%b");
+        rest = g_date_time_format(time, "%H:%M:%S %Y GMT");
+        text = g_strdup_printf("%s %2d %s", month,
+                               g_date_time_get_day_of_month(time), rest);
+        json_writer_str(w, name, text);
+    }
+}
+
+static void write_certificate(JSONWriter *w, const EifCertificate *cert)
+{
+    g_autoptr(GString) hex = g_string_new(NULL);
+
+    json_writer_start_object(w, "SigningCertificate");
+    json_writer_start_object(w, "IssuerName");
+    for (guint i = 0; i < cert->issuer->len; i++) {
+        const EifName *name = &g_array_index(cert->issuer, EifName, i);
+
+        json_writer_str(w, name->type, name->value);
+    }
+    json_writer_end_object(w);
+    json_writer_str(w, "Algorithm", cert->algorithm);
+    write_time(w, "NotBefore", cert->not_before);
+    write_time(w, "NotAfter", cert->not_after);
+    for (guint i = 0; i < cert->signature->len; i++) {
+        g_string_append_printf(hex, "%02x", cert->signature->data[i]);
+    }
+    json_writer_str(w, "Signature", hex->str);
+    json_writer_end_object(w);
+}
+
+/* As nitro-cli means it: made by that key over this image, at any time */
+static bool signature_holds(const EifVerification *v)
+{
+    return v->checks[EIF_CHECK_FORM].verdict == EIF_VERDICT_GOOD &&
+           v->checks[EIF_CHECK_SIGNATURE].verdict == EIF_VERDICT_GOOD &&
+           v->checks[EIF_CHECK_PAYLOAD].verdict == EIF_VERDICT_GOOD;
+}
+
+static bool write_signature(JSONWriter *w, ToolImage *t,
+                            const EifMeasurements *m, Error **errp)
+{
+    g_autoptr(EifSignature) sig = NULL;
+    g_autoptr(EifVerification) v = NULL;
+
+    json_writer_bool(w, "IsSigned", t->image->has_signature);
+    if (!t->image->has_signature) {
+        return true;
+    }
+    sig = eif_image_read_signature(t->image, &t->src, errp);
+    if (!sig) {
+        return false;
+    }
+    v = eif_signature_verify(sig, m->pcr0,
+                             g_get_real_time() / G_USEC_PER_SEC);
+    if (v->cert) {
+        write_certificate(w, v->cert);
+    } else {
+        warn_report("%s: %s", t->path,
+                    v->checks[EIF_CHECK_CERTIFICATE].reason);
+    }
+    if (eif_certificate_supported()) {
+        json_writer_bool(w, "SignatureCheck", signature_holds(v));
+    }
+    return true;
+}
+
+/* Not in the output of nitro-cli */
+static void write_own_members(JSONWriter *w, const EifImage *image)
+{
+    json_writer_str(w, "Architecture", image->arch == EIF_ARCH_AARCH64
+                                       ? "aarch64" : "x86_64");
+    json_writer_uint64(w, "ImageSize", image->image_size);
+    json_writer_start_array(w, "Sections");
+    for (unsigned i = 0; i < image->nr_sections; i++) {
+        const EifSection *s = &image->sections[i];
+
+        json_writer_start_object(w, NULL);
+        json_writer_str(w, "Type", eif_section_type_str(s->type));
+        json_writer_uint64(w, "Offset", s->data_offset);
+        json_writer_uint64(w, "Size", s->size);
+        json_writer_end_object(w);
+    }
+    json_writer_end_array(w);
+}
+
+static bool describe(JSONWriter *w, ToolImage *t, Error **errp)
+{
+    EifMeasurements m;
+    QDict *metadata;
+    Error *err = NULL;
+
+    if (!eif_image_measure(t->image, &t->src, &m, errp)) {
+        return false;
+    }
+    json_writer_start_object(w, NULL);
+    json_writer_uint64(w, "EifVersion", t->image->version);
+    tool_write_measurements(w, &m);
+    if (!write_signature(w, t, &m, errp)) {
+        return false;
+    }
+    json_writer_bool(w, "CheckCRC",
+                     eif_image_verify_crc(t->image, &t->src, NULL));
+    metadata = parse_metadata(t, &err);
+    if (metadata) {
+        write_metadata(w, metadata);
+        qobject_unref(metadata);
+    } else if (err) {
+        warn_reportf_err(err, "%s: ", t->path);
+    }
+    write_own_members(w, t->image);
+    json_writer_end_object(w);
+    return true;
+}
+
+static int run_describe(ToolImage *t)
+{
+    g_autoptr(JSONWriter) w = json_writer_new(true);
+    Error *err = NULL;
+
+    return describe(w, t, &err) ? tool_print_json(w) : tool_fail(err);
+}
+
+int tool_describe(int argc, char **argv)
+{
+    ToolImage t = TOOL_IMAGE_INIT;
+    int c, rc;
+
+    c = getopt_long(argc, argv, "h", long_options, NULL);
+    if (c != -1) {
+        return c == 'h' ? tool_usage(usage) : tool_try_help("describe");
+    }
+    rc = tool_image_open(&t, "describe", argc, argv);
+    if (rc == TOOL_OK) {
+        rc = run_describe(&t);
+    }
+    tool_image_close(&t);
+    return rc;
+}

@@ -1,0 +1,218 @@
+/*
+ * qemu-eif verify: check an image
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <getopt.h>
+#include "hw/core/eif-verify.h"
+#include "tool.h"
+
+static const char usage[] =
+    "Usage: qemu-eif verify [OPTION]... IMAGE\n"
+    "Check an image: its CRC, its signature when it has one, and registers.\n"
+    "Prints one line per check.\n"
+    "\n"
+    "  -s, --require-signature  an image that is not signed is not valid\n"
+    "  -t, --time=TIME          when the certificate must be valid, like\n"
+    "                           2026-01-31T12:00:00Z (default: now)\n"
+    "      --pcr0=HEX           what PCR0 must be; the same for --pcr1,\n"
+    "                           --pcr2 and --pcr8\n"
+    "  -h, --help               this text\n"
+    "\n"
+    "Exit status: 0 all is well, 1 cannot be checked, 2 the image is broken,\n"
+    "3 the signature is missing or not valid, 4 a register is another one.\n";
+
+enum {
+    OPTION_PCR = 256, /* plus the number of the register */
+};
+
+static const struct option long_options[] = {
+    { "require-signature", no_argument, NULL, 's' },
+    { "time", required_argument, NULL, 't' },
+    { "pcr0", required_argument, NULL, OPTION_PCR + 0 },
+    { "pcr1", required_argument, NULL, OPTION_PCR + 1 },
+    { "pcr2", required_argument, NULL, OPTION_PCR + 2 },
+    { "pcr8", required_argument, NULL, OPTION_PCR + 8 },
+    { "help", no_argument, NULL, 'h' },
+    { }
+};
+
+typedef struct VerifyOptions {
+    bool require_signature;
+    int64_t when;
+    uint8_t *expected[9]; /* by number of the register, NULL: any value */
+} VerifyOptions;
+
+static void print_line(const char *what, const char *verdict,
+                       const char *reason)
+{
+    printf("%s: %s%s%s\n", what, verdict, reason ? ": " : "", reason ?: "");
+}
+
+static int check_crc(ToolImage *t)
+{
+    Error *err = NULL;
+
+    if (!eif_image_verify_crc(t->image, &t->src, &err)) {
+        print_line("crc", "bad", error_get_pretty(err));
+        error_free(err);
+        return TOOL_BAD_IMAGE;
+    }
+    print_line("crc", "good", NULL);
+    return TOOL_OK;
+}
+
+static int print_verification(const EifVerification *v)
+{
+    int rc = TOOL_OK;
+
+    for (int i = 0; i < EIF_CHECK__MAX; i++) {
+        const EifCheck *check = &v->checks[i];
+
+        print_line(eif_check_str(i), eif_verdict_str(check->verdict),
+                   check->reason);
+        if (check->verdict == EIF_VERDICT_BAD) {
+            rc = TOOL_BAD_SIGNATURE;
+        } else if (check->verdict == EIF_VERDICT_UNKNOWN && rc == TOOL_OK) {
+            rc = TOOL_FAILED;
+        }
+    }
+    return rc;
+}
+
+static int check_signature(ToolImage *t, const EifMeasurements *m,
+                           const VerifyOptions *o)
+{
+    g_autoptr(EifSignature) sig = NULL;
+    g_autoptr(EifVerification) v = NULL;
+    Error *err = NULL;
+
+    if (!t->image->has_signature) {
+        print_line("signature", "absent", NULL);
+        return o->require_signature ? TOOL_BAD_SIGNATURE : TOOL_OK;
+    }
+    sig = eif_image_read_signature(t->image, &t->src, &err);
+    if (!sig) {
+        return tool_fail(err);
+    }
+    v = eif_signature_verify(sig, m->pcr0, o->when);
+    return print_verification(v);
+}
+
+static int check_pcrs(const EifMeasurements *m, const VerifyOptions *o)
+{
+    int rc = TOOL_OK;
+
+    for (size_t i = 0; i < EIF_NR_PCRS; i++) {
+        g_autofree char *what = g_strdup_printf("pcr%u", eif_pcr_index[i]);
+        const uint8_t *expected = o->expected[eif_pcr_index[i]];
+        Error *err = NULL;
+
+        if (!expected) {
+            continue;
+        }
+        if (eif_measurements_expect(m, eif_pcr_index[i], expected, &err)) {
+            print_line(what, "good", NULL);
+        } else {
+            print_line(what, "bad", error_get_pretty(err));
+            error_free(err);
+            rc = TOOL_OTHER_PCR;
+        }
+    }
+    return rc;
+}
+
+static int run_verify(ToolImage *t, const VerifyOptions *o)
+{
+    EifMeasurements m;
+    Error *err = NULL;
+    int crc, signature, pcrs;
+
+    crc = check_crc(t);
+    if (!eif_image_measure(t->image, &t->src, &m, &err)) {
+        return tool_fail(err);
+    }
+    signature = check_signature(t, &m, o);
+    pcrs = check_pcrs(&m, o);
+    return crc ?: signature ?: pcrs;
+}
+
+static bool parse_time(const char *text, int64_t *when, Error **errp)
+{
+    g_autoptr(GTimeZone) utc = g_time_zone_new_utc();
+    g_autoptr(GDateTime) time = g_date_time_new_from_iso8601(text, utc);
+
+    if (!time) {
+        error_setg(errp, "'%s' is not a time like 2026-01-31T12:00:00Z", text);
+        return false;
+    }
+    *when = g_date_time_to_unix(time);
+    return true;
+}
+
+static bool parse_verify_option(VerifyOptions *o, int c, Error **errp)
+{
+    uint8_t pcr[EIF_PCR_LEN];
+
+    switch (c) {
+    case 's':
+        o->require_signature = true;
+        return true;
+    case 't':
+        return parse_time(optarg, &o->when, errp);
+    case OPTION_PCR ... OPTION_PCR + 8:
+        if (!eif_pcr_parse(optarg, pcr, errp)) {
+            return false;
+        }
+        g_free(o->expected[c - OPTION_PCR]);
+        o->expected[c - OPTION_PCR] = g_memdup2(pcr, sizeof(pcr));
+        return true;
+    default:
+        g_assert_not_reached();
+    }
+}
+
+/* Returns -1 to go on, or the exit status */
+static int parse_verify(VerifyOptions *o, int argc, char **argv)
+{
+    Error *err = NULL;
+    int c, rc;
+
+    while ((c = getopt_long(argc, argv, "st:h", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            return tool_usage(usage);
+        }
+        if (c == '?') {
+            return tool_try_help("verify");
+        }
+        if (!parse_verify_option(o, c, &err)) {
+            rc = tool_bad_usage("verify", "%s", error_get_pretty(err));
+            error_free(err);
+            return rc;
+        }
+    }
+    return -1;
+}
+
+int tool_verify(int argc, char **argv)
+{
+    VerifyOptions o = { .when = g_get_real_time() / G_USEC_PER_SEC };
+    ToolImage t = TOOL_IMAGE_INIT;
+    int rc = parse_verify(&o, argc, argv);
+
+    if (rc < 0) {
+        rc = tool_image_open(&t, "verify", argc, argv);
+        if (rc == TOOL_OK) {
+            rc = run_verify(&t, &o);
+        }
+        tool_image_close(&t);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(o.expected); i++) {
+        g_free(o.expected[i]);
+    }
+    return rc;
+}
