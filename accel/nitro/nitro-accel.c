@@ -15,6 +15,7 @@
 #include "qemu/error-report.h"
 #include "hw/boards.h"
 #include "migration/blocker.h"
+#include "standard-headers/linux/nitro_enclaves.h"
 #include "system/runstate.h"
 #include "ne.h"
 #include "nitro-int.h"
@@ -106,6 +107,20 @@ static bool block_migration(NitroAccelState *s, Error **errp)
     return migrate_add_blocker(&s->migration_blocker, errp) == 0;
 }
 
+/* The driver refuses when no CPU is left; the numbers are for us to tell */
+static void prepend_create(NitroAccelState *s, int ret, Error **errp)
+{
+    g_autofree char *list = NULL;
+
+    if (ret == -NE_ERR_NO_CPUS_AVAIL_IN_POOL && s->pool) {
+        list = nitro_cpus_str(s->pool->cpus, ',');
+        error_prepend(errp, "cannot create an enclave (pool: CPUs %s, all in "
+                      "use): ", list);
+    } else {
+        error_prepend(errp, "cannot create an enclave: ");
+    }
+}
+
 static int create_enclave(NitroAccelState *s, Error **errp)
 {
     ERRP_GUARD();
@@ -118,7 +133,7 @@ static int create_enclave(NitroAccelState *s, Error **errp)
     fd = ne_create_vm(device_fd, &s->slot_uid, errp);
     close(device_fd);
     if (fd < 0) {
-        error_prepend(errp, "cannot create an enclave: ");
+        prepend_create(s, fd, errp);
         return fd;
     }
     trace_nitro_created(s->slot_uid, fd);
@@ -135,6 +150,11 @@ static int nitro_init_machine(MachineState *ms)
     if (!block_migration(s, &err)) {
         error_report_err(err);
         return -ENOTSUP;
+    }
+    s->pool = nitro_pool_read(NITRO_SYSFS);
+    if (!nitro_pool_check(s->pool, s->wanted_cpus, ms->smp.cpus, &err)) {
+        error_report_err(err);
+        return -EINVAL;
     }
     ret = create_enclave(s, &err);
     if (ret < 0) {
@@ -196,6 +216,29 @@ static void nitro_set_enclave_cid(Object *obj, Visitor *v, const char *name,
     }
 }
 
+static char *nitro_get_cpus(Object *obj, Error **errp)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+    GArray *cpus = s->cpus->len ? s->cpus : s->wanted_cpus;
+
+    return cpus ? nitro_cpus_str(cpus, ':') : g_strdup("");
+}
+
+static void nitro_set_cpus(Object *obj, const char *value, Error **errp)
+{
+    NitroAccelState *s = NITRO_ACCEL(obj);
+    GArray *cpus;
+
+    if (!still_open(s, "cpus", NITRO_STATE_CREATED, errp)) {
+        return;
+    }
+    cpus = nitro_cpus_parse(value, errp);
+    if (cpus) {
+        g_clear_pointer(&s->wanted_cpus, g_array_unref);
+        s->wanted_cpus = cpus;
+    }
+}
+
 static char *nitro_get_device(Object *obj, Error **errp)
 {
     return g_strdup(NITRO_ACCEL(obj)->device);
@@ -229,6 +272,10 @@ static void nitro_accel_add_properties(ObjectClass *oc)
     object_class_property_set_description(oc, "enclave-cid",
         "vsock CID of the enclave: 4 to 4294967294, or 0 to let the "
         "hypervisor choose; reads as the effective CID once started");
+    object_class_property_add_str(oc, "cpus", nitro_get_cpus, nitro_set_cpus);
+    object_class_property_set_description(oc, "cpus",
+        "CPUs of the enclave, of the parent's pool: 2:6 or 2-3:6-7 (default: "
+        "the driver chooses); reads as those it has once prepared");
     object_class_property_add_str(oc, "device", nitro_get_device,
                                   nitro_set_device);
     object_class_property_set_description(oc, "device",
@@ -246,6 +293,7 @@ static void nitro_accel_instance_init(Object *obj)
 
     s->device = g_strdup(NE_DEVICE_PATH);
     s->enclave_fd = -1;
+    s->cpus = g_array_new(false, false, sizeof(uint32_t));
 }
 
 /* Only an object whose init_machine failed gets here */
@@ -255,6 +303,9 @@ static void nitro_accel_instance_finalize(Object *obj)
 
     nitro_exit_close(s);
     migrate_del_blocker(&s->migration_blocker);
+    g_clear_pointer(&s->pool, nitro_pool_free);
+    g_clear_pointer(&s->wanted_cpus, g_array_unref);
+    g_array_unref(s->cpus);
     g_free(s->device);
 }
 

@@ -19,6 +19,7 @@
 #include "qemu/notify.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
+#include "system/nitro-pool.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(NitroAccelState, NITRO_ACCEL)
 
@@ -29,10 +30,13 @@ struct NitroAccelState {
     char *device;
     bool debug_mode;
     uint64_t cid;               /* the wanted one, then the effective one */
+    GArray *wanted_cpus;        /* uint32_t; NULL: the driver chooses */
 
     /* The enclave; -1 where there is no descriptor */
     int enclave_fd;
     uint64_t slot_uid;
+    NitroPool *pool;            /* NULL: not known */
+    GArray *cpus;               /* uint32_t; those the enclave has */
     NitroState state;           /* changed by nitro_move_state() only */
     bool setup_done;            /* setup_post was called */
     int64_t started_ms;         /* QEMU_CLOCK_REALTIME */

@@ -16,7 +16,9 @@
 #include "qemu/error-report.h"
 #include "exec/memory.h"
 #include "hw/boards.h"
+#include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
+#include "standard-headers/linux/nitro_enclaves.h"
 #include "system/runstate.h"
 #include "ne.h"
 #include "nitro-int.h"
@@ -36,17 +38,56 @@ static bool donate_ram(NitroAccelState *s, MemoryRegion *ram, Error **errp)
     return true;
 }
 
+/*
+ * Say which vCPU failed, of how many, and what is known of the pool.  The
+ * driver gives whole cores; so what it gave until none was left was free.
+ */
+static void prepend_vcpu(NitroAccelState *s, unsigned index, unsigned count,
+                         uint32_t wanted, int ret, Error **errp)
+{
+    unsigned size = s->pool ? s->pool->cpus->len : 0;
+
+    if (wanted) {
+        error_prepend(errp, "cannot add CPU %u as vCPU %u of %u: ", wanted,
+                      index + 1, count);
+    } else if (ret == -NE_ERR_NO_CPUS_AVAIL_IN_POOL && size > index) {
+        error_prepend(errp, "cannot add vCPU %u of %u (pool: %u CPUs, %u in "
+                      "use by other enclaves): ", index + 1, count, size,
+                      size - index);
+    } else {
+        error_prepend(errp, "cannot add vCPU %u of %u: ", index + 1, count);
+    }
+}
+
+/* The object that stands for the vCPU tells which CPU it really is */
+static void show_host_cpu(NitroAccelState *s, unsigned index)
+{
+    CPUState *cpu = qemu_get_cpu(index);
+
+    if (cpu && !object_property_find(OBJECT(cpu), "host-cpu")) {
+        object_property_add_uint32_ptr(OBJECT(cpu), "host-cpu",
+            &g_array_index(s->cpus, uint32_t, index), OBJ_PROP_FLAG_READ);
+    }
+}
+
 static bool add_vcpus(NitroAccelState *s, unsigned count, Error **errp)
 {
     ERRP_GUARD();
 
+    g_array_set_size(s->cpus, count);
     for (unsigned i = 0; i < count; i++) {
-        uint32_t cpu = 0;
+        uint32_t wanted =
+            s->wanted_cpus ? g_array_index(s->wanted_cpus, uint32_t, i) : 0;
+        uint32_t cpu = wanted;
+        int ret = ne_add_vcpu(s->enclave_fd, &cpu, errp);
 
-        if (ne_add_vcpu(s->enclave_fd, &cpu, errp) < 0) {
-            error_prepend(errp, "cannot add vCPU %u of %u: ", i + 1, count);
+        if (ret < 0) {
+            g_array_set_size(s->cpus, i);
+            prepend_vcpu(s, i, count, wanted, ret, errp);
             return false;
         }
+        g_array_index(s->cpus, uint32_t, i) = cpu;
+        show_host_cpu(s, i);
     }
     return true;
 }

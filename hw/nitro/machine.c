@@ -26,6 +26,7 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
+#include "system/nitro-pool.h"
 #include "system/qtest.h"
 #include "system/runstate.h"
 #include "system/system.h"
@@ -215,6 +216,14 @@ static void machine_set_heartbeat(Object *obj, Visitor *v, const char *name,
 
 static void nitro_machine_instance_init(Object *obj)
 {
+    g_autoptr(NitroPool) pool = nitro_pool_read(NITRO_SYSFS);
+    MachineState *machine = MACHINE(obj);
+    unsigned vcpus = nitro_pool_default_vcpus(pool);
+
+    /* Without -smp, which comes later: one core of the pool */
+    if (vcpus) {
+        machine->smp.cpus = machine->smp.max_cpus = vcpus;
+    }
     NITRO_MACHINE(obj)->heartbeat = ON_OFF_AUTO_AUTO;
 }
 
@@ -226,7 +235,7 @@ static void nitro_machine_class_init(ObjectClass *oc, void *data)
     mc->desc = "AWS Nitro Enclave, run by the Nitro hypervisor";
     mc->init = nitro_machine_init;
     mc->min_cpus = 1;
-    /* One core of an instance that has two threads per core */
+    /* As long as no pool is known: see nitro_machine_instance_init() */
     mc->default_cpus = 2;
     mc->max_cpus = 4096;
     mc->default_ram_size = 512 * MiB;

@@ -250,8 +250,8 @@ class Driver(NitroParentTest):
         """No CPU pool."""
         self.set_pool('')
         try:
-            self.refused(self.tiny(), 'NE_ERR_NO_CPUS_AVAIL_IN_POOL',
-                         'NE_CREATE_VM', 'CPU pool')
+            self.refused(self.tiny(), '2 vCPUs requested, the enclave CPU pool'
+                         ' is empty', 'Set cpu_count in')
         finally:
             self.set_pool('2-%d' % (self.parent_cpus + 1))
 
@@ -259,20 +259,58 @@ class Driver(NitroParentTest):
         """Another enclave has all CPUs."""
         self.boot(cpus=self.parent_cpus)
         self.refused(self.tiny(), 'NE_ERR_NO_CPUS_AVAIL_IN_POOL',
-                     'end another enclave')
+                     'cannot create an enclave (pool: CPUs 2-%d, all in use)'
+                     % (self.parent_cpus + 1), 'end another enclave')
 
     def test_more_cpus_than_pool(self):
         """More vCPUs than the pool holds."""
-        self.refused(self.tiny(cpus=self.parent_cpus + 2),
-                     'cannot add vCPU %d of %d' % (self.parent_cpus + 1,
-                                                   self.parent_cpus + 2),
-                     'NE_ERR_NO_CPUS_AVAIL_IN_POOL', 'Lower -smp')
+        size = self.parent_cpus
+        self.refused(self.tiny(cpus=size + 2),
+                     '%d vCPUs requested, the enclave CPU pool holds %d (CPUs'
+                     ' 2-%d)' % (size + 2, size, size + 1),
+                     'Use -smp %d' % size)
+
+    def test_cpus_of_another_enclave(self):
+        """The pool is large enough, but not all of it is free."""
+        self.boot()
+        size = self.parent_cpus
+        self.refused(self.tiny(cpus=size), 'cannot add vCPU %d of %d (pool: %d'
+                     ' CPUs, 2 in use by other enclaves)'
+                     % (size - 1, size, size), 'NE_ERR_NO_CPUS_AVAIL_IN_POOL',
+                     'Lower -smp')
+        arguments = self.tiny()
+        arguments[1] += ',cpus=2-3'
+        self.refused(arguments, 'cannot add CPU 2 as vCPU 1 of 2',
+                     'NE_ERR_VCPU_NOT_IN_CPU_POOL')
+
+    def test_named_cpus(self):
+        """CPUs by their numbers; those the driver does not have."""
+        arguments = self.arguments()
+        arguments[1] += ',cpus=5:4'
+        launch = self.start(arguments)
+        launch.wait_booted()
+        path = next('/machine/' + entry['name'] for entry in
+                    launch.qmp.command('qom-list', path='/machine')
+                    if entry['type'] == 'child<nitro-accel>')
+        self.assertEqual(launch.qmp.command('qom-get', path=path,
+                                            property='cpus'), '5:4')
+        self.stop(launch)
+        for cpus, words in (('0:1', 'names CPU 0'), ('2', 'names 1 CPUs'),
+                            ('2:2', 'names CPU 2 twice'),
+                            ('2:99', 'CPU 99 is not in the enclave CPU pool'),
+                            ('3:4', 'NE_ERR_FULL_CORES_NOT_USED')):
+            with self.case(cpus):
+                arguments = self.tiny()
+                arguments[1] += ',cpus=' + cpus
+                self.refused(arguments, words)
 
     def test_half_core(self):
         """An odd number of vCPUs where cores have two threads."""
         for cpus in (1, 3):
             with self.case(cpus):
-                self.refused(self.tiny(cpus=cpus), '-smp 2')
+                self.refused(self.tiny(cpus=cpus), '-smp %d is not a whole'
+                             ' number of cores (2 threads per core)' % cpus,
+                             'Use -smp 2')
 
     def test_cid_in_use(self):
         """A CID that another enclave has."""

@@ -19,6 +19,7 @@
  *   NE_FAKE_FAIL=NR:NTH:ERRNO  request number NR fails at its NTH call
  *   NE_FAKE_END=FILE           an enclave that runs ends once FILE exists
  *   NE_FAKE_CID=N              START reports this CID
+ *   NE_FAKE_SYS=DIR            what is read of /sys is read of here
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
@@ -171,12 +172,17 @@ int ioctl(int fd, unsigned long request, ...)
 /* The name that is used when the command line has none; open64() in effect */
 int open(const char *path, int flags, ...)
 {
+    const char *sys = getenv("NE_FAKE_SYS");
+    g_autofree char *other = NULL;
     va_list args;
     mode_t mode;
 
     va_start(args, flags);
     mode = va_arg(args, int);
     va_end(args);
+    if (sys && g_str_has_prefix(path, "/sys/")) {
+        path = other = g_strconcat(sys, path + strlen("/sys"), NULL);
+    }
     return syscall(SYS_openat, AT_FDCWD,
                    strcmp(path, "/dev/nitro_enclaves") ? path : "/dev/null",
                    flags, mode);

@@ -258,6 +258,7 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/accel/quit-closes", test_quit_closes);
     qtest_add_func("/nitro/accel/powerdown", test_powerdown);
     qtest_add_func("/nitro/accel/reset", test_reset);
+    add_cpu_tests();
     add_device_tests();
     add_failure_tests();
     return g_test_run();

@@ -34,6 +34,8 @@ Run *run_new(void)
     run->log = g_build_filename(run->dir, "log", NULL);
     run->err = g_build_filename(run->dir, "err", NULL);
     run->end = g_build_filename(run->dir, "end", NULL);
+    run->sys = g_build_filename(run->dir, "sys", NULL);
+    run->smp = "-smp 2";
     write_kernel(run->kernel);
     g_assert(g_file_set_contents(run->log, "", 0, NULL));
     g_setenv("NE_FAKE_LOG", run->log, true);
@@ -43,29 +45,48 @@ Run *run_new(void)
     return run;
 }
 
+/* A file or directory with all that is in it */
+static void delete(const char *path)
+{
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        delete(child);
+    }
+    g_clear_pointer(&dir, g_dir_close);
+    remove(path);
+}
+
+void put_sys(Run *run, const char *name, const char *text)
+{
+    g_autofree char *path = g_build_filename(run->sys, name, NULL);
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
+    g_assert(g_file_set_contents(path, text, -1, NULL));
+    g_setenv("NE_FAKE_SYS", run->sys, true);
+}
+
 void run_free(Run *run)
 {
     static const char *const settings[] = {
         "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END",
-        "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "LD_PRELOAD",
+        "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "NE_FAKE_SYS",
+        "LD_PRELOAD",
     };
-    GDir *dir = g_dir_open(run->dir, 0, NULL);
-    const char *name;
 
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
         g_unsetenv(settings[i]);
     }
-    while ((name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(run->dir, name, NULL);
-
-        unlink(path);
-    }
-    g_dir_close(dir);
-    rmdir(run->dir);
+    delete(run->dir);
     g_free(run->kernel);
     g_free(run->log);
     g_free(run->err);
     g_free(run->end);
+    g_free(run->sys);
     g_free(run->dir);
     g_free(run);
 }
@@ -119,8 +140,8 @@ static char *options(Run *run, const char *accel, const char *more)
 {
     return g_strdup_printf("%s -nodefaults -M nitro,memory-backend=ram "
                            "-object memory-backend-memfd,id=ram,size=64M,"
-                           "hugetlb=on,share=on -m 64M -smp 2 -kernel %s %s",
-                           accel, run->kernel, more);
+                           "hugetlb=on,share=on -m 64M %s -kernel %s %s",
+                           accel, run->smp, run->kernel, more);
 }
 
 void run_start(Run *run, const char *accel, const char *more)
@@ -151,7 +172,7 @@ void run_to_end(Run *run, const char *accel, const char *more, int expected)
     g_assert_cmpint(WEXITSTATUS(status), ==, expected);
 }
 
-static char *get_string(Run *run, const char *property)
+char *get_string(Run *run, const char *property)
 {
     QDict *reply = qtest_qmp(run->qts, "{'execute': 'qom-get', 'arguments': "
                              "{'path': '/machine/nitro', 'property': %s}}",

@@ -29,6 +29,8 @@ typedef struct Run {
     char *log;                  /* the library's */
     char *err;                  /* QEMU's stderr */
     char *end;                  /* exists: the enclave ends */
+    char *sys;                  /* stands for /sys, see put_sys() */
+    const char *smp;            /* "-smp 2", may be changed before the start */
     QTestState *qts;
 } Run;
 
@@ -58,10 +60,14 @@ void assert_log(Run *run, const char *expected);
 /* Wait until its log has this part */
 void wait_log(Run *run, const char *part);
 
+/* Let a file of /sys have this text; all others of /sys are gone then */
+void put_sys(Run *run, const char *name, const char *text);
+
 /* QEMU's messages have this part */
 void assert_said(Run *run, const char *part);
 
 /* The accelerator's properties */
+char *get_string(Run *run, const char *property);
 int64_t get_cid(Run *run);
 void assert_state(Run *run, const char *expected);
 
@@ -72,6 +78,7 @@ void assert_qmp_error(Run *run, const char *part, const char *command);
 void wait_shutdown(Run *run, const char *reason);
 
 /* Tests of the other files */
+void add_cpu_tests(void);
 void add_device_tests(void);
 void add_failure_tests(void);
 

@@ -1,0 +1,288 @@
+/*
+ * Nitro Enclaves: the parent's CPU pool, as far as sysfs tells
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * sysfs is a directory of ordinary files.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "system/nitro-pool.h"
+#include "tests/nitro/error-text.h"
+
+#define POOL "module/nitro_enclaves/parameters/ne_cpus"
+#define SIBLINGS "devices/system/cpu/cpu0/topology/thread_siblings_list"
+#define NODES "devices/system/node/possible"
+
+static char *sysfs;
+
+static void put(const char *name, const char *text)
+{
+    g_autofree char *path = g_build_filename(sysfs, name, NULL);
+    g_autofree char *dir = g_path_get_dirname(path);
+
+    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
+    g_assert(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void take(const char *name)
+{
+    g_autofree char *path = g_build_filename(sysfs, name, NULL);
+
+    unlink(path);
+}
+
+static void take_all(const char *path)
+{
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        take_all(child);
+    }
+    g_clear_pointer(&dir, g_dir_close);
+    remove(path);
+}
+
+/* The values of cpus= */
+
+static const struct {
+    const char *text;
+    const char *normal;         /* NULL: refused */
+    const char *reason;
+} wishes[] = {
+    { "2", "2" },
+    { "2:6", "2:6" },
+    { "6:2", "6:2" },
+    { "2-3:6-7", "2-3:6-7" },
+    { "2:3:4:8", "2-4:8" },
+    { "5-5", "5" },
+    { "8191", "8191" },
+    { "", NULL, "cpus= is not a list of CPU numbers" },
+    { ":", NULL, "cpus=: is not a list" },
+    { "2:", NULL, "cpus=2: is not a list" },
+    { ":2", NULL, "is not a list" },
+    { "2::3", NULL, "is not a list" },
+    { "2;3", NULL, "is not a list" },
+    { " 2", NULL, "is not a list" },
+    { "+2", NULL, "is not a list" },
+    { "-2", NULL, "is not a list" },
+    { "2-", NULL, "is not a list" },
+    { "3-2", NULL, "is not a list" },
+    { "2-3-4", NULL, "is not a list" },
+    { "0x2", NULL, "is not a list" },
+    { "a", NULL, "Use numbers and ranges, separated by colons: cpus=2:6" },
+    { "8192", NULL, "is not a list" },
+    { "2-4294967298", NULL, "is not a list" },
+    { "99999999999999999999", NULL, "is not a list" },
+    { "2:6:2", NULL, "cpus=2:6:2 names CPU 2 twice" },
+    { "2-5:4", NULL, "names CPU 4 twice" },
+    { "0:2", NULL, "cpus=0:2 names CPU 0, which always stays with the parent" },
+};
+
+static void test_wishes(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(wishes); i++) {
+        Error *err = NULL;
+        g_autoptr(GArray) cpus = nitro_cpus_parse(wishes[i].text, &err);
+        g_autofree char *text = NULL;
+
+        g_assert_cmpint(!cpus, ==, !wishes[i].normal);
+        if (cpus) {
+            g_assert_null(err);
+            text = nitro_cpus_str(cpus, ':');
+            g_assert_cmpstr(text, ==, wishes[i].normal);
+        } else {
+            text = error_text(err);
+            assert_contains(text, wishes[i].reason);
+        }
+    }
+}
+
+/* The pool as the kernel shows it: whatever root wrote */
+
+static const struct {
+    const char *text;
+    const char *cpus;           /* NULL: not understood */
+} pools[] = {
+    { "2-3\n", "2-3" },
+    { "2,6\n", "2,6" },
+    { "6,2,3\n", "2-3,6" },
+    { " 1, 3 5-7\t\n", "1,3,5-7" },
+    { "2-10:1/2", "2,4,6,8,10" },
+    { "0-8:2/4", "0-1,4-5,8" },
+    { "1,1-2", "1-2" },
+    { "\n", "" },
+    { "", "" },
+    { "2-N\n", NULL },
+    { "all\n", NULL },
+    { "2-9999\n", NULL },
+    { "2-10:0/2\n", NULL },
+    { "2-10:3/2\n", NULL },
+    { "2-10:1\n", NULL },
+    { "2x\n", NULL },
+};
+
+static void test_pools(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(pools); i++) {
+        g_autoptr(NitroPool) pool = NULL;
+        g_autofree char *text = NULL;
+
+        put(POOL, pools[i].text);
+        pool = nitro_pool_read(sysfs);
+        g_assert_cmpint(!pool, ==, !pools[i].cpus);
+        if (pool) {
+            text = nitro_cpus_str(pool->cpus, ',');
+            g_assert_cmpstr(text, ==, pools[i].cpus);
+        }
+    }
+    take(POOL);
+    g_assert_null(nitro_pool_read(sysfs));
+}
+
+static void test_threads(void)
+{
+    static const struct {
+        const char *siblings;
+        unsigned threads;
+    } rows[] = {
+        { "0-1\n", 2 }, { "0,48\n", 2 }, { "0\n", 1 }, { "0-3\n", 4 },
+        { "?\n", 0 }, { NULL, 0 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autoptr(NitroPool) pool = NULL;
+
+        put(POOL, "2-7\n");
+        take(SIBLINGS);
+        if (rows[i].siblings) {
+            put(SIBLINGS, rows[i].siblings);
+        }
+        pool = nitro_pool_read(sysfs);
+        g_assert_cmpuint(pool->threads, ==, rows[i].threads);
+        g_assert_cmpuint(nitro_pool_default_vcpus(pool), ==, rows[i].threads);
+    }
+    g_assert_cmpuint(nitro_pool_default_vcpus(NULL), ==, 0);
+    put(POOL, "\n");
+    put(SIBLINGS, "0-1\n");
+    {
+        g_autoptr(NitroPool) pool = nitro_pool_read(sysfs);
+
+        g_assert_cmpuint(nitro_pool_default_vcpus(pool), ==, 0);
+    }
+}
+
+static int node_of_pool(void)
+{
+    g_autoptr(NitroPool) pool = nitro_pool_read(sysfs);
+
+    return pool->node;
+}
+
+static void test_node(void)
+{
+    put(POOL, "50-51\n");
+    take(NODES);
+    g_assert_cmpint(node_of_pool(), ==, -1);
+    put(NODES, "0-1\n");
+    g_assert_cmpint(node_of_pool(), ==, -1);
+    put("devices/system/cpu/cpu2/node0/cpulist", "0-49\n");
+    g_assert_cmpint(node_of_pool(), ==, -1);
+    put("devices/system/cpu/cpu50/node1/cpulist", "52-95\n");
+    g_assert_cmpint(node_of_pool(), ==, 1);
+    put(POOL, "2-3\n");
+    g_assert_cmpint(node_of_pool(), ==, 0);
+    put(POOL, "\n");
+    g_assert_cmpint(node_of_pool(), ==, -1);
+}
+
+/* The checks */
+
+static const struct {
+    const char *pool;           /* NULL: none to be read */
+    const char *siblings;
+    const char *cpus;           /* NULL: the driver chooses */
+    unsigned vcpus;
+    const char *message;        /* NULL: good */
+    const char *hint;
+} checks[] = {
+    { NULL, "0-1", NULL, 3 },
+    { NULL, "0-1", "2:9", 2 },
+    { NULL, "0-1", "2:9", 4, "cpus= names 2 CPUs for 4 vCPUs",
+      "Use -smp 2, or name 4 CPUs." },
+    { "2-7", "0-1", NULL, 2 },
+    { "2-7", "0-1", NULL, 6 },
+    { "2-7", "0-1", "6-7:3:2", 4 },
+    { "2-7", "0", NULL, 3 },
+    { "2-7", "?", NULL, 3 },
+    { "2,6", "0,4", "2:6", 2 },
+    { "", "0-1", NULL, 2, "2 vCPUs requested, the enclave CPU pool is empty",
+      "Set cpu_count in /etc/nitro_enclaves/allocator.yaml" },
+    { "2-3", "0-1", NULL, 4,
+      "4 vCPUs requested, the enclave CPU pool holds 2 (CPUs 2-3)",
+      "Use -smp 2, or raise cpu_count in /etc/nitro_enclaves" },
+    { "2-7", "0-1", NULL, 3,
+      "-smp 3 is not a whole number of cores (2 threads per core)",
+      "Use -smp 2 or -smp 4." },
+    { "2-7", "0-1", NULL, 1, "-smp 1 is not a whole number of cores",
+      "Use -smp 2.\n" },
+    { "2-6", "0-1", NULL, 5, "-smp 5 is not a whole", "Use -smp 4.\n" },
+    { "4-11", "0-3", NULL, 6, "(4 threads per core)",
+      "Use -smp 4 or -smp 8." },
+    { "2-7", "0-1", "2:8", 2,
+      "CPU 8 is not in the enclave CPU pool (CPUs 2-7)",
+      "Pick CPUs of the pool, or add it to cpu_pool" },
+    { "2-7", "0-1", "2-4", 3, "-smp 3 is not a whole", "-smp 2 or -smp 4" },
+};
+
+static void test_checks(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+        g_autoptr(NitroPool) pool = NULL;
+        g_autoptr(GArray) cpus = NULL;
+        g_autofree char *text = NULL;
+        Error *err = NULL;
+        bool good;
+
+        take(POOL);
+        if (checks[i].pool) {
+            put(POOL, checks[i].pool);
+        }
+        put(SIBLINGS, checks[i].siblings);
+        pool = nitro_pool_read(sysfs);
+        if (checks[i].cpus) {
+            cpus = nitro_cpus_parse(checks[i].cpus, &error_abort);
+        }
+        good = nitro_pool_check(pool, cpus, checks[i].vcpus, &err);
+        g_assert_cmpint(good, ==, !checks[i].message);
+        g_assert_cmpint(good, ==, !err);
+        if (err) {
+            text = error_text(err);
+            assert_contains(text, checks[i].message);
+            assert_contains(text, checks[i].hint);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    sysfs = g_dir_make_tmp("nitro-pool-XXXXXX", NULL);
+    g_assert_nonnull(sysfs);
+    g_test_add_func("/nitro/pool/wishes", test_wishes);
+    g_test_add_func("/nitro/pool/pools", test_pools);
+    g_test_add_func("/nitro/pool/threads", test_threads);
+    g_test_add_func("/nitro/pool/node", test_node);
+    g_test_add_func("/nitro/pool/checks", test_checks);
+    ret = g_test_run();
+    take_all(sysfs);
+    g_free(sysfs);
+    return ret;
+}
