@@ -4,10 +4,11 @@
  *
  * lab relay PATH: stdin and stdout become a connection to the unix socket
  * PATH, for instance the QMP socket of the QEMU under test.  The socket may
- * appear up to ten seconds late.
+ * appear up to ten seconds late; SIGTERM ends the wait, but not a relay.
  */
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,5 +51,9 @@ int relay_main(int argc, char **argv)
         return 2;
     }
     fd = connect_unix(argv[1]);
-    return fd < 0 ? complain(argv[1]) : relay_stdio(fd);
+    if (fd < 0) {
+        return complain(argv[1]);
+    }
+    signal(SIGTERM, SIG_IGN);
+    return relay_stdio(fd);
 }

@@ -32,6 +32,7 @@ class Job:
         self.status = None          # exit code, or minus the signal
         self.ended = None           # time.monotonic() of the end
         self.follow = None          # called with each block of output
+        self.at_end = []            # called at the end
 
     def frame(self, kind, data):
         """Reader thread: something from the guest."""
@@ -47,6 +48,19 @@ class Job:
             self.changed.notify_all()
         if self.follow and kind in (STDOUT, STDERR):
             self.follow(data)
+        if kind == EXIT:
+            self.call_at_end()
+
+    def call_at_end(self, function=None):
+        """Have a function called once the program has ended, or call all."""
+        with self.changed:
+            if function:
+                self.at_end.append(function)
+            if self.status is None:
+                return
+            functions, self.at_end = self.at_end, []
+        for function in functions:
+            function()
 
     def lost(self):
         """Reader thread: the guest is gone."""

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from . import eif, packages
 from .arch import FOREIGN, GUEST, HOST, PROGRAM
@@ -18,7 +19,11 @@ PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback',
                   'nitro_enclaves')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
 
-DEMO_CMDLINE = 'console=%s quiet panic=-1 reboot=t' % GUEST.console
+AWS_BLOBS = Path('/usr/share/nitro_enclaves/blobs')
+AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
+               ' random.trust_cpu=on')
+
+DEMO_CMDLINE = 'console=ttyS0 loglevel=3 panic=-1 reboot=t'
 
 # Prefix of the tools that make programs for the guests
 TOOLS = GUEST.name + '-linux-gnu-' if FOREIGN else ''
@@ -179,14 +184,40 @@ def demo_initramfs():
                             *ENCLAVE_MODULES)
     if inputs_changed(target, stamp):
         archive = Cpio()
-        archive.directory('dev')
-        archive.device('dev/console', 5, 1)
-        archive.file('init', init, 0o755)
         modules = _add_modules(archive, 'lib', ENCLAVE_MODULES)
-        archive.file('modules', ''.join('/%s\n' % m for m in modules).encode())
-        archive.write(target)
+        _finish_demo(archive, init, modules, target)
         record_inputs(target, stamp)
     return target
+
+
+def _finish_demo(archive, init, modules, target):
+    archive.directory('dev')
+    archive.device('dev/console', 5, 1)
+    archive.file('init', init, 0o755)
+    archive.file('modules', ''.join('/%s\n' % m for m in modules).encode())
+    archive.write(target)
+
+
+def aws_demo_image(*words):
+    """The demo enclave for real hardware, with AWS's kernel.
+
+    The distribution's kernel finds its devices by ACPI only, which enclaves
+    on EC2 do not have.
+    """
+    kernel, module = AWS_BLOBS / 'bzImage', AWS_BLOBS / 'nsm.ko'
+    if not (kernel.exists() and module.exists()):
+        raise LabError('no kernel for a demo enclave in %s' % AWS_BLOBS,
+                       'give EIF=FILE, or install'
+                       ' aws-nitro-enclaves-cli-devel')
+    archive, target = Cpio(), LAB / 'demo-aws.cpio'
+    archive.file('nsm.ko', module)
+    _finish_demo(archive, _compile(LAB / 'demo-init', 'enclave'), ['nsm.ko'],
+                 target)
+    image = LAB / 'demo-aws.eif'
+    image.write_bytes(eif.build(kernel.read_bytes(),
+                                ' '.join([AWS_CMDLINE, *words]),
+                                [target.read_bytes()]))
+    return image
 
 
 def demo_kernel():

@@ -81,9 +81,9 @@ class Host:
         return HostJob(argv, follow)
 
     @staticmethod
-    def guest_qmp(path):
-        """QMP of a QEMU that was started here."""
-        return Qmp(SocketStream(path))
+    def guest_qmp(path, job):
+        """QMP of a QEMU that was started here as @job."""
+        return Qmp(SocketStream(path, lambda: job.status is None))
 
 
 class Launch:
@@ -103,7 +103,7 @@ class Launch:
     def connect(self):
         """QMP, or None when QEMU has ended before."""
         try:
-            self.qmp = self.place.guest_qmp(self.socket)
+            self.qmp = self.place.guest_qmp(self.socket, self.job)
         except (EOFError, OSError):
             self.qmp = None
         return self.qmp

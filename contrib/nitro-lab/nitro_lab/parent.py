@@ -288,9 +288,11 @@ class Parent:
         """Read a text file in the parent."""
         return self.check(['cat', path])
 
-    def guest_qmp(self, path):
-        """QMP of a QEMU that runs inside the parent."""
-        return Qmp(JobStream(self.spawn(['lab', 'relay', path])))
+    def guest_qmp(self, path, job):
+        """QMP of a QEMU that runs inside the parent as @job."""
+        relay = self.spawn(['lab', 'relay', path])
+        job.call_at_end(lambda: relay.signal(signal.SIGTERM))
+        return Qmp(JobStream(relay))
 
     def free_huge_pages(self):
         """Huge pages nobody uses."""

@@ -12,7 +12,8 @@ from .config import LabError
 class SocketStream:
     """Lines of a unix socket."""
 
-    def __init__(self, path, timeout=10):
+    def __init__(self, path, alive=lambda: True, timeout=10):
+        """@alive: whether it is worth waiting for the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         end = time.monotonic() + timeout
         while True:
@@ -20,7 +21,7 @@ class SocketStream:
                 self.sock.connect(str(path))
                 break
             except (FileNotFoundError, ConnectionRefusedError):
-                if time.monotonic() > end:
+                if time.monotonic() > end or not alive():
                     raise
                 time.sleep(0.02)
         self.data = b''

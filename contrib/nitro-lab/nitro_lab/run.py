@@ -36,6 +36,15 @@ def _mebibytes(text):
     return int(number) * units.get(unit, 1)
 
 
+def _demo():
+    LAB.mkdir(parents=True, exist_ok=True)
+    words = ('demo.mode=poweroff', 'demo.seconds=1')
+    if DEVICE.exists():
+        return images.aws_demo_image(*words)
+    packages.fetch()
+    return images.demo_image('demo-run', *words)
+
+
 class Order:
     """What to boot, out of the command line."""
 
@@ -56,8 +65,7 @@ class Order:
         elif args.initrd or args.append:
             raise LabError('INITRD and APPEND go with KERNEL')
         else:
-            self._option('-kernel', args.eif or images.demo_image(
-                'demo-run', 'demo.mode=poweroff', 'demo.seconds=1'))
+            self._option('-kernel', args.eif or _demo())
 
     def _option(self, name, path):
         path = _existing(path)
