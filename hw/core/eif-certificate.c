@@ -21,14 +21,6 @@
 #endif
 #endif
 
-static void clear_name(void *opaque)
-{
-    EifName *name = opaque;
-
-    g_free(name->type);
-    g_free(name->value);
-}
-
 void eif_certificate_free(EifCertificate *cert)
 {
     if (cert) {
@@ -39,6 +31,19 @@ void eif_certificate_free(EifCertificate *cert)
     }
 }
 
+#ifdef CAN_VERIFY
+
+#define OID_MAX 128
+#define NAME_MAX_BYTES 4096 /* per attribute; longer ones are left out */
+
+static void clear_name(void *opaque)
+{
+    EifName *name = opaque;
+
+    g_free(name->type);
+    g_free(name->value);
+}
+
 static EifCertificate *certificate_new(void)
 {
     EifCertificate *cert = g_new0(EifCertificate, 1);
@@ -47,11 +52,6 @@ static EifCertificate *certificate_new(void)
     g_array_set_clear_func(cert->issuer, clear_name);
     return cert;
 }
-
-#ifdef CAN_VERIFY
-
-#define OID_MAX 128
-#define NAME_MAX_BYTES 4096 /* per attribute; longer ones are left out */
 
 static gnutls_x509_crt_t import_certificate(const GByteArray *der,
                                             Error **errp)

@@ -90,7 +90,7 @@ static bool load_eif(MachineState *machine, int fd, Error **errp)
         return false;
     }
     trace_nitro_machine_image_loaded(image->crc);
-    return true;
+    return nitro_machine_check_image(machine, dest, image->image_size, errp);
 }
 
 static bool write_build(MachineState *machine, const EifBuildParams *params,
@@ -105,7 +105,8 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
     }
     size = eif_build_size(build);
     dest = image_place(machine, "kernel", size, errp);
-    return dest && eif_build_write(build, dest, size, errp);
+    return dest && eif_build_write(build, dest, size, errp) &&
+           nitro_machine_check_image(machine, dest, size, errp);
 }
 
 static int open_initrd(const char *path, Error **errp)

@@ -225,6 +225,12 @@ static void nitro_machine_instance_init(Object *obj)
         machine->smp.cpus = machine->smp.max_cpus = vcpus;
     }
     NITRO_MACHINE(obj)->heartbeat = ON_OFF_AUTO_AUTO;
+    nitro_machine_init_policy(&NITRO_MACHINE(obj)->policy);
+}
+
+static void nitro_machine_instance_finalize(Object *obj)
+{
+    nitro_machine_free_policy(&NITRO_MACHINE(obj)->policy);
 }
 
 static void nitro_machine_class_init(ObjectClass *oc, void *data)
@@ -254,6 +260,7 @@ static void nitro_machine_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, "heartbeat",
         "Answer the heartbeat of the enclave; off for an image that sends "
         "none (default auto: a device given with -device replaces ours)");
+    nitro_machine_add_policy(oc);
 }
 
 static const TypeInfo nitro_machine_types[] = {
@@ -262,6 +269,7 @@ static const TypeInfo nitro_machine_types[] = {
         .parent = TYPE_MACHINE,
         .instance_size = sizeof(NitroMachineState),
         .instance_init = nitro_machine_instance_init,
+        .instance_finalize = nitro_machine_instance_finalize,
         .class_init = nitro_machine_class_init,
         .interfaces = (InterfaceInfo[]) {
             { TYPE_HOTPLUG_HANDLER },

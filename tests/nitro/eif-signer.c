@@ -192,9 +192,9 @@ void eif_signer_free(EifSigner *signer)
     g_free(signer);
 }
 
-GByteArray *eif_signer_image(const EifSigner *signer)
+GByteArray *eif_signer_image(const EifSigner *signer, uint16_t flags)
 {
-    GByteArray *image = eif_maker_image(4, 0, EXAMPLE);
+    GByteArray *image = eif_maker_image(4, flags, EXAMPLE);
     g_autoptr(GByteArray) section = eif_maker_signature_bytes(
         signer->pem, signer->cose->data, signer->cose->len);
 

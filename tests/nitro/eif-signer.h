@@ -43,9 +43,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifSigner, eif_signer_free)
 /**
  * eif_signer_image: the worked example with a signature section
  * @signer: the signature
+ * @flags: flags field
  *
  * Returns: the image.
  */
-GByteArray *eif_signer_image(const EifSigner *signer);
+GByteArray *eif_signer_image(const EifSigner *signer, uint16_t flags);
 
 #endif

@@ -20,6 +20,7 @@
 #include "qobject/qstring.h"
 #include "qemu/units.h"
 #include "tests/nitro/eif-maker.h"
+#include "tests/nitro/eif-signer.h"
 
 #define LOAD_OFFSET (8 * MiB)
 #define QTEST "-accel qtest -M nitro "
@@ -80,12 +81,34 @@ static void write_images(void)
     write_file("eif-large", big->data, big->len);
 }
 
+static void write_signed(const char *name, int64_t valid_until,
+                         const char *pcr0)
+{
+#ifdef CONFIG_GNUTLS
+    EifSignerParams params = { .not_after = valid_until, .pcr0 = pcr0 };
+    g_autoptr(EifSigner) signer = eif_signer_new(&params);
+    g_autoptr(GByteArray) image = eif_signer_image(signer, is_arm());
+
+    write_file(name, image->data, image->len);
+#endif
+}
+
+static void write_signed_images(void)
+{
+    int64_t tomorrow = time(NULL) + EIF_SIGNER_DAY;
+
+    write_signed("eif-signed", tomorrow, EXAMPLE_PCR0);
+    write_signed("eif-expired", EIF_SIGNER_NOW, EXAMPLE_PCR0);
+    write_signed("eif-signed-other", tomorrow, EXAMPLE_PCR1);
+}
+
 static void write_files(void)
 {
     g_autofree char *fifo = file_path("fifo");
 
     g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
     write_images();
+    write_signed_images();
     write_kernel();
     write_file("initrd", "initial ramdisk", 15);
     write_file("empty", "", 0);
@@ -387,6 +410,97 @@ static void test_kernel_initrd(void)
     g_assert_cmpint(check_built(memory, "a=b c", true), ==, 4);
 }
 
+/* Which image may be launched */
+
+static void test_policy_defaults(void)
+{
+    QTestState *qts = start("");
+
+    assert_string(qts, "/machine", "signature", "warn");
+    assert_string(qts, "/machine", "expect-pcr0", "");
+    assert_string(qts, "/machine", "eif-out", "");
+    qtest_quit(qts);
+}
+
+static void assert_same_file(const char *name, const void *data, size_t len)
+{
+    g_autofree char *path = file_path(name);
+    g_autofree char *found = NULL;
+    gsize found_len;
+
+    g_assert(g_file_get_contents(path, &found, &found_len, NULL));
+    g_assert_cmpmem(found, found_len, data, len);
+    unlink(path);
+}
+
+static void test_expected(void)
+{
+    QTestState *qts = start("-kernel %s/eif -M expect-pcr0=" EXAMPLE_PCR0
+                            ",expect-pcr1=" EXAMPLE_PCR1 ",expect-pcr2="
+                            EXAMPLE_PCR2 ",eif-out=%s/out");
+    g_autofree char *path = file_path("eif");
+    g_autofree char *image = NULL;
+    gsize len;
+
+    assert_string(qts, "/machine", "expect-pcr1", EXAMPLE_PCR1);
+    qtest_quit(qts);
+    g_assert(g_file_get_contents(path, &image, &len, NULL));
+    assert_same_file("out", image, len);
+}
+
+static void test_built_image_out(void)
+{
+    g_autofree char *memory =
+        memory_after("-kernel %s/kernel -initrd %s/initrd -M eif-out=%s/out");
+    g_autofree char *path = file_path("out");
+    GStatBuf st;
+
+    g_assert_cmpint(g_stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, >, 8192);
+    assert_same_file("out", memory + LOAD_OFFSET, st.st_size);
+    assert_zero(memory, LOAD_OFFSET + st.st_size, 64 * MiB);
+}
+
+#ifdef CONFIG_GNUTLS
+/* Returns what QEMU said when it could start */
+static char *said_at_start(const char *options)
+{
+    g_autofree char *all = g_strdup_printf("%s 2>%%s/err", options);
+    g_autofree char *path = file_path("err");
+    char *said = NULL;
+
+    qtest_quit(start(all));
+    g_assert(g_file_get_contents(path, &said, NULL, NULL));
+    return said;
+}
+
+static void test_signature(void)
+{
+    static const struct {
+        const char *options;
+        const char *warning; /* NULL: there must be none */
+    } rows[] = {
+        { "-kernel %s/eif" },
+        { "-kernel %s/eif-signed" },
+        { "-kernel %s/eif-signed -M signature=require" },
+        { "-kernel %s/eif-expired", "warning: the image is not validly "
+          "signed: the certificate was valid until 2023-11-14T22:13:20Z, it "
+          "is 2" },
+        { "-kernel %s/eif-expired -M signature=off" },
+        { "-kernel %s/eif-signed-other", "warning: the image is not validly "
+          "signed: the signature is for an image with PCR0 " EXAMPLE_PCR1 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autofree char *said = said_at_start(rows[i].options);
+
+        g_test_message("%s: %s", rows[i].options, said);
+        g_assert(!!strstr(said, "validly") == !!rows[i].warning);
+        g_assert(!rows[i].warning || strstr(said, rows[i].warning));
+    }
+}
+#endif
+
 /* What is refused */
 
 static const struct Refusal {
@@ -473,6 +587,35 @@ static const struct Refusal {
       "is a directory, not a ramdisk" },
     { "initrd-eif", QTEST "-kernel %s/kernel -initrd %s/eif",
       "not a ramdisk" },
+
+    /* which image may be launched */
+    { "pcr0", QTEST "-kernel %s/eif -M expect-pcr0=" EXAMPLE_PCR1,
+      "/eif: PCR0 of the image is " EXAMPLE_PCR0 ", expected is "
+      EXAMPLE_PCR1, "Use the image that is meant" },
+    { "pcr2", QTEST "-kernel %s/kernel -M expect-pcr2=" EXAMPLE_PCR2,
+      "PCR2 of the image is " EMPTY_PCR2 ", expected is " EXAMPLE_PCR2 },
+    { "pcr8", QTEST "-kernel %s/eif -M expect-pcr8=" EXAMPLE_PCR8,
+      "the image is not signed, expected is PCR8 " EXAMPLE_PCR8 },
+    { "pcr-short", QTEST "-M expect-pcr1=12",
+      "expect-pcr1: a PCR has 96 hexadecimal digits, '12' is none" },
+    { "signature-mode", QTEST "-M signature=maybe",
+      "does not accept value 'maybe'" },
+    { "not-signed", QTEST "-kernel %s/eif -M signature=require",
+      "signature=require, but the image is not signed", "Sign it" },
+    { "kernel-not-signed", QTEST "-kernel %s/kernel -M signature=require",
+      "signature=require, but the image is not signed" },
+    { "eif-out", QTEST "-kernel %s/eif -M eif-out=%s",
+      ": it is not a regular file" },
+    { "eif-out-directory", QTEST "-kernel %s/eif -M eif-out=%s/none/out",
+      "/none/out: No such file or directory" },
+#ifdef CONFIG_GNUTLS
+    { "expired", QTEST "-kernel %s/eif-expired -M signature=require",
+      "/eif-expired: the image is not validly signed: the certificate was "
+      "valid until ", "Set the clock" },
+    { "signed-other", QTEST "-kernel %s/eif-signed-other "
+      "-M signature=require", "the signature is for an image with PCR0 "
+      EXAMPLE_PCR1 ", this one has " EXAMPLE_PCR0, "Sign an unsigned copy" },
+#endif
 
     /* devices */
     { "heartbeats", QTEST "-device nitro-heartbeat -device nitro-heartbeat",
@@ -635,6 +778,12 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/machine/eif", test_eif);
     qtest_add_func("/nitro/machine/kernel", test_kernel);
     qtest_add_func("/nitro/machine/kernel-initrd", test_kernel_initrd);
+    qtest_add_func("/nitro/machine/policy-defaults", test_policy_defaults);
+    qtest_add_func("/nitro/machine/expected", test_expected);
+    qtest_add_func("/nitro/machine/built-image-out", test_built_image_out);
+#ifdef CONFIG_GNUTLS
+    qtest_add_func("/nitro/machine/signature", test_signature);
+#endif
     qtest_add_func("/nitro/machine/huge-pages", test_huge_pages);
     qtest_add_func("/nitro/machine/console-debug", test_console_debug);
     qtest_add_func("/nitro/machine/console-production",

@@ -71,7 +71,7 @@ static EifSigner *official(void)
 /* All the way from an image */
 static EifVerification *verify(const EifSigner *signer, int64_t when)
 {
-    g_autoptr(GByteArray) bytes = eif_signer_image(signer);
+    g_autoptr(GByteArray) bytes = eif_signer_image(signer, 0);
     g_autoptr(EifImage) image = eif_image_parse_buffer(bytes->data, bytes->len,
                                                        &error_abort);
     g_autoptr(EifSignature) sig = NULL;

@@ -100,7 +100,7 @@ static void write_image(const char *name, GByteArray *image)
 static void write_signed(const char *name, const EifSignerParams *params)
 {
     g_autoptr(EifSigner) signer = eif_signer_new(params);
-    g_autoptr(GByteArray) image = eif_signer_image(signer);
+    g_autoptr(GByteArray) image = eif_signer_image(signer, 0);
 
     write_image(name, image);
 }

@@ -15,6 +15,7 @@
 
 #include "qemu/notify.h"
 #include "hw/boards.h"
+#include "hw/core/eif-image.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-common.h"
 
@@ -28,11 +29,36 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
 /* Where an image goes when no driver can be asked (under qtest). */
 #define NITRO_DEFAULT_LOAD_OFFSET (8 * MiB)
 
+/* What to do about the signature of an image */
+typedef enum NitroSignature {
+    NITRO_SIGNATURE_OFF, /* nothing */
+    NITRO_SIGNATURE_WARN, /* if there is one, say when it is not valid */
+    NITRO_SIGNATURE_REQUIRE, /* refuse all but a valid one */
+} NitroSignature;
+
+typedef struct NitroExpectedPcr {
+    bool given;
+    uint8_t pcr[EIF_PCR_LEN];
+} NitroExpectedPcr;
+
+/**
+ * NitroImagePolicy: which image may be launched
+ * @expect: properties "expect-pcr0" and so on, in the order of eif_pcr_index
+ * @signature: property "signature"
+ * @eif_out: property "eif-out", where to write the image, or NULL
+ */
+typedef struct NitroImagePolicy {
+    NitroExpectedPcr expect[EIF_NR_PCRS];
+    NitroSignature signature;
+    char *eif_out;
+} NitroImagePolicy;
+
 /**
  * NitroMachineState: the machine
  * @bridge: owner of the vsock bus
  * @heartbeat: property "heartbeat"; off leaves the default device out, auto
  *     gives way to a nitro-heartbeat given with -device
+ * @policy: which image may be launched
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
  */
@@ -40,6 +66,7 @@ struct NitroMachineState {
     MachineState parent_obj;
 
     OnOffAuto heartbeat;
+    NitroImagePolicy policy;
 
     NitroVsockBridge *bridge;
     DeviceState *default_heartbeat;

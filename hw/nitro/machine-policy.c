@@ -1,0 +1,220 @@
+/*
+ * Nitro Enclaves: which image the machine may launch
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Options of the machine that look at the assembled image where it lies, in
+ * the memory that will be donated: so what is checked is what is launched.
+ * The image is measured only when an option or a signature asks for it.
+ */
+
+#include "qemu/osdep.h"
+#include "hw/core/eif-output.h"
+#include "hw/core/eif-verify.h"
+#include "machine-int.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qemu/error-report.h"
+#include "trace.h"
+
+static const char *const signature_modes[] = {
+    [NITRO_SIGNATURE_OFF] = "off",
+    [NITRO_SIGNATURE_WARN] = "warn",
+    [NITRO_SIGNATURE_REQUIRE] = "require",
+};
+
+/* The image that is about to be launched */
+typedef struct Candidate {
+    EifImage *image;
+    EifSource src;
+    EifMeasurements measurements;
+} Candidate;
+
+static bool must_measure(const NitroImagePolicy *policy, const EifImage *image)
+{
+    for (int i = 0; i < EIF_NR_PCRS; i++) {
+        if (policy->expect[i].given) {
+            return true;
+        }
+    }
+    return policy->signature != NITRO_SIGNATURE_OFF && image->has_signature;
+}
+
+static bool check_pcrs(const NitroImagePolicy *policy, const Candidate *c,
+                       Error **errp)
+{
+    for (int i = 0; i < EIF_NR_PCRS; i++) {
+        if (policy->expect[i].given &&
+            !eif_measurements_expect(&c->measurements, eif_pcr_index[i],
+                                     policy->expect[i].pcr, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool verify_signature(const Candidate *c, Error **errp)
+{
+    g_autoptr(EifSignature) sig = NULL;
+    g_autoptr(EifVerification) v = NULL;
+
+    sig = eif_image_read_signature(c->image, &c->src, errp);
+    if (!sig) {
+        return false;
+    }
+    v = eif_signature_verify(sig, c->measurements.pcr0,
+                             g_get_real_time() / G_USEC_PER_SEC);
+    return eif_verification_check(v, errp);
+}
+
+static bool check_signature(const NitroImagePolicy *policy, const Candidate *c,
+                            Error **errp)
+{
+    ERRP_GUARD();
+    Error *err = NULL;
+
+    switch (policy->signature) {
+    case NITRO_SIGNATURE_OFF:
+        return true;
+    case NITRO_SIGNATURE_WARN:
+        if (c->image->has_signature && !verify_signature(c, &err)) {
+            warn_report_err(err);
+        }
+        return true;
+    case NITRO_SIGNATURE_REQUIRE:
+        break;
+    }
+    if (!c->image->has_signature) {
+        error_setg(errp, "signature=require, but the image is not signed");
+        error_append_hint(errp, "Sign it, or leave out signature=require.\n");
+        return false;
+    }
+    return verify_signature(c, errp);
+}
+
+static bool check_candidate(const NitroImagePolicy *policy, Candidate *c,
+                            Error **errp)
+{
+    if (must_measure(policy, c->image)) {
+        if (!eif_image_measure(c->image, &c->src, &c->measurements, errp)) {
+            return false;
+        }
+        trace_nitro_machine_image_measured(signature_modes[policy->signature],
+                                           c->image->has_signature);
+    }
+    return check_pcrs(policy, c, errp) && check_signature(policy, c, errp);
+}
+
+bool nitro_machine_check_image(MachineState *machine, const void *image,
+                               uint64_t size, Error **errp)
+{
+    const NitroImagePolicy *policy = &NITRO_MACHINE(machine)->policy;
+    Candidate c = { .image = eif_image_parse_buffer(image, size, errp) };
+    bool ok;
+
+    if (!c.image) {
+        return false;
+    }
+    eif_source_init_buffer(&c.src, image, size);
+    ok = check_candidate(policy, &c, errp);
+    eif_image_free(c.image);
+    return ok && (!policy->eif_out ||
+                  eif_output_data(policy->eif_out, image, size, errp));
+}
+
+/* Properties; the opaque pointer is a position in eif_pcr_index[] */
+
+static void get_expect(Object *obj, Visitor *v, const char *name, void *opaque,
+                       Error **errp)
+{
+    uintptr_t i = (uintptr_t)opaque;
+    const NitroExpectedPcr *expect = &NITRO_MACHINE(obj)->policy.expect[i];
+    g_autofree char *text = expect->given ? eif_pcr_str(expect->pcr)
+                                          : g_strdup("");
+
+    visit_type_str(v, name, &text, errp);
+}
+
+static void set_expect(Object *obj, Visitor *v, const char *name, void *opaque,
+                       Error **errp)
+{
+    ERRP_GUARD();
+    uintptr_t i = (uintptr_t)opaque;
+    NitroExpectedPcr *expect = &NITRO_MACHINE(obj)->policy.expect[i];
+    g_autofree char *text = NULL;
+
+    if (!visit_type_str(v, name, &text, errp)) {
+        return;
+    }
+    if (!eif_pcr_parse(text, expect->pcr, errp)) {
+        error_prepend(errp, "%s: ", name);
+        return;
+    }
+    expect->given = true;
+}
+
+static int get_signature(Object *obj, Error **errp)
+{
+    return NITRO_MACHINE(obj)->policy.signature;
+}
+
+static void set_signature(Object *obj, int value, Error **errp)
+{
+    NITRO_MACHINE(obj)->policy.signature = value;
+}
+
+static char *get_eif_out(Object *obj, Error **errp)
+{
+    return g_strdup(NITRO_MACHINE(obj)->policy.eif_out);
+}
+
+static void set_eif_out(Object *obj, const char *value, Error **errp)
+{
+    NitroImagePolicy *policy = &NITRO_MACHINE(obj)->policy;
+
+    g_free(policy->eif_out);
+    policy->eif_out = g_strdup(value);
+}
+
+void nitro_machine_init_policy(NitroImagePolicy *policy)
+{
+    policy->signature = NITRO_SIGNATURE_WARN;
+}
+
+void nitro_machine_free_policy(NitroImagePolicy *policy)
+{
+    g_clear_pointer(&policy->eif_out, g_free);
+}
+
+static void add_expect(ObjectClass *oc, uintptr_t i)
+{
+    g_autofree char *name = g_strdup_printf("expect-pcr%u", eif_pcr_index[i]);
+    g_autofree char *help = g_strdup_printf(
+        "Refuse an image with another PCR%u; 96 hexadecimal digits",
+        eif_pcr_index[i]);
+
+    object_class_property_add(oc, name, "string", get_expect, set_expect,
+                              NULL, (void *)i);
+    object_class_property_set_description(oc, name, help);
+}
+
+void nitro_machine_add_policy(ObjectClass *oc)
+{
+    static const QEnumLookup modes = {
+        .array = signature_modes,
+        .size = ARRAY_SIZE(signature_modes),
+    };
+
+    for (uintptr_t i = 0; i < EIF_NR_PCRS; i++) {
+        add_expect(oc, i);
+    }
+    object_class_property_add_enum(oc, "signature", "NitroSignature", &modes,
+                                   get_signature, set_signature);
+    object_class_property_set_description(oc, "signature",
+        "What to do about a signature that is not valid: off (do not look), "
+        "warn (default), or require one that is");
+    object_class_property_add_str(oc, "eif-out", get_eif_out, set_eif_out);
+    object_class_property_set_description(oc, "eif-out",
+        "Write the image that is launched to this file");
+}
