@@ -23,7 +23,7 @@ AWS_BLOBS = Path('/usr/share/nitro_enclaves/blobs')
 AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
                ' random.trust_cpu=on')
 
-DEMO_CMDLINE = 'console=ttyS0 loglevel=3 panic=-1 reboot=t'
+DEMO_CMDLINE = 'console=ttyS0 quiet loglevel=3 panic=-1 reboot=t'
 
 # Prefix of the tools that make programs for the guests
 TOOLS = GUEST.name + '-linux-gnu-' if FOREIGN else ''
