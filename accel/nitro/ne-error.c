@@ -117,8 +117,8 @@ static const NeErrorRow rows[] = {
          "host-nodes=NODE,policy=bind of the memory backend."),
     CODE(MEM_MAX_REGIONS,
          "the pages form more separate regions than the hypervisor takes",
-         "Use larger pages (hugetlbsize=1G), or reserve the huge pages right "
-         "after boot so that they are contiguous."),
+         "Use larger pages (-M nitro,page-size=1G), or reserve the huge pages "
+         "right after boot so that they are contiguous."),
     CODE(NO_MEM_REGIONS_ADDED,
          "the enclave has no memory",
          "Give it some, e.g. -m 512M."),
@@ -149,7 +149,7 @@ static const NeErrorRow rows[] = {
              "limit of the cgroup; prealloc=on finds this out earlier."),
     PLAIN_AT(SET_USER_MEMORY_REGION, ENOMEM,
              "the kernel cannot keep the list of so many pages",
-             "Use larger pages (hugetlbsize=1G), or a smaller -m."),
+             "Use larger pages (-M nitro,page-size=1G), or a smaller -m."),
     PLAIN_AT(SET_USER_MEMORY_REGION, EINVAL,
              "the driver or the hypervisor does not take the memory's "
              "physical address or size", KERNEL_LOG),

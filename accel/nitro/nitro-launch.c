@@ -14,6 +14,7 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
+#include "exec/cpu-common.h"
 #include "exec/memory.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
@@ -28,14 +29,19 @@ static bool donate_ram(NitroAccelState *s, MemoryRegion *ram, Error **errp)
 {
     ERRP_GUARD();
     uint64_t bytes = memory_region_size(ram);
+    uint64_t page_size = qemu_ram_pagesize(ram->ram_block);
     g_autofree char *size = size_to_str(bytes);
+    g_autofree char *page = size_to_str(page_size);
+    int ret = ne_add_memory(s->enclave_fd, memory_region_get_ram_ptr(ram),
+                            bytes, errp);
 
-    if (ne_add_memory(s->enclave_fd, memory_region_get_ram_ptr(ram), bytes,
-                      errp) < 0) {
+    if (ret == -NE_ERR_MEM_MAX_REGIONS) {
+        error_prepend(errp, "cannot donate %s of RAM in %" PRIu64 " pages of "
+                      "%s to the enclave: ", size, bytes / page_size, page);
+    } else if (ret < 0) {
         error_prepend(errp, "cannot donate %s of RAM to the enclave: ", size);
-        return false;
     }
-    return true;
+    return ret == 0;
 }
 
 /*

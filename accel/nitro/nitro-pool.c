@@ -335,3 +335,17 @@ bool nitro_pool_check(const NitroPool *pool, const GArray *cpus,
     return check_size(pool, vcpus, errp) && check_cores(pool, vcpus, errp) &&
            (!cpus || check_members(pool, cpus, errp));
 }
+
+bool nitro_pool_check_node(const NitroPool *pool, unsigned node,
+                           const char *id, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!pool || pool->node < 0 || node == pool->node) {
+        return true;
+    }
+    error_setg(errp, "memory backend '%s' uses NUMA node %u, the enclave CPU "
+               "pool is on node %d", id, node, pool->node);
+    error_append_hint(errp, "Use host-nodes=%d,policy=bind.\n", pool->node);
+    return false;
+}

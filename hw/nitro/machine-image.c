@@ -60,6 +60,7 @@ static void *image_place(MachineState *machine, const char *kind,
         error_append_hint(errp, "Raise -m to at least %s.\n", m);
         return NULL;
     }
+    nitro_machine_warn_memory(machine, size);
     trace_nitro_machine_image(kind, size, offset);
     return (uint8_t *)memory_region_get_ram_ptr(machine->ram) + offset;
 }

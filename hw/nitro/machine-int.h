@@ -10,6 +10,7 @@
 
 #include "hw/core/eif-image.h"
 #include "hw/nitro/machine.h"
+#include "machine-hugepages.h"
 
 /**
  * nitro_machine_check_options: refuse what an enclave cannot have
@@ -82,11 +83,16 @@ EifArch nitro_machine_eif_arch(void);
 void nitro_machine_reserve_vcpus(unsigned nr_cpus);
 
 /**
- * nitro_machine_size_str: a size the way -m takes it
- * @size: bytes
- *
- * Returns: for example "512M", to be freed
+ * nitro_machine_warn_memory: warn when nitro-cli would ask for more memory
+ * @machine: the machine
+ * @image_size: bytes of the image
  */
-char *nitro_machine_size_str(uint64_t size);
+void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size);
+
+/* Accessors of property page-size, type "size" */
+void nitro_machine_get_page_size(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp);
+void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp);
 
 #endif

@@ -16,101 +16,28 @@
 #endif
 #include "machine-int.h"
 #include "qapi/error.h"
-#include "qemu/cutils.h"
+#include "qapi/visitor.h"
+#include "qemu/bitops.h"
+#include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
 #include "system/hostmem.h"
+#include "system/nitro-pool.h"
+#include "system/numa.h"
 #include "system/qtest.h"
 #include "trace.h"
 
 #define NITRO_PAGE_SIZE (2 * MiB)
 
-char *nitro_machine_size_str(uint64_t size)
-{
-    if (size >= GiB && size % GiB == 0) {
-        return g_strdup_printf("%" PRIu64 "G", size / GiB);
-    }
-    if (size >= MiB && size % MiB == 0) {
-        return g_strdup_printf("%" PRIu64 "M", size / MiB);
-    }
-    return g_strdup_printf("%" PRIu64 "K", size / KiB);
-}
-
-/* Huge pages of the host */
-
-static bool hugepage_counter(uint64_t page_size, const char *name,
-                             uint64_t *value)
-{
-    g_autofree char *path =
-        g_strdup_printf("/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/%s",
-                        page_size / KiB, name);
-    g_autofree char *text = NULL;
-
-    return g_file_get_contents(path, &text, NULL, NULL) &&
-           qemu_strtou64(g_strchomp(text), NULL, 10, value) == 0;
-}
-
-/* Where the number of pages of this size is set */
-static char *hugepage_knob(uint64_t page_size)
-{
-    g_autofree char *meminfo = NULL;
-
-    if (g_file_get_contents("/proc/meminfo", &meminfo, NULL, NULL)) {
-        const char *found = strstr(meminfo, "\nHugepagesize:");
-        uint64_t kib;
-
-        if (found &&
-            qemu_strtou64(found + strlen("\nHugepagesize:"), &found, 10,
-                          &kib) == 0 && kib == page_size / KiB) {
-            return g_strdup("/proc/sys/vm/nr_hugepages");
-        }
-    }
-    return g_strdup_printf("/sys/kernel/mm/hugepages/hugepages-%" PRIu64
-                           "kB/nr_hugepages", page_size / KiB);
-}
-
-/* Pages that can be had now; false when the host does not tell */
-static bool hugepages_available(uint64_t page_size, uint64_t *available)
-{
-    uint64_t nr_free, reserved, overcommit, surplus;
-
-    if (!hugepage_counter(page_size, "free_hugepages", &nr_free) ||
-        !hugepage_counter(page_size, "resv_hugepages", &reserved)) {
-        return false;
-    }
-    if (!hugepage_counter(page_size, "nr_overcommit_hugepages", &overcommit) ||
-        !hugepage_counter(page_size, "surplus_hugepages", &surplus)) {
-        overcommit = surplus = 0;
-    }
-    *available = nr_free - MIN(reserved, nr_free) +
-                 overcommit - MIN(surplus, overcommit);
-    return true;
-}
+/* nitro-cli does not launch an enclave with less: image, unpacked, and room */
+#define NITRO_IMAGE_FACTOR 4
 
 static bool check_hugepages(uint64_t size, uint64_t page_size, Error **errp)
 {
-    ERRP_GUARD();
-    uint64_t needed = DIV_ROUND_UP(size, page_size);
-    uint64_t available, total = 0;
-    g_autofree char *m = nitro_machine_size_str(size);
-    g_autofree char *page = nitro_machine_size_str(page_size);
-    g_autofree char *knob = NULL;
+    g_autoptr(NitroPool) pool = nitro_pool_read(NITRO_SYSFS);
 
-    if (!hugepages_available(page_size, &available)) {
-        return true;
-    }
-    trace_nitro_machine_huge_pages(needed, available);
-    if (needed <= available) {
-        return true;
-    }
-
-    hugepage_counter(page_size, "nr_hugepages", &total);
-    knob = hugepage_knob(page_size);
-    error_setg(errp, "-m %s needs %" PRIu64 " huge pages of %s, %" PRIu64
-               " are free", m, needed, page, available);
-    error_append_hint(errp, "echo %" PRIu64 " > %s\n",
-                      total + needed - available, knob);
-    return false;
+    return nitro_hugepages_check(NITRO_SYSFS, size, page_size,
+                                 pool ? pool->node : -1, errp);
 }
 
 /* Backends */
@@ -133,16 +60,34 @@ static bool create_backend(MachineState *machine, Object *obj, Error **errp)
                                     errp);
 }
 
+static bool check_whole_pages(uint64_t size, uint64_t page_size, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *m = nitro_machine_size_str(size);
+    g_autofree char *page = nitro_machine_size_str(page_size);
+    g_autofree char *better = NULL;
+
+    if (size % page_size) {
+        better = nitro_machine_size_str(ROUND_UP(size, page_size));
+        error_setg(errp, "-m %s is not a multiple of page-size=%s", m, page);
+        error_append_hint(errp, "Use -m %s, or smaller pages.\n", better);
+        return false;
+    }
+    return true;
+}
+
 static bool create_memfd(MachineState *machine, Error **errp)
 {
+    uint64_t page_size = NITRO_MACHINE(machine)->page_size ?: NITRO_PAGE_SIZE;
     g_autoptr(Object) obj = NULL;
 
-    if (!check_hugepages(machine->ram_size, NITRO_PAGE_SIZE, errp)) {
+    if (!check_whole_pages(machine->ram_size, page_size, errp) ||
+        !check_hugepages(machine->ram_size, page_size, errp)) {
         return false;
     }
     obj = object_new(TYPE_MEMORY_BACKEND_MEMFD);
     return object_property_set_bool(obj, "hugetlb", true, errp) &&
-           object_property_set_int(obj, "hugetlbsize", NITRO_PAGE_SIZE, errp) &&
+           object_property_set_int(obj, "hugetlbsize", page_size, errp) &&
            create_backend(machine, obj, errp);
 }
 
@@ -239,8 +184,128 @@ static bool check_page_size(MachineState *machine, Error **errp)
     return true;
 }
 
+/* Whoever asks for pages of some size and brings a backend with another */
+static bool check_wanted_pages(MachineState *machine, Error **errp)
+{
+    ERRP_GUARD();
+    HostMemoryBackend *memdev = machine->memdev;
+    uint64_t wanted = NITRO_MACHINE(machine)->page_size;
+    uint64_t page_size = host_memory_backend_pagesize(memdev);
+    g_autofree char *wanted_str = nitro_machine_size_str(wanted);
+    g_autofree char *page = nitro_machine_size_str(page_size);
+
+    if (wanted && wanted != page_size) {
+        error_setg(errp, "page-size=%s cannot be had of memory backend '%s', "
+                   "which has pages of %s", wanted_str,
+                   object_get_canonical_path_component(OBJECT(memdev)), page);
+        error_append_hint(errp, "Leave out page-size= or the backend.\n");
+        return false;
+    }
+    return true;
+}
+
+/*
+ * The image is written to the memory, and what was donated must stay where it
+ * is: the kernel replaces a page of a private mapping when it is written to.
+ */
+static bool check_mapping(HostMemoryBackend *memdev, Error **errp)
+{
+    ERRP_GUARD();
+    Object *obj = OBJECT(memdev);
+    const char *id = object_get_canonical_path_component(obj);
+    bool file = object_dynamic_cast(obj, TYPE_MEMORY_BACKEND_FILE);
+    bool memfd = object_dynamic_cast(obj, TYPE_MEMORY_BACKEND_MEMFD);
+
+    if (file && object_property_get_bool(obj, "readonly", &error_abort)) {
+        error_setg(errp, "memory backend '%s' is read-only", id);
+        error_append_hint(errp, "Use readonly=off.\n");
+        return false;
+    }
+    if ((file || memfd) && !memdev->share) {
+        error_setg(errp, "memory backend '%s' is a private mapping of a file, "
+                   "of which an enclave may get stale pages", id);
+        error_append_hint(errp, "Use share=on (libvirt: "
+                          "<access mode='shared'/>).\n");
+        return false;
+    }
+    return true;
+}
+
+static bool check_nodes(HostMemoryBackend *memdev, Error **errp)
+{
+    g_autoptr(NitroPool) pool = nitro_pool_read(NITRO_SYSFS);
+    const char *id = object_get_canonical_path_component(OBJECT(memdev));
+    unsigned long node = find_first_bit(memdev->host_nodes, MAX_NODES);
+
+    while (node < MAX_NODES) {
+        if (!nitro_pool_check_node(pool, node, id, errp)) {
+            return false;
+        }
+        node = find_next_bit(memdev->host_nodes, MAX_NODES, node + 1);
+    }
+    return true;
+}
+
+/* Neither a core dump nor KSM may read what belongs to an enclave */
+static bool hide(HostMemoryBackend *memdev, Error **errp)
+{
+    return object_property_set_bool(OBJECT(memdev), "dump", false, errp) &&
+           object_property_set_bool(OBJECT(memdev), "merge", false, errp);
+}
+
 bool nitro_machine_check_memory(MachineState *machine, Error **errp)
 {
-    return check_size(machine, errp) &&
-           (qtest_enabled() || check_page_size(machine, errp));
+    HostMemoryBackend *memdev = machine->memdev;
+
+    return check_size(machine, errp) && check_mapping(memdev, errp) &&
+           check_nodes(memdev, errp) &&
+           (qtest_enabled() || (check_page_size(machine, errp) &&
+                                check_wanted_pages(machine, errp))) &&
+           hide(memdev, errp);
+}
+
+void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size)
+{
+    uint64_t size = machine->ram_size;
+    g_autofree char *m = nitro_machine_size_str(size);
+    g_autofree char *better = NULL;
+
+    if (image_size > size / NITRO_IMAGE_FACTOR) {
+        better = nitro_machine_size_str(ROUND_UP(image_size *
+                                                 NITRO_IMAGE_FACTOR,
+                                                 NITRO_PAGE_SIZE));
+        warn_report("-m %s is less than 4 times the image's %" PRIu64 " bytes: "
+                    "it may be too little to boot, nitro-cli would ask for "
+                    "-m %s", m, image_size, better);
+    }
+}
+
+/* Property page-size */
+
+void nitro_machine_get_page_size(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
+{
+    uint64_t size = NITRO_MACHINE(obj)->page_size ?: NITRO_PAGE_SIZE;
+
+    visit_type_size(v, name, &size, errp);
+}
+
+void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *text = NULL;
+    uint64_t size;
+
+    if (!visit_type_size(v, name, &size, errp)) {
+        return;
+    }
+    if (size < NITRO_PAGE_SIZE || !is_power_of_2(size)) {
+        text = nitro_machine_size_str(size);
+        error_setg(errp, "page-size=%s is no size of huge pages that an "
+                   "enclave can use", text);
+        error_append_hint(errp, "Use page-size=2M or page-size=1G.\n");
+        return;
+    }
+    NITRO_MACHINE(obj)->page_size = size;
 }

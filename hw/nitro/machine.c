@@ -254,6 +254,13 @@ static void nitro_machine_class_init(ObjectClass *oc, void *data)
     mc->get_hotplug_handler = machine_get_hotplug_handler;
     hc->pre_plug = machine_pre_plug;
 
+    object_class_property_add(oc, "page-size", "size",
+                              nitro_machine_get_page_size,
+                              nitro_machine_set_page_size, NULL, NULL);
+    object_class_property_set_description(oc, "page-size",
+        "Size of the huge pages of the memory that the machine makes: 2M or 1G "
+        "(default: 2M)");
+
     object_class_property_add(oc, "heartbeat", "OnOffAuto",
                               machine_get_heartbeat, machine_set_heartbeat,
                               NULL, NULL);

@@ -77,6 +77,18 @@ bool nitro_pool_check(const NitroPool *pool, const GArray *cpus,
                       unsigned vcpus, Error **errp);
 
 /**
+ * nitro_pool_check_node: may memory of this NUMA node be given to an enclave?
+ * @pool: the pool, NULL when it is not known
+ * @node: the node
+ * @id: name of the memory backend that is bound to it
+ * @errp: filled in when the pool is on another node
+ *
+ * Returns: true when it may, or when it is not known.
+ */
+bool nitro_pool_check_node(const NitroPool *pool, unsigned node,
+                           const char *id, Error **errp);
+
+/**
  * nitro_pool_default_vcpus: the least an enclave can have, one core
  * @pool: the pool, NULL when it is not known
  *

@@ -90,6 +90,26 @@ class Options(NitroParentTest):
                     "memory backend 'mine' has pages of 4K",
                     'Transparent huge pages will not do')
 
+    def test_private_backend(self):
+        """Memory the kernel may move away from under an enclave."""
+        self.refused(
+            ['-accel', 'nitro', '-M', 'nitro,memory-backend=mine',
+             '-nographic', '-m', '64M', '-kernel', TINY, '-object',
+             'memory-backend-memfd,id=mine,size=64M,hugetlb=on,share=off'],
+            "memory backend 'mine' is a private mapping", 'Use share=on')
+
+    def test_page_size(self):
+        """Pages of a size of which there are none, or which cannot be."""
+        for size, mib, words in (
+                ('1G', 1024, ('-m 1G needs 1 huge pages of 1G, 0 are free',
+                              'echo 1 > /sys/kernel/mm/hugepages/'
+                              'hugepages-1048576kB/nr_hugepages')),
+                ('1G', 64, ('-m 64M is not a multiple of page-size=1G',)),
+                ('4K', 64, ('page-size=4K is no size of huge pages',
+                            'Use page-size=2M'))):
+            self.refuse(['-M', 'nitro,page-size=' + size, '-m',
+                         '%dM' % mib], *words)
+
     def test_mem_path(self):
         """-mem-path has to be on hugetlbfs."""
         self.refuse(['-mem-path', '/tmp'], 'needs huge pages of 2M or more')
@@ -417,7 +437,8 @@ class Device(NitroParentTest):
         """No room for memory regions."""
         self.fault('ALLOC:1:regions=0')
         self.refused(self.arguments(mib=64, image=TINY),
-                     'NE_ERR_MEM_MAX_REGIONS', 'hugetlbsize=1G')
+                     'cannot donate 64 MiB of RAM in 32 pages of 2 MiB',
+                     'NE_ERR_MEM_MAX_REGIONS', 'page-size=1G')
 
     def test_odd_cid(self):
         """A CID no enclave can have."""

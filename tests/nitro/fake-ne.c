@@ -32,11 +32,11 @@
 #include "ne-model.h"
 
 #define MAX_FD 1024
-#define FAKE_PAGE_SIZE (2 * 1024 * 1024)
+#define DEFAULT_PAGE_SHIFT 21
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_enclave[MAX_FD];
-static bool is_huge[MAX_FD];
+static unsigned huge_shift[MAX_FD];    /* log2 of the page size, 0: no */
 static const char *end_file;
 
 static void G_GNUC_PRINTF(1, 2) note(const char *format, ...)
@@ -190,12 +190,13 @@ int open(const char *path, int flags, ...)
 
 int close(int fd)
 {
-    if (fd >= 0 && fd < MAX_FD && (is_enclave[fd] || is_huge[fd])) {
+    if (fd >= 0 && fd < MAX_FD && (is_enclave[fd] || huge_shift[fd])) {
         pthread_mutex_lock(&lock);
         if (is_enclave[fd]) {
             note("close\n");
         }
-        is_enclave[fd] = is_huge[fd] = false;
+        is_enclave[fd] = false;
+        huge_shift[fd] = 0;
         pthread_mutex_unlock(&lock);
     }
     fake_vsock_forget(fd);
@@ -209,7 +210,7 @@ int memfd_create(const char *name, unsigned flags)
     int fd = syscall(SYS_memfd_create, name, flags & 0xf & ~MFD_HUGETLB);
 
     if (fd >= 0 && fd < MAX_FD && (flags & MFD_HUGETLB)) {
-        is_huge[fd] = true;
+        huge_shift[fd] = flags >> MAP_HUGE_SHIFT ?: DEFAULT_PAGE_SHIFT;
     }
     return fd;
 }
@@ -218,9 +219,9 @@ int fstatfs(int fd, struct statfs *buf)
 {
     int ret = syscall(SYS_fstatfs, fd, buf);
 
-    if (ret == 0 && fd >= 0 && fd < MAX_FD && is_huge[fd]) {
+    if (ret == 0 && fd >= 0 && fd < MAX_FD && huge_shift[fd]) {
         buf->f_type = HUGETLBFS_MAGIC;
-        buf->f_bsize = FAKE_PAGE_SIZE;
+        buf->f_bsize = 1UL << huge_shift[fd];
     }
     return ret;
 }

@@ -261,5 +261,6 @@ int main(int argc, char **argv)
     add_cpu_tests();
     add_device_tests();
     add_failure_tests();
+    add_memory_tests();
     return g_test_run();
 }

@@ -36,6 +36,8 @@ Run *run_new(void)
     run->end = g_build_filename(run->dir, "end", NULL);
     run->sys = g_build_filename(run->dir, "sys", NULL);
     run->smp = "-smp 2";
+    run->memory = "-M nitro,memory-backend=ram -m 64M -object "
+                  "memory-backend-memfd,id=ram,size=64M,hugetlb=on,share=on";
     write_kernel(run->kernel);
     g_assert(g_file_set_contents(run->log, "", 0, NULL));
     g_setenv("NE_FAKE_LOG", run->log, true);
@@ -138,10 +140,8 @@ void assert_said(Run *run, const char *part)
 
 static char *options(Run *run, const char *accel, const char *more)
 {
-    return g_strdup_printf("%s -nodefaults -M nitro,memory-backend=ram "
-                           "-object memory-backend-memfd,id=ram,size=64M,"
-                           "hugetlb=on,share=on -m 64M %s -kernel %s %s",
-                           accel, run->smp, run->kernel, more);
+    return g_strdup_printf("%s -nodefaults %s %s -kernel %s %s", accel,
+                           run->memory, run->smp, run->kernel, more);
 }
 
 void run_start(Run *run, const char *accel, const char *more)

@@ -30,7 +30,9 @@ typedef struct Run {
     char *err;                  /* QEMU's stderr */
     char *end;                  /* exists: the enclave ends */
     char *sys;                  /* stands for /sys, see put_sys() */
-    const char *smp;            /* "-smp 2", may be changed before the start */
+    /* May be changed before the start */
+    const char *smp;            /* "-smp 2" */
+    const char *memory;         /* 64 MiB, and the machine */
     QTestState *qts;
 } Run;
 
@@ -81,5 +83,6 @@ void wait_shutdown(Run *run, const char *reason);
 void add_cpu_tests(void);
 void add_device_tests(void);
 void add_failure_tests(void);
+void add_memory_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_ACCEL_UTIL_H */

@@ -201,6 +201,25 @@ static void test_node(void)
     g_assert_cmpint(node_of_pool(), ==, -1);
 }
 
+static void test_other_node(void)
+{
+    g_autoptr(NitroPool) pool = NULL;
+    g_autofree char *text = NULL;
+    Error *err = NULL;
+
+    put(POOL, "50-51\n");
+    pool = nitro_pool_read(sysfs);
+    g_assert_true(nitro_pool_check_node(pool, 1, "ram", &error_abort));
+    g_assert_true(nitro_pool_check_node(NULL, 0, "ram", &error_abort));
+    g_assert_false(nitro_pool_check_node(pool, 0, "ram", &err));
+    text = error_text(err);
+    assert_contains(text, "memory backend 'ram' uses NUMA node 0, the enclave "
+                    "CPU pool is on node 1");
+    assert_contains(text, "Use host-nodes=1,policy=bind.");
+    pool->node = -1;
+    g_assert_true(nitro_pool_check_node(pool, 0, "ram", &error_abort));
+}
+
 /* The checks */
 
 static const struct {
@@ -280,6 +299,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/pool/pools", test_pools);
     g_test_add_func("/nitro/pool/threads", test_threads);
     g_test_add_func("/nitro/pool/node", test_node);
+    g_test_add_func("/nitro/pool/other-node", test_other_node);
     g_test_add_func("/nitro/pool/checks", test_checks);
     ret = g_test_run();
     take_all(sysfs);

@@ -66,6 +66,7 @@ struct NitroMachineState {
     MachineState parent_obj;
 
     OnOffAuto heartbeat;
+    uint64_t page_size;         /* of memory that we make; 0: 2 MiB */
     NitroImagePolicy policy;
 
     NitroVsockBridge *bridge;
@@ -77,7 +78,7 @@ struct NitroMachineState {
 /**
  * nitro_machine_create_memdev: make the default memory backend
  * @machine: the machine; its ram_size and default_ram_id are used
- * @path: -mem-path, or NULL for a memfd with 2 MiB huge pages
+ * @path: -mem-path, or NULL for a memfd with huge pages of page-size
  * @errp: filled in on failure, with the number of huge pages that are missing
  *
  * Implements MachineClass.create_default_memdev.  Under qtest the memory is
@@ -93,7 +94,8 @@ bool nitro_machine_create_memdev(MachineState *machine, const char *path,
  * @machine: the machine, with its memory backend
  * @errp: filled in when it cannot; names sizes and remedy
  *
- * Checks size, granule and page size.  Under qtest any page size will do.
+ * Checks size, granule, mapping, NUMA nodes and page size, and keeps the memory
+ * out of core dumps and KSM.  Under qtest any page size will do.
  *
  * Returns: true when it can
  */

@@ -1,0 +1,177 @@
+/*
+ * Nitro Enclaves: huge pages of the host
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the kernel says of its pages of one size: all that exist, those that
+ * are free, those of the free ones that are promised to somebody, and how many
+ * it may make beyond the pool.  Per NUMA node it only tells the first two.
+ */
+
+#include "qemu/osdep.h"
+#include "machine-hugepages.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/units.h"
+#include "trace.h"
+
+#define ALL_NODES "kernel/mm"
+
+/* Pages of one size, of all nodes or of one */
+typedef struct HugePages {
+    uint64_t total;
+    uint64_t unused;
+    uint64_t promised;
+    uint64_t extra;             /* may be made when they are asked for */
+} HugePages;
+
+char *nitro_machine_size_str(uint64_t size)
+{
+    if (size >= GiB && size % GiB == 0) {
+        return g_strdup_printf("%" PRIu64 "G", size / GiB);
+    }
+    if (size >= MiB && size % MiB == 0) {
+        return g_strdup_printf("%" PRIu64 "M", size / MiB);
+    }
+    return g_strdup_printf("%" PRIu64 "K", size / KiB);
+}
+
+static char *counter_path(const char *sysfs, const char *where,
+                          uint64_t page_size, const char *name)
+{
+    return g_strdup_printf("%s/%s/hugepages/hugepages-%" PRIu64 "kB/%s", sysfs,
+                           where, page_size / KiB, name);
+}
+
+static bool counter(const char *sysfs, const char *where, uint64_t page_size,
+                    const char *name, uint64_t *value)
+{
+    g_autofree char *path = counter_path(sysfs, where, page_size, name);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) &&
+           qemu_strtou64(g_strchomp(text), NULL, 10, value) == 0;
+}
+
+static bool read_pages(const char *sysfs, const char *where,
+                       uint64_t page_size, HugePages *pages)
+{
+    uint64_t overcommit, surplus;
+
+    *pages = (HugePages) { };
+    if (!counter(sysfs, where, page_size, "nr_hugepages", &pages->total) ||
+        !counter(sysfs, where, page_size, "free_hugepages", &pages->unused)) {
+        return false;
+    }
+    counter(sysfs, where, page_size, "resv_hugepages", &pages->promised);
+    if (counter(sysfs, where, page_size, "nr_overcommit_hugepages",
+                &overcommit) &&
+        counter(sysfs, where, page_size, "surplus_hugepages", &surplus)) {
+        pages->extra = overcommit - MIN(surplus, overcommit);
+    }
+    return true;
+}
+
+static uint64_t available(const HugePages *pages)
+{
+    return pages->unused - MIN(pages->promised, pages->unused) + pages->extra;
+}
+
+/* Where the number of pages of this size is set, for all nodes */
+static char *knob(uint64_t page_size)
+{
+    g_autofree char *meminfo = NULL;
+
+    if (g_file_get_contents("/proc/meminfo", &meminfo, NULL, NULL)) {
+        const char *found = strstr(meminfo, "\nHugepagesize:");
+        uint64_t kib;
+
+        if (found &&
+            qemu_strtou64(found + strlen("\nHugepagesize:"), &found, 10,
+                          &kib) == 0 && kib == page_size / KiB) {
+            return g_strdup("/proc/sys/vm/nr_hugepages");
+        }
+    }
+    return counter_path("/sys", ALL_NODES, page_size, "nr_hugepages");
+}
+
+/* Pages of the other size might do instead */
+static void hint_other_size(const char *sysfs, uint64_t size,
+                            uint64_t page_size, Error **errp)
+{
+    uint64_t other = page_size == 2 * MiB ? GiB : 2 * MiB;
+    g_autofree char *page = nitro_machine_size_str(other);
+    HugePages pages;
+
+    if (size % other == 0 && read_pages(sysfs, ALL_NODES, other, &pages) &&
+        size / other <= available(&pages)) {
+        error_append_hint(errp, "Or use -M nitro,page-size=%s: %" PRIu64
+                          " pages of that size are free.\n", page,
+                          available(&pages));
+    }
+}
+
+static bool check_all(const char *sysfs, uint64_t size, uint64_t page_size,
+                      const HugePages *pages, Error **errp)
+{
+    ERRP_GUARD();
+    uint64_t needed = DIV_ROUND_UP(size, page_size);
+    g_autofree char *m = nitro_machine_size_str(size);
+    g_autofree char *page = nitro_machine_size_str(page_size);
+    g_autofree char *file = NULL;
+
+    trace_nitro_machine_huge_pages(needed, available(pages));
+    if (needed <= available(pages)) {
+        return true;
+    }
+    file = knob(page_size);
+    error_setg(errp, "-m %s needs %" PRIu64 " huge pages of %s, %" PRIu64
+               " are free (%" PRIu64 " in all, %" PRIu64 " in use, %" PRIu64
+               " reserved by others)", m, needed, page, available(pages),
+               pages->total, pages->total - MIN(pages->unused, pages->total),
+               pages->promised);
+    error_append_hint(errp, "echo %" PRIu64 " > %s\n",
+                      pages->total + needed - available(pages), file);
+    hint_other_size(sysfs, size, page_size, errp);
+    return false;
+}
+
+static bool check_node(const char *sysfs, uint64_t size, uint64_t page_size,
+                       const HugePages *all, int node, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *where = g_strdup_printf("devices/system/node/node%d",
+                                             node);
+    g_autofree char *m = nitro_machine_size_str(size);
+    g_autofree char *page = nitro_machine_size_str(page_size);
+    g_autofree char *file = counter_path("/sys", where, page_size,
+                                         "nr_hugepages");
+    uint64_t needed = DIV_ROUND_UP(size, page_size);
+    HugePages here;
+
+    if (!read_pages(sysfs, where, page_size, &here) ||
+        needed <= here.unused + all->extra) {
+        return true;
+    }
+    error_setg(errp, "-m %s needs %" PRIu64 " huge pages of %s on NUMA node "
+               "%d, that of the enclave CPU pool: %" PRIu64 " are free there, %"
+               PRIu64 " in all", m, needed, page, node, here.unused,
+               all->unused);
+    error_append_hint(errp, "echo %" PRIu64 " > %s\n",
+                      here.total + needed - here.unused, file);
+    return false;
+}
+
+bool nitro_hugepages_check(const char *sysfs, uint64_t size,
+                           uint64_t page_size, int node, Error **errp)
+{
+    HugePages all;
+
+    if (!read_pages(sysfs, ALL_NODES, page_size, &all)) {
+        return true;
+    }
+    return check_all(sysfs, size, page_size, &all, errp) &&
+           (node < 0 ||
+            check_node(sysfs, size, page_size, &all, node, errp));
+}

@@ -1,0 +1,173 @@
+/*
+ * Nitro Enclaves: huge pages of the host
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * sysfs is a directory of ordinary files.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/units.h"
+#include "hw/nitro/machine-hugepages.h"
+#include "tests/nitro/error-text.h"
+
+#define ALL "kernel/mm"
+#define NODE "devices/system/node/node1"
+
+static char *sysfs;
+
+static void put(const char *where, uint64_t page_size, const char *name,
+                int value)
+{
+    g_autofree char *path =
+        g_strdup_printf("%s/%s/hugepages/hugepages-%" PRIu64 "kB/%s", sysfs,
+                        where, page_size / KiB, name);
+    g_autofree char *dir = g_path_get_dirname(path);
+    g_autofree char *text = g_strdup_printf("%d\n", value);
+
+    if (value < 0) {
+        unlink(path);
+        return;
+    }
+    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
+    g_assert(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void take_all(const char *path)
+{
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+
+        take_all(child);
+    }
+    g_clear_pointer(&dir, g_dir_close);
+    remove(path);
+}
+
+/* Pages of 2 MiB; -1: no such file */
+static const struct {
+    uint64_t size;
+    int node;
+    int total, unused, promised, overcommit, surplus;
+    int node_total, node_unused;
+    const char *message;        /* NULL: enough */
+    const char *hint;
+} rows[] = {
+    { 64 * MiB, -1, 32, 32, 0, 0, 0, -1, -1 },
+    { 64 * MiB, -1, 32, 31, 0, 1, 0, -1, -1 },
+    { 64 * MiB, -1, -1, 0, 0, 0, 0, -1, -1 },
+    { 64 * MiB, -1, 0, -1, 0, 0, 0, -1, -1 },
+    { 64 * MiB, -1, 40, 32, -1, -1, -1, -1, -1 },
+    { 64 * MiB, -1, 0, 0, 0, 0, 0, -1, -1,
+      "-m 64M needs 32 huge pages of 2M, 0 are free (0 in all, 0 in use, 0 "
+      "reserved by others)", "echo 32 > " },
+    { 64 * MiB, -1, 40, 33, 5, 0, 0, -1, -1,
+      "32 huge pages of 2M, 28 are free (40 in all, 7 in use, 5 reserved by "
+      "others)", "echo 44 > " },
+    { 64 * MiB, -1, 40, 3, 5, 0, 0, -1, -1, "0 are free (40 in all, 37 in use",
+      "echo 72 > " },
+    { 64 * MiB, -1, 31, 31, 0, 4, 4, -1, -1, "31 are free", "echo 32 > " },
+    { 64 * MiB, -1, 31, 31, 0, 4, 9, -1, -1, "31 are free", "echo 32 > " },
+    /* On the pool's node */
+    { 64 * MiB, 1, 64, 64, 0, 0, 0, 32, 32 },
+    { 64 * MiB, 1, 64, 64, 0, 0, 0, -1, -1 },
+    { 64 * MiB, 1, 64, 40, 0, 4, 0, 32, 28 },
+    { 64 * MiB, 1, 64, 40, 0, 0, 0, 20, 12,
+      "-m 64M needs 32 huge pages of 2M on NUMA node 1, that of the enclave "
+      "CPU pool: 12 are free there, 40 in all", "echo 40 > /sys/devices/"
+      "system/node/node1/hugepages/hugepages-2048kB/nr_hugepages" },
+    { 64 * MiB, 1, 64, 12, 0, 0, 0, 20, 12, "12 are free (64 in all",
+      "echo 84 > " },
+    { 1 * GiB, -1, 0, 0, 0, 0, 0, -1, -1, "-m 1G needs 512 huge pages of 2M",
+      "echo 512 > " },
+};
+
+static void test_counts(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        Error *err = NULL;
+        bool enough;
+
+        put(ALL, 2 * MiB, "nr_hugepages", rows[i].total);
+        put(ALL, 2 * MiB, "free_hugepages", rows[i].unused);
+        put(ALL, 2 * MiB, "resv_hugepages", rows[i].promised);
+        put(ALL, 2 * MiB, "nr_overcommit_hugepages", rows[i].overcommit);
+        put(ALL, 2 * MiB, "surplus_hugepages", rows[i].surplus);
+        put(NODE, 2 * MiB, "nr_hugepages", rows[i].node_total);
+        put(NODE, 2 * MiB, "free_hugepages", rows[i].node_unused);
+        enough = nitro_hugepages_check(sysfs, rows[i].size, 2 * MiB,
+                                       rows[i].node, &err);
+        g_assert_cmpint(enough, ==, !rows[i].message);
+        g_assert_cmpint(enough, ==, !err);
+        if (err) {
+            g_autofree char *text = error_text(err);
+
+            assert_contains(text, rows[i].message);
+            assert_contains(text, rows[i].hint);
+            g_assert_null(strstr(text, "page-size"));
+        }
+    }
+}
+
+static void test_other_size(void)
+{
+    g_autofree char *small = NULL;
+    g_autofree char *large = NULL;
+    Error *err = NULL;
+
+    put(ALL, 2 * MiB, "nr_hugepages", 0);
+    put(ALL, 2 * MiB, "free_hugepages", 0);
+    put(ALL, 1 * GiB, "nr_hugepages", 2);
+    put(ALL, 1 * GiB, "free_hugepages", 2);
+    g_assert_false(nitro_hugepages_check(sysfs, 2 * GiB, 2 * MiB, -1, &err));
+    large = error_text(err);
+    assert_contains(large, "-m 2G needs 1024 huge pages of 2M, 0 are free");
+    assert_contains(large, "Or use -M nitro,page-size=1G: 2 pages of that");
+
+    err = NULL;
+    put(ALL, 2 * MiB, "nr_hugepages", 2000);
+    put(ALL, 2 * MiB, "free_hugepages", 2000);
+    g_assert_false(nitro_hugepages_check(sysfs, 3 * GiB, 1 * GiB, -1, &err));
+    small = error_text(err);
+    assert_contains(small, "-m 3G needs 3 huge pages of 1G, 2 are free");
+    assert_contains(small, "Or use -M nitro,page-size=2M: 2000 pages of that");
+}
+
+static void test_sizes(void)
+{
+    static const struct {
+        uint64_t size;
+        const char *text;
+    } sizes[] = {
+        { 4 * KiB, "4K" }, { 2 * MiB, "2M" }, { 512 * MiB, "512M" },
+        { 1 * GiB, "1G" }, { 1536 * MiB, "1536M" }, { 2 * MiB + 4 * KiB,
+        "2052K" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autofree char *text = nitro_machine_size_str(sizes[i].size);
+
+        g_assert_cmpstr(text, ==, sizes[i].text);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    sysfs = g_dir_make_tmp("nitro-hugepages-XXXXXX", NULL);
+    g_assert_nonnull(sysfs);
+    g_test_add_func("/nitro/hugepages/counts", test_counts);
+    g_test_add_func("/nitro/hugepages/other-size", test_other_size);
+    g_test_add_func("/nitro/hugepages/sizes", test_sizes);
+    ret = g_test_run();
+    take_all(sysfs);
+    g_free(sysfs);
+    return ret;
+}
