@@ -58,6 +58,7 @@ typedef struct NitroImagePolicy {
  * @bridge: owner of the vsock bus
  * @heartbeat: property "heartbeat"; off leaves the default device out, auto
  *     gives way to a nitro-heartbeat given with -device
+ * @page_size: of the memory that the machine makes, 0: 2 MiB
  * @policy: which image may be launched
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
@@ -66,7 +67,7 @@ struct NitroMachineState {
     MachineState parent_obj;
 
     OnOffAuto heartbeat;
-    uint64_t page_size;         /* of memory that we make; 0: 2 MiB */
+    uint64_t page_size;
     NitroImagePolicy policy;
 
     NitroVsockBridge *bridge;
