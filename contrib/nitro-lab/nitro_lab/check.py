@@ -12,8 +12,8 @@ from pathlib import Path
 from . import images, packages
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
-TESTS = ('test_x86_64_nitro_parent.py', 'test_x86_64_nitro_refusals.py',
-         'test_x86_64_nitro_manual.py')
+TESTS = ('test_nitro_lab.py', 'test_x86_64_nitro_parent.py',
+         'test_x86_64_nitro_refusals.py', 'test_x86_64_nitro_manual.py')
 
 
 def _environment(only):

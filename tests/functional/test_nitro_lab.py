@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""The lab's own tools, without a virtual machine."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+from qemu_test import QemuBaseTest
+from nitro_parent import only_wanted
+
+from nitro_lab import config, eif, images, packages
+from nitro_lab.cpio import Cpio
+from nitro_lab.kernel import extract_vmlinux
+
+ELF_NOTE_PVH = struct.pack('<III', 4, 8, 18) + b'Xen\0'
+
+
+class Archive(QemuBaseTest):
+    """newc archives."""
+
+    def archive(self, name):
+        """A small archive in the scratch directory."""
+        archive = Cpio()
+        archive.file('a/b/file', b'hello', 0o755)
+        archive.link('a/link', 'b/file')
+        archive.device('dev/console', 5, 1)
+        archive.file('empty', b'')
+        archive.write(self.scratch_file(name))
+        return Path(self.scratch_file(name)).read_bytes()
+
+    def test_read_by_busybox(self):
+        """Another program reads what was written."""
+        data = self.archive('one')
+        listing = subprocess.run(
+            [packages.busybox(), 'cpio', '-itv'], input=data, check=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
+        modes = {line.split()[-1]: line.split()[0]
+                 for line in listing.splitlines() if '->' not in line}
+        self.assertEqual(modes, {
+            'a': 'drwxr-xr-x', 'a/b': 'drwxr-xr-x', 'dev': 'drwxr-xr-x',
+            'a/b/file': '-rwxr-xr-x', 'empty': '-rw-r--r--',
+            'dev/console': 'crw-------'})
+        self.assertIn('a/link -> b/file', listing)
+
+    def test_reproducible(self):
+        """The same input gives the same bytes."""
+        self.assertEqual(self.archive('one'), self.archive('two'))
+
+
+class Image(QemuBaseTest):
+    """Images by the lab, read by the C library."""
+
+    def tool(self, *words):
+        """Output of qemu-eif."""
+        program = config.OUT / 'tools' / 'eif' / 'qemu-eif'
+        if not program.exists():
+            self.skipTest('qemu-eif is not built')
+        return subprocess.run([program, *words], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
+
+    def test_measurements(self):
+        """Both come to the same registers and find the CRC good."""
+        for ramdisks in ([b'one'], [b'one', b'two' * 999, b'3']):
+            data = eif.build(b'K' * 4096, 'console=ttyS0', ramdisks)
+            path = Path(self.scratch_file('image'))
+            path.write_bytes(data)
+            registers = [line.split()[1]
+                         for line in self.tool('pcr', path).splitlines()]
+            self.assertEqual(registers, eif.measure(data))
+            self.assertIn('crc: good', self.tool('verify', path))
+
+    def test_sections(self):
+        """What was put in comes out, in this order."""
+        parts = [(eif.KERNEL, b'kernel'), (eif.CMDLINE, b'words'),
+                 (eif.METADATA, eif.metadata()), (eif.RAMDISK, b'disk')]
+        self.assertEqual(eif.sections(eif.assemble(parts)), parts)
+
+
+class Kernel(QemuBaseTest):
+    """The distribution's kernel."""
+
+    def test_vmlinux(self):
+        """The ELF kernel can be entered the PVH way."""
+        kernel = extract_vmlinux(packages.kernel_image().read_bytes())
+        self.assertEqual(kernel[:4], b'\x7fELF')
+        self.assertIn(ELF_NOTE_PVH, kernel)
+
+    def test_no_kernel(self):
+        """Anything else is refused."""
+        with self.assertRaisesRegex(config.LabError, 'not a bzImage'):
+            extract_vmlinux(bytes(4096))
+
+    def test_modules_in_load_order(self):
+        """A module comes after those it depends on."""
+        names = [name for name, _ in images.kernel_modules().closure(
+            ['vmw_vsock_virtio_transport', 'nitro_enclaves'])]
+        self.assertEqual(names, ['vsock', 'vmw_vsock_virtio_transport_common',
+                                 'vmw_vsock_virtio_transport',
+                                 'nitro_enclaves'])
+
+
+load_tests = only_wanted
+
+if __name__ == '__main__':
+    QemuBaseTest.main()
