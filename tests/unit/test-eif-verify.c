@@ -263,6 +263,44 @@ static void test_flips(void)
     }
 }
 
+static void assert_only_certificate_matters(const EifSignature *sig)
+{
+    g_autoptr(EifVerification) v = eif_signature_verify(sig, (uint8_t[48]) {},
+                                                        NOW);
+
+    g_assert_cmpint(v->checks[EIF_CHECK_FORM].verdict, ==, EIF_VERDICT_GOOD);
+    g_assert_cmpint(v->checks[EIF_CHECK_PAYLOAD].verdict, ==, EIF_VERDICT_BAD);
+    g_assert(!v->cert == (v->checks[EIF_CHECK_CERTIFICATE].verdict !=
+                          EIF_VERDICT_GOOD));
+}
+
+/* Any certificate at all, each in memory of exactly its length */
+static void test_certificate_flips(void)
+{
+    g_autoptr(EifSigner) signer = official();
+    g_autoptr(GByteArray) section = eif_maker_signature_bytes(
+        signer->pem, signer->cose->data, signer->cose->len);
+    g_autoptr(EifSignature) sig = eif_signature_decode(
+        section->data, section->len, &error_abort);
+    g_autoptr(GByteArray) whole = g_steal_pointer(&sig->cert_der);
+
+    for (guint i = 0; i < whole->len; i++) {
+        uint8_t *copy = g_memdup2(whole->data, whole->len);
+
+        copy[i] ^= 1 << i % 8;
+        sig->cert_der = g_byte_array_new_take(copy, whole->len);
+        assert_only_certificate_matters(sig);
+        g_clear_pointer(&sig->cert_der, g_byte_array_unref);
+    }
+    for (guint len = 1; len < whole->len; len++) {
+        sig->cert_der = g_byte_array_new_take(g_memdup2(whole->data, len),
+                                              len);
+        assert_only_certificate_matters(sig);
+        g_assert(!eif_certificate_decode(sig->cert_der, NULL));
+        g_clear_pointer(&sig->cert_der, g_byte_array_unref);
+    }
+}
+
 static void test_truncated(void)
 {
     g_autoptr(EifSigner) signer = official();
@@ -379,6 +417,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/verify/other-key", test_other_key);
     g_test_add_func("/eif/verify/bad-certificate", test_bad_certificate);
     g_test_add_func("/eif/verify/flips", test_flips);
+    g_test_add_func("/eif/verify/certificate-flips", test_certificate_flips);
     g_test_add_func("/eif/verify/bad-form", test_bad_form);
     return g_test_run();
 }

@@ -472,21 +472,21 @@ int main(int argc, char **argv)
     built = g_test_build_filename(G_TEST_BUILT, "..", "..", "tools", "eif",
                                   "qemu-eif", NULL);
     tool = g_canonicalize_filename(built, NULL);
-    dir = g_dir_make_tmp("qemu-eif-test-XXXXXX", NULL);
+    dir = g_dir_make_tmp("eif-tool-test-XXXXXX", NULL);
     g_assert_nonnull(dir);
     write_files();
 
-    g_test_add_func("/qemu-eif/build", test_build);
-    g_test_add_func("/qemu-eif/build/reproducible", test_build_reproducible);
-    g_test_add_func("/qemu-eif/build/arch", test_build_arch);
-    g_test_add_func("/qemu-eif/build/atomic", test_build_atomic);
-    g_test_add_func("/qemu-eif/describe", test_describe);
-    g_test_add_func("/qemu-eif/describe/signed", test_describe_signed);
-    g_test_add_func("/qemu-eif/describe/odd", test_describe_odd);
-    g_test_add_func("/qemu-eif/describe/custom", test_describe_custom);
-    g_test_add_func("/qemu-eif/verify", test_verify);
-    g_test_add_func("/qemu-eif/extract", test_extract);
-    g_test_add_func("/qemu-eif/other", test_other);
+    g_test_add_func("/eif/tool/build", test_build);
+    g_test_add_func("/eif/tool/build/reproducible", test_build_reproducible);
+    g_test_add_func("/eif/tool/build/arch", test_build_arch);
+    g_test_add_func("/eif/tool/build/atomic", test_build_atomic);
+    g_test_add_func("/eif/tool/describe", test_describe);
+    g_test_add_func("/eif/tool/describe/signed", test_describe_signed);
+    g_test_add_func("/eif/tool/describe/odd", test_describe_odd);
+    g_test_add_func("/eif/tool/describe/custom", test_describe_custom);
+    g_test_add_func("/eif/tool/verify", test_verify);
+    g_test_add_func("/eif/tool/extract", test_extract);
+    g_test_add_func("/eif/tool/other", test_other);
     rc = g_test_run();
     remove_tree(dir);
     g_free(dir);
