@@ -17,7 +17,7 @@ from .qmp import Qmp, SocketStream
 
 BRIDGE = '/machine/nitro-vsock'
 HEARTBEAT = 'nitro-heartbeat'
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 def find_device(qmp, kind, path='/machine', depth=3):
