@@ -243,14 +243,19 @@ static bool check_unchanged(const Part *part, Error **errp)
     return true;
 }
 
+static EifSectionHeader make_section_header(const Part *part)
+{
+    return (EifSectionHeader) {
+        .section_type = cpu_to_be16(part->type),
+        .section_size = cpu_to_be64(part->src.size),
+    };
+}
+
 static bool write_part(const Part *part, uint8_t *to, uint32_t *crc,
                        Error **errp)
 {
     ERRP_GUARD();
-    EifSectionHeader header = {
-        .section_type = cpu_to_be16(part->type),
-        .section_size = cpu_to_be64(part->src.size),
-    };
+    EifSectionHeader header = make_section_header(part);
 
     memcpy(to, &header, sizeof(header));
     *crc = crc32(*crc, to, sizeof(header));
@@ -289,6 +294,64 @@ bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
     header.eif_crc32 = cpu_to_be32(crc);
     memcpy(dest, &header, sizeof(header));
     return true;
+}
+
+/* Copy what of @from, which begins at @start, lies in the wanted range */
+static void copy_overlap(uint8_t *buf, size_t len, uint64_t offset,
+                         const void *from, size_t size, uint64_t start)
+{
+    uint64_t begin = MAX(offset, start);
+    uint64_t end = MIN(offset + len, start + size);
+
+    if (begin < end) {
+        memcpy(buf + (begin - offset), (const uint8_t *)from + (begin - start),
+               end - begin);
+    }
+}
+
+/* The same of a part's data, which begins at @start */
+static bool read_overlap(const Part *part, uint8_t *buf, size_t len,
+                         uint64_t offset, uint64_t start, Error **errp)
+{
+    uint64_t begin = MAX(offset, start);
+    uint64_t end = MIN(offset + len, start + part->src.size);
+
+    return begin >= end ||
+           eif_source_read(&part->src, buf + (begin - offset), end - begin,
+                           begin - start, errp);
+}
+
+static bool read_build(const EifSource *src, void *buf, size_t len,
+                       uint64_t offset, Error **errp)
+{
+    const EifBuild *build = src->opaque;
+    uint64_t pos = sizeof(EifHeader);
+    EifHeader header;
+
+    make_header(build, &header);
+    copy_overlap(buf, len, offset, &header, sizeof(header), 0);
+    for (unsigned i = 0; i < build->nr_parts; i++) {
+        const Part *part = &build->parts[i];
+        EifSectionHeader section = make_section_header(part);
+
+        copy_overlap(buf, len, offset, &section, sizeof(section), pos);
+        pos += sizeof(section);
+        if (!read_overlap(part, buf, len, offset, pos, errp)) {
+            return false;
+        }
+        pos += part->src.size;
+    }
+    return true;
+}
+
+void eif_source_init_build(EifSource *src, EifBuild *build)
+{
+    *src = (EifSource) {
+        .read = read_build,
+        .size = build->size,
+        .fd = -1,
+        .opaque = build,
+    };
 }
 
 void eif_build_free(EifBuild *build)

@@ -153,6 +153,32 @@ static void test_read_back(void)
     close_params(&params);
 }
 
+/* Any range of an image that is not written anywhere */
+static void test_source(void)
+{
+    EifBuildParams params = example_params();
+    g_autoptr(GByteArray) bytes = build(&params);
+    g_autoptr(EifBuild) plan = eif_build_new(&params, &error_abort);
+    g_autoptr(EifImage) image = NULL;
+    g_autofree uint8_t *buf = g_malloc(bytes->len);
+    EifMeasurements m;
+    EifSource src;
+
+    memset(bytes->data + AT_CRC, 0, 4);
+    eif_source_init_build(&src, plan);
+    g_assert_cmpint(src.size, ==, bytes->len);
+    for (size_t len = 1; len <= bytes->len; len += len < 64 ? 1 : 61) {
+        for (size_t at = 0; at + len <= bytes->len; at++) {
+            g_assert_true(eif_source_read(&src, buf, len, at, &error_abort));
+            g_assert_cmpmem(buf, len, bytes->data + at, len);
+        }
+    }
+    image = eif_image_parse(&src, &error_abort);
+    g_assert_true(eif_image_measure(image, &src, &m, &error_abort));
+    assert_pcr(m.pcr0, EXAMPLE_PCR1);
+    close_params(&params);
+}
+
 static void test_no_initrd(void)
 {
     EifBuildParams params = example_params();
@@ -416,6 +442,7 @@ int main(int argc, char **argv)
 
     g_test_add_func("/eif/build/bytes", test_bytes);
     g_test_add_func("/eif/build/read-back", test_read_back);
+    g_test_add_func("/eif/build/source", test_source);
     g_test_add_func("/eif/build/no-initrd", test_no_initrd);
     g_test_add_func("/eif/build/same-again", test_same_again);
     g_test_add_func("/eif/build/no-room", test_no_room);

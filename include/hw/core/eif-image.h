@@ -505,6 +505,17 @@ uint64_t eif_build_size(const EifBuild *build);
 bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
                      Error **errp);
 
+/**
+ * eif_source_init_build: read an image that need not be written anywhere
+ * @src: filled in; needs no cleanup
+ * @build: the plan; it and its files stay open while @src is used
+ *
+ * Gives the bytes that eif_build_write() writes, but for the CRC, which is 0.
+ * So eif_image_parse() and eif_image_measure() can be used, while
+ * eif_image_verify_crc() cannot.
+ */
+void eif_source_init_build(EifSource *src, EifBuild *build);
+
 void eif_build_free(EifBuild *build);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifBuild, eif_build_free)
 
