@@ -105,6 +105,7 @@ int ne_start_enclave(int enclave_fd, bool debug, uint64_t *cid, Error **errp)
     if (ret < 0) {
         return ret;
     }
+    trace_ne_started(enclave_fd, info.enclave_cid);
     *cid = info.enclave_cid;
     return 0;
 }

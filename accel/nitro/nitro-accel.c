@@ -79,9 +79,12 @@ NitroState nitro_accel_get_state(void)
 
 void nitro_move_state(NitroAccelState *s, NitroState to)
 {
-    trace_nitro_state(nitro_state_name(s->state), nitro_state_name(to), s->cid);
-    assert(nitro_state_may_move(s->state, to));
+    NitroState from = s->state;
+
+    trace_nitro_state(nitro_state_name(from), nitro_state_name(to), s->cid);
+    assert(nitro_state_may_move(from, to));
     s->state = to;
+    nitro_info_moved(s, from);
 }
 
 void nitro_accel_notify_booted(void)
@@ -306,6 +309,7 @@ static void nitro_accel_instance_finalize(Object *obj)
     g_clear_pointer(&s->pool, nitro_pool_free);
     g_clear_pointer(&s->wanted_cpus, g_array_unref);
     g_array_unref(s->cpus);
+    g_free(s->start_error);
     g_free(s->device);
 }
 

@@ -9,6 +9,7 @@
  * nitro-launch.c  donate, add vCPUs, start
  * nitro-exit.c    the enclave's end, and QEMU's
  * nitro-cpus.c    vCPU threads that have nothing to run
+ * nitro-info.c    answers and events for the monitor
  *
  * Everything here needs the BQL.
  */
@@ -40,8 +41,12 @@ struct NitroAccelState {
     NitroState state;           /* changed by nitro_move_state() only */
     bool setup_done;            /* setup_post was called */
     int64_t started_ms;         /* QEMU_CLOCK_REALTIME */
+    int64_t booted_ms;
+    int64_t exited_ms;
 
     /* The end */
+    NitroEnclaveExitCause exit_cause;
+    char *start_error;          /* why it could not be started, or NULL */
     guint exit_watch;           /* GLib source on enclave_fd, 0: none */
     unsigned holds;             /* nitro_accel_hold_shutdown() callers */
     QEMUTimer *hold_timer;      /* exists while a shutdown is due */
@@ -54,6 +59,9 @@ NitroAccelState *nitro_accel_current(void);
 
 /* Trace and make a legal move; asserts that it is one */
 void nitro_move_state(NitroAccelState *s, NitroState to);
+
+/* The state was @from until now: note the time, tell the monitor */
+void nitro_info_moved(NitroAccelState *s, NitroState from);
 
 /* What the machine registered; the hooks themselves may be NULL */
 typedef struct NitroHooks {

@@ -184,11 +184,13 @@ void nitro_launch_setup(MachineState *ms, AccelState *accel)
 
 static void vm_state_changed(void *opaque, bool running, RunState state)
 {
+    NitroAccelState *s = opaque;
     Error *err = NULL;
 
-    if (running && !proceed(opaque, current_machine, &err)) {
+    if (running && !proceed(s, current_machine, &err)) {
+        s->start_error = g_strdup(error_get_pretty(err));
         error_report_err(err);
-        nitro_exit_failed(opaque);
+        nitro_exit_failed(s);
     }
 }
 

@@ -39,6 +39,12 @@ NitroState nitro_accel_get_state(void)
     return NITRO_STATE_CREATED;
 }
 
+NitroEnclaveInfo *nitro_accel_query(Error **errp)
+{
+    error_setg(errp, "this QEMU binary has no nitro accelerator");
+    return NULL;
+}
+
 void nitro_accel_notify_booted(void)
 {
 }

@@ -15,8 +15,10 @@
 #include "hw/nitro/heartbeat.h"
 #include "heartbeat-server.h"
 #include "qapi/error.h"
+#include "qapi/util.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
+#include "qemu/timer.h"
 #include "system/nitro.h"
 
 static const char *listen_hint(int err)
@@ -105,6 +107,8 @@ static int heartbeat_listen(void *opaque, Error **errp)
 
 static void heartbeat_booted(void *opaque)
 {
+    NITRO_HEARTBEAT(opaque)->received_ms =
+        qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     nitro_accel_notify_booted();
 }
 
@@ -116,7 +120,10 @@ static const NitroHeartbeatOps heartbeat_ops = {
 
 static bool nitro_heartbeat_prepare_start(NitroVsockDevice *dev, Error **errp)
 {
-    return nitro_heartbeat_server_listen(NITRO_HEARTBEAT(dev)->server, errp);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+
+    hb->opened_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    return nitro_heartbeat_server_listen(hb->server, errp);
 }
 
 static bool nitro_heartbeat_enclave_started(NitroVsockDevice *dev, uint32_t cid,
@@ -129,6 +136,23 @@ static bool nitro_heartbeat_enclave_started(NitroVsockDevice *dev, uint32_t cid,
 static void nitro_heartbeat_enclave_stopped(NitroVsockDevice *dev)
 {
     nitro_heartbeat_server_stop(NITRO_HEARTBEAT(dev)->server);
+}
+
+NitroEnclaveHeartbeat *nitro_heartbeat_query(NitroHeartbeat *hb)
+{
+    NitroHeartbeatState state = nitro_heartbeat_server_state(hb->server);
+    NitroEnclaveHeartbeat *info = g_new0(NitroEnclaveHeartbeat, 1);
+    int64_t until_ms = state == NITRO_HEARTBEAT_DONE
+        ? hb->received_ms : qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+    info->state = qapi_enum_parse(&NitroEnclaveHeartbeatState_lookup,
+                                  nitro_heartbeat_state_str(state), -1,
+                                  &error_abort);
+    info->port = NITRO_HEARTBEAT_PORT;
+    info->has_elapsed_ms = state == NITRO_HEARTBEAT_LISTENING ||
+                           state == NITRO_HEARTBEAT_DONE;
+    info->elapsed_ms = info->has_elapsed_ms ? until_ms - hb->opened_ms : 0;
+    return info;
 }
 
 static char *nitro_heartbeat_get_state(Object *obj, Error **errp)

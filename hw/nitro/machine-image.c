@@ -12,8 +12,10 @@
 
 #include "qemu/osdep.h"
 #include "exec/memory.h"
+#include "image-record.h"
 #include "machine-int.h"
 #include "qapi/error.h"
+#include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
 #include "system/qtest.h"
@@ -65,6 +67,16 @@ static void *image_place(MachineState *machine, const char *kind,
     return (uint8_t *)memory_region_get_ram_ptr(machine->ram) + offset;
 }
 
+/* For the monitor; false when there is nothing to remember */
+static bool remember(MachineState *machine, NitroImageRecord *rec)
+{
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+
+    nitro_image_record_unref(nms->image);
+    nms->image = rec;
+    return rec != NULL;
+}
+
 static bool load_eif(MachineState *machine, int fd, Error **errp)
 {
     ERRP_GUARD();
@@ -91,7 +103,9 @@ static bool load_eif(MachineState *machine, int fd, Error **errp)
         return false;
     }
     trace_nitro_machine_image_loaded(image->crc);
-    return nitro_machine_check_image(machine, dest, image->image_size, errp);
+    return nitro_machine_check_image(machine, dest, image->image_size, errp) &&
+           remember(machine, nitro_image_record_eif(machine->kernel_filename,
+                                                    fd, errp));
 }
 
 static bool write_build(MachineState *machine, const EifBuildParams *params,
@@ -99,6 +113,7 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
 {
     g_autoptr(EifBuild) build = eif_build_new(params, errp);
     uint64_t size;
+    uint32_t crc;
     void *dest;
 
     if (!build) {
@@ -106,8 +121,15 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
     }
     size = eif_build_size(build);
     dest = image_place(machine, "kernel", size, errp);
-    return dest && eif_build_write(build, dest, size, errp) &&
-           nitro_machine_check_image(machine, dest, size, errp);
+    if (!dest || !eif_build_write(build, dest, size, errp) ||
+        !nitro_machine_check_image(machine, dest, size, errp)) {
+        return false;
+    }
+    crc = ldl_be_p((uint8_t *)dest + offsetof(EifHeader, eif_crc32));
+    trace_nitro_machine_image_loaded(crc);
+    return remember(machine, nitro_image_record_kernel(
+                        machine->kernel_filename, machine->initrd_filename,
+                        params, crc, errp));
 }
 
 static int open_initrd(const char *path, Error **errp)

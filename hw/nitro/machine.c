@@ -55,10 +55,16 @@ static void machine_stopped(void *opaque)
     nitro_vsock_bridge_stopped(nms->bridge);
 }
 
+static void machine_query(void *opaque, NitroEnclaveInfo *info)
+{
+    nitro_machine_query(opaque, info);
+}
+
 static const NitroAccelHooks machine_hooks = {
     .prepare_start = machine_prepare_start,
     .started = machine_started,
     .stopped = machine_stopped,
+    .query = machine_query,
 };
 
 /* An enclave has no power button: its vCPUs end when QEMU ends */

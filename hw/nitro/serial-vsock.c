@@ -14,9 +14,12 @@
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-nitro.h"
+#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "system/nitro.h"
+#include "trace.h"
 #include "vsock-console.h"
 
 static void serial_release_shutdown(NitroSerialVsock *s)
@@ -32,8 +35,17 @@ static void serial_closed(void *opaque)
     serial_release_shutdown(opaque);
 }
 
+static void serial_lost(NitroSerialVsock *s, const char *reason)
+{
+    trace_nitro_serial_lost(s, reason);
+    g_free(s->lost);
+    s->lost = g_strdup(reason);
+    qapi_event_send_nitro_enclave_console_lost(reason);
+}
+
 static void serial_failed(void *opaque, Error *err)
 {
+    serial_lost(opaque, error_get_pretty(err));
     error_prepend(&err, "no console, the enclave runs on without: ");
     warn_report_err(err);
 }
@@ -51,9 +63,14 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
     g_autofree char *port = NULL;
     SocketAddress addr = { .type = SOCKET_ADDRESS_TYPE_VSOCK };
 
+    g_clear_pointer(&s->lost, g_free);
     if (cid > UINT32_MAX - NITRO_CONSOLE_PORT_BASE) {
-        error_setg(errp, "no console: %d + CID %" PRIu32 " is no vsock port",
-                   NITRO_CONSOLE_PORT_BASE, cid);
+        g_autofree char *reason =
+            g_strdup_printf("%d + CID %" PRIu32 " is no vsock port",
+                            NITRO_CONSOLE_PORT_BASE, cid);
+
+        serial_lost(s, reason);
+        error_setg(errp, "no console: %s", reason);
         return false;
     }
 
@@ -107,7 +124,23 @@ static void nitro_serial_unrealize(DeviceState *dev)
     NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
 
     g_clear_pointer(&s->console, nitro_console_free);
+    g_clear_pointer(&s->lost, g_free);
     serial_release_shutdown(s);
+}
+
+NitroEnclaveConsole *nitro_serial_query(NitroSerialVsock *s)
+{
+    NitroEnclaveConsole *info = g_new0(NitroEnclaveConsole, 1);
+    NitroConsoleState state = nitro_console_state(s->console);
+
+    info->state = qapi_enum_parse(&NitroEnclaveConsoleState_lookup,
+                                  nitro_console_state_str(state), -1,
+                                  &error_abort);
+    info->chardev = object_property_get_str(OBJECT(s), "chardev",
+                                            &error_abort);
+    info->bytes = nitro_console_bytes(s->console);
+    info->lost = g_strdup(s->lost);
+    return info;
 }
 
 static char *nitro_serial_get_state(Object *obj, Error **errp)

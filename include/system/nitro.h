@@ -18,6 +18,7 @@
 #define SYSTEM_NITRO_H
 
 #include "qemu/accel.h"
+#include "qapi/qapi-types-nitro.h"
 
 #define TYPE_NITRO_ACCEL ACCEL_CLASS_NAME("nitro")
 
@@ -83,6 +84,7 @@ typedef enum NitroState {
  *   nitro_accel_hold_shutdown() here.  Not called when QEMU itself quits (the
  *   devices then go away with it), nor when prepare_start was refused or
  *   NE_START_ENCLAVE failed (QEMU then shuts down with status 1).
+ * @query: fill in what the machine knows (memory, image, devices), at any time
  *
  * Every member may be NULL.  All are called from the main loop thread with
  * the BQL held and must not block.
@@ -91,6 +93,7 @@ typedef struct NitroAccelHooks {
     bool (*prepare_start)(void *opaque, Error **errp);
     void (*started)(void *opaque, uint32_t cid);
     void (*stopped)(void *opaque);
+    void (*query)(void *opaque, NitroEnclaveInfo *info);
 } NitroAccelHooks;
 
 /**
@@ -136,6 +139,16 @@ bool nitro_accel_debug_mode(void);
  * Returns: the state; NITRO_STATE_CREATED when another accelerator runs.
  */
 NitroState nitro_accel_get_state(void);
+
+/**
+ * nitro_accel_query: all that is known of the enclave, for the monitor
+ * @errp: filled in when another accelerator runs
+ *
+ * Asks neither driver nor hypervisor.
+ *
+ * Returns: to be freed with qapi_free_NitroEnclaveInfo(); NULL on failure
+ */
+NitroEnclaveInfo *nitro_accel_query(Error **errp);
 
 /**
  * nitro_accel_notify_booted: the heartbeat of the enclave was received

@@ -18,6 +18,15 @@ ZERO = '0' * 96
 BULK_BYTES = 100 * 1000 * 1000
 
 
+def cpu_list(text):
+    """Numbers in a list as in sysfs: "1,3-5"."""
+    found = set()
+    for part in text.strip().split(','):
+        first, _, last = part.partition('-')
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
 class Boot(NitroParentTest):
     """Ways to boot an enclave, and what one sees of it."""
 
@@ -194,6 +203,78 @@ class Boot(NitroParentTest):
         self.parent.check('chmod 666 /dev/nitro_enclaves')
         launch = self.boot('-sandbox', 'on', '-run-with', 'user=nobody')
         self.console(launch, 'demo: serving')
+
+
+class Monitor(NitroParentTest):
+    """What the monitor tells, compared with what the enclave tells."""
+
+    def measured(self, launch):
+        """The query's answer with the image measured."""
+        def done():
+            info = launch.qmp.command('query-nitro-enclave')
+            return info['image']['measurement'] != 'running'
+        self.wait_until(done, 'measurement')
+        info = launch.qmp.command('query-nitro-enclave')
+        self.assertEqual(info['image']['measurement'], 'done')
+        return info
+
+    def pcrs(self, values):
+        """PCR0, PCR1, PCR2 of an answer."""
+        return [values['pcr%d' % i] for i in range(3)]
+
+    def test_production(self):
+        """Measurements are those the enclave's NSM shows; events in order."""
+        launch = self.start(self.arguments('-S', debug='off'))
+        info = launch.qmp.command('query-nitro-enclave')
+        self.assertEqual(info['state'], 'prepared')
+        self.assertNotIn('cid', info)
+        launch.qmp.command('cont')
+        started = launch.qmp.wait_event('NITRO_ENCLAVE_STARTED')['data']
+        booted = launch.qmp.wait_event('NITRO_ENCLAVE_BOOTED', 60)['data']
+        launch.wait_booted()
+        info = self.measured(launch)
+        shown = self.registers(self.hello(launch))
+        self.assertEqual(self.pcrs(info['attestation-pcrs']), shown)
+        self.assertEqual(self.pcrs(info['image']['pcrs']), shown)
+        self.assertEqual(info['image']['name'], 'demo')
+        self.assertEqual(info['state'], 'booted')
+        self.assertEqual(info['cid'], launch.cid)
+        self.assertEqual(started, {'cid': launch.cid, 'debug-mode': False,
+                                   'slot-uid': info['slot-uid']})
+        self.assertEqual(booted, {'cid': launch.cid,
+                                  'boot-ms': info['boot-ms']})
+        self.assertEqual(info['memory'][0]['size'], DEMO_MIB << 20)
+        self.assertEqual(info['memory'][0]['page-size'], 2 << 20)
+        offline = self.parent.get('/sys/devices/system/cpu/offline')
+        for vcpu in info['vcpus']:
+            self.assertIn(vcpu['host-cpu'], cpu_list(offline))
+        self.assertNotIn('console', info)
+        self.assertEqual(self.stop(launch), 0)
+
+    def test_debug(self):
+        """Debug mode: zeros for others, console counted, end told."""
+        launch = self.boot('-no-shutdown', '-serial', 'file:/tmp/counted',
+                           *self.direct('demo.mode=poweroff',
+                                        'demo.seconds=3'), image=None)
+        info = self.measured(launch)
+        self.assertEqual(self.pcrs(info['attestation-pcrs']), [ZERO] * 3)
+        image = eif.build(images.demo_kernel().read_bytes(),
+                          images.demo_cmdline('demo.mode=poweroff',
+                                              'demo.seconds=3'),
+                          [images.demo_initramfs().read_bytes()])
+        self.assertEqual(self.pcrs(info['image']['pcrs']),
+                         eif.measure(image))
+        data = launch.qmp.wait_event('NITRO_ENCLAVE_EXITED')['data']
+        self.assertEqual(data['cause'], 'ended')
+        self.assertGreater(data['uptime-ms'], info['boot-ms'])
+        launch.qmp.wait_event('SHUTDOWN')
+        info = launch.qmp.command('query-nitro-enclave')
+        self.assertEqual(info['state'], 'exited')
+        self.assertEqual(info['console']['state'], 'closed')
+        self.assertEqual(self.parent.check(['wc', '-c', '/tmp/counted']),
+                         '%d /tmp/counted\n' % info['console']['bytes'])
+        self.assertIn('demo: orderly power-off',
+                      self.parent.get('/tmp/counted'))
 
 
 class Life(NitroParentTest):

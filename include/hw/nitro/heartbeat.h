@@ -19,6 +19,7 @@
 #define HW_NITRO_HEARTBEAT_H
 
 #include "hw/nitro/nitro-vsock-bus.h"
+#include "qapi/qapi-types-nitro.h"
 
 #define TYPE_NITRO_HEARTBEAT "nitro-heartbeat"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroHeartbeat, NITRO_HEARTBEAT)
@@ -29,6 +30,16 @@ struct NitroHeartbeat {
     NitroVsockDevice parent_obj;
 
     NitroHeartbeatServer *server;
+    int64_t opened_ms;                  /* QEMU_CLOCK_REALTIME */
+    int64_t received_ms;
 };
+
+/**
+ * nitro_heartbeat_query: tell state and times
+ * @hb: the device
+ *
+ * Returns: to be freed by the caller
+ */
+NitroEnclaveHeartbeat *nitro_heartbeat_query(NitroHeartbeat *hb);
 
 #endif

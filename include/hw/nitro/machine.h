@@ -18,6 +18,7 @@
 #include "hw/core/eif-image.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-common.h"
+#include "qapi/qapi-types-nitro.h"
 
 #define TYPE_NITRO_MACHINE MACHINE_TYPE_NAME("nitro")
 OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
@@ -62,6 +63,7 @@ typedef struct NitroImagePolicy {
  * @policy: which image may be launched
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
+ * @image: the image in memory, or NULL
  */
 struct NitroMachineState {
     MachineState parent_obj;
@@ -73,6 +75,7 @@ struct NitroMachineState {
     NitroVsockBridge *bridge;
     DeviceState *default_heartbeat;
     DeviceState *default_console;
+    struct NitroImageRecord *image;
     Notifier powerdown_notifier;
 };
 
@@ -114,5 +117,12 @@ bool nitro_machine_check_memory(MachineState *machine, Error **errp);
  * Returns: true on success; on false the memory may have been written to
  */
 bool nitro_machine_load_image(MachineState *machine, Error **errp);
+
+/**
+ * nitro_machine_query: tell what the machine knows of its enclave
+ * @nms: the machine
+ * @info: memory, image and devices are filled in
+ */
+void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info);
 
 #endif

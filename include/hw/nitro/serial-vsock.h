@@ -23,6 +23,7 @@
 
 #include "chardev/char-fe.h"
 #include "hw/nitro/nitro-vsock-bus.h"
+#include "qapi/qapi-types-nitro.h"
 
 #define TYPE_NITRO_SERIAL_VSOCK "nitro-serial-vsock"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
@@ -39,6 +40,15 @@ struct NitroSerialVsock {
     CharBackend chr;                    /* property "chardev" */
     NitroConsole *console;
     bool holds_shutdown;
+    char *lost;                         /* why it was given up, or NULL */
 };
+
+/**
+ * nitro_serial_query: tell state and amount
+ * @s: the device
+ *
+ * Returns: to be freed by the caller
+ */
+NitroEnclaveConsole *nitro_serial_query(NitroSerialVsock *s);
 
 #endif

@@ -1,0 +1,599 @@
+/*
+ * Nitro Enclaves: query, events and "info nitro"
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Whole launches on a driver that is a model, see nitro-accel-test.c.  What
+ * the monitor says is compared with what the model did, and measurements with
+ * numbers of the image format's worked example or made by GLib.
+ */
+#include "qemu/osdep.h"
+#include <sys/un.h>
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "nitro-accel-util.h"
+#include "../nitro/eif-maker.h"
+
+#define MIB (1024 * 1024)
+#define STAYS "-action shutdown=pause "
+
+static bool arm64(void)
+{
+    return g_str_equal(qtest_get_arch(), "aarch64");
+}
+
+/* Ask; the caller releases the reply */
+static QDict *query(QTestState *qts, QDict **info)
+{
+    QDict *reply = qtest_qmp(qts, "{'execute': 'query-nitro-enclave'}");
+
+    *info = qdict_get_qdict(reply, "return");
+    g_assert_nonnull(*info);
+    return reply;
+}
+
+/* Ask until the image is measured */
+static QDict *query_measured(QTestState *qts, QDict **info, QDict **image)
+{
+    for (int i = 0; i < 3000; i++) {
+        QDict *reply = query(qts, info);
+
+        *image = qdict_get_qdict(*info, "image");
+        if (!g_str_equal(qdict_get_str(*image, "measurement"), "running")) {
+            return reply;
+        }
+        g_assert_null(qdict_get(*image, "pcrs"));
+        qobject_unref(reply);
+        g_usleep(10000);
+    }
+    g_assert_not_reached();
+}
+
+static void assert_str(QDict *dict, const char *key, const char *expected)
+{
+    g_assert_cmpstr(qdict_get_try_str(dict, key), ==, expected);
+}
+
+static void assert_device_state(QDict *info, const char *device,
+                                const char *expected)
+{
+    assert_str(qdict_get_qdict(info, device), "state", expected);
+}
+
+static int connect_to(Run *run, const char *name)
+{
+    g_autofree char *path = g_build_filename(run->dir, name, NULL);
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    memcpy(un.sun_path, path, strlen(path));
+    g_assert_cmpint(connect(fd, (void *)&un, sizeof(un)), ==, 0);
+    return fd;
+}
+
+static int listen_at(Run *run, const char *name)
+{
+    g_autofree char *path = g_build_filename(run->dir, name, NULL);
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    memcpy(un.sun_path, path, strlen(path));
+    g_assert_cmpint(bind(fd, (void *)&un, sizeof(un)), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    return fd;
+}
+
+static void send_heartbeat(Run *run)
+{
+    int fd = connect_to(run, "9000");
+    char byte = '\xb7';
+
+    g_assert_cmpint(write(fd, &byte, 1), ==, 1);
+    g_assert_cmpint(read(fd, &byte, 1), ==, 1);
+    close(fd);
+}
+
+static QDict *wait_event(Run *run, const char *name, QDict **data)
+{
+    QDict *event = qtest_qmp_eventwait_ref(run->qts, name);
+
+    *data = qdict_get_qdict(event, "data");
+    return event;
+}
+
+/* Without an enclave */
+
+static void test_absent(void)
+{
+    QTestState *qts = qtest_init("-machine none");
+    QDict *reply = qtest_qmp(qts, "{'execute': 'query-nitro-enclave'}");
+    QDict *error = qdict_get_qdict(reply, "error");
+    g_autofree char *text = qtest_hmp(qts, "info nitro");
+
+    assert_str(error, "class", "GenericError");
+    assert_str(error, "desc", "there is no enclave: accelerator nitro is not "
+               "in use");
+    g_assert_nonnull(strstr(text, "accelerator nitro is not in use"));
+    qobject_unref(reply);
+    qtest_quit(qts);
+}
+
+/* States and events */
+
+static void check_vcpus(QDict *info)
+{
+    QList *vcpus = qdict_get_qlist(info, "vcpus");
+    const QListEntry *entry;
+    int index = 0;
+
+    g_assert_cmpuint(qlist_size(vcpus), ==, 2);
+    QLIST_FOREACH_ENTRY(vcpus, entry) {
+        QDict *vcpu = qobject_to(QDict, qlist_entry_obj(entry));
+
+        /* The model's pool begins with the core of CPUs 2 and 3 */
+        g_assert_cmpint(qdict_get_int(vcpu, "cpu-index"), ==, index);
+        g_assert_cmpint(qdict_get_int(vcpu, "host-cpu"), ==, index + 2);
+        index++;
+    }
+}
+
+static void check_memory(QDict *info)
+{
+    QList *list = qdict_get_qlist(info, "memory");
+    QDict *memory = qobject_to(QDict, qlist_peek(list));
+
+    g_assert_cmpuint(qlist_size(list), ==, 1);
+    assert_str(memory, "memdev", "ram");
+    g_assert_cmpint(qdict_get_int(memory, "size"), ==, 64 * MIB);
+    g_assert_cmpint(qdict_get_int(memory, "page-size"), ==, 2 * MIB);
+}
+
+static void check_prepared(Run *run)
+{
+    QDict *info;
+    QDict *reply = query(run->qts, &info);
+
+    assert_str(info, "state", "prepared");
+    assert_str(info, "device", "/dev/null");
+    g_assert_cmpint(qdict_get_int(info, "slot-uid"), ==, 0x1000);
+    g_assert_false(qdict_haskey(info, "cid"));
+    g_assert_false(qdict_haskey(info, "uptime-ms"));
+    g_assert_false(qdict_haskey(info, "boot-ms"));
+    g_assert_false(qdict_haskey(info, "exit-cause"));
+    g_assert_false(qdict_haskey(info, "console"));
+    g_assert_false(qdict_get_bool(info, "debug-mode"));
+    assert_device_state(info, "heartbeat", "idle");
+    check_vcpus(info);
+    check_memory(info);
+    qobject_unref(reply);
+}
+
+static void check_started(Run *run)
+{
+    QDict *info, *data;
+    QDict *event = wait_event(run, "NITRO_ENCLAVE_STARTED", &data);
+    QDict *reply = query(run->qts, &info);
+
+    g_assert_cmpint(qdict_get_int(data, "cid"), ==, 16);
+    g_assert_cmpint(qdict_get_int(data, "slot-uid"), ==, 0x1000);
+    g_assert_false(qdict_get_bool(data, "debug-mode"));
+    assert_str(info, "state", "started");
+    g_assert_cmpint(qdict_get_int(info, "cid"), ==, 16);
+    g_assert_cmpint(qdict_get_int(info, "uptime-ms"), >=, 0);
+    g_assert_false(qdict_haskey(info, "boot-ms"));
+    assert_device_state(info, "heartbeat", "listening");
+    qobject_unref(reply);
+    qobject_unref(event);
+}
+
+static void check_booted(Run *run)
+{
+    QDict *info, *data;
+    QDict *event = wait_event(run, "NITRO_ENCLAVE_BOOTED", &data);
+    QDict *reply = query(run->qts, &info);
+    int64_t boot_ms = qdict_get_int(data, "boot-ms");
+
+    g_assert_cmpint(qdict_get_int(data, "cid"), ==, 16);
+    g_assert_cmpint(boot_ms, >=, 20);
+    assert_str(info, "state", "booted");
+    g_assert_cmpint(qdict_get_int(info, "boot-ms"), ==, boot_ms);
+    g_assert_cmpint(qdict_get_int(info, "uptime-ms"), >=, boot_ms);
+    assert_device_state(info, "heartbeat", "done");
+    g_assert_cmpint(qdict_get_int(qdict_get_qdict(info, "heartbeat"),
+                                  "elapsed-ms"), >=, boot_ms);
+    qobject_unref(reply);
+    qobject_unref(event);
+}
+
+static void check_exited(Run *run, const char *cause)
+{
+    QDict *info, *data;
+    QDict *event = wait_event(run, "NITRO_ENCLAVE_EXITED", &data);
+    QDict *reply = query(run->qts, &info);
+
+    assert_str(data, "cause", cause);
+    g_assert_cmpint(qdict_get_int(data, "cid"), ==, 16);
+    g_assert_false(qdict_haskey(data, "error"));
+    assert_str(info, "state", "exited");
+    assert_str(info, "exit-cause", cause);
+    g_assert_cmpint(qdict_get_int(info, "uptime-ms"), ==,
+                    qdict_get_int(data, "uptime-ms"));
+    qobject_unref(reply);
+    qobject_unref(event);
+}
+
+static void test_life(void)
+{
+    Run *run = run_new();
+
+    run_start(run, NITRO, STAYS "-S");
+    check_prepared(run);
+    qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+    check_started(run);
+    /* So that there is a time to be told */
+    g_usleep(20000);
+    send_heartbeat(run);
+    check_booted(run);
+    end_enclave(run);
+    check_exited(run, "ended");
+    run_quit(run);
+}
+
+static void test_unbooted(void)
+{
+    Run *run = run_new();
+    QDict *info, *reply;
+
+    run_start(run, NITRO, STAYS);
+    end_enclave(run);
+    check_exited(run, "ended-before-boot");
+    reply = query(run->qts, &info);
+    assert_device_state(info, "heartbeat", "failed");
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+/* NE_START_ENCLAVE is request 0x24 */
+static void test_failed_start(void)
+{
+    Run *run = run_new();
+    QDict *info, *data, *event, *reply;
+
+    g_setenv("NE_FAKE_FAIL", "0x24:1:5", true);
+    run_start(run, NITRO, STAYS "-S");
+    qtest_set_expected_status(run->qts, 1);
+    qobject_unref(qtest_qmp(run->qts, "{'execute': 'cont'}"));
+    event = wait_event(run, "NITRO_ENCLAVE_EXITED", &data);
+    assert_str(data, "cause", "start-failed");
+    g_assert_nonnull(strstr(qdict_get_str(data, "error"),
+                            "cannot start the enclave (2 vCPUs, 64 MiB"));
+    g_assert_false(qdict_haskey(data, "cid"));
+    g_assert_false(qdict_haskey(data, "uptime-ms"));
+
+    reply = query(run->qts, &info);
+    assert_str(info, "state", "exited");
+    assert_str(info, "exit-cause", "start-failed");
+    assert_str(info, "exit-error", qdict_get_str(data, "error"));
+    qobject_unref(reply);
+    qobject_unref(event);
+    run_quit(run);
+}
+
+static void test_preconfig(void)
+{
+    Run *run = run_new();
+    QDict *info, *reply;
+
+    run_start(run, NITRO, "--preconfig");
+    reply = query(run->qts, &info);
+    assert_str(info, "state", "created");
+    g_assert_true(qlist_empty(qdict_get_qlist(info, "memory")));
+    g_assert_true(qlist_empty(qdict_get_qlist(info, "vcpus")));
+    g_assert_false(qdict_haskey(info, "image"));
+    g_assert_false(qdict_haskey(info, "heartbeat"));
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+/* The image */
+
+static char *write_eif(Run *run, const char *sections)
+{
+    char *path = g_build_filename(run->dir, "image", NULL);
+    GByteArray *eif = eif_maker_image(4, arm64() ? 1 : 0, sections);
+
+    g_assert(g_file_set_contents(path, (char *)eif->data, eif->len, NULL));
+    g_byte_array_unref(eif);
+    return path;
+}
+
+static void start_eif(Run *run, const char *accel, const char *path)
+{
+    g_autofree char *more = g_strdup_printf("-S -kernel %s", path);
+
+    run_start(run, accel, more);
+}
+
+static void check_pcrs(QDict *pcrs, const char *pcr0, const char *pcr1,
+                       const char *pcr2, const char *pcr8)
+{
+    g_assert_nonnull(pcrs);
+    assert_str(pcrs, "pcr0", pcr0);
+    assert_str(pcrs, "pcr1", pcr1);
+    assert_str(pcrs, "pcr2", pcr2);
+    assert_str(pcrs, "pcr8", pcr8);
+}
+
+static void check_sections(QDict *image)
+{
+    static const struct {
+        const char *type;
+        size_t size;
+    } expected[] = {
+        { "kernel", strlen(EXAMPLE_KERNEL) },
+        { "cmdline", strlen(EXAMPLE_CMDLINE) },
+        { "metadata", strlen(EXAMPLE_METADATA) },
+        { "ramdisk", strlen(EXAMPLE_RAMDISK0) },
+        { "ramdisk", strlen(EXAMPLE_RAMDISK1) },
+    };
+    const QListEntry *entry;
+    size_t pos = HEADER_LEN;
+    int i = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(image, "sections"), entry) {
+        QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
+
+        pos += SECTION_HEADER_LEN;
+        g_assert_cmpint(i, <, ARRAY_SIZE(expected));
+        assert_str(section, "type", expected[i].type);
+        g_assert_cmpint(qdict_get_int(section, "size"), ==, expected[i].size);
+        g_assert_cmpint(qdict_get_int(section, "offset"), ==, pos);
+        pos += expected[i++].size;
+    }
+    g_assert_cmpint(i, ==, ARRAY_SIZE(expected));
+}
+
+static void test_eif(void)
+{
+    Run *run = run_new();
+    g_autofree char *path = write_eif(run, EXAMPLE);
+    QDict *info, *image, *reply;
+
+    start_eif(run, NITRO, path);
+    reply = query_measured(run->qts, &info, &image);
+    assert_str(image, "kind", "eif");
+    assert_str(image, "path", path);
+    assert_str(image, "initrd", NULL);
+    assert_str(image, "arch", qtest_get_arch());
+    assert_str(image, "measurement", "done");
+    assert_str(image, "name", "kernel.bin");
+    assert_str(image, "image-version", "1.0");
+    g_assert_cmpint(qdict_get_int(image, "version"), ==, 4);
+    g_assert_cmpint(qdict_get_int(image, "size"), ==, EXAMPLE_SIZE);
+    g_assert_cmphex(qdict_get_int(image, "crc"), ==,
+                    arm64() ? EXAMPLE_CRC_ARM64 : EXAMPLE_CRC);
+    g_assert_false(qdict_get_bool(image, "signed"));
+    check_sections(image);
+    check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
+               EXAMPLE_PCR2, NULL);
+    check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), EXAMPLE_PCR0,
+               EXAMPLE_PCR1, EXAMPLE_PCR2, NULL);
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+/* In debug mode the attestation proves nothing, for a signed image as well */
+static void test_debug(void)
+{
+    Run *run = run_new();
+    g_autofree char *path = write_eif(run, "KCMRrS");
+    QDict *info, *image, *reply;
+
+    start_eif(run, NITRO ",debug-mode=on", path);
+    reply = query_measured(run->qts, &info, &image);
+    g_assert_true(qdict_get_bool(info, "debug-mode"));
+    g_assert_true(qdict_get_bool(image, "signed"));
+    check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
+               EXAMPLE_PCR2, EXAMPLE_PCR8);
+    check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), ZERO_PCR, ZERO_PCR,
+               ZERO_PCR, ZERO_PCR);
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+/* A register that was zero, extended by the hash of some data */
+static char *extended(const char *data, size_t len)
+{
+    g_autoptr(GChecksum) inner = g_checksum_new(G_CHECKSUM_SHA384);
+    g_autoptr(GChecksum) outer = g_checksum_new(G_CHECKSUM_SHA384);
+    uint8_t digest[2 * 48] = { };
+    gsize digest_len = 48;
+
+    g_checksum_update(inner, (const guchar *)data, len);
+    g_checksum_get_digest(inner, digest + 48, &digest_len);
+    g_checksum_update(outer, digest, sizeof(digest));
+    return g_strdup(g_checksum_get_string(outer));
+}
+
+/* An image that exists in the enclave's memory only */
+static void test_kernel(void)
+{
+    Run *run = run_new();
+    g_autofree char *initrd = g_build_filename(run->dir, "initrd", NULL);
+    g_autofree char *more = NULL;
+    g_autofree char *pcr = NULL;
+    g_autofree char *kernel = NULL;
+    g_autoptr(GString) all = g_string_new(NULL);
+    QDict *info, *image, *reply;
+    gsize len;
+
+    g_assert(g_file_get_contents(run->kernel, &kernel, &len, NULL));
+    g_string_append_len(all, kernel, len);
+    g_string_append(all, "console=ttyS0" "0707ramdisk");
+    pcr = extended(all->str, all->len);
+    g_assert(g_file_set_contents(initrd, "0707ramdisk", -1, NULL));
+    more = g_strdup_printf("-S -append console=ttyS0 -initrd %s", initrd);
+    run_start(run, NITRO, more);
+
+    reply = query_measured(run->qts, &info, &image);
+    assert_str(image, "kind", "kernel");
+    assert_str(image, "path", run->kernel);
+    assert_str(image, "initrd", initrd);
+    assert_str(image, "name", "qemu");
+    g_assert_cmpint(qdict_get_int(image, "crc"), !=, 0);
+    check_pcrs(qdict_get_qdict(image, "pcrs"), pcr, pcr, EMPTY_PCR2, NULL);
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+/* Nobody is told measurements of what was not launched */
+static void test_changed(void)
+{
+    Run *run = run_new();
+    g_autofree char *path = write_eif(run, EXAMPLE);
+    QDict *info, *image, *reply;
+    int fd;
+
+    start_eif(run, NITRO, path);
+    fd = open(path, O_WRONLY);
+    g_assert_cmpint(pwrite(fd, "x", 1, HEADER_LEN + SECTION_HEADER_LEN), ==,
+                    1);
+    close(fd);
+    reply = query_measured(run->qts, &info, &image);
+    assert_str(image, "measurement", "failed");
+    assert_str(image, "measurement-error",
+               "the file was changed after it had been loaded");
+    g_assert_false(qdict_haskey(image, "pcrs"));
+    g_assert_false(qdict_haskey(info, "attestation-pcrs"));
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+/* The console */
+
+static void test_console(void)
+{
+    Run *run = run_new();
+    int listener = listen_at(run, "0-10016");
+    QDict *info, *console, *reply;
+    int64_t bytes = 0;
+    int fd;
+
+    run_start(run, NITRO ",debug-mode=on", "-chardev null,id=con "
+              "-device nitro-serial-vsock,chardev=con");
+    fd = accept(listener, NULL, NULL);
+    g_assert_cmpint(write(fd, "hello\n", 6), ==, 6);
+    for (int i = 0; i < 3000 && bytes < 6; i++) {
+        reply = query(run->qts, &info);
+        console = qdict_get_qdict(info, "console");
+        bytes = qdict_get_int(console, "bytes");
+        assert_str(console, "chardev", "con");
+        assert_str(console, "lost", NULL);
+        qobject_unref(reply);
+        g_usleep(10000);
+    }
+    g_assert_cmpint(bytes, ==, 6);
+    reply = query(run->qts, &info);
+    assert_device_state(info, "console", "open");
+    qobject_unref(reply);
+    close(fd);
+    close(listener);
+    run_quit(run);
+}
+
+/* The port of this CID's console would be one too large */
+static void test_console_lost(void)
+{
+    Run *run = run_new();
+    const char *reason = "10000 + CID 4294957296 is no vsock port";
+    QDict *info, *data, *event, *reply;
+
+    run_start(run, NITRO ",debug-mode=on,enclave-cid=4294957296",
+              "-S -chardev null,id=con "
+              "-device nitro-serial-vsock,chardev=con");
+    qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+    event = wait_event(run, "NITRO_ENCLAVE_CONSOLE_LOST", &data);
+    assert_str(data, "reason", reason);
+    reply = query(run->qts, &info);
+    assert_str(info, "state", "started");
+    assert_str(qdict_get_qdict(info, "console"), "lost", reason);
+    qobject_unref(reply);
+    qobject_unref(event);
+    run_quit(run);
+}
+
+/* For people */
+
+static void test_info(void)
+{
+    Run *run = run_new();
+    g_autofree char *path = write_eif(run, EXAMPLE);
+    g_autofree char *text = NULL;
+    static const char *const lines[] = {
+        "state: prepared\r\n", "CID: 77\r\n", "slot: 0x1000 of /dev/null\r\n",
+        "debug mode: off\r\n", "vCPU 0: host CPU 2\r\n",
+        "vCPU 1: host CPU 3\r\n", "memory: 64 MiB in pages of 2 MiB (ram)\r\n",
+        "image name: kernel.bin\r\n", "921 bytes, CRC 0x", "not signed\r\n",
+        "section: cmdline, 13 bytes at 588\r\n", "measurement: done\r\n",
+        "image PCR0: " EXAMPLE_PCR0 "\r\n",
+        "attestation PCR2: " EXAMPLE_PCR2 "\r\n",
+        "heartbeat: idle, port 9000\r\n",
+    };
+    QDict *info, *image;
+
+    start_eif(run, NITRO ",enclave-cid=77", path);
+    qobject_unref(query_measured(run->qts, &info, &image));
+    text = qtest_hmp(run->qts, "info nitro");
+    for (int i = 0; i < ARRAY_SIZE(lines); i++) {
+        if (!strstr(text, lines[i])) {
+            g_test_message("\"%s\" lacks \"%s\"", text, lines[i]);
+            g_test_fail();
+        }
+    }
+    run_quit(run);
+}
+
+/* Other accelerators are not said to run it */
+static void test_kvm(void)
+{
+    Run *run = run_new();
+    g_autofree char *text = NULL;
+    QDict *reply;
+
+    run_start(run, NITRO, "");
+    reply = qtest_qmp(run->qts, "{'execute': 'query-kvm'}");
+    g_assert_false(qdict_get_bool(qdict_get_qdict(reply, "return"),
+                                  "enabled"));
+    text = qtest_hmp(run->qts, "info kvm");
+    g_assert_null(strstr(text, "enabled"));
+    qobject_unref(reply);
+    run_quit(run);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    if (!qtest_has_accel("nitro")) {
+        g_test_message("%s has no accelerator nitro",
+                       getenv("QTEST_QEMU_BINARY"));
+        return 0;
+    }
+    run_prepare();
+
+    qtest_add_func("/nitro/monitor/absent", test_absent);
+    qtest_add_func("/nitro/monitor/life", test_life);
+    qtest_add_func("/nitro/monitor/unbooted", test_unbooted);
+    qtest_add_func("/nitro/monitor/failed-start", test_failed_start);
+    qtest_add_func("/nitro/monitor/preconfig", test_preconfig);
+    qtest_add_func("/nitro/monitor/eif", test_eif);
+    qtest_add_func("/nitro/monitor/debug", test_debug);
+    qtest_add_func("/nitro/monitor/kernel", test_kernel);
+    qtest_add_func("/nitro/monitor/changed", test_changed);
+    qtest_add_func("/nitro/monitor/console", test_console);
+    qtest_add_func("/nitro/monitor/console-lost", test_console_lost);
+    qtest_add_func("/nitro/monitor/info", test_info);
+    qtest_add_func("/nitro/monitor/kvm", test_kvm);
+    return g_test_run();
+}
