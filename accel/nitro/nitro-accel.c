@@ -50,6 +50,7 @@ bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
         return false;
     }
     if (ne_get_image_load_offset(s->enclave_fd, offset, errp) < 0) {
+        nitro_exit_driver_refused(true);
         error_prepend(errp, "cannot learn where the image belongs: ");
         return false;
     }
@@ -92,8 +93,52 @@ void nitro_accel_notify_booted(void)
     NitroAccelState *s = nitro_accel_current();
 
     if (s && s->state == NITRO_STATE_STARTED) {
+        s->boot_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - s->started_ms;
         nitro_move_state(s, NITRO_STATE_BOOTED);
     }
+}
+
+uint64_t nitro_accel_get_boot_ms(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    return s ? s->boot_ms : 0;
+}
+
+void nitro_accel_expect_boot(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (s) {
+        s->expects_boot = true;
+    }
+}
+
+bool nitro_accel_may_stop(Error **errp)
+{
+    ERRP_GUARD();
+    NitroState state = nitro_accel_get_state();
+
+    if (state != NITRO_STATE_STARTED && state != NITRO_STATE_BOOTED) {
+        return true;
+    }
+    error_setg(errp, "the enclave with CID %" PRIu64 " cannot be paused",
+               nitro_accel_get_cid());
+    error_append_hint(errp, "The hypervisor runs it; system_powerdown or quit "
+                      "ends it.\n");
+    return false;
+}
+
+bool nitro_accel_may_cont(Error **errp)
+{
+    ERRP_GUARD();
+
+    if (nitro_accel_get_state() != NITRO_STATE_EXITED) {
+        return true;
+    }
+    error_setg(errp, "the enclave has ended and cannot run on");
+    error_append_hint(errp, "End this QEMU with quit, and launch again.\n");
+    return false;
 }
 
 /* Creation */
@@ -160,6 +205,7 @@ static int nitro_init_machine(MachineState *ms)
         return -EINVAL;
     }
     ret = create_enclave(s, &err);
+    nitro_exit_driver_refused(ret < 0);
     if (ret < 0) {
         error_report_err(err);
         return ne_plain_errno(ret);
@@ -242,6 +288,24 @@ static void nitro_set_cpus(Object *obj, const char *value, Error **errp)
     }
 }
 
+static void nitro_get_boot_time(Object *obj, Visitor *v, const char *name,
+                                void *opaque, Error **errp)
+{
+    visit_type_uint64(v, name, &NITRO_ACCEL(obj)->boot_ms, errp);
+}
+
+static void nitro_get_grace(Object *obj, Visitor *v, const char *name,
+                            void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &NITRO_ACCEL(obj)->powerdown_grace, errp);
+}
+
+static void nitro_set_grace(Object *obj, Visitor *v, const char *name,
+                            void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &NITRO_ACCEL(obj)->powerdown_grace, errp);
+}
+
 static char *nitro_get_device(Object *obj, Error **errp)
 {
     return g_strdup(NITRO_ACCEL(obj)->device);
@@ -260,6 +324,22 @@ static void nitro_set_device(Object *obj, const char *value, Error **errp)
 static char *nitro_get_state(Object *obj, Error **errp)
 {
     return g_strdup(nitro_state_name(NITRO_ACCEL(obj)->state));
+}
+
+static void nitro_accel_add_life_properties(ObjectClass *oc)
+{
+    object_class_property_add_str(oc, "state", nitro_get_state, NULL);
+    object_class_property_set_description(oc, "state",
+        "Read only: created, prepared, started, booted or exited");
+    object_class_property_add(oc, "boot-time", "uint64", nitro_get_boot_time,
+                              NULL, NULL, NULL);
+    object_class_property_set_description(oc, "boot-time",
+        "Read only: milliseconds from the start to the heartbeat, 0 before");
+    object_class_property_add(oc, "powerdown-grace", "uint32",
+                              nitro_get_grace, nitro_set_grace, NULL, NULL);
+    object_class_property_set_description(oc, "powerdown-grace",
+        "Seconds that system_powerdown gives the enclave to end by itself "
+        "(default 0)");
 }
 
 static void nitro_accel_add_properties(ObjectClass *oc)
@@ -283,9 +363,6 @@ static void nitro_accel_add_properties(ObjectClass *oc)
                                   nitro_set_device);
     object_class_property_set_description(oc, "device",
         "Device node of the driver (default: " NE_DEVICE_PATH ")");
-    object_class_property_add_str(oc, "state", nitro_get_state, NULL);
-    object_class_property_set_description(oc, "state",
-        "Read only: created, prepared, started, booted or exited");
 }
 
 /* The type */
@@ -322,6 +399,7 @@ static void nitro_accel_class_init(ObjectClass *oc, void *data)
     ac->setup_post = nitro_launch_setup;
     ac->allowed = &nitro_allowed;
     nitro_accel_add_properties(oc);
+    nitro_accel_add_life_properties(oc);
 }
 
 static const TypeInfo nitro_accel_type = {

@@ -18,11 +18,19 @@
 
 #include "qemu/accel.h"
 #include "qemu/notify.h"
+#include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
 #include "system/nitro-pool.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(NitroAccelState, NITRO_ACCEL)
+
+/* How the enclave's life ended, which is how QEMU's will */
+typedef enum NitroOutcome {
+    NITRO_OUTCOME_CLEAN,        /* as it or the user wished */
+    NITRO_OUTCOME_UNBOOTED,     /* by itself, before its heartbeat */
+    NITRO_OUTCOME_DEADLINE,     /* by us, as no heartbeat came */
+} NitroOutcome;
 
 struct NitroAccelState {
     AccelState parent_obj;
@@ -32,6 +40,7 @@ struct NitroAccelState {
     bool debug_mode;
     uint64_t cid;               /* the wanted one, then the effective one */
     GArray *wanted_cpus;        /* uint32_t; NULL: the driver chooses */
+    uint32_t powerdown_grace;   /* seconds */
 
     /* The enclave; -1 where there is no descriptor */
     int enclave_fd;
@@ -40,16 +49,24 @@ struct NitroAccelState {
     GArray *cpus;               /* uint32_t; those the enclave has */
     NitroState state;           /* changed by nitro_move_state() only */
     bool setup_done;            /* setup_post was called */
+    bool armed;                 /* devices were told of the launch */
+    bool expects_boot;          /* a heartbeat is awaited */
     int64_t started_ms;         /* QEMU_CLOCK_REALTIME */
     int64_t booted_ms;
     int64_t exited_ms;
+    uint64_t boot_ms;           /* from the start to the heartbeat */
+    QEMUTimer *retry_timer;     /* pending: the launch waits for something */
 
     /* The end */
     NitroEnclaveExitCause exit_cause;
     char *start_error;          /* why it could not be started, or NULL */
+    NitroOutcome outcome;
     guint exit_watch;           /* GLib source on enclave_fd, 0: none */
     unsigned holds;             /* nitro_accel_hold_shutdown() callers */
     QEMUTimer *hold_timer;      /* exists while a shutdown is due */
+    QEMUTimer *grace_timer;     /* exists while a powerdown is due */
+    unsigned closing;           /* threads in close() */
+    QemuSemaphore closed;       /* posted by each of them */
     Notifier exit_notifier;
     Error *migration_blocker;
 };
@@ -84,7 +101,10 @@ void nitro_launch_init(NitroAccelState *s);
 /* Watch for the end of the enclave from before START on */
 void nitro_exit_watch(NitroAccelState *s);
 
-/* The launch failed after QEMU was up: no enclave, shut down with status 1 */
+/* From now on failures have status NITRO_STATUS_DRIVER, or no longer */
+void nitro_exit_driver_refused(bool refused);
+
+/* The launch failed after QEMU was up: no enclave, shut down with a status */
 void nitro_exit_failed(NitroAccelState *s);
 
 /* Close the enclave when QEMU exits; once, from init_machine */

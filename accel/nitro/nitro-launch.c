@@ -9,6 +9,9 @@
  * the VM runs.  Without -S the VM runs first, with -S at the first "cont"
  * afterwards; with --preconfig there is no machine yet when set-up completes.
  * Whichever event comes last continues the launch.
+ *
+ * What another launch on this parent has may be free in a moment: then a timer
+ * continues, until the device that waits for it has waited long enough.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -24,6 +27,10 @@
 #include "ne.h"
 #include "nitro-int.h"
 #include "trace.h"
+
+/* So often is looked whether it is free; several launches must not march */
+#define RETRY_MS 100
+#define RETRY_SPREAD_MS 100
 
 static bool donate_ram(NitroAccelState *s, MemoryRegion *ram, Error **errp)
 {
@@ -101,6 +108,7 @@ static bool add_vcpus(NitroAccelState *s, unsigned count, Error **errp)
 static bool prepare(NitroAccelState *s, MachineState *ms, Error **errp)
 {
     if (!donate_ram(s, ms->ram, errp) || !add_vcpus(s, ms->smp.cpus, errp)) {
+        nitro_exit_driver_refused(true);
         return false;
     }
     nitro_move_state(s, NITRO_STATE_PREPARED);
@@ -129,6 +137,7 @@ static bool start_enclave(NitroAccelState *s, MachineState *ms, Error **errp)
 
     if (ne_start_enclave(s->enclave_fd, s->debug_mode, &cid, errp) < 0 ||
         !check_reported_cid(cid, errp)) {
+        nitro_exit_driver_refused(true);
         error_prepend(errp, "cannot start the enclave (%u vCPUs, %s, CID %"
                       PRIu64 "%s): ", ms->smp.cpus, size, s->cid,
                       s->cid == NITRO_CID_AUTO ? " = automatic" : "");
@@ -139,35 +148,54 @@ static bool start_enclave(NitroAccelState *s, MachineState *ms, Error **errp)
     return true;
 }
 
-static bool start(NitroAccelState *s, MachineState *ms, Error **errp)
+static NitroStep acquire(NitroAccelState *s, Error **errp)
 {
+    s->armed = true;
+    return nitro_hooks.ops->acquire
+           ? nitro_hooks.ops->acquire(nitro_hooks.opaque, errp)
+           : NITRO_STEP_DONE;
+}
+
+static NitroStep start(NitroAccelState *s, MachineState *ms, Error **errp)
+{
+    NitroStep step = acquire(s, errp);
+
+    if (step != NITRO_STEP_DONE) {
+        return step;
+    }
     if (nitro_hooks.ops->prepare_start &&
         !nitro_hooks.ops->prepare_start(nitro_hooks.opaque, errp)) {
-        return false;
+        return NITRO_STEP_FAILED;
     }
     nitro_exit_watch(s);
     if (!start_enclave(s, ms, errp)) {
-        return false;
+        return NITRO_STEP_FAILED;
     }
     nitro_move_state(s, NITRO_STATE_STARTED);
     if (nitro_hooks.ops->started) {
         nitro_hooks.ops->started(nitro_hooks.opaque, s->cid);
     }
-    return true;
+    return NITRO_STEP_DONE;
 }
 
 /* As far as it goes now: see the top of this file */
-static bool proceed(NitroAccelState *s, MachineState *ms, Error **errp)
+static NitroStep proceed(NitroAccelState *s, MachineState *ms, Error **errp)
 {
     bool ready = s->setup_done && phase_check(PHASE_MACHINE_READY);
+    NitroStep step = NITRO_STEP_DONE;
 
     if (ready && s->state == NITRO_STATE_CREATED && !prepare(s, ms, errp)) {
-        return false;
+        return NITRO_STEP_FAILED;
     }
     if (s->state == NITRO_STATE_PREPARED && runstate_is_running()) {
-        return start(s, ms, errp);
+        step = start(s, ms, errp);
     }
-    return true;
+    if (step == NITRO_STEP_LATER) {
+        trace_nitro_launch_later(s->slot_uid);
+        timer_mod(s->retry_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                  RETRY_MS + g_random_int_range(0, RETRY_SPREAD_MS));
+    }
+    return step;
 }
 
 void nitro_launch_setup(MachineState *ms, AccelState *accel)
@@ -176,25 +204,47 @@ void nitro_launch_setup(MachineState *ms, AccelState *accel)
     Error *err = NULL;
 
     s->setup_done = true;
-    if (!proceed(s, ms, &err)) {
+    if (proceed(s, ms, &err) == NITRO_STEP_FAILED) {
         error_report_err(err);
-        exit(EXIT_FAILURE);
+        exit(nitro_accel_failure_status());
     }
 }
 
-static void vm_state_changed(void *opaque, bool running, RunState state)
+static void proceed_or_end(void *opaque)
 {
     NitroAccelState *s = opaque;
     Error *err = NULL;
 
-    if (running && !proceed(s, current_machine, &err)) {
+    if (proceed(s, current_machine, &err) == NITRO_STEP_FAILED) {
         s->start_error = g_strdup(error_get_pretty(err));
         error_report_err(err);
         nitro_exit_failed(s);
     }
 }
 
+/* Stopped while it waits: nothing was started, the next "cont" tries again */
+static void put_off(NitroAccelState *s)
+{
+    timer_del(s->retry_timer);
+    s->armed = false;
+    if (nitro_hooks.ops->stopped) {
+        nitro_hooks.ops->stopped(nitro_hooks.opaque);
+    }
+}
+
+static void vm_state_changed(void *opaque, bool running, RunState state)
+{
+    NitroAccelState *s = opaque;
+
+    if (running) {
+        proceed_or_end(s);
+    } else if (timer_pending(s->retry_timer)) {
+        put_off(s);
+    }
+}
+
 void nitro_launch_init(NitroAccelState *s)
 {
+    s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, proceed_or_end, s);
     qemu_add_vm_change_state_handler(vm_state_changed, s);
 }

@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "system/nitro.h"
+#include "system/runstate.h"
 
 bool nitro_allowed;
 
@@ -47,6 +48,39 @@ NitroEnclaveInfo *nitro_accel_query(Error **errp)
 
 void nitro_accel_notify_booted(void)
 {
+}
+
+uint64_t nitro_accel_get_boot_ms(void)
+{
+    return 0;
+}
+
+void nitro_accel_expect_boot(void)
+{
+}
+
+void nitro_accel_boot_failed(void)
+{
+}
+
+void nitro_accel_powerdown(void)
+{
+    qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+}
+
+bool nitro_accel_may_stop(Error **errp)
+{
+    return true;
+}
+
+bool nitro_accel_may_cont(Error **errp)
+{
+    return true;
+}
+
+int nitro_accel_failure_status(void)
+{
+    return EXIT_FAILURE;
 }
 
 void nitro_accel_hold_shutdown(void)

@@ -14,6 +14,7 @@
 #include "io/net-listener.h"
 #include "qapi/error.h"
 #include "qemu/queue.h"
+#include "qemu/units.h"
 #include "trace.h"
 
 typedef struct NitroHeartbeatPeer {
@@ -31,6 +32,9 @@ struct NitroHeartbeatServer {
 
     NitroHeartbeatState state;
     unsigned timeout_ms;
+    unsigned deadline_ms;
+    guint deadline_tag;
+    int64_t waiting_since;      /* microseconds; valid while WAITING */
     uint32_t cid;
     QIONetListener *listener;
     unsigned nr_peers;
@@ -41,6 +45,7 @@ const char *nitro_heartbeat_state_str(NitroHeartbeatState state)
 {
     static const char *const names[NITRO_HEARTBEAT__MAX] = {
         [NITRO_HEARTBEAT_IDLE] = "idle",
+        [NITRO_HEARTBEAT_WAITING] = "waiting",
         [NITRO_HEARTBEAT_LISTENING] = "listening",
         [NITRO_HEARTBEAT_DONE] = "done",
         [NITRO_HEARTBEAT_FAILED] = "failed",
@@ -79,6 +84,7 @@ static void peer_reject(NitroHeartbeatPeer *peer, const char *why)
 
 static void close_all(NitroHeartbeatServer *server)
 {
+    g_clear_handle_id(&server->deadline_tag, g_source_remove);
     while (!QTAILQ_EMPTY(&server->peers)) {
         peer_free(QTAILQ_FIRST(&server->peers));
     }
@@ -185,46 +191,88 @@ static void server_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     peer_add(server, sioc);
 }
 
-static QIOChannelSocket *listen_channel(NitroHeartbeatServer *server,
-                                        Error **errp)
+/* Returns 0, or a negative errno with @errp set */
+static int listen_channel(NitroHeartbeatServer *server,
+                          QIOChannelSocket **result, Error **errp)
 {
     int fd = server->ops->listen(server->opaque, errp);
     QIOChannelSocket *sioc;
 
     if (fd < 0) {
-        return NULL;
+        return fd;
     }
     sioc = qio_channel_socket_new_fd(fd, errp);
     if (!sioc) {
         close(fd);
-        return NULL;
+        return -EIO;
     }
     /* A peer that gives up while it waits must not leave us in accept() */
     if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, errp) < 0) {
         object_unref(OBJECT(sioc));
-        return NULL;
+        return -EIO;
     }
     qio_channel_set_feature(QIO_CHANNEL(sioc), QIO_CHANNEL_FEATURE_LISTEN);
-    return sioc;
+    *result = sioc;
+    return 0;
 }
 
-bool nitro_heartbeat_server_listen(NitroHeartbeatServer *server, Error **errp)
+static void begin_listening(NitroHeartbeatServer *server,
+                            QIOChannelSocket *sioc)
 {
-    QIOChannelSocket *sioc;
-
-    close_all(server);
-    sioc = listen_channel(server, errp);
-    if (!sioc) {
-        set_state(server, NITRO_HEARTBEAT_FAILED);
-        return false;
-    }
-
     server->listener = qio_net_listener_new();
     qio_net_listener_set_name(server->listener, "nitro-heartbeat");
     qio_net_listener_add(server->listener, sioc);
     object_unref(OBJECT(sioc));
     set_state(server, NITRO_HEARTBEAT_LISTENING);
-    return true;
+}
+
+/* The port is taken: is there time left to wait for it? */
+static bool may_wait(NitroHeartbeatServer *server, unsigned wait_ms)
+{
+    int64_t now = g_get_monotonic_time();
+
+    if (server->state != NITRO_HEARTBEAT_WAITING) {
+        server->waiting_since = now;
+    }
+    return now - server->waiting_since < wait_ms * INT64_C(1000);
+}
+
+NitroStep nitro_heartbeat_server_acquire(NitroHeartbeatServer *server,
+                                         unsigned wait_ms, Error **errp)
+{
+    QIOChannelSocket *sioc = NULL;
+    Error *err = NULL;
+    int ret;
+
+    if (server->state == NITRO_HEARTBEAT_LISTENING) {
+        return NITRO_STEP_DONE;
+    }
+    close_all(server);
+    ret = listen_channel(server, &sioc, &err);
+    if (ret == 0) {
+        begin_listening(server, sioc);
+        return NITRO_STEP_DONE;
+    }
+    if (ret == -EADDRINUSE && may_wait(server, wait_ms)) {
+        error_free(err);
+        if (server->state != NITRO_HEARTBEAT_WAITING) {
+            set_state(server, NITRO_HEARTBEAT_WAITING);
+        }
+        return NITRO_STEP_LATER;
+    }
+    set_state(server, NITRO_HEARTBEAT_FAILED);
+    error_propagate(errp, err);
+    return NITRO_STEP_FAILED;
+}
+
+static gboolean deadline_expired(gpointer opaque)
+{
+    NitroHeartbeatServer *server = opaque;
+
+    trace_nitro_heartbeat_expired(server, server->cid, server->deadline_ms);
+    server->deadline_tag = 0;
+    server->ops->expired(server->opaque);
+    return G_SOURCE_REMOVE;
 }
 
 void nitro_heartbeat_server_set_cid(NitroHeartbeatServer *server, uint32_t cid)
@@ -233,6 +281,10 @@ void nitro_heartbeat_server_set_cid(NitroHeartbeatServer *server, uint32_t cid)
         return;
     }
     server->cid = cid;
+    if (server->deadline_ms) {
+        server->deadline_tag = g_timeout_add(server->deadline_ms,
+                                             deadline_expired, server);
+    }
     qio_net_listener_set_client_func(server->listener, server_accepted,
                                      server, NULL);
 }
@@ -242,6 +294,8 @@ void nitro_heartbeat_server_stop(NitroHeartbeatServer *server)
     close_all(server);
     if (server->state == NITRO_HEARTBEAT_LISTENING) {
         set_state(server, NITRO_HEARTBEAT_FAILED);
+    } else if (server->state == NITRO_HEARTBEAT_WAITING) {
+        set_state(server, NITRO_HEARTBEAT_IDLE);
     }
 }
 
@@ -255,6 +309,21 @@ void nitro_heartbeat_server_set_timeout(NitroHeartbeatServer *server,
                                         unsigned timeout_ms)
 {
     server->timeout_ms = timeout_ms;
+}
+
+void nitro_heartbeat_server_set_deadline(NitroHeartbeatServer *server,
+                                         unsigned deadline_ms)
+{
+    server->deadline_ms = deadline_ms;
+}
+
+unsigned nitro_heartbeat_default_deadline(uint64_t image_size,
+                                          uint64_t memory_size)
+{
+    uint64_t steps = 2 + (MAX(image_size, 1) - 1) / (6 * GiB) +
+                     (MAX(memory_size, 1) - 1) / (100 * GiB);
+
+    return MIN(steps * 90 * 1000, INT32_MAX);
 }
 
 NitroHeartbeatServer *nitro_heartbeat_server_new(const NitroHeartbeatOps *ops,

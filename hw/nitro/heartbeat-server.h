@@ -17,6 +17,7 @@
 
 #include "hw/nitro/heartbeat.h"
 #include "io/channel-socket.h"
+#include "system/nitro.h"
 
 #define NITRO_HEARTBEAT_PORT 9000
 #define NITRO_HEARTBEAT_BYTE 0xb7
@@ -36,6 +37,7 @@
 /**
  * NitroHeartbeatState: what the server does
  * @NITRO_HEARTBEAT_IDLE: not listening, no launch yet
+ * @NITRO_HEARTBEAT_WAITING: somebody else has the port
  * @NITRO_HEARTBEAT_LISTENING: the port is open
  * @NITRO_HEARTBEAT_DONE: heartbeat received and answered, port closed
  * @NITRO_HEARTBEAT_FAILED: could not listen, or the enclave ended before its
@@ -43,6 +45,7 @@
  */
 typedef enum NitroHeartbeatState {
     NITRO_HEARTBEAT_IDLE,
+    NITRO_HEARTBEAT_WAITING,
     NITRO_HEARTBEAT_LISTENING,
     NITRO_HEARTBEAT_DONE,
     NITRO_HEARTBEAT_FAILED,
@@ -52,14 +55,18 @@ typedef enum NitroHeartbeatState {
 /**
  * NitroHeartbeatOps: what the owner provides
  * @listen: open a listening stream socket; returns its descriptor, which then
- *     belongs to the server, or -1 with @errp set
+ *     belongs to the server, or a negative errno with @errp set; -EADDRINUSE
+ *     is worth another try
  * @peer_cid: find out the CID at the other end; returns false when it has none
  * @booted: called once per launch when the heartbeat was answered
+ * @expired: called once per launch when it was not received in time; the port
+ *     stays open
  */
 typedef struct NitroHeartbeatOps {
     int (*listen)(void *opaque, Error **errp);
     bool (*peer_cid)(void *opaque, QIOChannelSocket *sioc, uint32_t *cid);
     void (*booted)(void *opaque);
+    void (*expired)(void *opaque);
 } NitroHeartbeatOps;
 
 /**
@@ -82,15 +89,42 @@ void nitro_heartbeat_server_set_timeout(NitroHeartbeatServer *server,
                                         unsigned timeout_ms);
 
 /**
- * nitro_heartbeat_server_listen: open the port
- * @server: in any state; a launch before this one is forgotten
+ * nitro_heartbeat_server_acquire: open the port, or wait for it
+ * @server: in any state; unless it is WAITING or LISTENING a launch begins
+ *     and the one before is forgotten
+ * @wait_ms: how long the port may be taken, from the first call on
  * @errp: filled in when the port cannot be had
  *
+ * To be called again after NITRO_STEP_LATER; then the state is WAITING.
  * Connections stay in the queue of the socket until the CID is known.
  *
- * Returns: true when the state is LISTENING now, otherwise it is FAILED
+ * Returns: NITRO_STEP_DONE when the state is LISTENING now, NITRO_STEP_FAILED
+ * when it is FAILED
  */
-bool nitro_heartbeat_server_listen(NitroHeartbeatServer *server, Error **errp);
+NitroStep nitro_heartbeat_server_acquire(NitroHeartbeatServer *server,
+                                         unsigned wait_ms, Error **errp);
+
+/**
+ * nitro_heartbeat_server_set_deadline: how long an enclave may take to boot
+ * @server: the server
+ * @deadline_ms: milliseconds from the next nitro_heartbeat_server_set_cid()
+ *     on, 0 for no limit
+ */
+void nitro_heartbeat_server_set_deadline(NitroHeartbeatServer *server,
+                                         unsigned deadline_ms);
+
+/**
+ * nitro_heartbeat_default_deadline: how long an enclave may take to boot
+ * @image_size: bytes of its image
+ * @memory_size: bytes of its memory
+ *
+ * 90 seconds per 6 GiB of image begun, and as many per 100 GiB of memory
+ * begun: what nitro-cli allows.
+ *
+ * Returns: milliseconds
+ */
+unsigned nitro_heartbeat_default_deadline(uint64_t image_size,
+                                          uint64_t memory_size);
 
 /**
  * nitro_heartbeat_server_set_cid: begin to accept connections
@@ -101,14 +135,15 @@ void nitro_heartbeat_server_set_cid(NitroHeartbeatServer *server, uint32_t cid);
 
 /**
  * nitro_heartbeat_server_stop: close the port and all connections
- * @server: the server; when LISTENING it is FAILED afterwards
+ * @server: the server; when LISTENING it is FAILED afterwards, when WAITING
+ *     it is IDLE
  */
 void nitro_heartbeat_server_stop(NitroHeartbeatServer *server);
 
 NitroHeartbeatState
 nitro_heartbeat_server_state(const NitroHeartbeatServer *server);
 
-/* Name of a state: "idle", "listening", "done", "failed". */
+/* Name of a state: "idle", "waiting", "listening", "done", "failed". */
 const char *nitro_heartbeat_state_str(NitroHeartbeatState state);
 
 #endif

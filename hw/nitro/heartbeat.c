@@ -14,8 +14,10 @@
 #endif
 #include "hw/nitro/heartbeat.h"
 #include "heartbeat-server.h"
+#include "hw/qdev-properties.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
+#include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
@@ -25,8 +27,9 @@ static const char *listen_hint(int err)
 {
     switch (err) {
     case EADDRINUSE:
-        return "Another launcher is starting an enclave on this parent; "
-               "retry when it is done.";
+        return "Another launch on this parent has it until its enclave has "
+               "booted. Retry when it is done, or wait longer "
+               "(-global nitro-heartbeat.port-timeout=SECONDS).";
     case EAFNOSUPPORT:
         return "Load the kernel's vsock driver "
                "(modprobe vmw_vsock_virtio_transport).";
@@ -100,7 +103,6 @@ static int heartbeat_listen(void *opaque, Error **errp)
                          "heartbeat: cannot listen on vsock port %d",
                          NITRO_HEARTBEAT_PORT);
         error_append_hint(errp, "%s\n", listen_hint(-fd));
-        return -1;
     }
     return fd;
 }
@@ -112,18 +114,61 @@ static void heartbeat_booted(void *opaque)
     nitro_accel_notify_booted();
 }
 
+static unsigned deadline_ms(NitroHeartbeat *s)
+{
+    BusState *bus = qdev_get_parent_bus(DEVICE(s));
+    NitroVsockBridge *bridge = NITRO_VSOCK_BRIDGE(bus->parent);
+
+    if (s->timeout == NITRO_HEARTBEAT_TIMEOUT_AUTO) {
+        return nitro_heartbeat_default_deadline(bridge->image_size,
+                                                bridge->memory_size);
+    }
+    return MIN(s->timeout * 1000ULL, INT32_MAX);
+}
+
+static void heartbeat_expired(void *opaque)
+{
+    NitroHeartbeat *s = opaque;
+    Error *err = NULL;
+
+    error_setg(&err, "the enclave with CID %" PRIu64 " has sent no heartbeat "
+               "for %.1f s%s", nitro_accel_get_cid(), deadline_ms(s) / 1000.0,
+               s->timeout_action == NITRO_HEARTBEAT_RUN ? "" : ", ending it");
+    error_append_hint(&err, "Look at its console (-accel nitro,debug-mode=on)"
+                      ", raise -m, or wait longer (-global "
+                      "nitro-heartbeat.timeout=SECONDS); for an image that "
+                      "sends none use -machine nitro,heartbeat=off.\n");
+    warn_report_err(err);
+    if (s->timeout_action == NITRO_HEARTBEAT_END) {
+        nitro_accel_boot_failed();
+    }
+}
+
 static const NitroHeartbeatOps heartbeat_ops = {
     .listen = heartbeat_listen,
     .peer_cid = vsock_peer_cid,
     .booted = heartbeat_booted,
+    .expired = heartbeat_expired,
 };
 
-static bool nitro_heartbeat_prepare_start(NitroVsockDevice *dev, Error **errp)
+static NitroStep nitro_heartbeat_acquire(NitroVsockDevice *dev, Error **errp)
 {
-    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+    NitroHeartbeat *s = NITRO_HEARTBEAT(dev);
+    NitroHeartbeatState before = nitro_heartbeat_server_state(s->server);
+    uint64_t wait_ms = MIN(s->port_timeout * 1000ULL, INT32_MAX);
+    NitroStep step = nitro_heartbeat_server_acquire(s->server, wait_ms, errp);
 
-    hb->opened_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-    return nitro_heartbeat_server_listen(hb->server, errp);
+    if (step == NITRO_STEP_LATER && before != NITRO_HEARTBEAT_WAITING) {
+        info_report("vsock port %d is taken by another launch on this "
+                    "parent: waiting for it, up to %" PRIu32 " s",
+                    NITRO_HEARTBEAT_PORT, s->port_timeout);
+    }
+    if (step == NITRO_STEP_DONE) {
+        s->opened_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+        nitro_heartbeat_server_set_deadline(s->server, deadline_ms(s));
+        nitro_accel_expect_boot();
+    }
+    return step;
 }
 
 static bool nitro_heartbeat_enclave_started(NitroVsockDevice *dev, uint32_t cid,
@@ -163,10 +208,44 @@ static char *nitro_heartbeat_get_state(Object *obj, Error **errp)
                         nitro_heartbeat_server_state(server)));
 }
 
+static const char *const action_names[] = {
+    [NITRO_HEARTBEAT_END] = "end",
+    [NITRO_HEARTBEAT_RUN] = "run",
+};
+
+static const QEnumLookup action_lookup = {
+    .array = action_names,
+    .size = ARRAY_SIZE(action_names),
+};
+
+static int nitro_heartbeat_get_action(Object *obj, Error **errp)
+{
+    return NITRO_HEARTBEAT(obj)->timeout_action;
+}
+
+static void nitro_heartbeat_set_action(Object *obj, int value, Error **errp)
+{
+    NITRO_HEARTBEAT(obj)->timeout_action = value;
+}
+
+static const Property nitro_heartbeat_properties[] = {
+    DEFINE_PROP_INT32("timeout", NitroHeartbeat, timeout,
+                      NITRO_HEARTBEAT_TIMEOUT_AUTO),
+    DEFINE_PROP_UINT32("port-timeout", NitroHeartbeat, port_timeout, 300),
+};
+
 static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
 {
     ERRP_GUARD();
+    NitroHeartbeat *s = NITRO_HEARTBEAT(dev);
 
+    if (s->timeout < NITRO_HEARTBEAT_TIMEOUT_AUTO) {
+        error_setg(errp, "heartbeat: %" PRId32 " s is no time limit",
+                   s->timeout);
+        error_append_hint(errp, "Use timeout=SECONDS, 0 for no limit, or -1 "
+                          "for the default.\n");
+        return;
+    }
     if (!nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp)) {
         error_append_hint(errp, "Use -machine nitro,heartbeat=auto with one "
                           "-device %s, or leave it out.\n",
@@ -200,14 +279,28 @@ static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)
     dc->realize = nitro_heartbeat_realize;
     dc->unrealize = nitro_heartbeat_unrealize;
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
-    ndc->prepare_start = nitro_heartbeat_prepare_start;
+    device_class_set_props(dc, nitro_heartbeat_properties);
+    ndc->acquire = nitro_heartbeat_acquire;
     ndc->enclave_started = nitro_heartbeat_enclave_started;
     ndc->enclave_stopped = nitro_heartbeat_enclave_stopped;
 
     object_class_property_add_str(oc, "state", nitro_heartbeat_get_state,
                                   NULL);
     object_class_property_set_description(oc, "state",
-        "Read only: idle, listening, done (heartbeat received) or failed");
+        "Read only: idle, waiting (for the port), listening, done (heartbeat "
+        "received) or failed");
+    object_class_property_set_description(oc, "timeout",
+        "Seconds that the enclave may take to boot; 0: no limit (default -1: "
+        "180 up to 6 GiB of image and 100 GiB of memory, more beyond)");
+    object_class_property_set_description(oc, "port-timeout",
+        "Seconds to wait for the port while another launch has it");
+    object_class_property_add_enum(oc, "timeout-action",
+                                   "NitroHeartbeatAction", &action_lookup,
+                                   nitro_heartbeat_get_action,
+                                   nitro_heartbeat_set_action);
+    object_class_property_set_description(oc, "timeout-action",
+        "When no heartbeat came in time: end the enclave and QEMU (end), or "
+        "let it run and go on waiting (run)");
 }
 
 static const TypeInfo nitro_heartbeat_types[] = {

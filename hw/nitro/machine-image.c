@@ -63,6 +63,7 @@ static void *image_place(MachineState *machine, const char *kind,
         return NULL;
     }
     nitro_machine_warn_memory(machine, size);
+    NITRO_MACHINE(machine)->image_size = size;
     trace_nitro_machine_image(kind, size, offset);
     return (uint8_t *)memory_region_get_ram_ptr(machine->ram) + offset;
 }

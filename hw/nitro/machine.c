@@ -34,6 +34,13 @@
 
 /* What the accelerator tells us */
 
+static NitroStep machine_acquire(void *opaque, Error **errp)
+{
+    NitroMachineState *nms = opaque;
+
+    return nitro_vsock_bridge_acquire(nms->bridge, errp);
+}
+
 static bool machine_prepare_start(void *opaque, Error **errp)
 {
     NitroMachineState *nms = opaque;
@@ -61,16 +68,16 @@ static void machine_query(void *opaque, NitroEnclaveInfo *info)
 }
 
 static const NitroAccelHooks machine_hooks = {
+    .acquire = machine_acquire,
     .prepare_start = machine_prepare_start,
     .started = machine_started,
     .stopped = machine_stopped,
     .query = machine_query,
 };
 
-/* An enclave has no power button: its vCPUs end when QEMU ends */
 static void machine_powerdown(Notifier *notifier, void *data)
 {
-    qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    nitro_accel_powerdown();
 }
 
 /* vCPUs */
@@ -190,8 +197,12 @@ static bool machine_build(NitroMachineState *nms, Error **errp)
         return false;
     }
     nms->bridge = nitro_vsock_bridge_new(OBJECT(nms), errp);
-    return nms->bridge && create_heartbeat(nms, errp) &&
-           create_console(nms, errp);
+    if (!nms->bridge) {
+        return false;
+    }
+    nms->bridge->image_size = nms->image_size;
+    nms->bridge->memory_size = machine->ram_size;
+    return create_heartbeat(nms, errp) && create_console(nms, errp);
 }
 
 static void nitro_machine_init(MachineState *machine)
@@ -201,7 +212,7 @@ static void nitro_machine_init(MachineState *machine)
 
     if (!machine_build(nms, &err)) {
         error_report_err(err);
-        exit(EXIT_FAILURE);
+        exit(nitro_accel_failure_status());
     }
     nitro_accel_set_hooks(&machine_hooks, nms);
     nms->powerdown_notifier.notify = machine_powerdown;

@@ -45,6 +45,23 @@ static bool device_prepare(NitroVsockDevice *dev, Error **errp)
     return !ndc->prepare_start || ndc->prepare_start(dev, errp);
 }
 
+NitroStep nitro_vsock_bridge_acquire(NitroVsockBridge *bridge, Error **errp)
+{
+    g_autoptr(GPtrArray) devices = bridge_devices(bridge);
+
+    for (guint i = 0; i < devices->len; i++) {
+        NitroVsockDevice *dev = g_ptr_array_index(devices, i);
+        NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_GET_CLASS(dev);
+        NitroStep step = ndc->acquire ? ndc->acquire(dev, errp)
+                                      : NITRO_STEP_DONE;
+
+        if (step != NITRO_STEP_DONE) {
+            return step;
+        }
+    }
+    return NITRO_STEP_DONE;
+}
+
 bool nitro_vsock_bridge_prepare(NitroVsockBridge *bridge, Error **errp)
 {
     g_autoptr(GPtrArray) devices = bridge_devices(bridge);
@@ -56,9 +73,6 @@ bool nitro_vsock_bridge_prepare(NitroVsockBridge *bridge, Error **errp)
         if (!device_prepare(dev, errp)) {
             trace_nitro_vsock_bridge_refused(bridge,
                                              object_get_typename(OBJECT(dev)));
-            while (i-- > 0) {
-                device_stopped(g_ptr_array_index(devices, i));
-            }
             return false;
         }
     }

@@ -70,8 +70,32 @@ typedef enum NitroState {
     NITRO_STATE__MAX
 } NitroState;
 
+/*
+ * Exit statuses of QEMU.  0: the enclave ended after its boot, or QEMU was
+ * asked to end; 1: QEMU itself refused (options, image, memory, port).
+ */
+#define NITRO_STATUS_DRIVER     3       /* driver or hypervisor refused */
+#define NITRO_STATUS_UNBOOTED   4       /* it ended before its heartbeat */
+#define NITRO_STATUS_DEADLINE   5       /* no heartbeat in time, given up */
+
+/**
+ * NitroStep: result of something that may have to wait for others
+ * @NITRO_STEP_FAILED: it will not work; an Error tells why
+ * @NITRO_STEP_LATER: not now; to be called again in a moment
+ * @NITRO_STEP_DONE: it worked
+ */
+typedef enum NitroStep {
+    NITRO_STEP_FAILED,
+    NITRO_STEP_LATER,
+    NITRO_STEP_DONE,
+} NitroStep;
+
 /**
  * NitroAccelHooks: what the machine wants to be told of a launch
+ * @acquire: called before prepare_start, in state PREPARED: get hold of what
+ *   another launch on this parent may have (the heartbeat's port).  After
+ *   NITRO_STEP_LATER it is called again until it returns something else; the
+ *   callee bounds the time.  NITRO_STEP_FAILED gives up the launch.
  * @prepare_start: called once, directly before NE_START_ENCLAVE, in state
  *   PREPARED: whatever the enclave needs from its first instruction on has to
  *   be ready on return (the heartbeat listens).  Returning false with @errp
@@ -79,17 +103,18 @@ typedef enum NitroState {
  * @started: called once, directly after NE_START_ENCLAVE succeeded, in state
  *   STARTED, with the effective CID.  Cannot refuse: what fails here is a
  *   warning of the device concerned.
- * @stopped: called once, in state EXITED, when an enclave that was started
- *   has ended by itself.  Devices that still have output to deliver take
- *   nitro_accel_hold_shutdown() here.  Not called when QEMU itself quits (the
- *   devices then go away with it), nor when prepare_start was refused or
- *   NE_START_ENCLAVE failed (QEMU then shuts down with status 1).
+ * @stopped: called once the enclave is no more, in state EXITED: it ended by
+ *   itself, was ended, or the launch failed after acquire; also in state
+ *   PREPARED when the VM is stopped while acquire waits.  Devices that still
+ *   have output to deliver take nitro_accel_hold_shutdown() here.  Not called
+ *   when QEMU itself quits (the devices then go away with it).
  * @query: fill in what the machine knows (memory, image, devices), at any time
  *
  * Every member may be NULL.  All are called from the main loop thread with
  * the BQL held and must not block.
  */
 typedef struct NitroAccelHooks {
+    NitroStep (*acquire)(void *opaque, Error **errp);
     bool (*prepare_start)(void *opaque, Error **errp);
     void (*started)(void *opaque, uint32_t cid);
     void (*stopped)(void *opaque);
@@ -157,6 +182,61 @@ NitroEnclaveInfo *nitro_accel_query(Error **errp);
  * ended meanwhile, or may have sent a second heartbeat.
  */
 void nitro_accel_notify_booted(void);
+
+/**
+ * nitro_accel_get_boot_ms: how long the enclave took to boot
+ *
+ * Returns: milliseconds from NE_START_ENCLAVE to the heartbeat, 0 before it
+ */
+uint64_t nitro_accel_get_boot_ms(void);
+
+/**
+ * nitro_accel_expect_boot: a heartbeat is awaited in this launch
+ *
+ * To be called before NE_START_ENCLAVE.  An enclave that ends without it then
+ * counts as one that failed to boot.
+ */
+void nitro_accel_expect_boot(void);
+
+/**
+ * nitro_accel_boot_failed: the enclave did not boot in time, end it
+ *
+ * QEMU then shuts down with NITRO_STATUS_DEADLINE.  Ignored unless STARTED.
+ */
+void nitro_accel_boot_failed(void);
+
+/**
+ * nitro_accel_powerdown: end the enclave as system_powerdown wants it
+ *
+ * There is no way to ask an enclave.  It may end by itself for as long as
+ * property powerdown-grace says, and is ended then.  Without an enclave that
+ * runs QEMU shuts down at once.
+ */
+void nitro_accel_powerdown(void);
+
+/**
+ * nitro_accel_may_stop: can the VM be paused?
+ * @errp: filled in when it cannot, as an enclave cannot be paused
+ *
+ * Returns: false while an enclave runs.
+ */
+bool nitro_accel_may_stop(Error **errp);
+
+/**
+ * nitro_accel_may_cont: can the VM run?
+ * @errp: filled in when it cannot, as the enclave has ended
+ *
+ * Returns: false once an enclave has ended.
+ */
+bool nitro_accel_may_cont(Error **errp);
+
+/**
+ * nitro_accel_failure_status: exit status for a launch that fails now
+ *
+ * Returns: NITRO_STATUS_DRIVER when the driver refused something before,
+ * else EXIT_FAILURE.
+ */
+int nitro_accel_failure_status(void);
 
 /**
  * nitro_accel_hold_shutdown: delay the end of QEMU after the enclave's

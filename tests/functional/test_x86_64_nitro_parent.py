@@ -13,6 +13,7 @@ from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, ECHO_PORT, INITRD,
                           KERNEL, PROBE, NitroParentTest, only_wanted)
 
 from nitro_lab import eif, images
+from nitro_lab.qmp import QmpError
 
 ZERO = '0' * 96
 BULK_BYTES = 100 * 1000 * 1000
@@ -304,10 +305,11 @@ class Life(NitroParentTest):
 
     def test_crash(self):
         """A panic ends the launcher, and the last words are shown."""
-        launch = self.boot(*self.direct('demo.mode=crash', 'demo.seconds=0'),
-                           image=None)
-        self.end(launch)
+        launch = self.start(self.arguments(
+            *self.direct('demo.mode=crash', 'demo.seconds=0'), image=None))
+        self.end(launch, seconds=120)
         self.assertIn('Kernel panic', launch.job.text())
+        self.assertIn(', booted after', launch.job.text())
 
     def test_lost(self):
         """The enclave is torn away: its launcher learns and ends."""
@@ -397,6 +399,63 @@ class Life(NitroParentTest):
         self.console(launch, 'demo: serving')
         self.assertTrue(launch.poll())
         self.assertIsNone(launch.booted)
+
+    def test_deadline(self):
+        """An enclave that does not boot in time is ended, with status 5."""
+        launch = self.start(self.arguments(
+            '-global', 'nitro-heartbeat.timeout=4',
+            *self.direct('demo.mode=mute'), image=None))
+        self.end(launch, status=5, seconds=60)
+        self.assertIn('has sent no heartbeat for 4.0 s, ending it',
+                      launch.job.text())
+        self.assert_free()
+
+    def test_end_before_heartbeat(self):
+        """A kernel that panics before its init: status 4."""
+        launch = self.start(self.arguments(
+            '-kernel', KERNEL, '-initrd', INITRD, '-append',
+            'console=ttyS0 panic=-1 reboot=t rdinit=/none', image=None))
+        self.end(launch, status=4, seconds=120)
+        self.assertIn('Kernel panic', launch.job.text())
+        self.assertRegex(launch.job.text(),
+                         r'ended after [0-9.]+ s, before its heartbeat')
+        self.assert_free()
+
+    def test_not_paused(self):
+        """stop is refused, and the status tells the truth."""
+        launch = self.boot()
+        with self.assertRaisesRegex(QmpError, 'cannot be paused'):
+            launch.qmp.command('stop')
+        self.assertEqual(launch.qmp.command('query-status')['status'],
+                         'running')
+
+    def waits_for_port(self, launch):
+        """Wait until a launch says that it has to wait."""
+        self.wait_until(lambda: 'vsock port 9000 is taken by another launch'
+                        in launch.job.text(), 'message')
+
+    def test_launches_at_once(self):
+        """The second launch waits for the port of the first."""
+        first = self.start(self.arguments('-S', *self.direct(), image=None))
+        second = self.start(self.arguments('-S'))
+        for launch in (first, second):
+            launch.qmp.command('cont')
+        self.waits_for_port(second)
+        first.wait_booted()
+        second.wait_booted()
+        self.assertNotEqual(first.cid, second.cid)
+
+    def test_beside_another_program(self):
+        """Another launcher has the port, and dies with it."""
+        listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
+        listener.wait_for('listening')
+        launch = self.start(self.arguments())
+        self.waits_for_port(launch)
+        self.assertEqual(launch.qmp.get('/machine/nitro', 'state'),
+                         'prepared')
+        listener.signal(signal.SIGKILL)
+        listener.wait()
+        launch.wait_booted()
 
     def test_wrong_heartbeat(self):
         """A wrong byte is no heartbeat, and is not answered."""

@@ -343,8 +343,10 @@ class Driver(NitroParentTest):
         """Somebody else listens on port 9000."""
         listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
         listener.wait_for('listening')
-        self.refused(self.tiny(),
-                     'cannot listen on vsock port 9000: Address already in')
+        self.refused(self.tiny('-global', 'nitro-heartbeat.port-timeout=1'),
+                     'vsock port 9000 is taken by another launch',
+                     'cannot listen on vsock port 9000: Address already in',
+                     'port-timeout=SECONDS')
         listener.signal(signal.SIGKILL)
         listener.wait()
 
@@ -354,7 +356,7 @@ class Driver(NitroParentTest):
         arguments = ' '.join(str(word) for word in self.tiny())
         result = self.parent.run(['su', '-s', '/bin/sh', 'nobody', '-c',
                                   'qemu-system-x86_64 ' + arguments])
-        self.assertEqual(result.status, 1)
+        self.assertEqual(result.status, 3)
         self.assertIn('/dev/nitro_enclaves: Permission denied', result.errors)
         self.assertIn('group ne', result.errors)
 
@@ -383,7 +385,7 @@ class Device(NitroParentTest):
             self.fault('%s:1:-%d' % (point, code))
             result = self.parent.run(['qemu-system-x86_64', *self.arguments(
                 mib=64, image=TINY)])
-            self.assertEqual(result.status, 1, result.errors)
+            self.assertEqual(result.status, 3, result.errors)
             for expected in (request, words, 'error %d' % code):
                 self.assertIn(expected, result.errors)
             self.assertNotIn('Unknown error', result.errors)
@@ -453,11 +455,11 @@ class Device(NitroParentTest):
         self.boot()
 
     def test_refused_paused(self):
-        """A refusal after -S and cont ends QEMU with status 1."""
+        """A refusal after -S and cont ends QEMU with status 3."""
         launch = self.start(self.arguments('-S'))
         self.fault('START:1:-12')
         launch.qmp.command('cont')
-        self.end(launch, status=1)
+        self.end(launch, status=3)
         self.assertIn('NE_START_ENCLAVE', launch.job.text())
 
     def test_image_the_hypervisor_refuses(self):

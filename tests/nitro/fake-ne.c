@@ -20,6 +20,7 @@
  *   NE_FAKE_END=FILE           an enclave that runs ends once FILE exists
  *   NE_FAKE_CID=N              START reports this CID
  *   NE_FAKE_SYS=DIR            what is read of /sys is read of here
+ *   NE_FAKE_SLOW=MS            closing an enclave takes this long
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
@@ -188,8 +189,20 @@ int open(const char *path, int flags, ...)
                    flags, mode);
 }
 
+static void sleep_if_asked(void)
+{
+    const char *ms = getenv("NE_FAKE_SLOW");
+
+    if (ms) {
+        g_usleep(atoi(ms) * 1000);
+    }
+}
+
 int close(int fd)
 {
+    if (fd >= 0 && fd < MAX_FD && is_enclave[fd]) {
+        sleep_if_asked();
+    }
     if (fd >= 0 && fd < MAX_FD && (is_enclave[fd] || huge_shift[fd])) {
         pthread_mutex_lock(&lock);
         if (is_enclave[fd]) {

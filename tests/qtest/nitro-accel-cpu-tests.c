@@ -149,7 +149,7 @@ static void test_used_up(void)
     g_setenv("NE_FAKE_POOL", "1:2", true);
     put_pool(run, "2-7\n", "0-1\n");
     run->smp = "-smp 4";
-    run_to_end(run, NITRO, "", 1);
+    run_to_end(run, NITRO, "", 3);
     assert_said(run, "cannot add vCPU 3 of 4 (pool: 6 CPUs, 4 in use by other "
                 "enclaves): the enclave CPU pool has no free CPU left");
     assert_log(run, ALL_ADDED_4 "ADD_VCPU ret=-272\nclose\n");
@@ -162,7 +162,7 @@ static void test_all_in_use(void)
 
     g_setenv("NE_FAKE_FAIL", "0x20:1:272", true);
     put_pool(run, "2-7\n", "0-1\n");
-    run_to_end(run, NITRO, "", 1);
+    run_to_end(run, NITRO, "", 3);
     assert_said(run, "cannot create an enclave (pool: CPUs 2-7, all in use): "
                 "the enclave CPU pool is empty or wholly in use");
     run_free(run);
@@ -174,7 +174,7 @@ static void test_named_in_use(void)
 
     g_setenv("NE_FAKE_POOL", "1:2", true);
     put_pool(run, "2-7\n", "0-1\n");
-    run_to_end(run, NITRO ",cpus=4-5", "", 1);
+    run_to_end(run, NITRO ",cpus=4-5", "", 3);
     assert_said(run, "cannot add CPU 4 as vCPU 1 of 2: the CPU is not in the "
                 "enclave CPU pool, or another enclave has it");
     run_free(run);

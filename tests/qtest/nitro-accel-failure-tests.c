@@ -17,6 +17,7 @@ static const struct Failure {
     const char *more;
     const char *message;
     const char *hint;
+    int status;                 /* 0: 3 for the driver's, 1 for ours */
 } failures[] = {
     { "create", "0x20:1:272", NITRO, "",
       "cannot create an enclave: the enclave CPU pool is empty or wholly in "
@@ -41,7 +42,7 @@ static const struct Failure {
       "has this CID", "Use enclave-cid=0" },
     { "no-device", NULL, "-accel nitro,device=/nonexistent/ne", "",
       "cannot open /nonexistent/ne: No such file or directory",
-      "modprobe nitro_enclaves" },
+      "modprobe nitro_enclaves", 3 },
     { "cid", NULL, NITRO ",enclave-cid=3", "",
       "an enclave cannot have CID 3: it is that of the parent instance",
       "Use a number from 4 to 4294967294" },
@@ -68,7 +69,8 @@ static void test_failure(const void *opaque)
     if (failure->fail) {
         g_setenv("NE_FAKE_FAIL", failure->fail, true);
     }
-    run_to_end(run, failure->accel, failure->more, 1);
+    run_to_end(run, failure->accel, failure->more,
+               failure->status ?: failure->fail ? 3 : 1);
     assert_said(run, failure->message);
     assert_said(run, failure->hint);
     log = contents(run->log);
@@ -83,12 +85,12 @@ static void test_reported_cid(void)
     Run *run = run_new();
 
     g_setenv("NE_FAKE_CID", "0", true);
-    run_to_end(run, NITRO, "", 1);
+    run_to_end(run, NITRO, "", 3);
     assert_said(run, "the hypervisor reported CID 0, which no enclave can");
     run_free(run);
 }
 
-/* "cont" itself cannot fail: QEMU reports and shuts down with status 1 */
+/* "cont" itself cannot fail: QEMU reports and shuts down with status 3 */
 static void test_failed_cont(void)
 {
     Run *run = run_new();
@@ -96,7 +98,7 @@ static void test_failed_cont(void)
 
     g_setenv("NE_FAKE_FAIL", "0x24:1:22", true);
     run_start(run, NITRO, "-S");
-    qtest_set_expected_status(run->qts, 1);
+    qtest_set_expected_status(run->qts, 3);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
     wait_shutdown(run, "host-error");
     qtest_wait_qemu(run->qts);

@@ -181,7 +181,7 @@ static void test_regions(void)
     Run *run = run_new();
 
     g_setenv("NE_FAKE_FAIL", "0x23:1:265", true);
-    run_to_end(run, NITRO, "", 1);
+    run_to_end(run, NITRO, "", 3);
     assert_said(run, "cannot donate 64 MiB of RAM in 32 pages of 2 MiB to the "
                 "enclave: the pages form more separate regions than the "
                 "hypervisor takes");

@@ -63,18 +63,6 @@ static void test_cont(void)
     run_quit(run);
 }
 
-/* A second transition to running is none of the enclave's business */
-static void test_stop_cont(void)
-{
-    Run *run = run_new();
-
-    run_start(run, NITRO, "");
-    qtest_qmp_assert_success(run->qts, "{'execute': 'stop'}");
-    qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
-    assert_log(run, STARTED);
-    run_quit(run);
-}
-
 static void test_preconfig(void)
 {
     Run *run = run_new();
@@ -149,7 +137,7 @@ static void test_default(const void *accel)
     Run *run = run_new();
 
     end_enclave(run);
-    run_to_end(run, accel, "", 0);
+    run_to_end(run, accel, "", 4);
     assert_said(run, "enclave with CID 16 ended after ");
     run_free(run);
 }
@@ -169,55 +157,6 @@ static void test_vcpus(void)
         check_vcpu(run, qobject_to(QDict, qlist_entry_obj(entry)));
     }
     qobject_unref(reply);
-    run_quit(run);
-}
-
-/* The end */
-
-static void test_exit(void)
-{
-    Run *run = run_new();
-
-    run_start(run, NITRO, "-action shutdown=pause");
-    assert_state(run, "started");
-    end_enclave(run);
-    wait_shutdown(run, "guest-shutdown");
-    assert_state(run, "exited");
-    assert_said(run, "enclave with CID 16 ended after ");
-    assert_said(run, " s, before its heartbeat");
-    run_quit(run);
-}
-
-static void test_exit_status(void)
-{
-    Run *run = run_new();
-
-    end_enclave(run);
-    run_to_end(run, NITRO, "", 0);
-    assert_said(run, "enclave with CID 16 ended after ");
-    run_free(run);
-}
-
-static void test_quit_closes(void)
-{
-    Run *run = run_new();
-    g_autofree char *log = NULL;
-
-    run_start(run, NITRO, "");
-    kill(qtest_pid(run->qts), SIGTERM);
-    qtest_wait_qemu(run->qts);
-    log = contents(run->log);
-    g_assert_cmpstr(log, ==, STARTED "close\n");
-    run_quit(run);
-}
-
-static void test_powerdown(void)
-{
-    Run *run = run_new();
-
-    run_start(run, NITRO, "-action shutdown=pause");
-    qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
-    wait_shutdown(run, "guest-shutdown");
     run_quit(run);
 }
 
@@ -245,7 +184,6 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/accel/launch", test_launch);
     qtest_add_func("/nitro/accel/chosen", test_chosen);
     qtest_add_func("/nitro/accel/cont", test_cont);
-    qtest_add_func("/nitro/accel/stop-cont", test_stop_cont);
     qtest_add_func("/nitro/accel/preconfig", test_preconfig);
     qtest_add_func("/nitro/accel/fallback", test_fallback);
     qtest_add_func("/nitro/accel/libvirt", test_libvirt);
@@ -253,14 +191,11 @@ int main(int argc, char **argv)
     qtest_add_data_func("/nitro/accel/machine-accel", "-machine accel=nitro",
                         test_default);
     qtest_add_func("/nitro/accel/vcpus", test_vcpus);
-    qtest_add_func("/nitro/accel/exit", test_exit);
-    qtest_add_func("/nitro/accel/exit-status", test_exit_status);
-    qtest_add_func("/nitro/accel/quit-closes", test_quit_closes);
-    qtest_add_func("/nitro/accel/powerdown", test_powerdown);
     qtest_add_func("/nitro/accel/reset", test_reset);
     add_cpu_tests();
     add_device_tests();
     add_failure_tests();
+    add_life_tests();
     add_memory_tests();
     return g_test_run();
 }

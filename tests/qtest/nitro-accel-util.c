@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/un.h>
 #include "qobject/qdict.h"
 #include "nitro-accel-util.h"
 
@@ -77,6 +78,7 @@ void run_free(Run *run)
     static const char *const settings[] = {
         "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END",
         "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "NE_FAKE_SYS",
+        "NE_FAKE_SLOW",
         "LD_PRELOAD",
     };
 
@@ -172,12 +174,27 @@ void run_to_end(Run *run, const char *accel, const char *more, int expected)
     g_assert_cmpint(WEXITSTATUS(status), ==, expected);
 }
 
+static char *get_string_at(Run *run, const char *path, const char *property)
+{
+    QDict *reply = qtest_qmp(run->qts, "{'execute': 'qom-get', 'arguments': "
+                             "{'path': %s, 'property': %s}}", path, property);
+    char *value = g_strdup(qdict_get_try_str(reply, "return"));
+
+    qobject_unref(reply);
+    return value;
+}
+
 char *get_string(Run *run, const char *property)
+{
+    return get_string_at(run, "/machine/nitro", property);
+}
+
+int64_t get_number(Run *run, const char *property)
 {
     QDict *reply = qtest_qmp(run->qts, "{'execute': 'qom-get', 'arguments': "
                              "{'path': '/machine/nitro', 'property': %s}}",
                              property);
-    char *value = g_strdup(qdict_get_try_str(reply, "return"));
+    int64_t value = qdict_get_try_int(reply, "return", -1);
 
     qobject_unref(reply);
     return value;
@@ -185,18 +202,20 @@ char *get_string(Run *run, const char *property)
 
 int64_t get_cid(Run *run)
 {
-    QDict *reply = qtest_qmp(run->qts, "{'execute': 'qom-get', 'arguments': "
-                             "{'path': '/machine/nitro', "
-                             "'property': 'enclave-cid'}}");
-    int64_t cid = qdict_get_try_int(reply, "return", -1);
-
-    qobject_unref(reply);
-    return cid;
+    return get_number(run, "enclave-cid");
 }
 
 void assert_state(Run *run, const char *expected)
 {
     g_autofree char *state = get_string(run, "state");
+
+    g_assert_cmpstr(state, ==, expected);
+}
+
+void assert_heartbeat(Run *run, const char *expected)
+{
+    g_autofree char *state = get_string_at(run, "/machine/nitro-heartbeat",
+                                           "state");
 
     g_assert_cmpstr(state, ==, expected);
 }
@@ -218,6 +237,49 @@ void wait_shutdown(Run *run, const char *reason)
 
     g_assert_cmpstr(qdict_get_str(data, "reason"), ==, reason);
     qobject_unref(event);
+}
+
+static void vsock_path(Run *run, const char *name, struct sockaddr_un *un)
+{
+    g_autofree char *path = g_build_filename(run->dir, name, NULL);
+
+    *un = (struct sockaddr_un) { .sun_family = AF_UNIX };
+    g_assert(strlen(path) < sizeof(un->sun_path));
+    memcpy(un->sun_path, path, strlen(path));
+}
+
+int peer_connect(Run *run, const char *name)
+{
+    struct sockaddr_un un;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    vsock_path(run, name, &un);
+    g_assert_cmpint(connect(fd, (void *)&un, sizeof(un)), ==, 0);
+    return fd;
+}
+
+int peer_listen(Run *run, const char *name)
+{
+    struct sockaddr_un un;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    vsock_path(run, name, &un);
+    g_assert_cmpint(bind(fd, (void *)&un, sizeof(un)), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    return fd;
+}
+
+void send_heartbeat(Run *run)
+{
+    char byte = '\xb7';
+    int fd = peer_connect(run, "9000");
+
+    g_assert_cmpint(write(fd, &byte, 1), ==, 1);
+    g_assert_cmpint(read(fd, &byte, 1), ==, 1);
+    g_assert_cmphex((uint8_t)byte, ==, 0xb7);
+    /* QEMU closes after it took notice */
+    g_assert_cmpint(read(fd, &byte, 1), ==, 0);
+    close(fd);
 }
 
 static char *find_library(void)

@@ -70,8 +70,19 @@ void assert_said(Run *run, const char *part);
 
 /* The accelerator's properties */
 char *get_string(Run *run, const char *property);
+int64_t get_number(Run *run, const char *property);
 int64_t get_cid(Run *run);
 void assert_state(Run *run, const char *expected);
+
+/* State of the heartbeat device that the machine made */
+void assert_heartbeat(Run *run, const char *expected);
+
+/* DIR/name as a vsock peer sees it */
+int peer_connect(Run *run, const char *name);
+int peer_listen(Run *run, const char *name);
+
+/* Be the enclave: send a heartbeat, have it answered */
+void send_heartbeat(Run *run);
 
 /* The command fails with a message that has this part */
 void assert_qmp_error(Run *run, const char *part, const char *command);
@@ -83,6 +94,7 @@ void wait_shutdown(Run *run, const char *reason);
 void add_cpu_tests(void);
 void add_device_tests(void);
 void add_failure_tests(void);
+void add_life_tests(void);
 void add_memory_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_ACCEL_UTIL_H */

@@ -19,6 +19,7 @@
 #include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
+#include "qemu/units.h"
 
 #define OUR_CID 16
 #define OTHER_CID 17
@@ -29,9 +30,10 @@ typedef struct Fixture {
     char *dir;
     char *port;
     NitroHeartbeatServer *server;
-    bool refuse_listen;
+    int refuse_listen;          /* errno, 0: the port is free */
     int nr_peers;
     int nr_booted;
+    int nr_expired;
 } Fixture;
 
 /* The seams */
@@ -52,7 +54,7 @@ static int fake_listen(void *opaque, Error **errp)
 
     if (f->refuse_listen) {
         error_setg(errp, "port taken");
-        return -1;
+        return -f->refuse_listen;
     }
     unix_addr(&addr, f->port);
     unlink(f->port);
@@ -82,10 +84,18 @@ static void fake_booted(void *opaque)
     f->nr_booted++;
 }
 
+static void fake_expired(void *opaque)
+{
+    Fixture *f = opaque;
+
+    f->nr_expired++;
+}
+
 static const NitroHeartbeatOps fake_ops = {
     .listen = fake_listen,
     .peer_cid = fake_peer_cid,
     .booted = fake_booted,
+    .expired = fake_expired,
 };
 
 /* Time */
@@ -198,6 +208,32 @@ static void finish_well(Fixture *f)
     g_assert_cmpint(f->nr_booted, ==, 1);
 }
 
+static void assert_listens(Fixture *f)
+{
+    g_assert_cmpint(nitro_heartbeat_server_acquire(f->server, 0, &error_abort),
+                    ==, NITRO_STEP_DONE);
+    assert_state(f, "listening");
+}
+
+static void assert_refused(Fixture *f, unsigned wait_ms)
+{
+    Error *err = NULL;
+
+    g_assert_cmpint(nitro_heartbeat_server_acquire(f->server, wait_ms, &err),
+                    ==, NITRO_STEP_FAILED);
+    g_assert_cmpstr(error_get_pretty(err), ==, "port taken");
+    error_free(err);
+    assert_state(f, "failed");
+}
+
+static void assert_waits(Fixture *f, unsigned wait_ms)
+{
+    g_assert_cmpint(nitro_heartbeat_server_acquire(f->server, wait_ms,
+                                                   &error_abort),
+                    ==, NITRO_STEP_LATER);
+    assert_state(f, "waiting");
+}
+
 static void set_up(Fixture *f, gconstpointer data)
 {
     f->dir = g_dir_make_tmp("nitro-heartbeat-XXXXXX", NULL);
@@ -209,8 +245,7 @@ static void set_up(Fixture *f, gconstpointer data)
 static void set_up_listening(Fixture *f, gconstpointer data)
 {
     set_up(f, data);
-    g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
-    assert_state(f, "listening");
+    assert_listens(f);
     nitro_heartbeat_server_set_cid(f->server, OUR_CID);
 }
 
@@ -255,7 +290,7 @@ static void test_early(Fixture *f, gconstpointer data)
 {
     int other, ours;
 
-    g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
+    assert_listens(f);
     other = peer_speak(f, OTHER_CID, NITRO_HEARTBEAT_BYTE);
     ours = peer_speak(f, OUR_CID, NITRO_HEARTBEAT_BYTE);
     settle();
@@ -359,8 +394,7 @@ static void test_again(Fixture *f, gconstpointer data)
 {
     for (int i = 0; i < 3; i++) {
         f->nr_booted = 0;
-        g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
-        assert_state(f, "listening");
+        assert_listens(f);
         nitro_heartbeat_server_set_cid(f->server, OUR_CID);
         finish_well(f);
         nitro_heartbeat_server_stop(f->server);
@@ -370,18 +404,93 @@ static void test_again(Fixture *f, gconstpointer data)
 
 static void test_no_port(Fixture *f, gconstpointer data)
 {
-    Error *err = NULL;
+    f->refuse_listen = EACCES;
+    assert_refused(f, 60000);
 
-    f->refuse_listen = true;
-    g_assert(!nitro_heartbeat_server_listen(f->server, &err));
-    g_assert_cmpstr(error_get_pretty(err), ==, "port taken");
-    error_free(err);
-    assert_state(f, "failed");
-
-    f->refuse_listen = false;
-    g_assert(nitro_heartbeat_server_listen(f->server, &error_abort));
+    f->refuse_listen = 0;
+    assert_listens(f);
     nitro_heartbeat_server_set_cid(f->server, OUR_CID);
     finish_well(f);
+}
+
+/* Another launch has the port, and gives it back in time */
+static void test_wait(Fixture *f, gconstpointer data)
+{
+    f->refuse_listen = EADDRINUSE;
+    assert_waits(f, 60000);
+    assert_waits(f, 60000);
+    f->refuse_listen = 0;
+    assert_listens(f);
+    /* Asked again it still has it */
+    assert_listens(f);
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    finish_well(f);
+}
+
+/* It does not; the time runs from the first attempt on, per launch */
+static void test_wait_in_vain(Fixture *f, gconstpointer data)
+{
+    f->refuse_listen = EADDRINUSE;
+    assert_refused(f, 0);
+    assert_waits(f, 50);
+    g_usleep(60000);
+    assert_refused(f, 50);
+    assert_waits(f, 50);
+    nitro_heartbeat_server_stop(f->server);
+    assert_state(f, "idle");
+    g_usleep(60000);
+    assert_waits(f, 50);
+}
+
+/* Late is better than never: the owner decides what an expired time means */
+static void test_deadline(Fixture *f, gconstpointer data)
+{
+    nitro_heartbeat_server_set_deadline(f->server, 20);
+    assert_listens(f);
+    settle();
+    g_assert_cmpint(f->nr_expired, ==, 0);
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    wait_until(f->nr_expired);
+    assert_state(f, "listening");
+    finish_well(f);
+    g_assert_cmpint(f->nr_expired, ==, 1);
+}
+
+/* A heartbeat, or the end, comes before the time is over */
+static void test_in_time(Fixture *f, gconstpointer data)
+{
+    nitro_heartbeat_server_set_deadline(f->server, 300);
+    assert_listens(f);
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    finish_well(f);
+    assert_listens(f);
+    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    nitro_heartbeat_server_stop(f->server);
+    g_usleep(400000);
+    settle();
+    g_assert_cmpint(f->nr_expired, ==, 0);
+}
+
+static void test_default_deadline(void)
+{
+    static const struct {
+        uint64_t image, memory;
+        unsigned seconds;
+    } rows[] = {
+        { 0, 0, 180 },
+        { 1, 64 * MiB, 180 },
+        { 6 * GiB, 100 * GiB, 180 },
+        { 6 * GiB + 1, 100 * GiB, 270 },
+        { 6 * GiB, 100 * GiB + 1, 270 },
+        { 12 * GiB + 1, 300 * GiB + 1, 630 },
+        { UINT64_MAX, UINT64_MAX, INT32_MAX / 1000 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_assert_cmpuint(nitro_heartbeat_default_deadline(rows[i].image,
+                                                          rows[i].memory)
+                         / 1000, ==, rows[i].seconds);
+    }
 }
 
 #define ADD(name, data, set_up_func, func)                                  \
@@ -408,5 +517,11 @@ int main(int argc, char **argv)
     ADD("stop", NULL, set_up_listening, test_stop);
     ADD("again", NULL, set_up, test_again);
     ADD("no-port", NULL, set_up, test_no_port);
+    ADD("wait", NULL, set_up, test_wait);
+    ADD("wait-in-vain", NULL, set_up, test_wait_in_vain);
+    ADD("deadline", NULL, set_up, test_deadline);
+    ADD("in-time", NULL, set_up, test_in_time);
+    g_test_add_func("/nitro/heartbeat/default-deadline",
+                    test_default_deadline);
     return g_test_run();
 }

@@ -10,6 +10,10 @@
  * once per launch and then frees the port for the next enclave on the same
  * parent.
  *
+ * The port is one per parent.  Whoever finds it taken waits for its turn, for
+ * property "port-timeout" at most; the launch that has it gives it back with
+ * its heartbeat, or its end.
+ *
  * The port is opened before NE_START_ENCLAVE.  Whoever connects before the
  * driver has told the CID stays in the listener's queue and is judged once
  * the CID is known.
@@ -26,8 +30,31 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroHeartbeat, NITRO_HEARTBEAT)
 
 typedef struct NitroHeartbeatServer NitroHeartbeatServer;
 
+/**
+ * NitroHeartbeatAction: what to do when no heartbeat comes in time
+ * @NITRO_HEARTBEAT_END: end the enclave, and QEMU
+ * @NITRO_HEARTBEAT_RUN: say so, and go on waiting
+ */
+typedef enum NitroHeartbeatAction {
+    NITRO_HEARTBEAT_END,
+    NITRO_HEARTBEAT_RUN,
+} NitroHeartbeatAction;
+
+/* Property "timeout": what nitro-cli allows for image and memory */
+#define NITRO_HEARTBEAT_TIMEOUT_AUTO (-1)
+
+/**
+ * NitroHeartbeat: the device
+ * @timeout: property, seconds for the boot; 0: no limit
+ * @timeout_action: property
+ * @port_timeout: property, seconds to wait for a port that is taken
+ */
 struct NitroHeartbeat {
     NitroVsockDevice parent_obj;
+
+    int32_t timeout;
+    NitroHeartbeatAction timeout_action;
+    uint32_t port_timeout;
 
     NitroHeartbeatServer *server;
     int64_t opened_ms;                  /* QEMU_CLOCK_REALTIME */

@@ -61,6 +61,7 @@ typedef struct NitroImagePolicy {
  *     gives way to a nitro-heartbeat given with -device
  * @page_size: of the memory that the machine makes, 0: 2 MiB
  * @policy: which image may be launched
+ * @image_size: bytes of the enclave image in memory, 0 before it is there
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
  * @image: the image in memory, or NULL
@@ -73,6 +74,7 @@ struct NitroMachineState {
     NitroImagePolicy policy;
 
     NitroVsockBridge *bridge;
+    uint64_t image_size;
     DeviceState *default_heartbeat;
     DeviceState *default_console;
     struct NitroImageRecord *image;

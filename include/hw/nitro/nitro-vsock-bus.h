@@ -13,6 +13,7 @@
  *
  * Order of calls for one launch; all of them need the BQL:
  *
+ *     acquire          before the others, again and again until it is done
  *     prepare_start    before NE_START_ENCLAVE, may fail the launch
  *     enclave_started  the driver has told the CID
  *     enclave_stopped  the enclave is gone, or the start has failed
@@ -26,6 +27,7 @@
 #include "hw/qdev-core.h"
 #include "hw/sysbus.h"
 #include "qom/object.h"
+#include "system/nitro.h"
 
 #define TYPE_NITRO_VSOCK_BUS "nitro-vsock-bus"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockBus, NITRO_VSOCK_BUS)
@@ -50,12 +52,16 @@ struct NitroVsockBus {
  * @bus: the bus; exists from realize on
  * @enclave_cid: CID of the running enclave, 0 while there is none;
  *     read-only QOM property "enclave-cid"
+ * @image_size: bytes of the enclave image, 0 when there is none
+ * @memory_size: bytes of the enclave's memory
  */
 struct NitroVsockBridge {
     SysBusDevice parent_obj;
 
     NitroVsockBus bus;
     uint32_t enclave_cid;
+    uint64_t image_size;
+    uint64_t memory_size;
 };
 
 struct NitroVsockDevice {
@@ -64,21 +70,26 @@ struct NitroVsockDevice {
 
 /**
  * NitroVsockDeviceClass: what a device on the bus can take part in
+ * @acquire: get hold of something that another launch may have.  Returns
+ *     NITRO_STEP_LATER to be called again in a moment, NITRO_STEP_FAILED with
+ *     @errp set to refuse the launch, NITRO_STEP_DONE also when called again
+ *     after that.  Undone by enclave_stopped.
  * @prepare_start: get ready for a connection that the enclave may make from
  *     its very first instruction on.  Returns false with @errp set to refuse
- *     the launch; then enclave_stopped is not called for this device.
+ *     the launch.
  * @enclave_started: the enclave runs and its CID is @cid.  A failure is
  *     reported as a warning and changes nothing for the enclave: returns
  *     false with @errp set.
- * @enclave_stopped: the enclave has ended, or its start has failed after
- *     prepare_start had succeeded.  The device gives up ports and
- *     connections; it may finish reading what has arrived.
+ * @enclave_stopped: the enclave has ended, or the launch has failed or was
+ *     put off after acquire or prepare_start had been called.  The device
+ *     gives up ports and connections; it may finish reading what has arrived.
  *
  * Each method may be NULL, and none of them may block.
  */
 struct NitroVsockDeviceClass {
     DeviceClass parent_class;
 
+    NitroStep (*acquire)(NitroVsockDevice *dev, Error **errp);
     bool (*prepare_start)(NitroVsockDevice *dev, Error **errp);
     bool (*enclave_started)(NitroVsockDevice *dev, uint32_t cid,
                             Error **errp);
@@ -95,11 +106,22 @@ struct NitroVsockDeviceClass {
 NitroVsockBridge *nitro_vsock_bridge_new(Object *machine, Error **errp);
 
 /**
+ * nitro_vsock_bridge_acquire: call acquire on every device
+ * @bridge: the bridge
+ * @errp: filled in by the first device that refuses
+ *
+ * Returns: NITRO_STEP_DONE when every device has what it needs; else the
+ * answer of the first one that has not.
+ */
+NitroStep nitro_vsock_bridge_acquire(NitroVsockBridge *bridge, Error **errp);
+
+/**
  * nitro_vsock_bridge_prepare: call prepare_start on every device
  * @bridge: the bridge
  * @errp: filled in by the first device that refuses
  *
- * When a device refuses, those prepared before it get enclave_stopped.
+ * When a device refuses, the caller ends the launch with
+ * nitro_vsock_bridge_stopped().
  *
  * Returns: true when every device is ready for NE_START_ENCLAVE
  */
