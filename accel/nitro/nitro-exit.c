@@ -170,8 +170,8 @@ static void report_end(NitroAccelState *s)
 static void enclave_ended(NitroAccelState *s, NitroOutcome outcome)
 {
     report_end(s);
-    nitro_move_state(s, NITRO_STATE_EXITED);
     s->outcome = outcome;
+    nitro_move_state(s, NITRO_STATE_EXITED);
     g_clear_pointer(&s->grace_timer, timer_free);
     s->hold_timer = timer_new_ms(QEMU_CLOCK_REALTIME, hold_expired, s);
     tell_devices(s);
@@ -186,6 +186,7 @@ static void enclave_ended(NitroAccelState *s, NitroOutcome outcome)
 /* First the driver, so that the console comes to its end */
 static void end_enclave(NitroAccelState *s, NitroOutcome outcome)
 {
+    s->ended_by_us = true;
     close_in_background(s);
     enclave_ended(s, outcome);
 }

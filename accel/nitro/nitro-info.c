@@ -28,22 +28,27 @@ static bool was_started(const NitroAccelState *s)
 
 /* Events */
 
-static NitroEnclaveExitCause exit_cause(NitroState from)
+static NitroEnclaveExitCause exit_cause(const NitroAccelState *s,
+                                        NitroState from)
 {
-    switch (from) {
-    case NITRO_STATE_BOOTED:
-        return NITRO_ENCLAVE_EXIT_CAUSE_ENDED;
-    case NITRO_STATE_STARTED:
-        return NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT;
-    default:
+    if (from != NITRO_STATE_STARTED && from != NITRO_STATE_BOOTED) {
         return NITRO_ENCLAVE_EXIT_CAUSE_START_FAILED;
     }
+    if (s->outcome == NITRO_OUTCOME_DEADLINE) {
+        return NITRO_ENCLAVE_EXIT_CAUSE_BOOT_TIMEOUT;
+    }
+    if (s->ended_by_us) {
+        return NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN;
+    }
+    return s->outcome == NITRO_OUTCOME_UNBOOTED
+           ? NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT
+           : NITRO_ENCLAVE_EXIT_CAUSE_ENDED;
 }
 
 static void exited(NitroAccelState *s, NitroState from)
 {
     s->exited_ms = now_ms();
-    s->exit_cause = exit_cause(from);
+    s->exit_cause = exit_cause(s, from);
     qapi_event_send_nitro_enclave_exited(s->exit_cause,
                                          s->cid != NITRO_CID_AUTO, s->cid,
                                          was_started(s),
@@ -59,9 +64,7 @@ void nitro_info_moved(NitroAccelState *s, NitroState from)
                                               s->debug_mode);
         break;
     case NITRO_STATE_BOOTED:
-        s->booted_ms = now_ms();
-        qapi_event_send_nitro_enclave_booted(s->cid,
-                                             s->booted_ms - s->started_ms);
+        qapi_event_send_nitro_enclave_booted(s->cid, s->boot_ms);
         break;
     case NITRO_STATE_EXITED:
         exited(s, from);
@@ -92,8 +95,8 @@ static void fill_times(const NitroAccelState *s, NitroEnclaveInfo *info)
 
     info->has_uptime_ms = was_started(s);
     info->uptime_ms = info->has_uptime_ms ? until_ms - s->started_ms : 0;
-    info->has_boot_ms = s->booted_ms != 0;
-    info->boot_ms = info->has_boot_ms ? s->booted_ms - s->started_ms : 0;
+    info->has_boot_ms = s->boot_ms != 0;
+    info->boot_ms = s->boot_ms;
 }
 
 NitroEnclaveInfo *nitro_accel_query(Error **errp)

@@ -52,7 +52,6 @@ struct NitroAccelState {
     bool armed;                 /* devices were told of the launch */
     bool expects_boot;          /* a heartbeat is awaited */
     int64_t started_ms;         /* QEMU_CLOCK_REALTIME */
-    int64_t booted_ms;
     int64_t exited_ms;
     uint64_t boot_ms;           /* from the start to the heartbeat */
     QEMUTimer *retry_timer;     /* pending: the launch waits for something */
@@ -61,6 +60,7 @@ struct NitroAccelState {
     NitroEnclaveExitCause exit_cause;
     char *start_error;          /* why it could not be started, or NULL */
     NitroOutcome outcome;
+    bool ended_by_us;           /* deadline or powerdown, not by itself */
     guint exit_watch;           /* GLib source on enclave_fd, 0: none */
     unsigned holds;             /* nitro_accel_hold_shutdown() callers */
     QEMUTimer *hold_timer;      /* exists while a shutdown is due */

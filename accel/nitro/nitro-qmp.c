@@ -122,6 +122,9 @@ static void print_heartbeat(Monitor *mon, const NitroEnclaveHeartbeat *hb)
     if (hb->has_elapsed_ms) {
         monitor_printf(mon, ", %" PRId64 " ms", hb->elapsed_ms);
     }
+    if (hb->timeout_ms) {
+        monitor_printf(mon, ", limit %" PRIu32 " ms", hb->timeout_ms);
+    }
     monitor_printf(mon, "\n");
 }
 

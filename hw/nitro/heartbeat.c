@@ -158,13 +158,15 @@ static NitroStep nitro_heartbeat_acquire(NitroVsockDevice *dev, Error **errp)
     uint64_t wait_ms = MIN(s->port_timeout * 1000ULL, INT32_MAX);
     NitroStep step = nitro_heartbeat_server_acquire(s->server, wait_ms, errp);
 
+    if (before != nitro_heartbeat_server_state(s->server)) {
+        s->since_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    }
     if (step == NITRO_STEP_LATER && before != NITRO_HEARTBEAT_WAITING) {
         info_report("vsock port %d is taken by another launch on this "
                     "parent: waiting for it, up to %" PRIu32 " s",
                     NITRO_HEARTBEAT_PORT, s->port_timeout);
     }
     if (step == NITRO_STEP_DONE) {
-        s->opened_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
         nitro_heartbeat_server_set_deadline(s->server, deadline_ms(s));
         nitro_accel_expect_boot();
     }
@@ -194,9 +196,10 @@ NitroEnclaveHeartbeat *nitro_heartbeat_query(NitroHeartbeat *hb)
                                   nitro_heartbeat_state_str(state), -1,
                                   &error_abort);
     info->port = NITRO_HEARTBEAT_PORT;
-    info->has_elapsed_ms = state == NITRO_HEARTBEAT_LISTENING ||
-                           state == NITRO_HEARTBEAT_DONE;
-    info->elapsed_ms = info->has_elapsed_ms ? until_ms - hb->opened_ms : 0;
+    info->timeout_ms = deadline_ms(hb);
+    info->has_elapsed_ms = state != NITRO_HEARTBEAT_IDLE &&
+                           state != NITRO_HEARTBEAT_FAILED;
+    info->elapsed_ms = info->has_elapsed_ms ? until_ms - hb->since_ms : 0;
     return info;
 }
 

@@ -10,7 +10,6 @@
  * numbers of the image format's worked example or made by GLib.
  */
 #include "qemu/osdep.h"
-#include <sys/un.h>
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "nitro-accel-util.h"
@@ -60,39 +59,6 @@ static void assert_device_state(QDict *info, const char *device,
                                 const char *expected)
 {
     assert_str(qdict_get_qdict(info, device), "state", expected);
-}
-
-static int connect_to(Run *run, const char *name)
-{
-    g_autofree char *path = g_build_filename(run->dir, name, NULL);
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    memcpy(un.sun_path, path, strlen(path));
-    g_assert_cmpint(connect(fd, (void *)&un, sizeof(un)), ==, 0);
-    return fd;
-}
-
-static int listen_at(Run *run, const char *name)
-{
-    g_autofree char *path = g_build_filename(run->dir, name, NULL);
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    memcpy(un.sun_path, path, strlen(path));
-    g_assert_cmpint(bind(fd, (void *)&un, sizeof(un)), ==, 0);
-    g_assert_cmpint(listen(fd, 1), ==, 0);
-    return fd;
-}
-
-static void send_heartbeat(Run *run)
-{
-    int fd = connect_to(run, "9000");
-    char byte = '\xb7';
-
-    g_assert_cmpint(write(fd, &byte, 1), ==, 1);
-    g_assert_cmpint(read(fd, &byte, 1), ==, 1);
-    close(fd);
 }
 
 static QDict *wait_event(Run *run, const char *name, QDict **data)
@@ -203,6 +169,8 @@ static void check_booted(Run *run)
     assert_device_state(info, "heartbeat", "done");
     g_assert_cmpint(qdict_get_int(qdict_get_qdict(info, "heartbeat"),
                                   "elapsed-ms"), >=, boot_ms);
+    g_assert_cmpint(qdict_get_int(qdict_get_qdict(info, "heartbeat"),
+                                  "timeout-ms"), ==, 180000);
     qobject_unref(reply);
     qobject_unref(event);
 }
@@ -241,6 +209,60 @@ static void test_life(void)
     run_quit(run);
 }
 
+/* An enclave from whom no heartbeat is expected ends as well as any */
+static void test_no_heartbeat(void)
+{
+    Run *run = run_new();
+
+    run_start(run, NITRO, STAYS "-M heartbeat=off");
+    end_enclave(run);
+    check_exited(run, "ended");
+    run_quit(run);
+}
+
+static void test_powerdown(void)
+{
+    Run *run = run_new();
+
+    run_start(run, NITRO, STAYS);
+    send_heartbeat(run);
+    qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
+    check_exited(run, "powerdown");
+    run_quit(run);
+}
+
+static void test_boot_timeout(void)
+{
+    Run *run = run_new();
+
+    run_start(run, NITRO, STAYS "-global nitro-heartbeat.timeout=1");
+    qtest_set_expected_status(run->qts, 5);
+    check_exited(run, "boot-timeout");
+    run_quit(run);
+}
+
+/* Somebody else has the port for a while */
+static void test_waiting(void)
+{
+    Run *run = run_new();
+    g_autofree char *path = g_build_filename(run->dir, "9000", NULL);
+    int other = peer_listen(run, "9000");
+    QDict *info, *reply;
+
+    run_start(run, NITRO, STAYS);
+    reply = query(run->qts, &info);
+    assert_str(info, "state", "prepared");
+    assert_device_state(info, "heartbeat", "waiting");
+    g_assert_cmpint(qdict_get_int(qdict_get_qdict(info, "heartbeat"),
+                                  "elapsed-ms"), >=, 0);
+    qobject_unref(reply);
+
+    close(other);
+    unlink(path);
+    check_started(run);
+    run_quit(run);
+}
+
 static void test_unbooted(void)
 {
     Run *run = run_new();
@@ -263,7 +285,7 @@ static void test_failed_start(void)
 
     g_setenv("NE_FAKE_FAIL", "0x24:1:5", true);
     run_start(run, NITRO, STAYS "-S");
-    qtest_set_expected_status(run->qts, 1);
+    qtest_set_expected_status(run->qts, 3);
     qobject_unref(qtest_qmp(run->qts, "{'execute': 'cont'}"));
     event = wait_event(run, "NITRO_ENCLAVE_EXITED", &data);
     assert_str(data, "cause", "start-failed");
@@ -476,7 +498,7 @@ static void test_changed(void)
 static void test_console(void)
 {
     Run *run = run_new();
-    int listener = listen_at(run, "0-10016");
+    int listener = peer_listen(run, "0-10016");
     QDict *info, *console, *reply;
     int64_t bytes = 0;
     int fd;
@@ -539,7 +561,7 @@ static void test_info(void)
         "section: cmdline, 13 bytes at 588\r\n", "measurement: done\r\n",
         "image PCR0: " EXAMPLE_PCR0 "\r\n",
         "attestation PCR2: " EXAMPLE_PCR2 "\r\n",
-        "heartbeat: idle, port 9000\r\n",
+        "heartbeat: idle, port 9000, limit 180000 ms\r\n",
     };
     QDict *info, *image;
 
@@ -585,6 +607,10 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/monitor/absent", test_absent);
     qtest_add_func("/nitro/monitor/life", test_life);
     qtest_add_func("/nitro/monitor/unbooted", test_unbooted);
+    qtest_add_func("/nitro/monitor/no-heartbeat", test_no_heartbeat);
+    qtest_add_func("/nitro/monitor/powerdown", test_powerdown);
+    qtest_add_func("/nitro/monitor/boot-timeout", test_boot_timeout);
+    qtest_add_func("/nitro/monitor/waiting", test_waiting);
     qtest_add_func("/nitro/monitor/failed-start", test_failed_start);
     qtest_add_func("/nitro/monitor/preconfig", test_preconfig);
     qtest_add_func("/nitro/monitor/eif", test_eif);

@@ -57,7 +57,7 @@ struct NitroHeartbeat {
     uint32_t port_timeout;
 
     NitroHeartbeatServer *server;
-    int64_t opened_ms;                  /* QEMU_CLOCK_REALTIME */
+    int64_t since_ms;                   /* QEMU_CLOCK_REALTIME, of waiting */
     int64_t received_ms;
 };
 
