@@ -232,6 +232,22 @@ class Options(unittest.TestCase):
         self.assertEqual(sorted(manual), sorted(refused))
 
 
+class Commands(unittest.TestCase):
+    """The table of refused monitor commands is that of the accelerator."""
+
+    def test_table(self):
+        code = without_comments(text_of('accel/nitro/nitro-refuse.c'))
+        reasons = macros(code)
+        refused = [['info ' + name if where == 'INFO' else name,
+                    'QMP' if where == 'QMP' else 'HMP', reasons[reason]]
+                   for where, name, reason in re.findall(
+                       r'\{ (QMP|HMP|INFO), "([^"]+)", (\w+) \}', code)]
+        self.assertGreater(len(refused), 20)
+        manual = [row for row in table('nitro-refused-commands')
+                  if row[0] != 'Command']
+        self.assertEqual(sorted(manual), sorted(refused))
+
+
 class DriverErrors(unittest.TestCase):
     """The table of the driver's errors is that of the code."""
 

@@ -213,6 +213,7 @@ static int nitro_init_machine(MachineState *ms)
     object_property_add_child(OBJECT(ms), "nitro", OBJECT(s));
     nitro_launch_init(s);
     nitro_exit_init(s);
+    nitro_refuse_commands();
     return 0;
 }
 

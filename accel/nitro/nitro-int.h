@@ -10,6 +10,7 @@
  * nitro-exit.c    the enclave's end, and QEMU's
  * nitro-cpus.c    vCPU threads that have nothing to run
  * nitro-info.c    answers and events for the monitor
+ * nitro-refuse.c  monitor commands that cannot work
  *
  * Everything here needs the BQL.
  */
@@ -112,5 +113,8 @@ void nitro_exit_init(NitroAccelState *s);
 
 /* Close the enclave now; idempotent, may block */
 void nitro_exit_close(NitroAccelState *s);
+
+/* Let monitor commands that need the enclave's state fail; from init_machine */
+void nitro_refuse_commands(void);
 
 #endif /* ACCEL_NITRO_INT_H */

@@ -189,6 +189,18 @@ class Options(NitroParentTest):
         launch = self.boot()
         with self.assertRaisesRegex(QmpError, 'neither saved nor migrated'):
             launch.qmp.command('migrate', uri='file:/tmp/state')
+        for command, arguments in (
+                ('pmemsave', {'val': 0, 'size': 4096, 'filename': '/tmp/m'}),
+                ('dump-guest-memory', {'paging': False,
+                                       'protocol': 'file:/tmp/m'})):
+            with self.assertRaisesRegex(QmpError, 'memory of an enclave is'
+                                        ' out of reach'):
+                launch.qmp.command(command, **arguments)
+        for command, words in (('xp /4x 0', 'memory of an enclave is out of'),
+                               ('info registers', 'CPU state of an enclave')):
+            self.assertIn(words, launch.qmp.command(
+                'human-monitor-command', **{'command-line': command}))
+        launch.qmp.command('query-status')
 
 
 class Images(NitroParentTest):

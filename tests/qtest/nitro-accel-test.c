@@ -197,5 +197,6 @@ int main(int argc, char **argv)
     add_failure_tests();
     add_life_tests();
     add_memory_tests();
+    add_monitor_tests();
     return g_test_run();
 }

@@ -96,5 +96,6 @@ void add_device_tests(void);
 void add_failure_tests(void);
 void add_life_tests(void);
 void add_memory_tests(void);
+void add_monitor_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_ACCEL_UTIL_H */
