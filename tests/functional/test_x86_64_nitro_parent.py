@@ -299,14 +299,14 @@ class Life(NitroParentTest):
     def test_power_off(self):
         """An enclave that powers off ends its launcher with status 0."""
         launch = self.boot(*self.direct('demo.mode=poweroff',
-                                        'demo.seconds=0'), image=None)
+                                        'demo.seconds=1'), image=None)
         self.end(launch)
         self.assertIn('demo: orderly power-off', launch.job.text())
 
     def test_crash(self):
         """A panic ends the launcher, and the last words are shown."""
         launch = self.start(self.arguments(
-            *self.direct('demo.mode=crash', 'demo.seconds=0'), image=None))
+            *self.direct('demo.mode=crash', 'demo.seconds=1'), image=None))
         self.end(launch, seconds=120)
         self.assertIn('Kernel panic', launch.job.text())
         self.assertIn(', booted after', launch.job.text())
@@ -332,7 +332,7 @@ class Life(NitroParentTest):
         """-no-shutdown keeps QEMU after the enclave's end."""
         launch = self.boot('-no-shutdown',
                            *self.direct('demo.mode=poweroff',
-                                        'demo.seconds=0'), image=None)
+                                        'demo.seconds=1'), image=None)
         launch.qmp.wait_event('SHUTDOWN')
         self.assertFalse(launch.qmp.command('query-status')['running'])
 

@@ -9,6 +9,7 @@ itself: both start programs and connect to QMP sockets.
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from .arch import PROGRAM
 from .agent import STDERR, STDOUT, Job
@@ -79,6 +80,11 @@ class Host:
     def spawn(argv, follow=None):
         """Start a program."""
         return HostJob(argv, follow)
+
+    @staticmethod
+    def get(path):
+        """Read a text file."""
+        return Path(path).read_text(errors='replace')
 
     @staticmethod
     def guest_qmp(path, job):

@@ -16,6 +16,7 @@ from .parent import Parent
 
 DEVICE = Path('/dev/nitro_enclaves')
 BOOT_SECONDS = 60
+HEARTBEAT_EVENT = 'nitro_heartbeat_received'
 DEMO_MIB, USER_MIB = 256, 512
 
 
@@ -96,19 +97,28 @@ class Console:
         sys.stdout.buffer.flush()
 
 
-def _watch(launch, order):
+def _watch(launch, order, trace):
     """Until the end; the demo enclave gets a bounded time."""
+    problem = None
     if launch.connect():
         try:
             launch.wait_booted(BOOT_SECONDS)
         except LabError as error:
-            print('nitro-lab: %s' % str(error).split('\n', maxsplit=1)[0],
-                  file=sys.stderr)
+            problem = str(error).split('\n', maxsplit=1)[0]
             launch.job.signal(signal.SIGTERM)
     limit = BOOT_SECONDS if order.demo else float('inf')
     launch.watch(time.monotonic() + limit)
     if launch.job.status is None:
         launch.job.wait(BOOT_SECONDS)
+    if launch.booted is None and HEARTBEAT_EVENT in launch.place.get(trace):
+        # It ended before the next look at it
+        launch.booted = launch.job.ended - launch.begun
+    elif problem:
+        print('nitro-lab: ' + problem, file=sys.stderr)
+
+
+def _traced(arguments, log):
+    return [*arguments, '-D', log, '-d', 'trace:' + HEARTBEAT_EVENT]
 
 
 def _seconds(value):
@@ -142,14 +152,17 @@ def _run_on_host(order, begun):
           file=sys.stderr)
     LAB.mkdir(parents=True, exist_ok=True)
     console = Console()
-    launch = Launch(Host, order.command(order.for_host()),
+    trace = LAB / ('trace-%d' % os.getpid())
+    trace.touch()
+    launch = Launch(Host, _traced(order.command(order.for_host()), trace),
                     socket=LAB / ('qmp-%d' % os.getpid()),
                     emulator=images.emulator(), follow=console)
     try:
-        _watch(launch, order)
+        _watch(launch, order, trace)
     finally:
         if launch.job.status is None:
             launch.job.signal(signal.SIGTERM)
+        trace.unlink()
     return _conclude(order, launch, console, 0.0, begun)
 
 
@@ -174,9 +187,11 @@ def run(args):
             str(word) for word in [PROGRAM, *order.command(order.arguments)]))
         print(file=sys.stderr)
         console = Console()
-        launch = Launch(parent, order.command(order.arguments),
-                        follow=console)
-        _watch(launch, order)
+        trace = '/run/enclave-trace'
+        parent.put(trace, b'')
+        launch = Launch(parent, _traced(order.command(order.arguments),
+                                        trace), follow=console)
+        _watch(launch, order, trace)
     status = _conclude(order, launch, console, up, begun)
     if status:
         for line in parent.complaints():
