@@ -22,11 +22,13 @@ PAGE = 'docs/system/nitro.rst'
 WORDS = (('app.eif', DEMO), ('Image', KERNEL), ('initrd.cpio', INITRD),
          (r'\d+[MG]', '128M'), ('size=524288k', 'size=131072k'))
 # Parts of words.  The demo enclave's kernel finds its devices by ACPI only;
-# QEMU may have been built without libnuma, and the parent has one node.
+# QEMU may have been built without libnuma, the parent has one node, and the
+# threads of a core have neighbouring numbers.
 PARTS = ((r' pci=off', ''),
          (r',host-nodes=0,policy=bind', ''),
          (r'(?<=,)size=\d+G', 'size=128M'),
-         (r'hugetlbsize=1G', 'hugetlbsize=2M'),
+         (r'(hugetlbsize|page-size)=1G', r'\1=2M'),
+         (r'cpus=2:6', 'cpus=2:3'),
          (r'"size":536870912', '"size":134217728'))
 
 
