@@ -17,12 +17,15 @@
 /* Returns: the message, or NULL when the words were taken */
 static char *parse(NitroOptions *opts, const char *words)
 {
-    g_auto(GStrv) argv = g_strsplit(words, " ", -1);
+    g_auto(GStrv) all = g_strsplit(words, " ", -1);
+    unsigned argc = g_strv_length(all);
+    /* The parser takes words out of its array, which must not lose them */
+    g_autofree char **argv = g_memdup2(all, (argc + 1) * sizeof(*all));
     Error *err = NULL;
     char *message = NULL;
 
     *opts = (NitroOptions) { };
-    if (!nitro_options_parse(opts, g_strv_length(argv), argv, &err)) {
+    if (!nitro_options_parse(opts, argc, argv, &err)) {
         message = g_strdup(error_get_pretty(err));
         error_free(err);
     }
