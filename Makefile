@@ -6,13 +6,17 @@
 BUILD ?= build
 export BUILD := $(abspath $(BUILD))
 
+# A fresh machine may not even have Python, in which jobs are written
+PYTHON = /usr/bin/python3
+JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
+
 .PHONY: all arm64 deps compose run parent check bench install clean help
 
 all:
-	@overlay/job build
+	@$(JOB) build
 
 run parent check bench arm64:
-	@overlay/job $@
+	@$(JOB) $@
 
 deps:
 	@overlay/deps
