@@ -27,9 +27,6 @@
 #define NITRO_CID_FIRST     4
 #define NITRO_CID_LAST      0xfffffffeU
 
-/* NE_START_ENCLAVE refuses an enclave with less memory than this */
-#define NITRO_MIN_RAM       (64 * 1024 * 1024ULL)
-
 extern bool nitro_allowed;
 
 /*
