@@ -47,6 +47,17 @@ UNQUOTED = {
     '%s %s: ': 'the option and the file that a message is about',
 }
 
+# Options of QEMU that do on machine nitro what they do elsewhere
+WORKING = set('''
+    M accel action add-fd append chardev cpu d D daemonize device dfilter
+    dump-vmstate echr enable-kvm enable-sync-profile global help initrd
+    kernel L m machine mem-path mem-prealloc mon monitor msg name nodefaults
+    nographic no-reboot no-shutdown no-user-config object overcommit pidfile
+    preconfig qmp qmp-pretty qtest qtest-log readconfig run-with S sandbox
+    serial set smp trace version'''.split())
+# Options of targets that have no machine nitro
+FOREIGN = set('g old-param prom-env'.split())
+
 STRING = r'"(?:[^"\\]|\\.)*"'
 TOKEN = re.compile(STRING + r'|\w+')
 DIRECTIVE = re.compile(r'%[-+ #0]*\d*(?:\.\d+)?(?:hh|h|ll|l|z|j|t)?'
@@ -230,6 +241,22 @@ class Options(unittest.TestCase):
         self.assertGreater(len(refused), 5)
         manual = [tuple(row) for row in table('nitro-refused-options')][1:]
         self.assertEqual(sorted(manual), sorted(refused))
+
+    def test_every_option(self):
+        """Each option of QEMU works, or the manual tells its fate."""
+        text = tree.read(os.path.join(BUILD, 'qemu',
+                                      'qemu-options.hx')).decode()
+        told = set(re.findall(r'(?<![\w-])-([\w-]+)',
+                              section('nitro-refused-options')
+                              + section('nitro-ignored-options')))
+        defined = set(re.findall(r'(?m)^DEF\("([\w-]+)"', text))
+        self.assertGreater(len(defined), 100)
+        for name in sorted(defined):
+            with self.subTest(name):
+                self.assertTrue(name in told | WORKING | FOREIGN,
+                                'refuse it, or say why it is ignored')
+        self.assertEqual(WORKING - defined, set())
+        self.assertEqual(FOREIGN - defined, set())
 
 
 class Commands(unittest.TestCase):

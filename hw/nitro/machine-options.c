@@ -10,11 +10,14 @@
 
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
+#include "hw/xen/xen.h"
 #include "machine-int.h"
 #include "net/net.h"
 #include "qapi/error.h"
 #include "qemu/config-file.h"
 #include "qemu/option.h"
+#include "semihosting/semihost.h"
+#include "system/cpus.h"
 #include "system/qtest.h"
 #include "system/runstate.h"
 #include "system/system.h"
@@ -25,9 +28,17 @@ typedef struct RefusedOption {
     const char *reason;
 } RefusedOption;
 
+/* Not every build knows every group */
 static bool opts_given(const char *group)
 {
-    return !QTAILQ_EMPTY(&qemu_find_opts(group)->head);
+    QemuOptsList *list = qemu_find_opts_err(group, NULL);
+
+    return list && !QTAILQ_EMPTY(&list->head);
+}
+
+static int has_watchdog(void *opaque, QemuOpts *opts, Error **errp)
+{
+    return qemu_opt_get(opts, "watchdog") != NULL;
 }
 
 static int nic_is_real(void *opaque, QemuOpts *opts, Error **errp)
@@ -51,7 +62,19 @@ static int net_is_real(void *opaque, QemuOpts *opts, Error **errp)
 
 static bool boot_given(const BootConfiguration *boot)
 {
-    return boot->order || boot->once || (boot->has_menu && boot->menu);
+    return boot->order || boot->once || (boot->has_menu && boot->menu) ||
+           boot->splash || boot->has_splash_time || boot->has_reboot_timeout;
+}
+
+static bool watchdog_given(void)
+{
+    return qemu_opts_foreach(qemu_find_opts("action"), has_watchdog, NULL,
+                             NULL);
+}
+
+static bool xen_given(void)
+{
+    return xen_domid || xen_mode != XEN_DISABLED || xen_domid_restrict;
 }
 
 static bool nic_given(void)
@@ -97,9 +120,20 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp)
           "an enclave starts without firmware" },
         { nb_option_roms, "-option-rom",
           "an enclave starts without firmware" },
-        { boot_given(&machine->boot_config), "-boot with order, once or menu",
+        { boot_given(&machine->boot_config), "-boot",
           "an enclave starts its image and nothing else" },
+        { machine->dt_compatible, "-M dt-compatible",
+          "the hypervisor describes the hardware of an enclave" },
+        { opts_given("acpi"), "-acpitable",
+          "the hypervisor describes the hardware of an enclave" },
+        { opts_given("smbios"), "-smbios",
+          "the hypervisor describes the hardware of an enclave" },
         { opts_given("drive"), "-drive", "an enclave has no disks" },
+        { opts_given("fsdev"), "-fsdev",
+          "an enclave has no files of its parent" },
+        { opts_given("tpmdev"), "-tpmdev",
+          "an enclave has a Nitro Secure Module, no TPM" },
+        { watchdog_given(), "-action watchdog", "an enclave has no watchdog" },
         { nic_given(), "-nic", "an enclave has no network, only vsock" },
         { machine_usb(machine), "-usb", "an enclave has no USB" },
         { parallel_hds[0], "-parallel", "an enclave has no parallel port" },
@@ -108,6 +142,11 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp)
           "-m with slots or maxmem", "the memory of an enclave is fixed" },
         { machine->smp.max_cpus > machine->smp.cpus, "-smp with maxcpus",
           "the number of vCPUs of an enclave is fixed" },
+        { enable_cpu_pm, "-overcommit cpu-pm",
+          "the hypervisor runs the vCPUs of an enclave" },
+        { semihosting_enabled(false), "-semihosting",
+          "the hypervisor runs the vCPUs of an enclave" },
+        { xen_given(), "-xen-domid", "an enclave is no guest of Xen" },
         { runstate_check(RUN_STATE_INMIGRATE), "-incoming",
           "an enclave cannot be migrated" },
     };
