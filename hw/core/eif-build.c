@@ -14,7 +14,7 @@
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
-#include <zlib.h> /* crc32 */
+#include "hw/core/eif-crc.h"
 #include "hw/core/eif-image.h"
 
 /* As the official builder has them; nothing reads these two */
@@ -251,16 +251,16 @@ static EifSectionHeader make_section_header(const Part *part)
     };
 }
 
-static bool write_part(const Part *part, uint8_t *to, uint32_t *crc,
-                       Error **errp)
+static bool write_part(const Part *part, uint8_t *to, bool fresh,
+                       uint32_t *crc, Error **errp)
 {
     ERRP_GUARD();
     EifSectionHeader header = make_section_header(part);
 
     memcpy(to, &header, sizeof(header));
-    *crc = crc32(*crc, to, sizeof(header));
+    *crc = eif_crc32(*crc, to, sizeof(header));
     if (!eif_source_read_crc(&part->src, to + sizeof(header), part->src.size,
-                             0, crc, errp) ||
+                             0, fresh, crc, errp) ||
         !check_unchanged(part, errp)) {
         error_prepend(errp, "%s: ", eif_section_type_str(part->type));
         return false;
@@ -268,8 +268,8 @@ static bool write_part(const Part *part, uint8_t *to, uint32_t *crc,
     return true;
 }
 
-bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
-                     Error **errp)
+static bool write_image(const EifBuild *build, void *dest, uint64_t dest_size,
+                        bool fresh, Error **errp)
 {
     EifHeader header;
     uint8_t *to = dest;
@@ -281,12 +281,12 @@ bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
         return false;
     }
     make_header(build, &header);
-    crc = crc32(0, (uint8_t *)&header, offsetof(EifHeader, eif_crc32));
+    crc = eif_crc32(0, (uint8_t *)&header, offsetof(EifHeader, eif_crc32));
     to += sizeof(header);
     for (unsigned i = 0; i < build->nr_parts; i++) {
         const Part *part = &build->parts[i];
 
-        if (!write_part(part, to, &crc, errp)) {
+        if (!write_part(part, to, fresh, &crc, errp)) {
             return false;
         }
         to += sizeof(EifSectionHeader) + part->src.size;
@@ -294,6 +294,18 @@ bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
     header.eif_crc32 = cpu_to_be32(crc);
     memcpy(dest, &header, sizeof(header));
     return true;
+}
+
+bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
+                     Error **errp)
+{
+    return write_image(build, dest, dest_size, false, errp);
+}
+
+bool eif_build_write_fresh(const EifBuild *build, void *dest,
+                           uint64_t dest_size, Error **errp)
+{
+    return write_image(build, dest, dest_size, true, errp);
 }
 
 /* Copy what of @from, which begins at @start, lies in the wanted range */

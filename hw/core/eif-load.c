@@ -13,7 +13,7 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "crypto/hash.h"
-#include <zlib.h> /* crc32 */
+#include "hw/core/eif-crc.h"
 #include "hw/core/eif-image.h"
 
 #define PIECE (256 * KiB)
@@ -83,8 +83,8 @@ static bool compare_structure(const EifImage *image, const void *loaded,
     return true;
 }
 
-bool eif_image_load_fd(const EifImage *image, int fd, void *dest,
-                       uint64_t dest_size, Error **errp)
+static bool load_fd(const EifImage *image, int fd, void *dest,
+                    uint64_t dest_size, bool fresh, Error **errp)
 {
     EifSource src;
     uint32_t crc = 0;
@@ -104,11 +104,24 @@ bool eif_image_load_fd(const EifImage *image, int fd, void *dest,
     if (!eif_source_read(&src, dest, body, 0, errp)) {
         return false;
     }
-    crc = crc32(crc, dest, CRC_OFFSET);
+    crc = eif_crc32(crc, dest, CRC_OFFSET);
     return eif_source_read_crc(&src, (uint8_t *)dest + body,
-                               image->image_size - body, body, &crc, errp) &&
+                               image->image_size - body, body, fresh, &crc,
+                               errp) &&
            compare_structure(image, dest, errp) &&
            compare_crc(image, crc, errp);
+}
+
+bool eif_image_load_fd(const EifImage *image, int fd, void *dest,
+                       uint64_t dest_size, Error **errp)
+{
+    return load_fd(image, fd, dest, dest_size, false, errp);
+}
+
+bool eif_image_load_fresh(const EifImage *image, int fd, void *dest,
+                          uint64_t dest_size, Error **errp)
+{
+    return load_fd(image, fd, dest, dest_size, true, errp);
 }
 
 static bool crc_piece(const uint8_t *data, size_t len, void *opaque,
@@ -116,7 +129,7 @@ static bool crc_piece(const uint8_t *data, size_t len, void *opaque,
 {
     uint32_t *crc = opaque;
 
-    *crc = crc32(*crc, data, len);
+    *crc = eif_crc32(*crc, data, len);
     return true;
 }
 
@@ -124,7 +137,7 @@ bool eif_image_verify_crc(const EifImage *image, const EifSource *src,
                           Error **errp)
 {
     const uint64_t body = sizeof(EifHeader);
-    uint32_t crc = crc32(0, (const uint8_t *)&image->header, CRC_OFFSET);
+    uint32_t crc = eif_crc32(0, (const uint8_t *)&image->header, CRC_OFFSET);
 
     return for_each_piece(src, body, image->image_size - body, crc_piece,
                           &crc, errp) &&

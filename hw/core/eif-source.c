@@ -10,12 +10,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/units.h"
-#include <zlib.h> /* crc32 */
 #include "hw/core/eif-image.h"
-
-/* Small enough to be still in the cache when the CRC comes along */
-#define PIECE (256 * KiB)
 
 static bool read_from_fd(const EifSource *src, void *buf, size_t len,
                          uint64_t offset, Error **errp)
@@ -117,23 +112,4 @@ bool eif_source_read(const EifSource *src, void *buf, size_t len,
         return true;
     }
     return src->read(src, buf, len, offset, errp);
-}
-
-bool eif_source_read_crc(const EifSource *src, void *dest, uint64_t len,
-                         uint64_t offset, uint32_t *crc, Error **errp)
-{
-    uint8_t *to = dest;
-
-    while (len) {
-        size_t n = MIN(len, PIECE);
-
-        if (!eif_source_read(src, to, n, offset, errp)) {
-            return false;
-        }
-        *crc = crc32(*crc, to, n);
-        to += n;
-        offset += n;
-        len -= n;
-    }
-    return true;
 }

@@ -68,6 +68,18 @@ static void *image_place(MachineState *machine, const char *kind,
     return (uint8_t *)memory_region_get_ram_ptr(machine->ram) + offset;
 }
 
+/*
+ * A memory file without a single page reads as zeros.  (Memory that was
+ * filled in ahead of time, or used before, has pages.)
+ */
+static bool memory_is_fresh(MachineState *machine)
+{
+    int fd = memory_region_get_fd(machine->ram);
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks == 0;
+}
+
 /* For the monitor; false when there is nothing to remember */
 static bool remember(MachineState *machine, NitroImageRecord *rec)
 {
@@ -82,6 +94,7 @@ static bool load_eif(MachineState *machine, int fd, Error **errp)
 {
     ERRP_GUARD();
     g_autoptr(EifImage) image = NULL;
+    typeof(eif_image_load_fd) *load;
     void *dest;
 
     if (machine->initrd_filename || *machine->kernel_cmdline) {
@@ -99,8 +112,8 @@ static bool load_eif(MachineState *machine, int fd, Error **errp)
         return false;
     }
     dest = image_place(machine, "eif", image->image_size, errp);
-    if (!dest ||
-        !eif_image_load_fd(image, fd, dest, image->image_size, errp)) {
+    load = memory_is_fresh(machine) ? eif_image_load_fresh : eif_image_load_fd;
+    if (!dest || !load(image, fd, dest, image->image_size, errp)) {
         return false;
     }
     trace_nitro_machine_image_loaded(image->crc);
@@ -113,6 +126,7 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
                         Error **errp)
 {
     g_autoptr(EifBuild) build = eif_build_new(params, errp);
+    typeof(eif_build_write) *write_to;
     uint64_t size;
     uint32_t crc;
     void *dest;
@@ -122,7 +136,9 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
     }
     size = eif_build_size(build);
     dest = image_place(machine, "kernel", size, errp);
-    if (!dest || !eif_build_write(build, dest, size, errp) ||
+    write_to = memory_is_fresh(machine) ? eif_build_write_fresh
+                                        : eif_build_write;
+    if (!dest || !write_to(build, dest, size, errp) ||
         !nitro_machine_check_image(machine, dest, size, errp)) {
         return false;
     }

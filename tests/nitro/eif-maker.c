@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/uio.h>
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include <zlib.h> /* crc32 */
 #include "eif-maker.h"
@@ -144,7 +145,8 @@ ssize_t pread(int fd, void *buf, size_t len, off_t offset)
         .iov_len = eif_maker_reads.most ? MIN(len, eif_maker_reads.most) : len,
     };
 
-    if (eif_maker_reads.calls++ % 2 == 0 && eif_maker_reads.interrupt) {
+    if (qatomic_fetch_inc(&eif_maker_reads.calls) % 2 == 0 &&
+        eif_maker_reads.interrupt) {
         errno = EINTR;
         return -1;
     }

@@ -239,13 +239,17 @@ bool eif_source_read(const EifSource *src, void *buf, size_t len,
  * @dest: room for @len bytes
  * @len: how many bytes to read
  * @offset: where in the source they begin
+ * @fresh: @dest is all zeros; so holes of a file need not be read
  * @crc: CRC-32 so far (0 at the start), updated with the bytes read
  * @errp: filled in on failure
+ *
+ * A few threads share what is more than some MiB; they are gone at the end.
  *
  * Returns: true when all bytes were read; on false @dest is undefined.
  */
 bool eif_source_read_crc(const EifSource *src, void *dest, uint64_t len,
-                         uint64_t offset, uint32_t *crc, Error **errp);
+                         uint64_t offset, bool fresh, uint32_t *crc,
+                         Error **errp);
 
 /* The reader */
 
@@ -337,6 +341,15 @@ bool eif_image_check_arch(const EifImage *image, EifArch arch, Error **errp);
  */
 bool eif_image_load_fd(const EifImage *image, int fd, void *dest,
                        uint64_t dest_size, Error **errp);
+
+/**
+ * eif_image_load_fresh: eif_image_load_fd() into memory that is all zeros
+ * @image, @fd, @dest, @dest_size, @errp: see there
+ *
+ * Holes of the file are left out: the memory for them is not even touched.
+ */
+bool eif_image_load_fresh(const EifImage *image, int fd, void *dest,
+                          uint64_t dest_size, Error **errp);
 
 /**
  * eif_image_verify_crc: compute the CRC over an image and compare
@@ -504,6 +517,15 @@ uint64_t eif_build_size(const EifBuild *build);
  */
 bool eif_build_write(const EifBuild *build, void *dest, uint64_t dest_size,
                      Error **errp);
+
+/**
+ * eif_build_write_fresh: eif_build_write() into memory that is all zeros
+ * @build, @dest, @dest_size, @errp: see there
+ *
+ * Holes of the files are left out: the memory for them is not even touched.
+ */
+bool eif_build_write_fresh(const EifBuild *build, void *dest,
+                           uint64_t dest_size, Error **errp);
 
 /**
  * eif_source_init_build: read an image that need not be written anywhere
