@@ -21,6 +21,11 @@
  *   NE_FAKE_CID=N              START reports this CID
  *   NE_FAKE_SYS=DIR            what is read of /sys is read of here
  *   NE_FAKE_SLOW=MS            closing an enclave takes this long
+ *   NE_FAKE_HUGE=1             huge pages are those of the kernel
+ *   NE_FAKE_TIMES=FILE         written once at START: "load" and a moment,
+ *                              then name, begin and end of each request, in
+ *                              ns of the monotonic clock; then status of the
+ *                              process, as the kernel has it
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
@@ -40,6 +45,10 @@ static bool is_enclave[MAX_FD];
 static unsigned huge_shift[MAX_FD];    /* log2 of the page size, 0: no */
 static const char *end_file;
 
+/* What the times need; kept until START, so that nothing is written before */
+static int64_t loaded_ns;
+static GString *times;
+
 static void G_GNUC_PRINTF(1, 2) note(const char *format, ...)
 {
     const char *path = getenv("NE_FAKE_LOG");
@@ -54,6 +63,38 @@ static void G_GNUC_PRINTF(1, 2) note(const char *format, ...)
     }
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void note_times(unsigned long request, int64_t begin)
+{
+    static const char *const names[] = {
+        "CREATE_VM", "ADD_VCPU", "GET_IMAGE_LOAD_INFO",
+        "SET_USER_MEMORY_REGION", "START_ENCLAVE",
+    };
+    const char *path = getenv("NE_FAKE_TIMES");
+    g_autofree char *status = NULL;
+
+    if (!path) {
+        return;
+    }
+    times = times ?: g_string_new(NULL);
+    g_string_append_printf(times, "%s %" PRId64 " %" PRId64 "\n",
+                           names[_IOC_NR(request) - 0x20], begin, now_ns());
+    if (request == NE_START_ENCLAVE &&
+        g_file_get_contents("/proc/self/status", &status, NULL, NULL)) {
+        g_autofree char *text = g_strdup_printf("load %" PRId64 "\n%s%s",
+                                                loaded_ns, times->str, status);
+
+        g_assert(g_file_set_contents(path, text, -1, NULL));
+    }
+}
+
 static void __attribute__((constructor)) configure(void)
 {
     const char *fail = getenv("NE_FAKE_FAIL");
@@ -65,6 +106,7 @@ static void __attribute__((constructor)) configure(void)
     };
     unsigned nr;
 
+    loaded_ns = now_ns();
     ne_model_reset();
     if (pool) {
         g_assert(sscanf(pool, "%u:%u", &ne_model.pool_cores,
@@ -137,10 +179,12 @@ static void describe(int fd, unsigned long request, void *arg, int ret)
 
 static int fake_ioctl(int fd, unsigned long request, void *arg)
 {
+    int64_t begin = now_ns();
     int ret = ne_model_ioctl(fd, request, arg);
     int err = errno;
 
     describe(fd, request, arg, ret);
+    note_times(request, begin);
     if (request == NE_CREATE_VM && ret >= 0) {
         is_enclave[ret] = true;
     }
@@ -220,8 +264,12 @@ int close(int fd)
 
 int memfd_create(const char *name, unsigned flags)
 {
-    int fd = syscall(SYS_memfd_create, name, flags & 0xf & ~MFD_HUGETLB);
+    int fd;
 
+    if (getenv("NE_FAKE_HUGE")) {
+        return syscall(SYS_memfd_create, name, flags);
+    }
+    fd = syscall(SYS_memfd_create, name, flags & 0xf & ~MFD_HUGETLB);
     if (fd >= 0 && fd < MAX_FD && (flags & MFD_HUGETLB)) {
         huge_shift[fd] = flags >> MAP_HUGE_SHIFT ?: DEFAULT_PAGE_SHIFT;
     }
