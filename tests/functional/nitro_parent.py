@@ -18,11 +18,13 @@ import unittest
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
+from nitro_scope import NOT_ON
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]
                        / 'contrib' / 'nitro-lab'))
 
 from nitro_lab import config, eif, images, packages     # noqa: E402
+from nitro_lab.arch import GUEST, PROGRAM               # noqa: E402
 from nitro_lab.launch import Launch                     # noqa: E402
 from nitro_lab.parent import Parent                     # noqa: E402
 
@@ -35,19 +37,22 @@ KERNEL, INITRD = '/lab/kernel', '/lab/initrd'
 TINY = '/lab/tiny.eif'
 PROBE = '/lab/probe.eif'
 
+POOL = '/sys/module/nitro_enclaves/parameters/ne_cpus'
+
 # As on the images that AWS's tools build
 AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
                ' i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd'
                ' random.trust_cpu=on')
 
 
-def tiny_image(**options):
+def tiny_image(arch=GUEST.image_flag, **options):
     """A well-formed image that no machine could boot."""
-    return eif.build(b'K' * 4096, 'console=ttyS0', [b'R' * 4096], **options)
+    return eif.build(b'K' * 4096, 'console=ttyS0', [b'R' * 4096], arch=arch,
+                     **options)
 
 
 def probe_image():
-    """A kernel that knows no ACPI and reports the devices it finds."""
+    """An x86 kernel that knows no ACPI and reports the devices it finds."""
     source = (config.TREE / 'contrib' / 'nitro-hypervisor' / 'tests'
               / 'pvh-probe.c')
     target = config.LAB / 'pvh-probe'
@@ -60,26 +65,48 @@ def probe_image():
     return eif.build(target.read_bytes(), AWS_CMDLINE, [b'R' * 4096])
 
 
+def cpu_list(text):
+    """Numbers in a list as in sysfs: "1,3-5"."""
+    found = set()
+    for part in text.strip().split(','):
+        first, _, last = part.partition('-')
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
 def refusal_status(text):
     """Exit status that goes with a refusal: 3 for the driver's, 1 for ours."""
     driver = r'\(NE_[A-Z_]+: |cannot open /dev/|the hypervisor reported CID'
     return 3 if re.search(driver, text) else 1
 
 
-class NitroParentTest(QemuBaseTest):
+class ScopedTest(QemuBaseTest):
+    """A test that may not apply to every architecture."""
+
+    def setUp(self):
+        reason = NOT_ON[GUEST.name].get(scenario(self))
+        if reason:
+            self.skipTest(reason)
+        super().setUp()
+
+
+class NitroParentTest(ScopedTest):
     """Scenarios in one emulated parent."""
 
     parent_cpus, parent_mib = 4, 448
+    machine = GUEST.machine
     parent = None
     total_pages = 0
 
     @classmethod
     def parent_files(cls):
         """Guest path -> content; more may be added by subclasses."""
-        return {DEMO: images.demo_image(), TINY: tiny_image(),
-                PROBE: probe_image(),
-                KERNEL: images.demo_kernel(),
-                INITRD: images.demo_initramfs()}
+        files = {DEMO: images.demo_image(), TINY: tiny_image(),
+                 KERNEL: images.demo_kernel(),
+                 INITRD: images.demo_initramfs()}
+        if GUEST.name == 'x86_64':
+            files[PROBE] = probe_image()
+        return files
 
     @classmethod
     def setUpClass(cls):
@@ -92,10 +119,10 @@ class NitroParentTest(QemuBaseTest):
         """Boot the parent all classes of the file share."""
         packages.fetch()
         images.build_all()
-        directory = Path(config.OUT, 'tests', 'functional', 'nitro-parent',
-                         cls.__module__)
+        directory = Path(config.OUT, 'tests', 'functional', GUEST.name,
+                         'nitro-parent', cls.__module__)
         parent = Parent(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
-                        directory=directory)
+                        machine=cls.machine, directory=directory)
         parent.__enter__()
         NitroParentTest.total_pages = parent.free_huge_pages()
         report('parent up', parent.boot_seconds)
@@ -184,7 +211,7 @@ class NitroParentTest(QemuBaseTest):
 
     def refused(self, arguments, *expected, seconds=30):
         """The launcher has to refuse and say all of @expected."""
-        result = self.parent.run(['qemu-system-x86_64', *arguments], seconds)
+        result = self.parent.run([PROGRAM, *arguments], seconds)
         text = re.sub(r'\s+', ' ', result.output + result.errors)
         self.assertEqual(result.status, refusal_status(text), text)
         for words in expected:
@@ -247,6 +274,11 @@ def report(name, seconds):
     """One line per scenario, beside the test protocol."""
     print('# %-34s %5.1f s' % (name, seconds), file=sys.__stderr__,
           flush=True)
+
+
+def scenario(test):
+    """Class.method of a test."""
+    return '.'.join(test.id().split('.')[-2:])
 
 
 def only_wanted(_loader, tests, _pattern):

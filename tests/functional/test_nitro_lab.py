@@ -3,14 +3,18 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The lab's own tools, without a virtual machine."""
 
+import importlib
 import struct
 import subprocess
+import unittest
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
-from nitro_parent import only_wanted
+from nitro_parent import ScopedTest, only_wanted
+from nitro_scope import NOT_ON
 
 from nitro_lab import config, eif, images, packages
+from nitro_lab.arch import ARCHES, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
 
@@ -34,7 +38,7 @@ class Archive(QemuBaseTest):
         """Another program reads what was written."""
         data = self.archive('one')
         listing = subprocess.run(
-            [packages.busybox(), 'cpio', '-itv'], input=data, check=True,
+            [packages.busybox(HOST), 'cpio', '-itv'], input=data, check=True,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
         modes = {line.split()[-1]: line.split()[0]
                  for line in listing.splitlines() if '->' not in line}
@@ -78,7 +82,7 @@ class Image(QemuBaseTest):
         self.assertEqual(eif.sections(eif.assemble(parts)), parts)
 
 
-class Kernel(QemuBaseTest):
+class Kernel(ScopedTest):
     """The distribution's kernel."""
 
     def test_vmlinux(self):
@@ -99,6 +103,28 @@ class Kernel(QemuBaseTest):
         self.assertEqual(names, ['vsock', 'vmw_vsock_virtio_transport_common',
                                  'vmw_vsock_virtio_transport',
                                  'nitro_enclaves'])
+
+
+class Scope(QemuBaseTest):
+    """The list of scenarios that do not apply somewhere."""
+
+    def scenarios(self, arch):
+        """Class.method of all scenarios of an architecture."""
+        loader = unittest.TestLoader()
+        for script in [Path(__file__), *Path(__file__).parent.glob(
+                'test_%s_nitro_*.py' % arch)]:
+            module = importlib.import_module(script.stem)
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value,
+                                                          QemuBaseTest):
+                    for name in loader.getTestCaseNames(value):
+                        yield '%s.%s' % (value.__name__, name)
+
+    def test_names(self):
+        """It speaks of scenarios that there are."""
+        self.assertEqual(NOT_ON.keys(), ARCHES.keys())
+        for arch, reasons in NOT_ON.items():
+            self.assertLessEqual(reasons.keys(), set(self.scenarios(arch)))
 
 
 load_tests = only_wanted

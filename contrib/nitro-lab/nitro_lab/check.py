@@ -10,10 +10,20 @@ import sys
 from pathlib import Path
 
 from . import images, packages
+from .arch import GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
-TESTS = ('test_nitro_lab.py', 'test_x86_64_nitro_parent.py',
-         'test_x86_64_nitro_refusals.py', 'test_x86_64_nitro_manual.py')
+SKIPPED = re.compile(r'ok \d+ (\S+).*# SKIP (.*)')
+
+
+def _scripts():
+    """Files of tests: those of the lab, and those for this architecture."""
+    directory = TREE / 'tests' / 'functional'
+    scripts = [directory / 'test_nitro_lab.py', *sorted(
+        directory.glob('test_%s_nitro_*.py' % GUEST.name))]
+    if len(scripts) < 2 or not scripts[0].exists():
+        raise LabError('no tests in %s' % directory)
+    return scripts
 
 
 def _environment(only):
@@ -29,35 +39,59 @@ def _environment(only):
                 NITRO_TESTS=' '.join(only))
 
 
+class Totals:
+    """What the test programs have reported."""
+
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, 0, []
+
+    def line(self, text):
+        """One line of a report."""
+        skipped = SKIPPED.match(text)
+        if skipped:
+            name, reason = skipped.groups()
+            self.skipped.append((name.partition('.')[2], reason))
+        elif text.startswith('ok '):
+            self.passed += 1
+        elif text.startswith('not ok '):
+            self.failed += 1
+
+    def counts(self):
+        """As the jobs of the Makefile add them up."""
+        return {'passed': self.passed, 'failed': self.failed,
+                'skipped': len(self.skipped)}
+
+    def show(self):
+        """What was left out and why, then the numbers."""
+        if self.skipped:
+            print('\nnot on this %s parent:' % GUEST.name)
+        for name, reason in self.skipped:
+            print('  %s: %s' % (name, reason))
+        print('%s: %d passed, %d failed, %d skipped' % (
+            GUEST.name, self.passed, self.failed, len(self.skipped)))
+
+
 def _run(script, only, totals):
     """One test file; counts the lines of its report."""
+    failed = totals.failed
     process = subprocess.Popen(
         [sys.executable, script], env=_environment(only), text=True,
         stdout=subprocess.PIPE, errors='replace')
     for line in process.stdout:
         print(line, end='', flush=True)
-        if re.match(r'ok .*# SKIP', line, re.I):
-            totals['skipped'] += 1
-        elif line.startswith('ok '):
-            totals['passed'] += 1
-        elif line.startswith('not ok '):
-            totals['failed'] += 1
-    if process.wait() and not totals['failed']:
-        totals['failed'] += 1
+        totals.line(line)
+    if process.wait() and totals.failed == failed:
+        totals.failed += 1
 
 
 def check(args):
     """Run all functional tests."""
     packages.fetch()
     images.build_all()
-    totals = {'passed': 0, 'failed': 0, 'skipped': 0}
-    for name in TESTS:
-        script = TREE / 'tests/functional' / name
-        if not script.exists():
-            raise LabError('no %s' % script)
-        _run(Path(script), args.only, totals)
+    totals = Totals()
+    for script in _scripts():
+        _run(script, args.only, totals)
     if args.summary:
-        Path(args.summary).write_text(json.dumps(totals))
-    print('%(passed)d passed, %(failed)d failed, %(skipped)d skipped'
-          % totals)
-    return 1 if totals['failed'] or not totals['passed'] else 0
+        Path(args.summary).write_text(json.dumps(totals.counts()))
+    totals.show()
+    return 1 if totals.failed or not totals.passed else 0

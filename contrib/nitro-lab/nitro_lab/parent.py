@@ -85,13 +85,15 @@ class Parent:
     """One parent with its hypervisor; use as a context manager."""
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
-                 acpi='auto', directory=None, qemu_args=(), enclave_args=()):
+                 acpi='auto', machine=GUEST.machine, directory=None,
+                 qemu_args=(), enclave_args=()):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
         @files: guest path -> Path or bytes, put into the initramfs.
+        @machine: the parent's -M.
         """
         self.cpus, self.memory_mib, self.files = cpus, memory_mib, files or {}
-        self.devices, self.acpi = devices, acpi
+        self.devices, self.acpi, self.machine = devices, acpi, machine
         self.qemu_args, self.enclave_args = qemu_args, enclave_args
         RUN.mkdir(parents=True, exist_ok=True)
         # Names of unix sockets must stay short
@@ -223,7 +225,7 @@ class Parent:
         words = (PARENT_CMDLINE + clock_words() + ' lab.hugepages=%d' % pages
                  + ' lab.cpus=2-%d' % (total - 1))
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',
-                '-M', GUEST.machine + ',memory-backend=ram',
+                '-M', self.machine + ',memory-backend=ram',
                 '-cpu', GUEST.cpu, '-smp', '%d,sockets=1,cores=%d,threads=%d'
                 % (total, cores, threads),
                 '-m', ram, '-object',

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: the command lines of the manual launch enclaves.
+
+Taken from the page as they are, but for names of files, sizes that the
+emulated parent does not have, and the program for the other architecture.
+"""
+
+import json
+import re
+import shlex
+
+from nitro_parent import (DEMO, INITRD, KERNEL, NitroParentTest, config,
+                          images)
+
+from nitro_lab.launch import find_device
+
+PAGE = 'docs/system/nitro.rst'
+
+# Word of the manual -> what the parent has
+WORDS = (('app.eif', DEMO), ('Image', KERNEL), ('initrd.cpio', INITRD),
+         (r'\d+[MG]', '128M'), ('size=524288k', 'size=131072k'))
+# Parts of words.  The demo enclave's kernel finds its devices by ACPI only;
+# QEMU may have been built without libnuma, the parent has one node, and the
+# threads of a core have neighbouring numbers.
+PARTS = ((r' pci=off', ''),
+         (r',host-nodes=0,policy=bind', ''),
+         (r'(?<=,)size=\d+G', 'size=128M'),
+         (r'(hugetlbsize|page-size)=1G', r'\1=2M'),
+         (r'cpus=2:6', 'cpus=2:3'),
+         (r'"size":536870912', '"size":134217728'))
+
+
+def blocks():
+    """Literal blocks of the page, with continued lines joined."""
+    text = (config.TREE / PAGE).read_text()
+    for block in re.findall(r'::\n\n((?:  .*\n|\n)+)', text):
+        yield re.sub(r'\\\n\s*', '', re.sub(r'(?m)^  ', '', block))
+
+
+def translate(command):
+    """Arguments of a command line of the page, for the emulated parent."""
+    for word in shlex.split(command):
+        for pattern, value in WORDS:
+            if re.fullmatch(pattern, word):
+                word = value
+        for pattern, value in PARTS:
+            word = re.sub(pattern, value, word)
+        yield word
+
+
+class Manual(NitroParentTest):
+    """What the manual says to type."""
+
+    def launch_each(self, lines, minimum, ready):
+        """One launch per list of arguments, each ended before the next."""
+        self.assertGreaterEqual(len(lines), minimum)
+        for arguments in lines:
+            with self.case(shlex.join(arguments)):
+                try:
+                    launch = self.start(arguments)
+                    ready(launch, arguments)
+                except config.LabError as error:
+                    self.fail(error)
+                self.assertEqual(self.stop(launch), 0)
+
+    def booted(self, launch, arguments):
+        """Continue if need be, wait for the heartbeat."""
+        if '-S' in arguments:
+            self.assertEqual(launch.qmp.get('/machine/nitro', 'state'),
+                             'prepared')
+            launch.qmp.command('cont')
+        launch.wait_booted()
+
+    def has_console(self, launch, _arguments):
+        """Wait for the console's connection."""
+        path = find_device(launch.qmp, 'nitro-serial-vsock')
+        self.wait_until(lambda: launch.qmp.get(path, 'state') == 'open',
+                        'console open')
+
+    def test_commands(self):
+        """Every whole command line."""
+        commands = [line for block in blocks()
+                    for line in re.findall(r'(?m)^\$ qemu-system-\w+ (.*)$',
+                                           block)]
+        lines = [list(translate(command)) for command in commands]
+        for words in lines:
+            if '-append' in words:
+                at = words.index('-append') + 1
+                words[at] += ' ' + images.demo_cmdline()
+        self.launch_each(lines, 4, self.booted)
+
+    def test_consoles(self):
+        """Every way to connect a console."""
+        options = [line for block in blocks()
+                   for line in re.findall(r'(?m)^(-(?:serial|nodefaults) .*)$',
+                                          block)]
+        base = [str(word) for word in self.arguments()]
+        base.remove('-nographic')
+        base += ['-display', 'none']
+        self.launch_each([base + list(translate(line)) for line in options],
+                         6, self.has_console)
+
+    def test_cid(self):
+        """The CID by QMP and in the monitor."""
+        launch = self.boot()
+        request = next(json.loads(block) for block in blocks()
+                       if '"qom-get"' in block)
+        self.assertEqual(launch.qmp.command(request['execute'],
+                                            **request['arguments']),
+                         launch.cid)
+        line = next(re.search(r'\(qemu\) (.*)', block).group(1)
+                    for block in blocks() if '(qemu)' in block)
+        answer = launch.qmp.command('human-monitor-command',
+                                    **{'command-line': line})
+        self.assertEqual(int(answer), launch.cid)

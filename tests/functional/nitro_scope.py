@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Which scenarios do not apply to a parent of some architecture, and why.
+
+All others run on every architecture.  What is listed here is reported as
+skipped, with the reason; nitro-lab check lists it once more at its end.
+"""
+
+NOT_ON = {
+    'aarch64': {
+        'Boot.test_kernel_without_acpi':
+            'its kernel enters the PVH way; arm64 enclaves have a device'
+            ' tree, from which the demo enclave boots in every scenario',
+        'Driver.test_half_core':
+            'a core of this parent has one thread',
+        'Kernel.test_vmlinux':
+            'the arm64 kernel is an Image, which boots as it is',
+    },
+    'x86_64': {
+        'Pool.test_single_cpus':
+            'a core of this parent has two threads, and belongs to an'
+            ' enclave with both',
+        'HugePages.test_32m':
+            'an x86 CPU has no pages of this size',
+        'HugePages.test_contiguous':
+            'an x86 CPU has no pages of this size',
+    },
+}
