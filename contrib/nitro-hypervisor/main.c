@@ -168,6 +168,7 @@ int main(int argc, char **argv)
     int status = EXIT_FAILURE;
 
     occupy_stdio();
+    umask(077);     /* sockets and logs are nobody else's */
     error_init(argv[0]);
     if (!nitro_options_parse(&hv.opts, argc, argv, &err)) {
         error_report_err(err);

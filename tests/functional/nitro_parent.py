@@ -111,18 +111,23 @@ class NitroParentTest(ScopedTest):
     @classmethod
     def setUpClass(cls):
         if NitroParentTest.parent is None:
-            unittest.addModuleCleanup(_stop_parent)
+            unittest.addModuleCleanup(stop_parent)
             NitroParentTest.parent = cls.start_parent()
 
     @classmethod
     def start_parent(cls):
         """Boot the parent all classes of the file share."""
+        return cls.parent_of_kind(Parent)
+
+    @classmethod
+    def parent_of_kind(cls, kind):
+        """Boot a Parent, or a subclass of it."""
         packages.fetch()
         images.build_all()
         directory = Path(config.OUT, 'tests', 'functional', GUEST.name,
                          'nitro-parent', cls.__module__)
-        parent = Parent(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
-                        machine=cls.machine, directory=directory)
+        parent = kind(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
+                      machine=cls.machine, directory=directory)
         parent.__enter__()
         NitroParentTest.total_pages = parent.free_huge_pages()
         report('parent up', parent.boot_seconds)
@@ -264,7 +269,8 @@ class NitroParentTest(ScopedTest):
         return re.findall(r'PCR[012] ([0-9a-f]{96})', text)
 
 
-def _stop_parent():
+def stop_parent():
+    """Take down the parent of a file, or of a class that had its own."""
     if NitroParentTest.parent:
         NitroParentTest.parent.stop()
         NitroParentTest.parent = None

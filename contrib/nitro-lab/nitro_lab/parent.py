@@ -155,7 +155,8 @@ class Parent:
             self.vm.popen.wait(10)
             self.vm.check()
 
-    def _start_hypervisor(self):
+    def hypervisor_command(self):
+        """Command line of the hypervisor process."""
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
                 GUEST.hypervisor_option, images.emulator(),
                 '--acpi', self.acpi]
@@ -163,7 +164,11 @@ class Parent:
             argv += ['--firmware-dir', path]
         for arg in self.enclave_args:
             argv += ['--qemu-arg', arg]
-        self.hypervisor = Process('nitro-hypervisor', argv,
+        return argv
+
+    def _start_hypervisor(self):
+        self.hypervisor = Process('nitro-hypervisor',
+                                  self.hypervisor_command(),
                                   self.dir / 'hypervisor.log')
         end = time.monotonic() + 10
         while not all((self.sockets / name).exists()
