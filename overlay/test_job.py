@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Tests of what jobs and ./configure choose on machines of both kinds.
+
+The machine is whatever uname says, here a fake.
+"""
+
+import collections
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from unittest import mock
+
+OVERLAY = os.path.dirname(os.path.abspath(__file__))
+REPO = os.path.dirname(OVERLAY)
+Uname = collections.namedtuple('Uname', 'machine')
+
+
+def load(machine, arch=''):
+    """overlay/job as it is on a machine, with ARCH= given."""
+    loader = importlib.machinery.SourceFileLoader(
+        'job_on_' + machine, os.path.join(OVERLAY, 'job'))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    job = importlib.util.module_from_spec(spec)
+    with mock.patch('os.uname', lambda: Uname(machine)), \
+            mock.patch.dict(os.environ, {'ARCH': arch}):
+        loader.exec_module(job)
+    return job
+
+
+def names(steps):
+    """Names of steps in their order."""
+    return [step.name for step in steps]
+
+
+class Jobs(unittest.TestCase):
+    """Steps of the jobs."""
+
+    def test_native(self):
+        """An arm64 machine has nothing to cross-build."""
+        job = load('aarch64')
+        check = names(job.JOBS['check']())
+        self.assertEqual([n for n in check if 'arm64' in n], [])
+        self.assertEqual(check.count('functional'), 1)
+        self.assertNotIn('functional-aarch64', check)
+        self.assertEqual(names(job.JOBS['run']()),
+                         names(job.build_steps()) + ['lab-image', 'lab'])
+
+    def test_cross(self):
+        """Others test the parent of their own kind, then that of arm64."""
+        job = load('x86_64')
+        check = names(job.JOBS['check']())
+        order = ['build', 'functional', 'deps-arm64', 'root-arm64',
+                 'configure-arm64', 'build-arm64', 'lab-image-aarch64',
+                 'functional-aarch64']
+        self.assertEqual([n for n in check if n in order], order)
+        self.assertNotIn('build-arm64', names(job.JOBS['run']()))
+
+    def test_arch(self):
+        """ARCH=aarch64 builds the launcher for the other architecture."""
+        job = load('x86_64', 'aarch64')
+        steps = job.JOBS['run']()
+        self.assertIn('build-arm64', names(steps))
+        self.assertEqual(steps[-1].command[:2], ['env', 'ARCH=aarch64'])
+        for machine, arch in (('aarch64', 'x86_64'), ('x86_64', 'riscv64')):
+            with self.assertRaisesRegex(SystemExit, 'ARCH=' + arch):
+                load(machine, arch).JOBS['run']()
+
+    def test_variants(self):
+        """Other choices of features are built for the machine at hand."""
+        for machine in ('x86_64', 'aarch64'):
+            job = load(machine)
+            other = ({'x86_64', 'aarch64'} - {machine}).pop()
+            for name, (options, _patterns, _patience) in job.VARIANTS.items():
+                self.assertIn(f'--target-list={machine}-softmmu', options)
+                self.assertNotIn(other, ' '.join(options))
+                build = job.variant_steps(name)[1]
+                self.assertTrue(build.command.endswith(
+                    'qemu-system-' + machine))
+
+
+class Configure(unittest.TestCase):
+    """Choices of ./configure and its helpers."""
+
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix='nitro-uname-')
+        self.addCleanup(shutil.rmtree, self.top)
+
+    def run_on(self, machine, *command):
+        """Run a script of the repository with a uname of ours."""
+        path = os.path.join(self.top, 'uname')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(f'#!/bin/sh\necho {machine}\n')
+        os.chmod(path, 0o755)
+        env = dict(os.environ, PATH=self.top + ':' + os.environ['PATH'],
+                   BUILD=os.path.join(self.top, 'build'))
+        return subprocess.run(command, cwd=REPO, env=env, check=False,
+                              text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+
+    def choice(self, machine, *options):
+        """Our choice of options on a machine."""
+        text = self.run_on(machine, './configure', '--help', *options).stdout
+        return text.partition('Our choice: ')[2].split()
+
+    def test_host_gets_the_machine(self):
+        """-M nitro goes into the QEMU of the host's own architecture."""
+        for machine, other in (('x86_64', 'aarch64'), ('aarch64', 'x86_64')):
+            options = self.choice(machine)
+            self.assertIn('--enable-nitro', options)
+            self.assertIn(f'--with-devices-{machine}=nitro', options)
+            self.assertIn(f'--with-devices-{other}=nitro-parent', options)
+
+    def test_cross(self):
+        """--arm64 builds what an arm64 host runs, and no more."""
+        options = self.choice('x86_64', '--arm64')
+        self.assertIn('--target-list=aarch64-softmmu', options)
+        self.assertIn('--with-devices-aarch64=nitro', options)
+
+    def test_elsewhere(self):
+        """Hosts of a third kind can be parents, not launch enclaves."""
+        options = self.choice('riscv64')
+        self.assertNotIn('--enable-nitro', options)
+        self.assertIn('--with-devices-aarch64=nitro-parent', options)
+
+    def test_cross_on_arm64(self):
+        """Nobody cross-builds for the machine at hand."""
+        run = self.run_on('aarch64', 'overlay/cross-arm64')
+        self.assertEqual(run.returncode, 1)
+        self.assertIn('this is an arm64 host', run.stdout)
+        self.assertIn('make builds for it', run.stdout)
