@@ -15,7 +15,8 @@
 #include "system/nitro-pool.h"
 
 #define POOL_FILE "module/nitro_enclaves/parameters/ne_cpus"
-#define SIBLINGS_FILE "devices/system/cpu/cpu0/topology/thread_siblings_list"
+#define ONLINE_FILE "devices/system/cpu/online"
+#define SIBLINGS_FILE "devices/system/cpu/cpu%u/topology/thread_siblings_list"
 #define NODES_FILE "devices/system/node/possible"
 #define ALLOCATOR "/etc/nitro_enclaves/allocator.yaml and restart " \
     "nitro-enclaves-allocator.service"
@@ -139,11 +140,62 @@ char *nitro_cpus_str(const GArray *cpus, char separator)
 
 /* The pool */
 
-static unsigned read_threads(const char *sysfs)
+static GArray *read_siblings(const char *sysfs, unsigned cpu)
 {
-    g_autoptr(GArray) siblings = read_kernel_list(sysfs, SIBLINGS_FILE);
+    g_autofree char *name = g_strdup_printf(SIBLINGS_FILE, cpu);
 
-    return siblings ? siblings->len : 0;
+    return read_kernel_list(sysfs, name);
+}
+
+static uint32_t thread_of_core(const NitroPool *pool, uint32_t cpu, unsigned i)
+{
+    uint32_t group = pool->threads * pool->step;
+
+    return cpu / group * group + cpu % pool->step + i * pool->step;
+}
+
+static bool numbered_as_cpu0(const NitroPool *pool, uint32_t cpu,
+                             const GArray *siblings)
+{
+    bool same = siblings->len == pool->threads;
+
+    for (guint i = 0; same && i < siblings->len; i++) {
+        same = g_array_index(siblings, uint32_t, i) ==
+               thread_of_core(pool, cpu, i);
+    }
+    return same;
+}
+
+/*
+ * How the threads of a core are numbered can be seen with CPUs that are
+ * online; when all of them do as CPU 0 does, those of the pool will, too.
+ */
+static unsigned read_step(const char *sysfs, const NitroPool *pool,
+                          const GArray *cpu0)
+{
+    g_autoptr(GArray) online = read_kernel_list(sysfs, ONLINE_FILE);
+    NitroPool guess = *pool;
+
+    guess.step = pool->threads > 1 ? g_array_index(cpu0, uint32_t, 1) : 1;
+    for (guint i = 0; online && i < online->len; i++) {
+        uint32_t cpu = g_array_index(online, uint32_t, i);
+        g_autoptr(GArray) siblings = read_siblings(sysfs, cpu);
+
+        if (!siblings || !numbered_as_cpu0(&guess, cpu, siblings)) {
+            return 0;
+        }
+    }
+    return online && online->len ? guess.step : 0;
+}
+
+static void read_cores(const char *sysfs, NitroPool *pool)
+{
+    g_autoptr(GArray) cpu0 = read_siblings(sysfs, 0);
+
+    if (cpu0 && cpu0->len) {
+        pool->threads = cpu0->len;
+        pool->step = read_step(sysfs, pool, cpu0);
+    }
 }
 
 /* An offline CPU keeps its link to its node */
@@ -175,7 +227,7 @@ NitroPool *nitro_pool_read(const char *sysfs)
     }
     pool = g_new0(NitroPool, 1);
     pool->cpus = cpus;
-    pool->threads = read_threads(sysfs);
+    read_cores(sysfs, pool);
     pool->node = cpus->len ? read_node(sysfs, g_array_index(cpus, uint32_t, 0))
                            : -1;
     return pool;
@@ -287,10 +339,10 @@ static bool check_cores(const NitroPool *pool, unsigned vcpus, Error **errp)
     return false;
 }
 
-static bool in_pool(const NitroPool *pool, uint32_t cpu)
+static bool contains(const GArray *cpus, uint32_t cpu)
 {
-    for (guint i = 0; i < pool->cpus->len; i++) {
-        if (g_array_index(pool->cpus, uint32_t, i) == cpu) {
+    for (guint i = 0; i < cpus->len; i++) {
+        if (g_array_index(cpus, uint32_t, i) == cpu) {
             return true;
         }
     }
@@ -305,7 +357,7 @@ static bool check_members(const NitroPool *pool, const GArray *cpus,
     for (guint i = 0; i < cpus->len; i++) {
         uint32_t cpu = g_array_index(cpus, uint32_t, i);
 
-        if (!in_pool(pool, cpu)) {
+        if (!contains(pool->cpus, cpu)) {
             g_autofree char *list = nitro_cpus_str(pool->cpus, ',');
 
             error_setg(errp, "CPU %u is not in the enclave CPU pool (CPUs %s)",
@@ -313,6 +365,47 @@ static bool check_members(const NitroPool *pool, const GArray *cpus,
             error_append_hint(errp, "Pick CPUs of the pool, or add it to "
                               "cpu_pool in " ALLOCATOR ".\n");
             return false;
+        }
+    }
+    return true;
+}
+
+/* As many CPUs in whole cores, those first that were named first */
+static char *whole_cores(const NitroPool *pool, const GArray *cpus)
+{
+    g_autoptr(GArray) whole = new_list();
+
+    for (guint i = 0; whole->len < cpus->len; i++) {
+        uint32_t cpu = g_array_index(cpus, uint32_t, i);
+
+        for (unsigned thread = 0; thread < pool->threads; thread++) {
+            add_number(whole, thread_of_core(pool, cpu, thread));
+        }
+    }
+    return nitro_cpus_str(whole, ':');
+}
+
+static bool check_whole_cores(const NitroPool *pool, const GArray *cpus,
+                              Error **errp)
+{
+    ERRP_GUARD();
+
+    for (guint i = 0; pool->step && i < cpus->len; i++) {
+        uint32_t cpu = g_array_index(cpus, uint32_t, i);
+
+        for (unsigned thread = 0; thread < pool->threads; thread++) {
+            uint32_t sibling = thread_of_core(pool, cpu, thread);
+
+            if (!contains(cpus, sibling)) {
+                g_autofree char *whole = whole_cores(pool, cpus);
+
+                error_setg(errp, "cpus= names CPU %u, but not CPU %u of the "
+                           "same core (%u threads per core)", cpu, sibling,
+                           pool->threads);
+                error_append_hint(errp, "Name whole cores, e.g. cpus=%s.\n",
+                                  whole);
+                return false;
+            }
         }
     }
     return true;
@@ -333,7 +426,8 @@ bool nitro_pool_check(const NitroPool *pool, const GArray *cpus,
         return true;
     }
     return check_size(pool, vcpus, errp) && check_cores(pool, vcpus, errp) &&
-           (!cpus || check_members(pool, cpus, errp));
+           (!cpus || (check_members(pool, cpus, errp) &&
+                      check_whole_cores(pool, cpus, errp)));
 }
 
 bool nitro_pool_check_node(const NitroPool *pool, unsigned node,

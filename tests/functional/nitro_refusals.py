@@ -341,7 +341,8 @@ class Driver(NitroParentTest):
                  ('2:2', 'names CPU 2 twice'),
                  ('2:99', 'CPU 99 is not in the enclave CPU pool')]
         if GUEST.threads > 1:
-            cases.append(('3:4', 'NE_ERR_FULL_CORES_NOT_USED'))
+            cases.append(('3:4', 'cpus= names CPU 3, but not CPU 2 of the same'
+                          ' core (2 threads per core)'))
         for cpus, words in cases:
             with self.case(cpus):
                 arguments = self.tiny()

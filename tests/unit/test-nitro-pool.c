@@ -14,6 +14,7 @@
 
 #define POOL "module/nitro_enclaves/parameters/ne_cpus"
 #define SIBLINGS "devices/system/cpu/cpu0/topology/thread_siblings_list"
+#define ONLINE "devices/system/cpu/online"
 #define NODES "devices/system/node/possible"
 
 static char *sysfs;
@@ -288,6 +289,73 @@ static void test_checks(void)
     }
 }
 
+/* Whole cores, by the numbers of their threads */
+
+static const struct {
+    const char *siblings[4];    /* of the CPUs that are online, from 0 on */
+    const char *pool;
+    const char *cpus;
+    const char *message;        /* NULL: good, or not known */
+    const char *hint;
+} cores[] = {
+    { { "0-1", "0-1" }, "2-7", "2:3" },
+    { { "0-1", "0-1" }, "2-7", "7:3:2:6" },
+    { { "0-1", "0-1" }, "2-7", "3:4", "cpus= names CPU 3, but not CPU 2 of "
+      "the same core (2 threads per core)",
+      "Name whole cores, e.g. cpus=2-3.\n" },
+    { { "0-1", "0-1" }, "2-7", "2:3:4:7", "CPU 4, but not CPU 5",
+      "cpus=2-5.\n" },
+    { { "0,4", "1,5" }, "2-3,6-7", "2:6" },
+    { { "0,4", "1,5" }, "2-3,6-7", "2-3", "CPU 2, but not CPU 6 of",
+      "cpus=2:6.\n" },
+    { { "0-3", "0-3", "0-3", "0-3" }, "4-11", "4-6:8", "CPU 4, but not CPU 7",
+      "cpus=4-7.\n" },
+    { { "0", "1" }, "2-7", "3:5:6" },
+    /* Numbered in no way that is known */
+    { { "0-1", "1,4" }, "2-7", "3:4" },
+    { { "0-1", "0-1", "2", "3" }, "4-7", "4:6" },
+    { { "0-1", "?" }, "2-7", "3:4" },
+    { { "0-1" }, "2-7", "3:4" },
+};
+
+static void put_siblings(const char *const siblings[4])
+{
+    for (int cpu = 0; cpu < 4; cpu++) {
+        g_autofree char *name =
+            g_strdup_printf("devices/system/cpu/cpu%d/topology/"
+                            "thread_siblings_list", cpu);
+
+        take(name);
+        if (siblings[cpu]) {
+            put(name, siblings[cpu]);
+        }
+    }
+}
+
+static void test_cores(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cores); i++) {
+        g_autoptr(GArray) cpus = nitro_cpus_parse(cores[i].cpus, &error_abort);
+        g_autoptr(NitroPool) pool = NULL;
+        g_autofree char *text = NULL;
+        Error *err = NULL;
+
+        put(POOL, cores[i].pool);
+        put(ONLINE, cores[i].siblings[2] ? "0-3\n" : "0-1\n");
+        put_siblings(cores[i].siblings);
+        pool = nitro_pool_read(sysfs);
+        g_assert_cmpint(nitro_pool_check(pool, cpus, cpus->len, &err), ==,
+                        !cores[i].message);
+        g_assert_cmpint(!err, ==, !cores[i].message);
+        if (err) {
+            text = error_text(err);
+            assert_contains(text, cores[i].message);
+            assert_contains(text, cores[i].hint);
+        }
+    }
+    take(ONLINE);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -301,6 +369,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/pool/node", test_node);
     g_test_add_func("/nitro/pool/other-node", test_other_node);
     g_test_add_func("/nitro/pool/checks", test_checks);
+    g_test_add_func("/nitro/pool/cores", test_cores);
     ret = g_test_run();
     take_all(sysfs);
     g_free(sysfs);
