@@ -14,9 +14,17 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
+#include "system/numa.h"
 #include "trace.h"
 
 #define ALL_NODES "kernel/mm"
+#define NODE "devices/system/node/node%d"
+
+/* Sizes of huge pages that any kernel has are in between; powers of 2 */
+#define SMALLEST (64 * KiB)
+#define LARGEST (16 * GiB)
+/* An enclave can use these */
+#define SMALLEST_USABLE (2 * MiB)
 
 /* Pages of one size, of all nodes or of one */
 typedef struct HugePages {
@@ -73,6 +81,22 @@ static bool read_pages(const char *sysfs, const char *where,
     return true;
 }
 
+/* Sizes the kernel has, "2M, 1G"; empty when it does not tell */
+static char *sizes(const char *sysfs, uint64_t least)
+{
+    GString *text = g_string_new(NULL);
+
+    for (uint64_t size = least; size <= LARGEST; size *= 2) {
+        g_autofree char *page = nitro_machine_size_str(size);
+        HugePages pages;
+
+        if (read_pages(sysfs, ALL_NODES, size, &pages)) {
+            g_string_append_printf(text, "%s%s", text->len ? ", " : "", page);
+        }
+    }
+    return g_string_free(text, false);
+}
+
 static uint64_t available(const HugePages *pages)
 {
     return pages->unused - MIN(pages->promised, pages->unused) + pages->extra;
@@ -112,6 +136,55 @@ static void hint_other_size(const char *sysfs, uint64_t size,
     }
 }
 
+/* What there is of each size, on each node when there are several */
+static void hint_inventory(const char *sysfs, Error **errp)
+{
+    for (uint64_t size = SMALLEST_USABLE; size <= LARGEST; size *= 2) {
+        g_autofree char *page = nitro_machine_size_str(size);
+        g_autoptr(GString) nodes = g_string_new(NULL);
+        HugePages all;
+        int node = 0;
+
+        if (!read_pages(sysfs, ALL_NODES, size, &all)) {
+            continue;
+        }
+        for (; node < MAX_NODES; node++) {
+            g_autofree char *where = g_strdup_printf(NODE, node);
+            HugePages here;
+
+            if (read_pages(sysfs, where, size, &here)) {
+                g_string_append_printf(nodes, ", node %d: %" PRIu64 " of %"
+                                       PRIu64, node, here.unused, here.total);
+            }
+        }
+        error_append_hint(errp, "Free pages of %s: %" PRIu64 " of %" PRIu64
+                          "%s.\n", page, available(&all), all.total,
+                          nodes->str);
+    }
+}
+
+static bool check_size(const char *sysfs, uint64_t page_size, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *page = nitro_machine_size_str(page_size);
+    g_autofree char *known = sizes(sysfs, SMALLEST);
+    g_autofree char *usable = sizes(sysfs, SMALLEST_USABLE);
+    HugePages pages;
+
+    if (!*known || read_pages(sysfs, ALL_NODES, page_size, &pages)) {
+        return true;
+    }
+    error_setg(errp, "the kernel has no huge pages of %s, it has those of %s",
+               page, known);
+    if (*usable) {
+        error_append_hint(errp, "Use -M nitro,page-size= with one of: %s.\n",
+                          usable);
+    }
+    error_append_hint(errp, "Or boot the kernel with hugepagesz=%s, if the "
+                      "CPU has pages of that size.\n", page);
+    return false;
+}
+
 static bool check_all(const char *sysfs, uint64_t size, uint64_t page_size,
                       const HugePages *pages, Error **errp)
 {
@@ -134,6 +207,7 @@ static bool check_all(const char *sysfs, uint64_t size, uint64_t page_size,
     error_append_hint(errp, "echo %" PRIu64 " > %s\n",
                       pages->total + needed - available(pages), file);
     hint_other_size(sysfs, size, page_size, errp);
+    hint_inventory(sysfs, errp);
     return false;
 }
 
@@ -141,8 +215,7 @@ static bool check_node(const char *sysfs, uint64_t size, uint64_t page_size,
                        const HugePages *all, int node, Error **errp)
 {
     ERRP_GUARD();
-    g_autofree char *where = g_strdup_printf("devices/system/node/node%d",
-                                             node);
+    g_autofree char *where = g_strdup_printf(NODE, node);
     g_autofree char *m = nitro_machine_size_str(size);
     g_autofree char *page = nitro_machine_size_str(page_size);
     g_autofree char *file = counter_path("/sys", where, page_size,
@@ -160,6 +233,7 @@ static bool check_node(const char *sysfs, uint64_t size, uint64_t page_size,
                all->unused);
     error_append_hint(errp, "echo %" PRIu64 " > %s\n",
                       here.total + needed - here.unused, file);
+    hint_inventory(sysfs, errp);
     return false;
 }
 
@@ -168,6 +242,9 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
 {
     HugePages all;
 
+    if (!check_size(sysfs, page_size, errp)) {
+        return false;
+    }
     if (!read_pages(sysfs, ALL_NODES, page_size, &all)) {
         return true;
     }

@@ -143,6 +143,32 @@ static void test_read_only(void)
     run_free(run);
 }
 
+/* QEMU may have copies of its pages */
+static void test_private_file(void)
+{
+    Run *run = run_new();
+    g_autofree char *memory =
+        g_strdup_printf(BACKEND "file,id=ram,size=64M,mem-path=%s/memory,"
+                        "share=off", run->dir);
+
+    run->memory = memory;
+    run_to_end(run, NITRO, "", 1);
+    assert_said(run, "memory backend 'ram' is a private mapping of a file");
+    run_free(run);
+}
+
+static void test_no_such_size(void)
+{
+    Run *run = run_new();
+
+    put_pages(run, "kernel/mm", "2048", "600\n", "600\n");
+    run->memory = "-M nitro,page-size=1G -m 1G";
+    run_to_end(run, NITRO, "", 1);
+    assert_said(run, "the kernel has no huge pages of 1G, it has those of 2M");
+    assert_said(run, "page-size= with one of: 2M.");
+    run_free(run);
+}
+
 static void test_no_huge_pages(void)
 {
     Run *run = run_new();
@@ -216,6 +242,8 @@ void add_memory_tests(void)
         qtest_add_data_func(path, &refusals[i], test_refusal);
     }
     qtest_add_func("/nitro/accel/memory/read-only", test_read_only);
+    qtest_add_func("/nitro/accel/memory/private-file", test_private_file);
+    qtest_add_func("/nitro/accel/memory/no-such-size", test_no_such_size);
     qtest_add_func("/nitro/accel/memory/no-huge-pages", test_no_huge_pages);
     qtest_add_func("/nitro/accel/memory/other-node", test_other_node);
     qtest_add_func("/nitro/accel/memory/regions", test_regions);

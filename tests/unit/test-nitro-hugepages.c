@@ -109,6 +109,7 @@ static void test_counts(void)
 
             assert_contains(text, rows[i].message);
             assert_contains(text, rows[i].hint);
+            assert_contains(text, "Free pages of 2M: ");
             g_assert_null(strstr(text, "page-size"));
         }
     }
@@ -138,6 +139,65 @@ static void test_other_size(void)
     assert_contains(small, "Or use -M nitro,page-size=2M: 2000 pages of that");
 }
 
+/* Which sizes there are, and on which nodes */
+static void test_inventory(void)
+{
+    g_autofree char *text = NULL;
+    Error *err = NULL;
+
+    put(ALL, 2 * MiB, "nr_hugepages", 64);
+    put(ALL, 2 * MiB, "free_hugepages", 20);
+    put(ALL, 2 * MiB, "resv_hugepages", 3);
+    put(ALL, 1 * GiB, "nr_hugepages", 1);
+    put(ALL, 1 * GiB, "free_hugepages", 0);
+    put("devices/system/node/node0", 2 * MiB, "nr_hugepages", 32);
+    put("devices/system/node/node0", 2 * MiB, "free_hugepages", 8);
+    put(NODE, 2 * MiB, "nr_hugepages", 32);
+    put(NODE, 2 * MiB, "free_hugepages", 12);
+    g_assert_false(nitro_hugepages_check(sysfs, 64 * MiB, 2 * MiB, -1, &err));
+    text = error_text(err);
+    assert_contains(text, "needs 32 huge pages of 2M, 17 are free (64 in all, "
+                    "44 in use, 3 reserved by others)");
+    assert_contains(text, "\nFree pages of 2M: 17 of 64, node 0: 8 of 32, "
+                    "node 1: 12 of 32.\nFree pages of 1G: 0 of 1.\n");
+}
+
+static void take_size(uint64_t page_size)
+{
+    put(ALL, page_size, "nr_hugepages", -1);
+    put(ALL, page_size, "free_hugepages", -1);
+}
+
+static void test_no_such_size(void)
+{
+    g_autofree char *large = NULL;
+    g_autofree char *small = NULL;
+    Error *err = NULL;
+
+    take_size(1 * GiB);
+    put(ALL, 64 * KiB, "nr_hugepages", 0);
+    put(ALL, 64 * KiB, "free_hugepages", 0);
+    put(ALL, 2 * MiB, "nr_hugepages", 0);
+    put(ALL, 2 * MiB, "free_hugepages", 0);
+    g_assert_false(nitro_hugepages_check(sysfs, 1 * GiB, 1 * GiB, -1, &err));
+    large = error_text(err);
+    assert_contains(large, "the kernel has no huge pages of 1G, it has those "
+                    "of 64K, 2M");
+    assert_contains(large, "Use -M nitro,page-size= with one of: 2M.");
+    assert_contains(large, "boot the kernel with hugepagesz=1G");
+
+    err = NULL;
+    take_size(2 * MiB);
+    g_assert_false(nitro_hugepages_check(sysfs, 64 * MiB, 2 * MiB, -1, &err));
+    small = error_text(err);
+    assert_contains(small, "no huge pages of 2M, it has those of 64K");
+    g_assert_null(strstr(small, "page-size="));
+    take_size(64 * KiB);
+    /* Nothing is known */
+    g_assert_true(nitro_hugepages_check(sysfs, 64 * MiB, 2 * MiB, -1,
+                                        &error_abort));
+}
+
 static void test_sizes(void)
 {
     static const struct {
@@ -165,6 +225,8 @@ int main(int argc, char **argv)
     g_assert_nonnull(sysfs);
     g_test_add_func("/nitro/hugepages/counts", test_counts);
     g_test_add_func("/nitro/hugepages/other-size", test_other_size);
+    g_test_add_func("/nitro/hugepages/inventory", test_inventory);
+    g_test_add_func("/nitro/hugepages/no-such-size", test_no_such_size);
     g_test_add_func("/nitro/hugepages/sizes", test_sizes);
     ret = g_test_run();
     take_all(sysfs);
