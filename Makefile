@@ -10,12 +10,12 @@ export BUILD := $(abspath $(BUILD))
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check bench install clean help
+.PHONY: all arm64 deps compose run parent check soak bench install clean help
 
 all:
 	@$(JOB) build
 
-run parent check bench arm64:
+run parent check soak bench arm64:
 	@$(JOB) $@
 
 deps:
@@ -38,6 +38,8 @@ help:
 	@echo '                  EIF=FILE, or KERNEL= INITRD= APPEND=, MEM=, CPUS='
 	@echo '                  ARCH=aarch64: parent and enclave are arm64'
 	@echo 'make check      all tests'
+	@echo 'make soak       200 launches, then look for what they left behind'
+	@echo '                  LAUNCHES=N, SEED=N: the same again'
 	@echo 'make            build (dependencies, base, compose, configure, ninja)'
 	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
 	@echo 'make parent     a shell in the emulated parent'

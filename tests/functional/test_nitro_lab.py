@@ -4,8 +4,10 @@
 """The lab's own tools, without a virtual machine."""
 
 import importlib
+import os
 import struct
 import subprocess
+import threading
 import unittest
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from qemu_test import QemuBaseTest
 from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
-from nitro_lab import config, eif, images, packages
+from nitro_lab import accounts, config, eif, images, packages, soak
 from nitro_lab.arch import ARCHES, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -125,6 +127,80 @@ class Scope(QemuBaseTest):
         self.assertEqual(NOT_ON.keys(), ARCHES.keys())
         for arch, reasons in NOT_ON.items():
             self.assertLessEqual(reasons.keys(), set(self.scenarios(arch)))
+
+
+class Accounts(QemuBaseTest):
+    """What the soak counts, with processes of this test."""
+
+    def test_memory_may_grow_a_little(self):
+        """Everything else has to be the same."""
+        slack = accounts.MEMORY_SLACK_KIB
+        for name, before, after, good in (
+                (accounts.MEMORY, 5000, 5000 + slack, True),
+                (accounts.MEMORY, 5000, 4000, True),
+                (accounts.MEMORY, 5000, 5001 + slack, False),
+                ('slots', 0, 0, True), ('slots', 0, 1, False),
+                ('huge pages free', 64, 65, False)):
+            self.assertEqual(accounts.same(name, before, after), good, name)
+
+    def test_descriptors(self):
+        """One more of a kind is seen."""
+        before = accounts.descriptors(os.getpid())
+        with open('/dev/zero', 'rb'):
+            self.assertIn('/dev/zero x1', accounts.descriptors(os.getpid()))
+        self.assertEqual(accounts.descriptors(os.getpid()), before)
+
+    def test_children(self):
+        """A child is seen, also a dead one that nobody has waited for."""
+        self.assertNotIn('sleep', accounts.children(os.getpid()))
+        child = subprocess.Popen(['sleep', '60'])
+        self.assertIn('sleep', accounts.children(os.getpid()))
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        self.assertIn('sleep', accounts.children(os.getpid()))
+        child.wait()
+        self.assertNotIn('sleep', accounts.children(os.getpid()))
+
+    def test_table(self):
+        """What differs stands out, with its values."""
+        book = accounts.Accounts(None)
+        book.before = {'slots': 0, 'files': '/run /tmp /dev/shm', 'port': 1}
+        book.after = {**book.before, 'slots': 3}
+        self.assertEqual(book.differences(), ['slots'])
+        lines = list(book.table())
+        self.assertRegex(lines[0], r'^slots +0 +3  DIFFERS$')
+        self.assertRegex(lines[1], r'^files +\(same\) +\(same\)  ok$')
+        book.after['files'] += ' /tmp/left'
+        self.assertIn('/dev/shm /tmp/left  DIFFERS', list(book.table())[1])
+
+
+class Soak(QemuBaseTest):
+    """Which launches a soak makes, and in which company."""
+
+    def test_seed(self):
+        """The same seed gives the same; all ways come up."""
+        def ways(seed):
+            return [soak.draw(seed, number)[0] for number in range(1, 201)]
+        self.assertEqual(ways(7), ways(7))
+        self.assertNotEqual(ways(7), ways(8))
+        self.assertEqual(set(ways(7)), set(soak.WAYS))
+        for way in soak.WAYS:
+            self.assertTrue(callable(getattr(soak.Lap, way)))
+
+    def test_fault_is_alone(self):
+        """A launch with a fault waits for the others, and they for it."""
+        gate, entered = soak.Gate(), threading.Event()
+
+        def other():
+            with gate.starting():
+                entered.set()
+
+        thread = threading.Thread(target=other)
+        with gate.alone():
+            thread.start()
+            self.assertFalse(entered.wait(0.2))
+        self.assertTrue(entered.wait(10))
+        thread.join()
 
 
 load_tests = only_wanted

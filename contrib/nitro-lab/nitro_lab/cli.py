@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from . import bench, check, images, packages, shell
+from . import bench, check, images, packages, shell, soak
 from .config import LAB, LabError
 from .run import run
 
@@ -82,6 +82,19 @@ def _parser():
     speed.add_argument('--runs', type=int, default=5)
     speed.add_argument('--mem', type=int, default=256, metavar='MIB')
     speed.set_defaults(main=bench.bench)
+
+    wear = commands.add_parser(
+        'soak', help='launch and end many enclaves, look for leftovers',
+        description='The defaults of LAUNCHES and SEED come from the'
+        ' environment variables of that name; without a seed one is drawn,'
+        ' and printed.')
+    wear.add_argument('--launches', type=int, metavar='LAUNCHES',
+                      default=env('LAUNCHES') or 200, help='how many (200)')
+    wear.add_argument('--seed', type=int, default=env('SEED') or None,
+                      help='for the same ends again')
+    wear.add_argument('--at-once', type=int, default=4, metavar='N',
+                      help='launches side by side (4)')
+    wear.set_defaults(main=soak.soak)
     return parser
 
 
