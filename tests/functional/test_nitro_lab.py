@@ -152,14 +152,14 @@ class Accounts(QemuBaseTest):
 
     def test_children(self):
         """A child is seen, also a dead one that nobody has waited for."""
-        self.assertNotIn('sleep', accounts.children(os.getpid()))
+        before = accounts.children(os.getpid())
         child = subprocess.Popen(['sleep', '60'])
-        self.assertIn('sleep', accounts.children(os.getpid()))
+        self.assertNotEqual(accounts.children(os.getpid()), before)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        self.assertIn('sleep', accounts.children(os.getpid()))
+        self.assertNotEqual(accounts.children(os.getpid()), before)
         child.wait()
-        self.assertNotIn('sleep', accounts.children(os.getpid()))
+        self.assertEqual(accounts.children(os.getpid()), before)
 
     def test_table(self):
         """What differs stands out, with its values."""
