@@ -130,9 +130,16 @@ static void print_heartbeat(Monitor *mon, const NitroEnclaveHeartbeat *hb)
 
 static void print_console(Monitor *mon, const NitroEnclaveConsole *console)
 {
-    monitor_printf(mon, "console: %s, %" PRIu64 " bytes to %s\n",
+    monitor_printf(mon, "console: %s, %" PRIu64 " bytes to %s",
                    NitroEnclaveConsoleState_str(console->state),
                    console->bytes, console->chardev);
+    if (console->dropped) {
+        monitor_printf(mon, ", %" PRIu64 " dropped", console->dropped);
+    }
+    if (console->reconnects) {
+        monitor_printf(mon, ", %" PRIu32 " reconnects", console->reconnects);
+    }
+    monitor_printf(mon, "\n");
     if (console->lost) {
         monitor_printf(mon, "console lost: %s\n", console->lost);
     }

@@ -50,8 +50,18 @@ static void serial_failed(void *opaque, Error *err)
     warn_report_err(err);
 }
 
+static void serial_dropped(void *opaque, const char *why)
+{
+    g_autofree char *label = object_property_get_str(opaque, "chardev",
+                                                     &error_abort);
+
+    warn_report("console output for character device '%s' is dropped: %s",
+                label, why);
+}
+
 static const NitroConsoleOps serial_console_ops = {
     .failed = serial_failed,
+    .dropped = serial_dropped,
     .closed = serial_closed,
 };
 
@@ -63,6 +73,8 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
     g_autofree char *port = NULL;
     SocketAddress addr = { .type = SOCKET_ADDRESS_TYPE_VSOCK };
 
+    /* What is left of an earlier enclave goes on its way without a hold */
+    serial_release_shutdown(s);
     g_clear_pointer(&s->lost, g_free);
     if (cid > UINT32_MAX - NITRO_CONSOLE_PORT_BASE) {
         g_autofree char *reason =
@@ -92,6 +104,21 @@ static void nitro_serial_enclave_stopped(NitroVsockDevice *dev)
     }
 }
 
+static bool check_backlog(NitroSerialVsock *s, Error **errp)
+{
+    if (s->backlog < NITRO_CONSOLE_BACKLOG_MIN ||
+        s->backlog > NITRO_CONSOLE_BACKLOG_MAX) {
+        error_setg(errp, "%s: a backlog of %" PRIu64 " bytes is out of range",
+                   TYPE_NITRO_SERIAL_VSOCK, s->backlog);
+        error_append_hint(errp, "Use backlog=SIZE, from %" PRIu64 "K to %"
+                          PRIu64 "M.\n",
+                          (uint64_t)(NITRO_CONSOLE_BACKLOG_MIN / KiB),
+                          (uint64_t)(NITRO_CONSOLE_BACKLOG_MAX / MiB));
+        return false;
+    }
+    return true;
+}
+
 static void nitro_serial_realize(DeviceState *dev, Error **errp)
 {
     ERRP_GUARD();
@@ -116,7 +143,11 @@ static void nitro_serial_realize(DeviceState *dev, Error **errp)
                           "with -device.\n");
         return;
     }
-    s->console = nitro_console_new(&s->chr, &serial_console_ops, s);
+    if (!check_backlog(s, errp)) {
+        return;
+    }
+    s->console = nitro_console_new(&s->chr, s->backlog, s->overflow,
+                                   &serial_console_ops, s);
 }
 
 static void nitro_serial_unrealize(DeviceState *dev)
@@ -139,6 +170,8 @@ NitroEnclaveConsole *nitro_serial_query(NitroSerialVsock *s)
     info->chardev = object_property_get_str(OBJECT(s), "chardev",
                                             &error_abort);
     info->bytes = nitro_console_bytes(s->console);
+    info->dropped = nitro_console_dropped(s->console);
+    info->reconnects = nitro_console_reconnects(s->console);
     info->lost = g_strdup(s->lost);
     return info;
 }
@@ -151,8 +184,20 @@ static char *nitro_serial_get_state(Object *obj, Error **errp)
                                                 : NITRO_CONSOLE_IDLE));
 }
 
+static int nitro_serial_get_overflow(Object *obj, Error **errp)
+{
+    return NITRO_SERIAL_VSOCK(obj)->overflow;
+}
+
+static void nitro_serial_set_overflow(Object *obj, int value, Error **errp)
+{
+    NITRO_SERIAL_VSOCK(obj)->overflow = value;
+}
+
 static const Property nitro_serial_properties[] = {
     DEFINE_PROP_CHR("chardev", NitroSerialVsock, chr),
+    DEFINE_PROP_SIZE("backlog", NitroSerialVsock, backlog,
+                     NITRO_CONSOLE_BACKLOG_DEFAULT),
 };
 
 static void nitro_serial_class_init(ObjectClass *oc, void *data)
@@ -170,6 +215,16 @@ static void nitro_serial_class_init(ObjectClass *oc, void *data)
 
     object_class_property_set_description(oc, "chardev",
         "Character device that gets the output of the enclave");
+    object_class_property_set_description(oc, "backlog",
+        "Bytes of output to keep for a reader that is slow or comes later "
+        "(default: 64K)");
+    object_class_property_add_enum(oc, "overflow", "NitroConsoleOverflow",
+                                   &NitroConsoleOverflow_lookup,
+                                   nitro_serial_get_overflow,
+                                   nitro_serial_set_overflow);
+    object_class_property_set_description(oc, "overflow",
+        "When the backlog of a slow reader is full: let the hypervisor wait "
+        "(block, default), or drop the oldest output (drop-oldest)");
     object_class_property_add_str(oc, "state", nitro_serial_get_state, NULL);
     object_class_property_set_description(oc, "state",
         "Read only: idle, connecting, open or closed");

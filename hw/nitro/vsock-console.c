@@ -4,57 +4,36 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A ring buffer with two watches: the socket is watched for input while the
- * ring has room, the character device for output while the ring has data.  So
- * a slow reader slows its sender and nobody else, and an idle console wakes
- * nobody.  Output goes through the watch even when it might be possible at
- * once: a write that fails would put its data into the logfile of the
- * character device, and the next try would do so again.
+ * A connector on one side and a queue on the other.  The socket is watched
+ * for input while the queue has room, so a slow reader slows its sender and
+ * nobody else, and an idle console wakes nobody.
  */
 
 #include "qemu/osdep.h"
 #include "vsock-console.h"
-#include "io/channel-socket.h"
-#include "qapi/clone-visitor.h"
+#include "chardev-output.h"
 #include "qapi/error.h"
-#include "qapi/qapi-visit-sockets.h"
 #include "qemu/units.h"
 #include "trace.h"
+#include "vsock-connector.h"
 
-/* An attempt to connect that may outlive the console that wanted it */
-typedef struct NitroConsoleAttempt {
-    NitroConsole *con;          /* NULL when it is not wanted any more */
-} NitroConsoleAttempt;
+/* Read at once */
+#define READ_SIZE (16 * KiB)
 
 struct NitroConsole {
     CharBackend *chr;
     const NitroConsoleOps *ops;
     void *opaque;
-    unsigned retry_first_ms;
-    unsigned retry_limit_ms;
+    NitroConnector *connector;
+    NitroOutput *output;
 
     NitroConsoleState state;
-    bool finishing;
-    SocketAddress *addr;
-    NitroConsoleAttempt *attempt;
-    unsigned nr_attempts;
-    unsigned retry_ms;
-    int64_t deadline_us;
-    guint retry_tag;
-
+    bool over;                          /* no more connections */
     QIOChannelSocket *sioc;             /* NULL at end of file */
     guint read_tag;
-    guint write_tag;
-    guint kick_tag;
     uint64_t bytes;
-
-    size_t head;                        /* oldest byte in the ring */
-    size_t len;
-    uint8_t ring[NITRO_CONSOLE_BUFFER_SIZE];
+    unsigned nr_connections;
 };
-
-static void console_pump(NitroConsole *con);
-static void console_attempt(NitroConsole *con);
 
 const char *nitro_console_state_str(NitroConsoleState state)
 {
@@ -71,77 +50,19 @@ const char *nitro_console_state_str(NitroConsoleState state)
 
 static void set_state(NitroConsole *con, NitroConsoleState state)
 {
+    if (con->state == state) {
+        return;
+    }
     trace_nitro_console_state(con, nitro_console_state_str(con->state),
                               nitro_console_state_str(state));
     con->state = state;
-}
-
-static void console_closed(NitroConsole *con)
-{
-    trace_nitro_console_closed(con, con->bytes);
-    set_state(con, NITRO_CONSOLE_CLOSED);
-    con->ops->closed(con->opaque);
-}
-
-/* The ring */
-
-static size_t ring_readable(NitroConsole *con, uint8_t **data)
-{
-    *data = con->ring + con->head;
-    return MIN(con->len, sizeof(con->ring) - con->head);
-}
-
-static size_t ring_writable(NitroConsole *con, uint8_t **data)
-{
-    size_t tail;
-
-    if (!con->len) {
-        con->head = 0;
+    if (state == NITRO_CONSOLE_CLOSED) {
+        trace_nitro_console_closed(con, con->bytes);
+        con->ops->closed(con->opaque);
     }
-    tail = (con->head + con->len) % sizeof(con->ring);
-    *data = con->ring + tail;
-    return MIN(sizeof(con->ring) - con->len, sizeof(con->ring) - tail);
 }
 
-static void ring_consume(NitroConsole *con, size_t bytes)
-{
-    con->head = (con->head + bytes) % sizeof(con->ring);
-    con->len -= bytes;
-}
-
-/* Ring to character device */
-
-/* Returns false when the character device has to be waited for */
-static bool console_write(NitroConsole *con, bool may_wait)
-{
-    uint8_t *data;
-    size_t bytes = ring_readable(con, &data);
-    int done = qemu_chr_fe_write(con->chr, data, bytes);
-
-    if (done > 0) {
-        ring_consume(con, done);
-        return true;
-    }
-    if (done < 0 && errno == EAGAIN && may_wait) {
-        return false;
-    }
-    trace_nitro_console_dropped(con, bytes);
-    ring_consume(con, bytes);
-    return true;
-}
-
-static gboolean console_writable(void *do_not_use, GIOCondition cond,
-                                 void *opaque)
-{
-    NitroConsole *con = opaque;
-
-    con->write_tag = 0;
-    console_write(con, !(cond & (G_IO_HUP | G_IO_ERR)));
-    console_pump(con);
-    return G_SOURCE_REMOVE;
-}
-
-/* Socket to ring */
+/* From the socket to the queue */
 
 static void console_disconnect(NitroConsole *con)
 {
@@ -153,161 +74,143 @@ static void console_disconnect(NitroConsole *con)
     }
 }
 
+static void console_update(NitroConsole *con);
+
+/* An enclave that resets its console port has ended just as well */
+static void console_hung_up(NitroConsole *con, Error *err)
+{
+    con->read_tag = 0;
+    console_disconnect(con);
+    if (!err) {
+        error_setg(&err, "the hypervisor has closed the connection");
+    }
+    trace_nitro_console_hung_up(con, con->bytes, error_get_pretty(err));
+    if (con->over) {
+        error_free(err);
+    } else {
+        set_state(con, NITRO_CONSOLE_CONNECTING);
+        nitro_connector_again(con->connector, err);
+    }
+    console_update(con);
+}
+
 static gboolean console_readable(QIOChannel *ioc, GIOCondition cond,
                                  gpointer opaque)
 {
     NitroConsole *con = opaque;
-    uint8_t *data;
-    size_t room = ring_writable(con, &data);
-    ssize_t len = qio_channel_read(ioc, (char *)data, room, NULL);
+    uint8_t data[READ_SIZE];
+    uint32_t room = nitro_output_room(con->output);
+    Error *err = NULL;
+    ssize_t len;
 
+    if (!room) {
+        /* A reader came, and what was kept for it fills the queue */
+        con->read_tag = 0;
+        return G_SOURCE_REMOVE;
+    }
+    len = qio_channel_read(ioc, (char *)data, MIN(room, sizeof(data)), &err);
     if (len == QIO_CHANNEL_ERR_BLOCK) {
         return G_SOURCE_CONTINUE;
     }
     if (len <= 0) {
-        /* An enclave that resets its console port has ended just as well */
-        con->read_tag = 0;
-        console_disconnect(con);
-        console_pump(con);
+        console_hung_up(con, err);
         return G_SOURCE_REMOVE;
     }
 
-    con->len += len;
     con->bytes += len;
-    if (con->len < sizeof(con->ring)) {
-        console_pump(con);
+    nitro_output_put(con->output, data, len);
+    if (nitro_output_room(con->output)) {
         return G_SOURCE_CONTINUE;
     }
-    /* Pumping may make room and then adds a watch of its own */
-    trace_nitro_console_paused(con, con->len);
+    trace_nitro_console_paused(con, con->bytes);
     con->read_tag = 0;
-    console_pump(con);
     return G_SOURCE_REMOVE;
 }
 
-/* Make the watches fit the ring, after anything has changed */
-static void console_pump(NitroConsole *con)
+/* Make watch and state fit, after anything has changed */
+static void console_update(NitroConsole *con)
 {
-    while (con->len && !con->write_tag) {
-        con->write_tag = qemu_chr_fe_add_watch(con->chr, G_IO_OUT | G_IO_HUP,
-                                               console_writable, con);
-        if (!con->write_tag) {
-            /* Nothing to wait for: nobody has it open, or it takes all */
-            console_write(con, false);
-        }
-    }
-
-    if (con->sioc && !con->read_tag && con->len < sizeof(con->ring)) {
+    if (con->sioc && !con->read_tag && nitro_output_room(con->output)) {
         con->read_tag = qio_channel_add_watch(QIO_CHANNEL(con->sioc),
                                               G_IO_IN | G_IO_HUP | G_IO_ERR,
                                               console_readable, con, NULL);
     }
-    if (con->state == NITRO_CONSOLE_OPEN && !con->sioc && !con->len) {
-        console_closed(con);
+    if (con->over && !con->sioc && !nitro_connector_busy(con->connector) &&
+        con->state != NITRO_CONSOLE_IDLE) {
+        set_state(con, nitro_output_pending(con->output)
+                       ? NITRO_CONSOLE_OPEN : NITRO_CONSOLE_CLOSED);
     }
 }
 
-/* Connecting */
+static void console_output_changed(void *opaque)
+{
+    console_update(opaque);
+}
 
-static gboolean console_retry(gpointer opaque)
+static void console_output_dropped(void *opaque, const char *why)
 {
     NitroConsole *con = opaque;
 
-    con->retry_tag = 0;
-    console_attempt(con);
-    return G_SOURCE_REMOVE;
+    con->ops->dropped(con->opaque, why);
 }
 
-static void console_connect_failed(NitroConsole *con, Error *err)
+static const NitroOutputOps console_output_ops = {
+    .changed = console_output_changed,
+    .dropped = console_output_dropped,
+};
+
+/* Connecting */
+
+static void console_connected(void *opaque, QIOChannelSocket *sioc)
 {
-    bool late = g_get_monotonic_time() + con->retry_ms * 1000LL >
-                con->deadline_us;
-
-    if (con->finishing) {
-        error_free(err);
-        console_closed(con);
-        return;
-    }
-    if (late) {
-        con->ops->failed(con->opaque, err);
-        console_closed(con);
-        return;
-    }
-
-    trace_nitro_console_retry(con, con->retry_ms, error_get_pretty(err));
-    error_free(err);
-    con->retry_tag = g_timeout_add(con->retry_ms, console_retry, con);
-    con->retry_ms = MIN(con->retry_ms * 2, NITRO_CONSOLE_RETRY_LAST_MS);
-}
-
-static void console_connected(QIOTask *task, gpointer opaque)
-{
-    NitroConsoleAttempt *attempt = opaque;
-    NitroConsole *con = attempt->con;
-    QIOChannelSocket *sioc = QIO_CHANNEL_SOCKET(qio_task_get_source(task));
-    Error *err = NULL;
-
-    if (!con) {
-        return;
-    }
-    con->attempt = NULL;
-    if (qio_task_propagate_error(task, &err) ||
-        qio_channel_set_blocking(QIO_CHANNEL(sioc), false, &err) < 0) {
-        console_connect_failed(con, err);
-        return;
-    }
+    NitroConsole *con = opaque;
 
     con->sioc = QIO_CHANNEL_SOCKET(object_ref(OBJECT(sioc)));
     qio_channel_set_name(QIO_CHANNEL(sioc), "nitro-console");
+    con->nr_connections++;
+    trace_nitro_console_connected(con, con->nr_connections);
     set_state(con, NITRO_CONSOLE_OPEN);
-    console_pump(con);
+    console_update(con);
 }
 
-static void console_attempt(NitroConsole *con)
+static void console_connect_failed(void *opaque, Error *err)
 {
-    g_autoptr(QIOChannelSocket) sioc = qio_channel_socket_new();
+    NitroConsole *con = opaque;
 
-    con->attempt = g_new0(NitroConsoleAttempt, 1);
-    con->attempt->con = con;
-    trace_nitro_console_connect(con, ++con->nr_attempts);
-    qio_channel_socket_connect_async(sioc, con->addr, console_connected,
-                                     con->attempt, g_free, NULL);
-}
-
-static void console_abandon(NitroConsole *con)
-{
-    g_clear_handle_id(&con->retry_tag, g_source_remove);
-    g_clear_handle_id(&con->write_tag, g_source_remove);
-    g_clear_handle_id(&con->kick_tag, g_source_remove);
-    if (con->attempt) {
-        con->attempt->con = NULL;
-        con->attempt = NULL;
+    if (con->over) {
+        error_free(err);
+    } else {
+        con->over = true;
+        con->ops->failed(con->opaque, err);
     }
-    console_disconnect(con);
-    g_clear_pointer(&con->addr, qapi_free_SocketAddress);
-    con->len = 0;
+    console_update(con);
 }
+
+static const NitroConnectorOps console_connector_ops = {
+    .connected = console_connected,
+    .failed = console_connect_failed,
+};
 
 void nitro_console_connect(NitroConsole *con, const SocketAddress *addr)
 {
-    console_abandon(con);
-    con->addr = QAPI_CLONE(SocketAddress, addr);
-    con->finishing = false;
+    console_disconnect(con);
+    con->over = false;
     con->bytes = 0;
-    con->nr_attempts = 0;
-    con->retry_ms = con->retry_first_ms;
-    con->deadline_us = g_get_monotonic_time() + con->retry_limit_ms * 1000LL;
+    con->nr_connections = 0;
+    nitro_output_restart(con->output);
     set_state(con, NITRO_CONSOLE_CONNECTING);
-    console_attempt(con);
+    nitro_connector_start(con->connector, addr);
 }
 
 bool nitro_console_finish(NitroConsole *con)
 {
-    con->finishing = true;
-    if (con->retry_tag) {
-        g_clear_handle_id(&con->retry_tag, g_source_remove);
-        set_state(con, NITRO_CONSOLE_CLOSED);
+    con->over = true;
+    if (con->nr_connections) {
+        nitro_connector_stop(con->connector);
+    } else {
+        nitro_connector_finish(con->connector);
     }
+    console_update(con);
     return con->state == NITRO_CONSOLE_CONNECTING ||
            con->state == NITRO_CONSOLE_OPEN;
 }
@@ -324,31 +227,12 @@ static void console_receive(void *opaque, const uint8_t *buf, int size)
     /* The console of an enclave is output only */
 }
 
-static gboolean console_kicked(gpointer opaque)
+static void console_event(void *opaque, QEMUChrEvent event)
 {
     NitroConsole *con = opaque;
 
-    con->kick_tag = 0;
-    console_pump(con);
-    return G_SOURCE_REMOVE;
-}
-
-/*
- * The connection that the watch belongs to may be gone.  Pumping has to wait:
- * a character device may hold its lock for writing while it tells us.
- */
-static void console_kick(NitroConsole *con)
-{
-    g_clear_handle_id(&con->write_tag, g_source_remove);
-    if (!con->kick_tag) {
-        con->kick_tag = g_idle_add(console_kicked, con);
-    }
-}
-
-static void console_event(void *opaque, QEMUChrEvent event)
-{
     if (event == CHR_EVENT_OPENED || event == CHR_EVENT_CLOSED) {
-        console_kick(opaque);
+        nitro_output_kick(con->output);
     }
 }
 
@@ -356,8 +240,10 @@ static void console_set_handlers(NitroConsole *con);
 
 static int console_backend_changed(void *opaque)
 {
-    console_set_handlers(opaque);
-    console_kick(opaque);
+    NitroConsole *con = opaque;
+
+    console_set_handlers(con);
+    nitro_output_kick(con->output);
     return 0;
 }
 
@@ -378,23 +264,38 @@ uint64_t nitro_console_bytes(const NitroConsole *con)
     return con->bytes;
 }
 
-void nitro_console_set_retry(NitroConsole *con, unsigned first_ms,
-                             unsigned limit_ms)
+uint64_t nitro_console_dropped(const NitroConsole *con)
 {
-    con->retry_first_ms = first_ms;
-    con->retry_limit_ms = limit_ms;
+    return nitro_output_dropped(con->output);
 }
 
-NitroConsole *nitro_console_new(CharBackend *chr, const NitroConsoleOps *ops,
-                                void *opaque)
+unsigned nitro_console_reconnects(const NitroConsole *con)
+{
+    return con->nr_connections ? con->nr_connections - 1 : 0;
+}
+
+void nitro_console_set_retry(NitroConsole *con, unsigned first_ms,
+                             unsigned again_ms, unsigned limit_ms)
+{
+    nitro_connector_set_retry(con->connector, first_ms, again_ms, limit_ms);
+}
+
+NitroConsole *nitro_console_new(CharBackend *chr, uint32_t backlog,
+                                NitroConsoleOverflow overflow,
+                                const NitroConsoleOps *ops, void *opaque)
 {
     NitroConsole *con = g_new0(NitroConsole, 1);
 
     con->chr = chr;
     con->ops = ops;
     con->opaque = opaque;
-    nitro_console_set_retry(con, NITRO_CONSOLE_RETRY_FIRST_MS,
+    con->connector = nitro_connector_new(&console_connector_ops, con);
+    nitro_console_set_retry(con, NITRO_CONNECTOR_FIRST_MS,
+                            NITRO_CONNECTOR_AGAIN_MS,
                             NITRO_CONSOLE_RETRY_LIMIT_MS);
+    con->output = nitro_output_new(chr, backlog, &console_output_ops, con);
+    nitro_output_set_overflow(con->output, overflow,
+                              NITRO_CONSOLE_OVERFLOW_DROP_OLDEST);
     console_set_handlers(con);
     return con;
 }
@@ -404,7 +305,9 @@ void nitro_console_free(NitroConsole *con)
     if (con) {
         qemu_chr_fe_set_handlers(con->chr, NULL, NULL, NULL, NULL, NULL, NULL,
                                  false);
-        console_abandon(con);
+        console_disconnect(con);
+        nitro_connector_free(con->connector);
+        nitro_output_free(con->output);
         g_free(con);
     }
 }

@@ -172,6 +172,16 @@ static const struct Refusal {
       "the enclave has a nitro-serial-vsock already", "Use -serial none" },
     { "no-chardev", QTEST "-nodefaults -device nitro-serial-vsock",
       "nitro-serial-vsock needs a character device", "-chardev stdio" },
+    { "backlog-small", QTEST "-nodefaults -chardev null,id=c "
+      "-device nitro-serial-vsock,chardev=c,backlog=1K",
+      "a backlog of 1024 bytes is out of range",
+      "Use backlog=SIZE, from 4K to 64M" },
+    { "backlog-large", QTEST "-nodefaults -chardev null,id=c "
+      "-device nitro-serial-vsock,chardev=c,backlog=65M",
+      "a backlog of 68157440 bytes is out of range" },
+    { "overflow", QTEST "-nodefaults -chardev null,id=c "
+      "-device nitro-serial-vsock,chardev=c,overflow=never",
+      "does not accept value 'never'" },
     { "no-debug-mode", NITRO "-nodefaults -kernel %s/eif "
       BACKEND("memfd,hugetlb=on") " -chardev null,id=c "
       "-device nitro-serial-vsock,chardev=c",

@@ -14,19 +14,11 @@
 
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
-#include <sys/un.h>
-#include "chardev/char.h"
 #include "hw/nitro/vsock-console.h"
-#include "qapi/error.h"
-#include "qemu/config-file.h"
-#include "qemu/main-loop.h"
-#include "qemu/module.h"
-#include "qemu/option.h"
-#include "qemu/sockets.h"
-#include "qemu/units.h"
-#include "system/system.h"
+#include "nitro-stream.h"
+#include "qapi/qapi-commands-char.h"
 
-#define PATIENCE_MS 20000
+#define BACKLOG (16 * KiB)
 
 typedef struct Fixture {
     char *dir;
@@ -41,92 +33,30 @@ typedef struct Fixture {
     CharBackend be;
     NitroConsole *con;
     int nr_closed;
+    int nr_told;
     char *failure;
 } Fixture;
 
-/* Time */
-
-static gboolean out_of_patience(gpointer opaque)
-{
-    g_error("nothing happened for %d ms", PATIENCE_MS);
-    return G_SOURCE_REMOVE;
-}
-
-#define wait_until(condition)                                               \
-    do {                                                                    \
-        guint watchdog_ = g_timeout_add(PATIENCE_MS, out_of_patience, NULL); \
-        while (!(condition)) {                                              \
-            main_loop_wait(false);                                          \
-        }                                                                   \
-        g_source_remove(watchdog_);                                         \
-    } while (0)
-
-/* Let everything happen that can happen without waiting */
-static void settle(void)
-{
-    for (int i = 0; i < 100; i++) {
-        main_loop_wait(true);
-    }
-}
-
 /* The hypervisor */
-
-static void unix_addr(struct sockaddr_un *addr, const char *path)
-{
-    memset(addr, 0, sizeof(*addr));
-    addr->sun_family = AF_UNIX;
-    g_assert_cmpint(strlen(path), <, sizeof(addr->sun_path));
-    strcpy(addr->sun_path, path);
-}
 
 static void hypervisor_listen(Fixture *f)
 {
-    struct sockaddr_un addr;
-
-    unix_addr(&addr, f->console_path);
-    f->listener = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
-    g_assert_cmpint(bind(f->listener, (struct sockaddr *)&addr, sizeof(addr)),
-                    ==, 0);
-    g_assert_cmpint(listen(f->listener, 1), ==, 0);
-    qemu_socket_set_nonblock(f->listener);
+    f->listener = stream_listen(f->console_path);
 }
 
 static bool hypervisor_accept(Fixture *f)
 {
-    f->hypervisor = accept(f->listener, NULL, NULL);
-    if (f->hypervisor < 0) {
-        return false;
-    }
-    qemu_socket_set_nonblock(f->hypervisor);
-    return true;
-}
-
-static uint8_t pattern(size_t pos)
-{
-    return (pos * 31 + (pos >> 8) * 7 + (pos >> 16)) & 0xff;
+    f->hypervisor = stream_accept(f->listener);
+    return f->hypervisor >= 0;
 }
 
 /* Send at most @bytes more; returns how many could be sent */
 static size_t hypervisor_send(Fixture *f, size_t bytes)
 {
-    uint8_t buf[5003];
-    size_t done = 0;
+    size_t before = f->sent;
 
-    while (done < bytes) {
-        size_t len = MIN(bytes - done, sizeof(buf));
-        ssize_t ret;
-
-        for (size_t i = 0; i < len; i++) {
-            buf[i] = pattern(f->sent + i);
-        }
-        ret = send(f->hypervisor, buf, len, MSG_NOSIGNAL);
-        if (ret <= 0) {
-            break;
-        }
-        f->sent += ret;
-        done += ret;
-    }
-    return done;
+    f->sent = stream_send(f->hypervisor, before, before + bytes);
+    return f->sent - before;
 }
 
 static void hypervisor_send_all(Fixture *f, size_t bytes)
@@ -136,29 +66,17 @@ static void hypervisor_send_all(Fixture *f, size_t bytes)
     wait_until((hypervisor_send(f, end - f->sent), f->sent == end));
 }
 
-static void hypervisor_close(Fixture *f)
+static void hypervisor_hangs_up(Fixture *f)
 {
     close(f->hypervisor);
     f->hypervisor = -1;
 }
 
-static void assert_pattern(const char *data, size_t len, size_t first)
+/* The enclave has ended: that is known, and the console is closed */
+static void enclave_ends(Fixture *f)
 {
-    for (size_t i = 0; i < len; i++) {
-        if ((uint8_t)data[i] != pattern(first + i)) {
-            g_error("byte %zu differs", first + i);
-        }
-    }
-}
-
-static void assert_file(const char *path, size_t len)
-{
-    g_autofree char *data = NULL;
-    gsize found;
-
-    g_assert(g_file_get_contents(path, &data, &found, NULL));
-    g_assert_cmpint(found, ==, len);
-    assert_pattern(data, len, 0);
+    nitro_console_finish(f->con);
+    hypervisor_hangs_up(f);
 }
 
 /* The stream */
@@ -172,6 +90,13 @@ static void console_failed(void *opaque, Error *err)
     error_free(err);
 }
 
+static void console_dropped(void *opaque, const char *why)
+{
+    Fixture *f = opaque;
+
+    f->nr_told++;
+}
+
 static void console_closed(void *opaque)
 {
     Fixture *f = opaque;
@@ -181,6 +106,7 @@ static void console_closed(void *opaque)
 
 static const NitroConsoleOps console_ops = {
     .failed = console_failed,
+    .dropped = console_dropped,
     .closed = console_closed,
 };
 
@@ -190,19 +116,21 @@ static void assert_state(Fixture *f, const char *state)
                     ==, state);
 }
 
-static void open_chardev(Fixture *f, const char *options)
+static void open_chardev_policy(Fixture *f, const char *options,
+                                NitroConsoleOverflow overflow)
 {
     g_autofree char *all = g_strdup_printf("%s,id=con,logfile=%s", options,
                                            f->log_path);
-    QemuOpts *opts = qemu_opts_parse(&qemu_chardev_opts, all, true,
-                                     &error_abort);
 
-    f->chr = qemu_chr_new_from_opts(opts, NULL, &error_abort);
-    qemu_opts_del(opts);
-    g_assert(qemu_chr_fe_init(&f->be, f->chr, &error_abort));
-    f->con = nitro_console_new(&f->be, &console_ops, f);
-    nitro_console_set_retry(f->con, 1, PATIENCE_MS);
+    f->chr = stream_chardev(&f->be, all);
+    f->con = nitro_console_new(&f->be, BACKLOG, overflow, &console_ops, f);
+    nitro_console_set_retry(f->con, 1, 1, PATIENCE_MS);
     assert_state(f, "idle");
+}
+
+static void open_chardev(Fixture *f, const char *options)
+{
+    open_chardev_policy(f, options, NITRO_CONSOLE_OVERFLOW_BLOCK);
 }
 
 static void open_file(Fixture *f)
@@ -212,12 +140,17 @@ static void open_file(Fixture *f)
     open_chardev(f, options);
 }
 
-static void open_socket(Fixture *f)
+static void open_socket_policy(Fixture *f, NitroConsoleOverflow overflow)
 {
     g_autofree char *options =
         g_strdup_printf("socket,path=%s,server=on,wait=off", f->out_path);
 
-    open_chardev(f, options);
+    open_chardev_policy(f, options, overflow);
+}
+
+static void open_socket(Fixture *f)
+{
+    open_socket_policy(f, NITRO_CONSOLE_OVERFLOW_BLOCK);
 }
 
 static void connect_console(Fixture *f)
@@ -271,28 +204,10 @@ static void tear_down(Fixture *f, gconstpointer data)
 
 static int reader_connect(Fixture *f)
 {
-    struct sockaddr_un addr;
-    int fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = stream_connect(f->out_path);
 
-    unix_addr(&addr, f->out_path);
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)),
-                    ==, 0);
-    qemu_socket_set_nonblock(fd);
     wait_until(qemu_chr_fe_backend_open(&f->be));
     return fd;
-}
-
-/* Read and check what is there; returns the position after it */
-static size_t reader_read(int fd, size_t pos)
-{
-    char buf[4096];
-    ssize_t len;
-
-    while ((len = read(fd, buf, sizeof(buf))) > 0) {
-        assert_pattern(buf, len, pos);
-        pos += len;
-    }
-    return pos;
 }
 
 /* Tests */
@@ -302,7 +217,7 @@ static void test_file(Fixture *f, gconstpointer data)
     open_file(f);
     connect_console(f);
     hypervisor_send_all(f, 3 * MiB + 11);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed);
     assert_state(f, "closed");
     g_assert_cmpint(nitro_console_bytes(f->con), ==, f->sent);
@@ -325,7 +240,7 @@ static void test_retry(Fixture *f, gconstpointer data)
     hypervisor_listen(f);
     wait_until(hypervisor_accept(f));
     hypervisor_send_all(f, 1000);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed);
     g_assert(!f->failure);
     assert_file(f->out_path, 1000);
@@ -334,7 +249,7 @@ static void test_retry(Fixture *f, gconstpointer data)
 static void test_give_up(Fixture *f, gconstpointer data)
 {
     open_file(f);
-    nitro_console_set_retry(f->con, 1, 20);
+    nitro_console_set_retry(f->con, 1, 1, 20);
     nitro_console_connect(f->con, &f->addr);
     wait_until(f->nr_closed);
     g_assert(f->failure);
@@ -343,29 +258,94 @@ static void test_give_up(Fixture *f, gconstpointer data)
     assert_file(f->out_path, 0);
 }
 
-/* A reader that does not read stops the sender, and loses nothing by it */
-static void test_slow_reader(Fixture *f, gconstpointer data)
+/* Read a little and check it; returns the position after it */
+static size_t reader_read_some(int fd, size_t pos)
 {
-    const size_t total = 8 * MiB;
-    size_t before, pos;
-    int reader;
+    char buf[4096];
+    ssize_t len = read(fd, buf, sizeof(buf));
 
-    open_socket(f);
-    reader = reader_connect(f);
-    connect_console(f);
+    if (len > 0) {
+        assert_pattern(buf, len, pos);
+        pos += len;
+    }
+    return pos;
+}
+
+/* More by hand: NITRO_CONSOLE_MIB=1024 */
+static size_t much(void)
+{
+    const char *mib = getenv("NITRO_CONSOLE_MIB");
+
+    return (mib ? atoi(mib) : 8) * MiB;
+}
+
+/* The hypervisor is stopped by a reader that does not read */
+static void send_until_stopped(Fixture *f, size_t total)
+{
+    size_t before;
+
     do {
         before = f->sent;
         hypervisor_send(f, total - f->sent);
         settle();
     } while (f->sent != before);
+}
+
+/* A reader that does not read stops the sender, and loses nothing by it */
+static void test_slow_reader(Fixture *f, gconstpointer data)
+{
+    const size_t total = much();
+    size_t pos = 0;
+    int reader;
+
+    open_socket(f);
+    reader = reader_connect(f);
+    connect_console(f);
+    send_until_stopped(f, total);
     g_assert_cmpint(f->sent, <, 4 * MiB);
     g_assert_cmpint(nitro_console_bytes(f->con), <, f->sent);
 
-    pos = 0;
-    wait_until((hypervisor_send(f, total - f->sent),
-                pos = reader_read(reader, pos), pos == total));
-    hypervisor_close(f);
+    while (pos < total) {
+        hypervisor_send(f, total - f->sent);
+        pos = reader_read_some(reader, pos);
+        main_loop_wait(true);
+    }
+    enclave_ends(f);
     wait_until(f->nr_closed);
+    assert_file(f->log_path, total);
+    g_assert_cmpint(nitro_console_dropped(f->con), ==, 0);
+    g_assert_cmpint(f->nr_told, ==, 0);
+    close(reader);
+}
+
+/* The other policy: the hypervisor never waits, what is lost is counted */
+static void test_drop_oldest(Fixture *f, gconstpointer data)
+{
+    const size_t total = much();
+    size_t got = 0;
+    ssize_t len;
+    char buf[4096];
+    int reader;
+
+    open_socket_policy(f, NITRO_CONSOLE_OVERFLOW_DROP_OLDEST);
+    reader = reader_connect(f);
+    connect_console(f);
+    hypervisor_send_all(f, total);
+    wait_until(nitro_console_bytes(f->con) == total);
+    g_assert_cmpint(nitro_console_dropped(f->con), >, total / 2);
+    g_assert_cmpint(f->nr_told, ==, 1);
+    enclave_ends(f);
+    g_assert_cmpint(f->nr_closed, ==, 0);
+    while (!f->nr_closed) {
+        main_loop_wait(true);
+        while ((len = read(reader, buf, sizeof(buf))) > 0) {
+            got += len;
+        }
+    }
+    while ((len = read(reader, buf, sizeof(buf))) > 0) {
+        got += len;
+    }
+    g_assert_cmpint(got + nitro_console_dropped(f->con), ==, total);
     assert_file(f->log_path, total);
     close(reader);
 }
@@ -382,12 +362,12 @@ static void test_finish(Fixture *f, gconstpointer data)
     while (hypervisor_send(f, 1 * MiB)) {
         settle();
     }
-    hypervisor_close(f);
+    enclave_ends(f);
     settle();
     g_assert(nitro_console_finish(f->con));
     g_assert_cmpint(f->nr_closed, ==, 0);
-    wait_until((pos = reader_read(reader, pos), f->nr_closed));
-    pos = reader_read(reader, pos);
+    wait_until((pos = stream_read(reader, pos), f->nr_closed));
+    pos = stream_read(reader, pos);
     g_assert_cmpint(pos, ==, f->sent);
     close(reader);
 }
@@ -410,7 +390,7 @@ static void test_finish_early(Fixture *f, gconstpointer data)
 static void test_finish_while_waiting(Fixture *f, gconstpointer data)
 {
     open_file(f);
-    nitro_console_set_retry(f->con, PATIENCE_MS / 2, 2 * PATIENCE_MS);
+    nitro_console_set_retry(f->con, PATIENCE_MS / 2, 1, 2 * PATIENCE_MS);
     nitro_console_connect(f->con, &f->addr);
     /* until the attempt has failed and the next one is 10 s away */
     for (int i = 0; i < 100 && nitro_console_finish(f->con); i++) {
@@ -431,7 +411,7 @@ static void test_finish_connecting(Fixture *f, gconstpointer data)
     g_assert(nitro_console_finish(f->con));
     wait_until(hypervisor_accept(f));
     hypervisor_send_all(f, 100);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed);
     assert_file(f->out_path, 100);
 }
@@ -441,7 +421,7 @@ static void assert_all_logged(Fixture *f)
 {
     connect_console(f);
     hypervisor_send_all(f, 1 * MiB);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed);
     assert_file(f->log_path, 1 * MiB);
 }
@@ -467,8 +447,8 @@ static void test_pty_read(Fixture *f, gconstpointer data)
     wait_until(qemu_chr_fe_backend_open(&f->be));
     connect_console(f);
     wait_until((hypervisor_send(f, 100000 - f->sent),
-                pos = reader_read(reader, pos), pos == 100000));
-    hypervisor_close(f);
+                pos = stream_read(reader, pos), pos == 100000));
+    enclave_ends(f);
     wait_until(f->nr_closed);
     assert_file(f->log_path, 100000);
     close(reader);
@@ -493,15 +473,107 @@ static void test_reader_leaves(Fixture *f, gconstpointer data)
     }
     close(reader);
     hypervisor_send_all(f, 4 * MiB);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed);
     g_assert_cmpint(nitro_console_bytes(f->con), ==, f->sent);
 }
 
 static void test_ringbuf(Fixture *f, gconstpointer data)
 {
+    g_autofree char *text = NULL;
+
     open_chardev(f, "ringbuf,size=4096");
-    assert_all_logged(f);
+    connect_console(f);
+    g_assert_cmpint(write(f->hypervisor, "Linux version\nbooted\n", 21),
+                    ==, 21);
+    wait_until(nitro_console_bytes(f->con) == 21);
+    text = qmp_ringbuf_read("con", 100, false, 0, &error_abort);
+    g_assert_cmpstr(text, ==, "Linux version\nbooted\n");
+    hypervisor_send_all(f, 1 * MiB);
+    wait_until(nitro_console_bytes(f->con) == 21 + 1 * MiB);
+    g_assert_cmpint(nitro_console_dropped(f->con), ==, 0);
+}
+
+/* Nobody was there for the whole life of the enclave */
+static void test_late_reader(Fixture *f, gconstpointer data)
+{
+    size_t total = 10 * BACKLOG + 5, pos = total - BACKLOG;
+    int reader;
+
+    open_socket(f);
+    connect_console(f);
+    hypervisor_send_all(f, total);
+    wait_until(nitro_console_bytes(f->con) == total);
+    enclave_ends(f);
+    wait_until(f->nr_closed);
+    assert_state(f, "closed");
+    g_assert_cmpint(nitro_console_dropped(f->con), ==, pos);
+    g_assert_cmpint(f->nr_told, ==, 1);
+
+    reader = reader_connect(f);
+    wait_until((pos = stream_read(reader, pos), pos == total));
+    wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_CLOSED);
+    close(reader);
+}
+
+/* The hypervisor hangs up, the enclave lives and is heard of again */
+static void test_hang_up(Fixture *f, gconstpointer data)
+{
+    open_file(f);
+    connect_console(f);
+    for (unsigned i = 1; i <= 3; i++) {
+        hypervisor_send_all(f, 1000);
+        hypervisor_hangs_up(f);
+        wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_CONNECTING);
+        wait_until(hypervisor_accept(f));
+        wait_until(nitro_console_reconnects(f->con) == i);
+        assert_state(f, "open");
+    }
+    hypervisor_send_all(f, 1000);
+    enclave_ends(f);
+    wait_until(f->nr_closed);
+    g_assert(!f->failure);
+    g_assert_cmpint(nitro_console_bytes(f->con), ==, 4000);
+    assert_file(f->out_path, 4000);
+
+    /* The next life knows nothing of it */
+    connect_console(f);
+    g_assert_cmpint(nitro_console_reconnects(f->con), ==, 0);
+}
+
+/* The hypervisor hangs up and is not there any more */
+static void test_hang_up_for_good(Fixture *f, gconstpointer data)
+{
+    open_file(f);
+    nitro_console_set_retry(f->con, 1, 1, 200);
+    connect_console(f);
+    hypervisor_send_all(f, 100);
+    hypervisor_hangs_up(f);
+    close(f->listener);
+    f->listener = -1;
+    unlink(f->console_path);
+    wait_until(f->nr_closed);
+    g_assert(f->failure);
+    assert_file(f->out_path, 100);
+    g_assert(!nitro_console_finish(f->con));
+}
+
+/* The end of the enclave comes soon after that of its console */
+static void test_hang_up_then_end(Fixture *f, gconstpointer data)
+{
+    open_file(f);
+    nitro_console_set_retry(f->con, 1, PATIENCE_MS / 2, 2 * PATIENCE_MS);
+    connect_console(f);
+    hypervisor_send_all(f, 100);
+    hypervisor_hangs_up(f);
+    wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_CONNECTING);
+    if (nitro_console_finish(f->con)) {
+        wait_until(f->nr_closed);
+    }
+    assert_state(f, "closed");
+    assert_file(f->out_path, 100);
+    settle();
+    g_assert(!hypervisor_accept(f));
 }
 
 /* An idle console wakes nobody */
@@ -522,7 +594,7 @@ static void test_again(Fixture *f, gconstpointer data)
 {
     open_file(f);
     connect_console(f);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed);
     for (int i = 0; i < 3; i++) {
         int old = f->hypervisor;
@@ -534,7 +606,7 @@ static void test_again(Fixture *f, gconstpointer data)
         }
     }
     hypervisor_send_all(f, 100);
-    hypervisor_close(f);
+    enclave_ends(f);
     wait_until(f->nr_closed == 2);
     assert_file(f->out_path, 100);
 }
@@ -557,17 +629,17 @@ static void test_free_connecting(Fixture *f, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    qemu_init_main_loop(&error_abort);
-    socket_init();
-    module_call_init(MODULE_INIT_QOM);
-    qemu_add_opts(&qemu_chardev_opts);
+    stream_test_init(&argc, &argv);
 
     ADD("file", set_up_listening, test_file);
     ADD("retry", set_up, test_retry);
     ADD("give-up", set_up, test_give_up);
     ADD("slow-reader", set_up_listening, test_slow_reader);
+    ADD("drop-oldest", set_up_listening, test_drop_oldest);
+    ADD("late-reader", set_up_listening, test_late_reader);
+    ADD("hang-up", set_up_listening, test_hang_up);
+    ADD("hang-up-for-good", set_up_listening, test_hang_up_for_good);
+    ADD("hang-up-then-end", set_up_listening, test_hang_up_then_end);
     ADD("finish", set_up_listening, test_finish);
     ADD("finish-early", set_up, test_finish_early);
     ADD("finish-while-waiting", set_up, test_finish_while_waiting);

@@ -10,12 +10,15 @@
  * into the character device is dropped.
  *
  * Nothing here ever blocks the main loop: connecting is done in a thread and
- * repeated a bounded number of times; reading stops while the character
- * device accepts no data and the buffer is full.  A character device that
- * nobody has open (a pty without a reader, a socket without a client) loses
- * the data; its logfile keeps it.  When the enclave ends, QEMU's own end is
- * held back until the last output has been delivered, for a bounded time.  No
- * failure of the console takes the enclave down.
+ * repeated a bounded number of times, also when the hypervisor hangs up while
+ * the enclave lives.  The last output (property "backlog") is kept while the
+ * character device takes none; then the hypervisor has to wait, or the oldest
+ * is dropped (property "overflow").  For a character device that nobody has
+ * open (a pty without a reader, a socket without a client) it is kept until
+ * somebody comes, and the oldest is dropped; the logfile gets everything.
+ * When the enclave ends, QEMU's own end is held back until the last output
+ * has been delivered, for a bounded time.  No failure of the console takes
+ * the enclave down.
  */
 
 #ifndef HW_NITRO_SERIAL_VSOCK_H
@@ -24,6 +27,7 @@
 #include "chardev/char-fe.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-nitro.h"
+#include "qemu/units.h"
 
 #define TYPE_NITRO_SERIAL_VSOCK "nitro-serial-vsock"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
@@ -32,12 +36,19 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
 #define NITRO_CONSOLE_CID 0
 #define NITRO_CONSOLE_PORT_BASE 10000
 
+/* Bytes in the backlog */
+#define NITRO_CONSOLE_BACKLOG_MIN     (4 * KiB)
+#define NITRO_CONSOLE_BACKLOG_DEFAULT (64 * KiB)
+#define NITRO_CONSOLE_BACKLOG_MAX     (64 * MiB)
+
 typedef struct NitroConsole NitroConsole;
 
 struct NitroSerialVsock {
     NitroVsockDevice parent_obj;
 
     CharBackend chr;                    /* property "chardev" */
+    uint64_t backlog;                   /* property "backlog" */
+    NitroConsoleOverflow overflow;      /* property "overflow" */
     NitroConsole *console;
     bool holds_shutdown;
     char *lost;                         /* why it was given up, or NULL */

@@ -1,0 +1,296 @@
+/*
+ * Nitro Enclaves: bounded queue in front of a character device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Writing goes through a watch where the character device has one: a slow
+ * reader costs nothing and stops nobody.  One that is not connected has no
+ * watch, and that is how it is known that nobody is there; being "open" does
+ * not tell, as stdio is closed at the end of its input.
+ *
+ * A character device logs what it is given, also if it cannot take it yet.
+ * So it is noted how many bytes are in the logfile already, and these are
+ * written without it.
+ */
+
+#include "qemu/osdep.h"
+#include "chardev-output.h"
+#include "chardev/char.h"
+#include "qemu/fifo8.h"
+#include "trace.h"
+
+/* A hung-up descriptor that takes no data cannot be waited for */
+#define HUNG_UP_RETRY_MS 100
+
+struct NitroOutput {
+    CharBackend *chr;
+    const NitroOutputOps *ops;
+    void *opaque;
+    NitroConsoleOverflow attended;
+    NitroConsoleOverflow unattended;
+
+    Fifo8 fifo;
+    uint32_t logged;            /* so many of the oldest are in the logfile */
+    uint64_t dropped;
+    guint write_tag;
+    guint kick_tag;
+};
+
+static void output_pump(NitroOutput *out);
+static gboolean output_writable(void *do_not_use, GIOCondition cond,
+                                void *opaque);
+
+static guint add_watch(NitroOutput *out)
+{
+    return qemu_chr_fe_add_watch(out->chr, G_IO_OUT | G_IO_HUP,
+                                 output_writable, out);
+}
+
+bool nitro_output_attended(NitroOutput *out)
+{
+    guint tag;
+
+    if (out->write_tag || qemu_chr_fe_backend_open(out->chr)) {
+        return true;
+    }
+    tag = add_watch(out);
+    if (tag) {
+        g_source_remove(tag);
+    }
+    return tag != 0;
+}
+
+/* The logfile */
+
+static void log_write(NitroOutput *out, const uint8_t *data, uint32_t len)
+{
+    Chardev *chr = out->chr->chr;
+
+    if (chr && chr->logfd >= 0) {
+        /* As good as it can be, like all logging */
+        (void)!qemu_write_full(chr->logfd, data, len);
+    }
+}
+
+/* Have so many of the oldest bytes in the logfile */
+static void log_oldest(NitroOutput *out, uint32_t len)
+{
+    g_autofree uint8_t *data = NULL;
+
+    if (len <= out->logged) {
+        return;
+    }
+    data = g_malloc(len);
+    fifo8_peek_buf(&out->fifo, data, len);
+    log_write(out, data + out->logged, len - out->logged);
+    out->logged = len;
+}
+
+static int write_unlogged(NitroOutput *out, const uint8_t *data, uint32_t len)
+{
+    Chardev *chr = out->chr->chr;
+    int logfd = chr->logfd;
+    int done;
+
+    chr->logfd = -1;
+    done = qemu_chr_fe_write(out->chr, data, len);
+    chr->logfd = logfd;
+    return done;
+}
+
+/* The queue */
+
+static void consume(NitroOutput *out, uint32_t len)
+{
+    fifo8_drop(&out->fifo, len);
+    out->logged -= MIN(out->logged, len);
+}
+
+static void drop_oldest(NitroOutput *out, uint32_t len, const char *why)
+{
+    if (!out->dropped && out->ops->dropped) {
+        out->ops->dropped(out->opaque, why);
+    }
+    trace_nitro_output_dropped(out, len, why);
+    log_oldest(out, len);
+    consume(out, len);
+    out->dropped += len;
+}
+
+/* Returns 0 when it has written or dropped something, else why not */
+static int write_oldest(NitroOutput *out)
+{
+    uint32_t len;
+    const uint8_t *data = fifo8_peek_bufptr(&out->fifo,
+                                            fifo8_num_used(&out->fifo), &len);
+    int done, err;
+
+    if (out->logged) {
+        len = MIN(len, out->logged);
+        done = write_unlogged(out, data, len);
+    } else {
+        done = qemu_chr_fe_write(out->chr, data, len);
+    }
+    err = errno;
+    if (done > 0) {
+        consume(out, done);
+        return 0;
+    }
+    if (done < 0) {
+        out->logged = MAX(out->logged, len);
+    }
+    if (done < 0 && (err == EAGAIN || !nitro_output_attended(out))) {
+        return -err;
+    }
+    drop_oldest(out, len, "it takes none");
+    return 0;
+}
+
+static gboolean output_retry(gpointer opaque)
+{
+    return output_writable(NULL, G_IO_OUT, opaque);
+}
+
+static gboolean output_writable(void *do_not_use, GIOCondition cond,
+                                void *opaque)
+{
+    NitroOutput *out = opaque;
+
+    out->write_tag = 0;
+    if (write_oldest(out) == -EAGAIN && (cond & (G_IO_HUP | G_IO_ERR))) {
+        out->write_tag = g_timeout_add(HUNG_UP_RETRY_MS, output_retry, out);
+    }
+    output_pump(out);
+    out->ops->changed(out->opaque);
+    return G_SOURCE_REMOVE;
+}
+
+/* Write, or wait until that is possible, or until somebody is there */
+static void output_pump(NitroOutput *out)
+{
+    while (!fifo8_is_empty(&out->fifo) && !out->write_tag) {
+        out->write_tag = add_watch(out);
+        if (out->write_tag || !qemu_chr_fe_backend_open(out->chr)) {
+            return;
+        }
+        /* It has no watch, but takes all; or it would never tell */
+        if (write_oldest(out) < 0) {
+            drop_oldest(out, fifo8_num_used(&out->fifo), "it takes none");
+        }
+    }
+}
+
+uint32_t nitro_output_room(NitroOutput *out)
+{
+    uint32_t room = fifo8_num_free(&out->fifo);
+    NitroConsoleOverflow overflow;
+
+    if (room) {
+        return room;
+    }
+    overflow = nitro_output_attended(out) ? out->attended : out->unattended;
+    return overflow == NITRO_CONSOLE_OVERFLOW_BLOCK ? 0 : out->fifo.capacity;
+}
+
+void nitro_output_put(NitroOutput *out, const uint8_t *data, uint32_t len)
+{
+    uint32_t room = fifo8_num_free(&out->fifo);
+    bool attended = nitro_output_attended(out);
+
+    if (len > room) {
+        drop_oldest(out, len - room, attended ? "its reader is too slow"
+                                              : "nobody has it open");
+    }
+    if (!attended) {
+        log_oldest(out, fifo8_num_used(&out->fifo));
+        log_write(out, data, len);
+        out->logged += len;
+    }
+    fifo8_push_all(&out->fifo, data, len);
+    output_pump(out);
+}
+
+static gboolean output_kicked(gpointer opaque)
+{
+    NitroOutput *out = opaque;
+
+    out->kick_tag = 0;
+    if (!nitro_output_attended(out)) {
+        log_oldest(out, fifo8_num_used(&out->fifo));
+    }
+    output_pump(out);
+    out->ops->changed(out->opaque);
+    return G_SOURCE_REMOVE;
+}
+
+/*
+ * The connection that the watch belongs to may be gone.  Pumping has to wait:
+ * a character device may hold its lock for writing while it tells us.
+ */
+void nitro_output_kick(NitroOutput *out)
+{
+    g_clear_handle_id(&out->write_tag, g_source_remove);
+    if (!out->kick_tag) {
+        out->kick_tag = g_idle_add(output_kicked, out);
+    }
+}
+
+void nitro_output_clear(NitroOutput *out)
+{
+    g_clear_handle_id(&out->write_tag, g_source_remove);
+    fifo8_reset(&out->fifo);
+    out->logged = 0;
+}
+
+void nitro_output_restart(NitroOutput *out)
+{
+    out->dropped = 0;
+}
+
+bool nitro_output_is_empty(NitroOutput *out)
+{
+    return fifo8_is_empty(&out->fifo);
+}
+
+bool nitro_output_pending(NitroOutput *out)
+{
+    return !fifo8_is_empty(&out->fifo) && nitro_output_attended(out);
+}
+
+uint64_t nitro_output_dropped(const NitroOutput *out)
+{
+    return out->dropped;
+}
+
+void nitro_output_set_overflow(NitroOutput *out,
+                               NitroConsoleOverflow attended,
+                               NitroConsoleOverflow unattended)
+{
+    out->attended = attended;
+    out->unattended = unattended;
+}
+
+NitroOutput *nitro_output_new(CharBackend *chr, uint32_t size,
+                              const NitroOutputOps *ops, void *opaque)
+{
+    NitroOutput *out = g_new0(NitroOutput, 1);
+
+    out->chr = chr;
+    out->ops = ops;
+    out->opaque = opaque;
+    fifo8_create(&out->fifo, size);
+    nitro_output_set_overflow(out, NITRO_CONSOLE_OVERFLOW_BLOCK,
+                              NITRO_CONSOLE_OVERFLOW_BLOCK);
+    return out;
+}
+
+void nitro_output_free(NitroOutput *out)
+{
+    if (out) {
+        g_clear_handle_id(&out->write_tag, g_source_remove);
+        g_clear_handle_id(&out->kick_tag, g_source_remove);
+        fifo8_destroy(&out->fifo);
+        g_free(out);
+    }
+}

@@ -1,0 +1,102 @@
+/*
+ * Nitro Enclaves: bounded queue in front of a character device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Bytes go in when they come from the enclave, and out when the character
+ * device takes them.  What happens when the queue is full depends on whether
+ * somebody is there to read (the character device is "attended"): a queue that
+ * blocks takes no more, one that drops forgets the oldest bytes.  What was in
+ * the queue while nobody was there is for the reader that comes later.  The
+ * logfile of the character device gets each byte once and in order, also
+ * those that are dropped, and does not wait for a reader.
+ *
+ * A queue does not install handlers: its owner has them, and passes on that
+ * the character device was opened or closed.  Needs the BQL; nothing blocks.
+ */
+
+#ifndef HW_NITRO_CHARDEV_OUTPUT_H
+#define HW_NITRO_CHARDEV_OUTPUT_H
+
+#include "chardev/char-fe.h"
+#include "qapi/qapi-types-nitro.h"
+
+typedef struct NitroOutput NitroOutput;
+
+/**
+ * NitroOutputOps: what the owner is told
+ * @changed: there may be more room, or the queue may have become empty; not
+ *     called from within functions of this header
+ * @dropped: the first bytes since nitro_output_restart() are about to be
+ *     dropped; may be NULL
+ */
+typedef struct NitroOutputOps {
+    void (*changed)(void *opaque);
+    void (*dropped)(void *opaque, const char *why);
+} NitroOutputOps;
+
+/**
+ * nitro_output_new: make an empty queue that blocks
+ * @chr: front end; must live as long as the queue
+ * @size: most bytes it may hold, not 0
+ * @ops: callbacks; must live as long as the queue
+ * @opaque: handed to them
+ *
+ * Returns: the queue, to be freed with nitro_output_free()
+ */
+NitroOutput *nitro_output_new(CharBackend *chr, uint32_t size,
+                              const NitroOutputOps *ops, void *opaque);
+void nitro_output_free(NitroOutput *out);
+
+/**
+ * nitro_output_set_overflow: what to do when it is full
+ * @out: the queue
+ * @attended: while there is a reader
+ * @unattended: while there is none
+ */
+void nitro_output_set_overflow(NitroOutput *out,
+                               NitroConsoleOverflow attended,
+                               NitroConsoleOverflow unattended);
+
+/**
+ * nitro_output_room: how much nitro_output_put() would take
+ *
+ * Returns: bytes, never more than the size of the queue
+ */
+uint32_t nitro_output_room(NitroOutput *out);
+
+/**
+ * nitro_output_put: append bytes, and write what can be written
+ * @out: the queue
+ * @data: the bytes
+ * @len: how many, not more than nitro_output_room() has told
+ */
+void nitro_output_put(NitroOutput *out, const uint8_t *data, uint32_t len);
+
+/**
+ * nitro_output_kick: the character device was opened, closed or replaced
+ * @out: the queue
+ *
+ * May be called from an event handler: what follows happens later.
+ */
+void nitro_output_kick(NitroOutput *out);
+
+/* Forget what is in the queue; it does not count as dropped. */
+void nitro_output_clear(NitroOutput *out);
+
+/* Begin to count and to tell about dropped bytes anew. */
+void nitro_output_restart(NitroOutput *out);
+
+/* Is there somebody who could read what is written? */
+bool nitro_output_attended(NitroOutput *out);
+
+/* Are there bytes that somebody is there for? */
+bool nitro_output_pending(NitroOutput *out);
+
+bool nitro_output_is_empty(NitroOutput *out);
+
+/* Bytes dropped since nitro_output_restart() */
+uint64_t nitro_output_dropped(const NitroOutput *out);
+
+#endif
