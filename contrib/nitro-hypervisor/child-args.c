@@ -175,6 +175,7 @@ static void add_virt(GPtrArray *args, const NitroChildConfig *config)
 {
     bool tcg = is_tcg(config);
     g_autofree char *parent = escape(config->opts->parent_id ?: "i-0");
+    g_autofree char *pcrs = nitro_child_pcrs(config);
 
     add(args, "-object");
     add(args, "memory-backend-memfd,id=ram,size=%" PRIu64 "M,share=on",
@@ -188,8 +189,8 @@ static void add_virt(GPtrArray *args, const NitroChildConfig *config)
     add(args, "-device");
     add(args, "vhost-user-vsock-device,chardev=vsock");
     add(args, "-device");
-    add(args, "virtio-nsm-device,module-id=%s-enc%016" PRIx64, parent,
-        config->slot_uid);
+    add(args, "virtio-nsm-device,module-id=%s-enc%016" PRIx64 "%s", parent,
+        config->slot_uid, pcrs);
 }
 
 char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,

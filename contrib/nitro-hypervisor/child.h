@@ -64,6 +64,20 @@ char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
                         int serial_fd);
 
 /**
+ * nitro_child_pcrs: registers an enclave attests, for a machine that does not
+ *                   measure what it boots
+ * @config: what to run; zeros in debug mode
+ *
+ * As machine nitro-enclave does it: the image is in PCR0, 1 and 2, the role
+ * and the instance ID of the parent in PCR3 and 4, the certificate of a signed
+ * image in PCR8.
+ *
+ * Returns: ",pcrN=HEX..." to append to the properties of virtio-nsm-device;
+ *          to be freed.
+ */
+char *nitro_child_pcrs(const NitroChildConfig *config);
+
+/**
  * nitro_child_start: run a QEMU
  * @config: what to run
  * @vsock_fd: the child's end of the vhost-user socket; stays the caller's

@@ -246,11 +246,12 @@ static bool check_arch(NitroEnclave *enclave, Error **errp)
 static void report_image(NitroEnclave *enclave)
 {
     NitroImage *image = enclave->image;
+    g_autofree char *pcr0 = eif_pcr_str(image->pcrs.pcr0);
 
     info_report("enclave with CID %u: image of %" PRIu64 " bytes in %" PRIu64
                 " donated bytes, CRC 0x%08x, SHA-384 %s, PCR0 %s",
                 enclave->config.cid, image->size, enclave->config.memory.size,
-                image->crc, image->sha384, image->pcr0);
+                image->crc, image->sha384, pcr0);
     if (image->arch == EIF_ARCH_X86_64) {
         const char *reason;
         bool acpi = nitro_child_has_acpi(enclave->host.opts, image, &reason);

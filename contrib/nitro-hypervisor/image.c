@@ -87,17 +87,6 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
     return true;
 }
 
-static char *to_hex(const uint8_t *bytes, size_t len)
-{
-    GString *text = g_string_sized_new(2 * len);
-    size_t i;
-
-    for (i = 0; i < len; i++) {
-        g_string_append_printf(text, "%02x", bytes[i]);
-    }
-    return g_string_free(text, FALSE);
-}
-
 static const EifSection *find_section(const EifImage *eif, uint16_t type)
 {
     unsigned int i;
@@ -126,13 +115,12 @@ static void probe_kernel(NitroImage *image, const EifImage *eif,
 static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
 {
     g_autoptr(EifImage) eif = NULL;
-    EifMeasurements pcrs;
     EifSource src;
 
     eif_source_init_buffer(&src, bytes, image->size);
     eif = eif_image_parse(&src, errp);
     if (!eif || !eif_image_verify_crc(eif, &src, errp) ||
-        !eif_image_measure(eif, &src, &pcrs, errp)) {
+        !eif_image_measure(eif, &src, &image->pcrs, errp)) {
         return false;
     }
     if (eif->image_size != image->size) {
@@ -141,7 +129,6 @@ static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
     }
     image->arch = eif->arch;
     image->crc = eif->crc;
-    image->pcr0 = to_hex(pcrs.pcr0, sizeof(pcrs.pcr0));
     image->sha384 = g_compute_checksum_for_data(G_CHECKSUM_SHA384, bytes,
                                                 image->size);
     if (image->arch == EIF_ARCH_AARCH64) {
@@ -183,6 +170,5 @@ void nitro_image_free(NitroImage *image)
     close_fd(image->initrd_fd);
     g_free(image->cmdline);
     g_free(image->sha384);
-    g_free(image->pcr0);
     g_free(image);
 }

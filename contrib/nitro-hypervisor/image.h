@@ -24,7 +24,7 @@ typedef struct NitroImage {
     EifArch arch;
     uint32_t crc;
     char *sha384;               /* of the whole image, hexadecimal */
-    char *pcr0;                 /* the same */
+    EifMeasurements pcrs;
     bool needs_acpi;            /* see nitro_kernel_needs_acpi() */
     const char *acpi_reason;
     /* Of an arm64 image, see nitro_image_split() */

@@ -1,0 +1,242 @@
+/*
+ * Command lines of the processes that are enclaves
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "contrib/nitro-hypervisor/child.h"
+
+#define VSOCK_FD 7
+#define SERIAL_FD 8
+#define LONG_LINE (64 * KiB)
+
+#define HEX16(digit) digit digit digit digit digit digit digit digit \
+                     digit digit digit digit digit digit digit digit
+#define HEX96(digit) HEX16(digit) HEX16(digit) HEX16(digit) \
+                     HEX16(digit) HEX16(digit) HEX16(digit)
+#define END " -display none -monitor none -nodefaults -no-user-config " \
+            "-no-reboot -global virtio-mmio.force-legacy=off"
+#define ENC "-enc000000000000002a"
+
+#define ROLE "arn:aws:iam::1:role/r"
+#define ID "i-1,2"
+/* SHA-384 of 48 zero bytes and the text */
+#define ROLE_PCR \
+    "500b81f4c7ffd1dbb597217f9fe4d2286e216b4957667e10" \
+    "324df4306e2cf79efa46a194365bbabe363a443304b8bdbf"
+#define ID_PCR \
+    "bab156729844722dbdfabcd54d904689b86fabd93cf92925" \
+    "5dc01ee9cacd009c55284350cec6701844fb64c991601859"
+
+typedef struct Row {
+    const char *name;
+    EifArch arch;
+    const char *accel;
+    const char *id, *role;
+    const char *firmware;
+    const char *extra;          /* --qemu-arg */
+    OnOffAuto acpi;
+    bool needs_acpi;
+    bool debug;
+    bool is_signed;
+    unsigned int vcpus;
+    int initrd_fd;
+    const char *cmdline;        /* arm64 only */
+    const char *line;
+} Row;
+
+static const Row rows[] = {
+    { "x86/production", EIF_ARCH_X86_64, "kvm", .vcpus = 2, .initrd_fd = -1,
+      .acpi = ON_OFF_AUTO_OFF,
+      .line = "x86 -name enclave-16 -m 64M -accel kvm "
+      "-M nitro-enclave,vsock=vsock,id=i-0" ENC ",acpi=off,debug-mode=off "
+      "-smp 2,sockets=1,cores=1,threads=2 -cpu host -kernel /proc/self/fd/9 "
+      "-chardev socket,id=vsock,fd=7 -serial null" END },
+    { "x86/debug", EIF_ARCH_X86_64, "kvm", .vcpus = 3, .initrd_fd = -1,
+      .acpi = ON_OFF_AUTO_OFF, .debug = true,
+      .line = "x86 -name enclave-16 -m 64M -accel kvm "
+      "-M nitro-enclave,vsock=vsock,id=i-0" ENC ",acpi=off,debug-mode=on "
+      "-smp 3,sockets=1,cores=3,threads=1 -cpu host -kernel /proc/self/fd/9 "
+      "-chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
+      "-serial chardev:console" END },
+    { "x86/acpi", EIF_ARCH_X86_64, "kvm", ID, ROLE, "/fw", "-S",
+      ON_OFF_AUTO_AUTO, true, .vcpus = 4, .initrd_fd = -1,
+      .line = "x86 -name enclave-16 -m 64M -accel kvm -L /fw "
+      "-M nitro-enclave,vsock=vsock,id=i-1,,2" ENC ",acpi=on,debug-mode=off,"
+      "parent-id=i-1,,2,parent-role=" ROLE " -bios qboot.rom "
+      "-smp 4,sockets=1,cores=2,threads=2 -cpu host -kernel /proc/self/fd/9 "
+      "-chardev socket,id=vsock,fd=7 -serial null" END " -S" },
+    { "arm64/production", EIF_ARCH_AARCH64, "tcg,thread=multi", ID, ROLE,
+      .vcpus = 2, .initrd_fd = 11, .is_signed = true,
+      .cmdline = "reboot=k console=ttyAMA0 x",
+      .line = "arm -name enclave-16 -m 64M -accel tcg,thread=multi "
+      "-object memory-backend-memfd,id=ram,size=64M,share=on "
+      "-M virt,gic-version=3,memory-backend=ram "
+      "-smp 2,sockets=1,cores=2,threads=1 -cpu neoverse-n1 "
+      "-kernel /proc/self/fd/10 -initrd /proc/self/fd/11 "
+      "-append reboot=k console=ttyAMA0 x "
+      "-device vhost-user-vsock-device,chardev=vsock "
+      "-device virtio-nsm-device,module-id=i-1,,2" ENC
+      ",pcr0=" HEX96("a") ",pcr1=" HEX96("b") ",pcr2=" HEX96("c")
+      ",pcr3=" ROLE_PCR ",pcr4=" ID_PCR ",pcr8=" HEX96("8")
+      " -chardev socket,id=vsock,fd=7 -serial null" END },
+    { "arm64/unsigned", EIF_ARCH_AARCH64, "kvm", .firmware = "/fw",
+      .vcpus = 3, .initrd_fd = -1, .acpi = ON_OFF_AUTO_ON, .cmdline = "",
+      .line = "arm -name enclave-16 -m 64M -accel kvm "
+      "-object memory-backend-memfd,id=ram,size=64M,share=on "
+      "-M virt,gic-version=host,memory-backend=ram "
+      "-smp 3,sockets=1,cores=3,threads=1 -cpu host "
+      "-kernel /proc/self/fd/10 -append  console=ttyAMA0 "
+      "-device vhost-user-vsock-device,chardev=vsock "
+      "-device virtio-nsm-device,module-id=i-0" ENC
+      ",pcr0=" HEX96("a") ",pcr1=" HEX96("b") ",pcr2=" HEX96("c")
+      " -chardev socket,id=vsock,fd=7 -serial null" END },
+    { "arm64/debug", EIF_ARCH_AARCH64, "kvm", ID, ROLE,
+      .vcpus = 1, .initrd_fd = -1, .debug = true, .is_signed = true,
+      .cmdline = "console=ttyS0",
+      .line = "arm -name enclave-16 -m 64M -accel kvm "
+      "-object memory-backend-memfd,id=ram,size=64M,share=on "
+      "-M virt,gic-version=host,memory-backend=ram "
+      "-smp 1,sockets=1,cores=1,threads=1 -cpu host "
+      "-kernel /proc/self/fd/10 -append console=ttyS0 console=ttyAMA0 "
+      "-device vhost-user-vsock-device,chardev=vsock "
+      "-device virtio-nsm-device,module-id=i-1,,2" ENC ",pcr0=" HEX96("0")
+      " -chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
+      "-serial chardev:console" END },
+};
+
+/* Registers that tell each other apart by their digit */
+static EifMeasurements measured(bool is_signed)
+{
+    EifMeasurements m = { .has_pcr8 = is_signed };
+
+    memset(m.pcr0, 0xaa, EIF_PCR_LEN);
+    memset(m.pcr1, 0xbb, EIF_PCR_LEN);
+    memset(m.pcr2, 0xcc, EIF_PCR_LEN);
+    memset(m.pcr8, is_signed ? 0x88 : 0, EIF_PCR_LEN);
+    return m;
+}
+
+static char **row_args(const Row *row, const char *cmdline)
+{
+    const char *firmware[] = { row->firmware, NULL };
+    const char *extra[] = { row->extra, NULL };
+    const NitroOptions opts = {
+        .qemu = (char *)"x86", .qemu_aarch64 = (char *)"arm",
+        .accel = (char *)row->accel, .parent_id = (char *)row->id,
+        .parent_role = (char *)row->role, .acpi = row->acpi,
+        .qemu_args = row->extra ? (char **)extra : NULL,
+        .firmware_dirs = row->firmware ? (char **)firmware : NULL,
+    };
+    const NitroImage image = {
+        .arch = row->arch, .fd = 9, .kernel_fd = 10,
+        .initrd_fd = row->initrd_fd, .cmdline = (char *)cmdline,
+        .needs_acpi = row->needs_acpi, .pcrs = measured(row->is_signed),
+    };
+    const NitroChildConfig config = {
+        .opts = &opts, .slot_uid = 42, .cid = 16, .vcpus = row->vcpus,
+        .memory = 64 * MiB, .debug = row->debug, .image = &image,
+    };
+
+    return nitro_child_args(&config, VSOCK_FD, row->debug ? SERIAL_FD : -1);
+}
+
+static void test_row(const void *opaque)
+{
+    const Row *row = opaque;
+    g_auto(GStrv) args = row_args(row, row->cmdline);
+    g_autofree char *line = g_strjoinv(" ", args);
+
+    g_assert_cmpstr(line, ==, row->line);
+}
+
+static const char *value_of(char **args, const char *option)
+{
+    for (; *args; args++) {
+        if (g_str_equal(*args, option)) {
+            return args[1];
+        }
+    }
+    return NULL;
+}
+
+/* Emulated x86 CPUs; their clock is told where the host's is known */
+static void test_tcg_x86(void)
+{
+    const Row row = {
+        .arch = EIF_ARCH_X86_64, .accel = "tcg", .vcpus = 2, .initrd_fd = -1,
+    };
+    g_auto(GStrv) args = row_args(&row, NULL);
+    const char *append = value_of(args, "-append");
+    unsigned int khz, lpj;
+
+    g_assert_cmpstr(value_of(args, "-cpu"), ==, "max,la57=off");
+    if (append) {
+        g_assert_cmpint(sscanf(append, "tsc_early_khz=%u tsc=reliable lpj=%u",
+                               &khz, &lpj), ==, 2);
+        g_assert_cmpuint(lpj, ==, khz * 4);
+        g_assert_cmpuint(khz, >, 0);
+    }
+}
+
+/* Whatever is in the image goes into one argument, whole */
+static void test_long_line(void)
+{
+    const Row row = {
+        .arch = EIF_ARCH_AARCH64, .accel = "tcg", .vcpus = 2, .initrd_fd = -1,
+    };
+    g_autofree char *filler = g_strnfill(LONG_LINE, 'x');
+    g_autofree char *cmdline = g_strconcat(filler, " -M , %s \"end\"", NULL);
+    g_autofree char *want = g_strconcat(cmdline, " console=ttyAMA0", NULL);
+    g_auto(GStrv) args = row_args(&row, cmdline);
+
+    g_assert_cmpstr(value_of(args, "-append"), ==, want);
+}
+
+/* Who decides whether there are ACPI tables, and what is said of it */
+static void test_acpi(void)
+{
+    static const struct {
+        OnOffAuto option;
+        bool needs, has;
+        const char *reason;
+    } choices[] = {
+        { ON_OFF_AUTO_AUTO, false, false, "image" },
+        { ON_OFF_AUTO_AUTO, true, true, "image" },
+        { ON_OFF_AUTO_OFF, true, false, "option --acpi" },
+        { ON_OFF_AUTO_OFF, false, false, "option --acpi" },
+        { ON_OFF_AUTO_ON, false, true, "option --acpi" },
+        { ON_OFF_AUTO_ON, true, true, "option --acpi" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+        NitroOptions opts = { .acpi = choices[i].option };
+        NitroImage image = {
+            .needs_acpi = choices[i].needs, .acpi_reason = "image",
+        };
+        const char *reason = NULL;
+
+        g_assert_cmpint(nitro_child_has_acpi(&opts, &image, &reason), ==,
+                        choices[i].has);
+        g_assert_cmpstr(reason, ==, choices[i].reason);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autofree char *path = g_strdup_printf("/nitro/child-args/%s",
+                                                rows[i].name);
+
+        g_test_add_data_func(path, &rows[i], test_row);
+    }
+    g_test_add_func("/nitro/child-args/tcg-x86", test_tcg_x86);
+    g_test_add_func("/nitro/child-args/long-line", test_long_line);
+    g_test_add_func("/nitro/child-args/acpi", test_acpi);
+    return g_test_run();
+}
