@@ -21,8 +21,15 @@ static const char summary[] =
     "\n"
     "and runs in the foreground, logging to stderr, until SIGTERM or SIGINT.\n"
     "\n"
-    "Parent:\n"
-    "  qemu-system-x86_64 -M q35,memory-backend=ram \\\n"
+    "An enclave is run by the QEMU of its image's architecture; images for\n"
+    "which none is given are refused.\n"
+    "\n"
+    "  x86_64   --qemu PATH           -M nitro-enclave; --acpi, --firmware-dir\n"
+    "  arm64    --qemu-aarch64 PATH   -M virt, kernel and initrd of the image\n"
+    "\n"
+    "Parent, where BOARD is -M q35 for qemu-system-x86_64 and\n"
+    "-M virt,gic-version=3 -cpu max for qemu-system-aarch64:\n"
+    "  qemu-system-ARCH BOARD -machine memory-backend=ram \\\n"
     "    -object memory-backend-memfd,id=ram,size=1G,share=on -m 1G \\\n"
     "    -chardev socket,id=ne,path=DIR/control.sock \\\n"
     "    -device nitro-enclaves-pci,chardev=ne \\\n"
@@ -56,7 +63,8 @@ static bool options_check(NitroOptions *opts, const char *acpi, int rest,
         return false;
     }
     if (!opts->runtime_dir || (!opts->qemu && !opts->qemu_aarch64)) {
-        error_setg(errp, "--runtime-dir and --qemu are needed");
+        error_setg(errp, "--runtime-dir and --qemu or --qemu-aarch64 are "
+                   "needed");
         error_append_hint(errp, "Try --help\n");
         return false;
     }
@@ -103,10 +111,10 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
         { "accel", 0, 0, G_OPTION_ARG_STRING, &opts->accel,
           "Accelerator of the enclaves (" DEFAULT_ACCEL ")", "ACCEL" },
         { "acpi", 0, 0, G_OPTION_ARG_STRING, &acpi,
-          "ACPI tables for the enclaves: on, off, auto (by the image)",
+          "ACPI tables for x86_64 enclaves: on, off, auto (by the image)",
           "MODE" },
         { "firmware-dir", 0, 0, G_OPTION_ARG_FILENAME_ARRAY,
-          &opts->firmware_dirs, "Directory with qboot.rom", "DIR" },
+          &opts->firmware_dirs, "Directory with qboot.rom, for x86_64 enclaves", "DIR" },
         { "parent-id", 0, 0, G_OPTION_ARG_STRING, &opts->parent_id,
           "Instance ID of the parent, measured in PCR4", "ID" },
         { "parent-role", 0, 0, G_OPTION_ARG_STRING, &opts->parent_role,

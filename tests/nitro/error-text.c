@@ -31,17 +31,28 @@ int error_vprintf_unless_qmp(const char *fmt, va_list ap)
     return error_vprintf(fmt, ap);
 }
 
+void error_text_begin(void)
+{
+    g_assert_null(output);
+    output = g_string_new(NULL);
+}
+
+char *error_text_end(void)
+{
+    return g_string_free(g_steal_pointer(&output), false);
+}
+
 char *error_text(Error *err)
 {
     g_autofree char *prefix = g_strdup_printf("%s: ", g_get_prgname());
 
     g_assert_nonnull(err);
-    output = g_string_new(NULL);
+    error_text_begin();
     error_report_err(err);
     if (g_str_has_prefix(output->str, prefix)) {
         g_string_erase(output, 0, strlen(prefix));
     }
-    return g_string_free(g_steal_pointer(&output), false);
+    return error_text_end();
 }
 
 void assert_contains(const char *text, const char *part)

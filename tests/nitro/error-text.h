@@ -19,6 +19,20 @@
  */
 char *error_text(Error *err);
 
+/**
+ * error_text_begin: keep what is reported from now on
+ *
+ * For errors that the code under test reports by itself.
+ */
+void error_text_begin(void);
+
+/**
+ * error_text_end: what was reported since
+ *
+ * Returns: the text, with the program's name; to be freed.
+ */
+char *error_text_end(void);
+
 /* The test goes on, but fails, when @text lacks @part */
 void assert_contains(const char *text, const char *part);
 

@@ -23,6 +23,7 @@
 #include "hw/core/eif-image.h"
 #include "nitro-vhost-master.h"
 #include "nitro-vsock-wire.h"
+#include "tests/nitro/error-text.h"
 
 #define KERNEL_SIZE (3 * MiB)
 #define REGIONS     8
@@ -567,12 +568,37 @@ static void refuse_image(Fixture *f, const GByteArray *image)
     vm_run();
 }
 
-static void test_bad_images(Fixture *f, gconstpointer data)
+static void refuse_other(Fixture *f, const GByteArray *image,
+                         const char *message, const char *hint)
+{
+    g_autofree char *text = NULL;
+
+    error_text_begin();
+    refuse_image(f, image);
+    text = error_text_end();
+    assert_contains(text, message);
+    assert_contains(text, hint);
+}
+
+/* Without a QEMU that would run it */
+static void test_other_architecture(Fixture *f, gconstpointer data)
 {
     g_autoptr(GByteArray) arm = build_image(EIF_ARCH_AARCH64);
 
     fake(f, "run");
-    refuse_image(f, arm);
+    refuse_other(f, arm, "enclave with CID 16 not started: the image is for "
+                 "arm64, enclaves here are x86_64", "Rebuild the image for "
+                 "x86_64");
+    f->opts.qemu_aarch64 = g_steal_pointer(&f->opts.qemu);
+    refuse_other(f, f->image, "enclave with CID 16 not started: the image is "
+                 "for x86_64, enclaves here are arm64", "Rebuild the image "
+                 "for arm64");
+    g_assert_cmpuint(nr_exited, ==, 0);
+}
+
+static void test_bad_images(Fixture *f, gconstpointer data)
+{
+    fake(f, "run");
     f->image->data[f->image->len / 2] ^= 1;     /* CRC */
     refuse_image(f, f->image);
     f->image->data[0] = 'x';                    /* no image */
@@ -632,6 +658,7 @@ int main(int argc, char **argv)
         { "/nitro/enclave/stop-while-starting", test_stop_while_starting },
         { "/nitro/enclave/reset", test_reset },
         { "/nitro/enclave/bad-requests", test_bad_requests },
+        { "/nitro/enclave/other-architecture", test_other_architecture },
         { "/nitro/enclave/bad-images", test_bad_images },
         { "/nitro/enclave/no-memory", test_no_memory },
         { "/nitro/enclave/arguments", test_arguments },

@@ -12,6 +12,7 @@
 #include "contrib/nitro-hypervisor/runtime-dir.h"
 
 #define QEMU "--qemu=/bin/true"
+#define NEEDED "--runtime-dir and --qemu or --qemu-aarch64 are needed"
 #define DIRECTORY "--runtime-dir=/tmp/x/../y"
 
 /* Returns: the message, or NULL when the words were taken */
@@ -52,14 +53,57 @@ static void test_options(void)
     nitro_options_clear(&opts);
 }
 
+/* Prints and exits */
+static void test_help(void)
+{
+    if (g_test_subprocess()) {
+        NitroOptions opts;
+
+        parse(&opts, "nitro-hypervisor --help");
+        g_assert_not_reached();
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+    g_test_trap_assert_stdout("*--qemu-aarch64=PATH*for arm64 images*");
+    g_test_trap_assert_stdout("*-device vhost-user-vsock-pci,chardev=vs*");
+    g_test_trap_assert_stdout("*-M q35 for qemu-system-x86_64*");
+    g_test_trap_assert_stdout("*-M virt,gic-version=3*");
+}
+
+/* Either architecture alone will do, or both */
+static void test_architectures(void)
+{
+    static const struct {
+        const char *words, *x86_64, *aarch64;
+    } row[] = {
+        { "x " QEMU, "/bin/true", NULL },
+        { "x --qemu-aarch64 /bin/false", NULL, "/bin/false" },
+        { "x " QEMU " --qemu-aarch64 /bin/false", "/bin/true", "/bin/false" },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(row); i++) {
+        NitroOptions opts;
+        g_autofree char *words = g_strconcat(row[i].words, " ", DIRECTORY,
+                                             NULL);
+        g_autofree char *message = parse(&opts, words);
+
+        g_assert_cmpstr(message, ==, NULL);
+        g_assert_cmpstr(nitro_options_qemu(&opts, EIF_ARCH_X86_64), ==,
+                        row[i].x86_64);
+        g_assert_cmpstr(nitro_options_qemu(&opts, EIF_ARCH_AARCH64), ==,
+                        row[i].aarch64);
+        nitro_options_clear(&opts);
+    }
+}
+
 static void test_bad_options(void)
 {
     static const struct {
         const char *words, *message;
     } row[] = {
-        { "x", "--runtime-dir and --qemu are needed" },
-        { "x " QEMU, "--runtime-dir and --qemu are needed" },
-        { "x " DIRECTORY, "--runtime-dir and --qemu are needed" },
+        { "x", NEEDED },
+        { "x " QEMU, NEEDED },
+        { "x " DIRECTORY, NEEDED },
         { "x " QEMU " " DIRECTORY " more", "arguments that are not options" },
         { "x " QEMU " " DIRECTORY " --acpi maybe",
           "--acpi: invalid parameter value: maybe" },
@@ -123,6 +167,9 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/nitro/hypervisor-start/options", test_options);
+    g_test_add_func("/nitro/hypervisor-start/help", test_help);
+    g_test_add_func("/nitro/hypervisor-start/architectures",
+                    test_architectures);
     g_test_add_func("/nitro/hypervisor-start/bad-options", test_bad_options);
     g_test_add_func("/nitro/hypervisor-start/runtime-dir", test_runtime_dir);
     return g_test_run();
