@@ -17,6 +17,10 @@ from nitro_lab.arch import GUEST
 # What /proc/interrupts calls the interrupts of PCI functions
 CONTROLLER = {'x86_64': 'PCI-MSIX', 'aarch64': 'ITS-PCI-MSIX'}
 
+# What the kernel says when a CPU has been unplugged
+UNPLUGGED = {'x86_64': 'smpboot: CPU %d is now offline',
+             'aarch64': 'psci: CPU%d killed'}
+
 # Written to ne_cpus: what becomes of it, the kernel's words
 REFUSED_POOLS = (
     ('', 'Invalid argument', 'No CPUs available in CPU pool'),
@@ -99,9 +103,14 @@ class Pool(NitroParentTest):
         everything = set(range(self.parent_cpus + 2))
         for cpus in POOLS[GUEST.name]:
             with self.case(cpus):
+                self.set_pool('')
+                self.parent.run(['dmesg', '-c'])
                 self.assertEqual(self.set_pool(cpus), '')
                 self.assertEqual(self.parent.get(POOL).strip(), cpus)
                 self.assertEqual(self.online(), everything - cpu_list(cpus))
+                said = self.parent.check('dmesg')
+                for cpu in cpu_list(cpus):
+                    self.assertIn(UNPLUGGED[GUEST.name] % cpu, said)
         self.set_pool('')
         self.assertEqual(self.online(), everything)
 

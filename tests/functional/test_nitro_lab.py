@@ -10,13 +10,14 @@ import subprocess
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
 from nitro_lab import accounts, config, eif, images, packages, soak
-from nitro_lab.arch import ARCHES, HOST
+from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
 
@@ -82,6 +83,22 @@ class Image(QemuBaseTest):
         parts = [(eif.KERNEL, b'kernel'), (eif.CMDLINE, b'words'),
                  (eif.METADATA, eif.metadata()), (eif.RAMDISK, b'disk')]
         self.assertEqual(eif.sections(eif.assemble(parts)), parts)
+
+    def test_for_hardware(self):
+        """The demo enclave of an EC2 instance has AWS's kernel."""
+        blobs = Path(self.scratch_file('blobs'))
+        with mock.patch.object(images, 'AWS_BLOBS', blobs):
+            with self.assertRaisesRegex(config.LabError, 'no kernel for a'):
+                images.aws_demo_image()
+            blobs.mkdir()
+            (blobs / GUEST.aws_kernel).write_bytes(b'kernel of AWS')
+            (blobs / 'nsm.ko').write_bytes(b'module')
+            image = images.aws_demo_image('more').read_bytes()
+        _magic, _version, flag, *_ = eif.HEADER.unpack_from(image)
+        self.assertEqual(flag, GUEST.image_flag)
+        parts = dict(eif.sections(image))
+        self.assertEqual(parts[eif.KERNEL], b'kernel of AWS')
+        self.assertTrue(parts[eif.CMDLINE].endswith(b' more'))
 
 
 class Kernel(ScopedTest):

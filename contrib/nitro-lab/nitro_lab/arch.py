@@ -14,6 +14,7 @@ Arch = collections.namedtuple('Arch', (
     'name',         # as uname -m says
     'debian',       # as dpkg says
     'image_flag',   # in the header of enclave images
+    'aws_kernel',   # file name of AWS's kernel for enclaves
     'console',      # the first serial port
     'machine',      # the parent's -M
     'cpu',          # the parent's -cpu
@@ -23,12 +24,13 @@ Arch = collections.namedtuple('Arch', (
 ))
 
 ARCHES = {
-    'x86_64': Arch('x86_64', 'amd64', 0, 'ttyS0', 'q35', 'max,la57=off', 2,
-                   '--qemu',
+    'x86_64': Arch('x86_64', 'amd64', 0, 'bzImage', 'ttyS0', 'q35',
+                   'max,la57=off', 2, '--qemu',
                    (('qemu-system-data', 'usr/share/qemu'),
                     ('seabios', 'usr/share/seabios'))),
-    'aarch64': Arch('aarch64', 'arm64', 1, 'ttyAMA0', 'virt,gic-version=3',
-                    'neoverse-n1', 1, '--qemu-aarch64', ()),
+    'aarch64': Arch('aarch64', 'arm64', 1, 'Image', 'ttyAMA0',
+                    'virt,gic-version=3', 'neoverse-n1', 1, '--qemu-aarch64',
+                    ()),
 }
 
 

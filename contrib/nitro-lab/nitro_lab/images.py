@@ -204,7 +204,7 @@ def aws_demo_image(*words):
     The distribution's kernel finds its devices by ACPI only, which enclaves
     on EC2 do not have.
     """
-    kernel, module = AWS_BLOBS / 'bzImage', AWS_BLOBS / 'nsm.ko'
+    kernel, module = AWS_BLOBS / GUEST.aws_kernel, AWS_BLOBS / 'nsm.ko'
     if not (kernel.exists() and module.exists()):
         raise LabError('no kernel for a demo enclave in %s' % AWS_BLOBS,
                        'give EIF=FILE, or install'
@@ -216,7 +216,8 @@ def aws_demo_image(*words):
     image = LAB / 'demo-aws.eif'
     image.write_bytes(eif.build(kernel.read_bytes(),
                                 ' '.join([AWS_CMDLINE, *words]),
-                                [target.read_bytes()]))
+                                [target.read_bytes()],
+                                arch=GUEST.image_flag))
     return image
 
 

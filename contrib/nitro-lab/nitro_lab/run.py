@@ -37,10 +37,14 @@ def _mebibytes(text):
     return int(number) * units.get(unit, 1)
 
 
+def _on_host():
+    return DEVICE.exists() and not FOREIGN
+
+
 def _demo():
     LAB.mkdir(parents=True, exist_ok=True)
     words = ('demo.mode=poweroff', 'demo.seconds=1')
-    if DEVICE.exists():
+    if _on_host():
         return images.aws_demo_image(*words)
     packages.fetch()
     return images.demo_image('demo-run', *words)
@@ -170,7 +174,7 @@ def run(args):
     """Boot what is asked for; 0 when it has booted and ended well."""
     begun = time.monotonic()
     order = Order(args)
-    if DEVICE.exists() and not FOREIGN:
+    if _on_host():
         return _run_on_host(order, begun)
     progress = Progress(3)
     progress.step('boot images')
