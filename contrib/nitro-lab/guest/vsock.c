@@ -10,6 +10,8 @@
  *   echo CID PORT TEXT     send TEXT, expect it back
  *   bulk CID PORT BYTES    send BYTES in odd chunks to an echo service and
  *                          check every byte that comes back
+ *   ping CID PORT COUNT    send a byte to an echo service and wait for it,
+ *                          so often; print the median and the worst
  */
 
 #include <errno.h>
@@ -196,21 +198,53 @@ static bool bulk(int fd, uint64_t total)
     return true;
 }
 
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static int do_ping(char **argv)
+{
+    uint64_t count = number(argv[2]);
+    int fd = dial(argv[0], argv[1]);
+    double *took = calloc(count, sizeof(*took));
+    char byte = 'p';
+
+    for (uint64_t i = 0; i < count; i++) {
+        double begun = now();
+
+        if (!write_all(fd, &byte, 1) || read(fd, &byte, 1) != 1) {
+            return complain("ping");
+        }
+        took[i] = now() - begun;
+    }
+    qsort(took, count, sizeof(*took), compare_doubles);
+    printf("round trip %.0f us, at worst %.0f us\n", took[count / 2] * 1e6,
+           took[count - 1] * 1e6);
+    return 0;
+}
+
 static int do_bulk(char **argv)
 {
     uint64_t total = number(argv[2]);
     int fd = dial(argv[0], argv[1]);
-    struct timespec start, end;
-    double seconds;
+    double begun = now();
 
-    clock_gettime(CLOCK_MONOTONIC, &start);
     if (!bulk(fd, total)) {
         return 1;
     }
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    seconds = end.tv_sec - start.tv_sec + (end.tv_nsec - start.tv_nsec) / 1e9;
     printf("%" PRIu64 " bytes intact, %.1f MB/s each way\n", total,
-           total / 1e6 / seconds);
+           total / 1e6 / (now() - begun));
     return 0;
 }
 
@@ -226,6 +260,7 @@ int vsock_main(int argc, char **argv)
         { "listen", 1, do_listen },
         { "echo", 3, do_echo },
         { "bulk", 3, do_bulk },
+        { "ping", 3, do_ping },
     };
 
     for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
@@ -234,6 +269,7 @@ int vsock_main(int argc, char **argv)
         }
     }
     fprintf(stderr, "usage: lab vsock cid | connect CID PORT | listen PORT |"
-            " echo CID PORT TEXT | bulk CID PORT BYTES\n");
+            " echo CID PORT TEXT | bulk CID PORT BYTES |"
+            " ping CID PORT COUNT\n");
     return 2;
 }

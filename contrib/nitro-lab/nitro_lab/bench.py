@@ -1,87 +1,96 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""nitro-lab bench: speed and memory of launches, as a table and JSON."""
+"""nitro-lab bench: speed and memory, as tables and JSON."""
 
-import json
-import re
-import signal
-import statistics
-import time
+import sys
 from pathlib import Path
 
-from . import images, packages
-from .arch import PROGRAM
-from .config import LAB
-from .launch import Launch
-from .parent import Parent
+from . import bench_console, bench_launch, bench_platform, images
+from .bench_host import ahead_of_others, describe
+from .bench_images import BENCH
+from .bench_stats import Targets, compare, load, save, show
+from .config import LabError
 
-ECHO_PORT = 5005
-BULK_BYTES = 50 * 1000 * 1000
-DEMO = '/lab/demo.eif'
-
-
-def _status_kib(text, field):
-    found = re.search(r'^%s:\s+(\d+)' % field, text, re.M)
-    return int(found.group(1)) if found else 0
-
-
-def _launcher_mib(parent):
-    """Memory of the launcher beside the enclave's huge pages."""
-    pid = parent.check(['pidof', PROGRAM]).split()[0]
-    text = parent.get('/proc/%s/status' % pid)
-    return sum(_status_kib(text, field) for field in
-               ('RssAnon', 'RssFile', 'RssShmem')) / 1024
+def _chosen(text):
+    parts = text.replace(',', ' ').split() or list(PARTS)
+    for part in parts:
+        if part not in PARTS:
+            raise LabError('BENCH=%s is no part of the benchmark' % part,
+                           'use: ' + ', '.join(PARTS))
+    return parts
 
 
-def _launch(parent, memory):
-    launch = Launch(parent, ['-accel', 'nitro,debug-mode=on', '-M', 'nitro',
-                             '-nographic', '-smp', 2, '-m', '%dM' % memory,
-                             '-kernel', DEMO])
-    launch.connect()
-    launch.wait_booted()
-    return launch
+def _stored(path):
+    """Figures to compare with, read before anything is measured."""
+    try:
+        return load(Path(path)) if path else None
+    except (OSError, ValueError) as error:
+        raise LabError('BASELINE=%s cannot be used: %s' % (path, error),
+                       'give a file that make bench has written') from error
 
 
-def _stop(launch):
-    begun = time.monotonic()
-    launch.job.signal(signal.SIGTERM)
-    launch.job.wait()
-    return time.monotonic() - begun
+def _print(title, lines):
+    print('\n%s\n\n%s' % (title, '\n'.join(lines)), flush=True)
 
 
-def _measure(parent, memory, runs):
-    values = {'launch to CID, s': [], 'launch to heartbeat, s': [],
-              'stop, s': [], 'launcher beside enclave RAM, MiB': [],
-              'vsock echo, MB/s each way': []}
-    started, booted, stopped, mib, echo = values.values()
-    for _ in range(runs):
-        launch = _launch(parent, memory)
-        started.append(launch.started)
-        booted.append(launch.booted)
-        mib.append(_launcher_mib(parent))
-        text = parent.check(['lab', 'vsock', 'bulk', launch.cid, ECHO_PORT,
-                             BULK_BYTES], timeout=120)
-        echo.append(float(re.search(r'([\d.]+) MB/s', text).group(1)))
-        stopped.append(_stop(launch))
-    return values
+def _launch(args, figures, targets):
+    with ahead_of_others():
+        bench_launch.measure(figures, images.launcher(), '', args.runs)
+    bench_launch.check(figures, targets)
+
+
+def _console(args, figures, targets):
+    with ahead_of_others():
+        bench_console.measure(figures, images.launcher(), args.runs)
+    bench_console.check(figures, targets)
+
+
+def _platform(args, figures, _targets):
+    bench_platform.measure(figures, args.mem, args.runs)
+
+
+PARTS = {'launch': _launch, 'console': _console, 'platform': _platform}
+
+
+def _measure(args, parts, figures, targets):
+    """What fails does not keep the rest from being measured."""
+    failed = 0
+    for part in parts:
+        try:
+            PARTS[part](args, figures, targets)
+        except LabError as error:
+            failed += 1
+            print('%s: %s' % (part, error), file=sys.stderr)
+            print(error.hint or '', file=sys.stderr)
+    return failed
+
+
+def _measure_peer(args):
+    figures = {}
+    with ahead_of_others():
+        bench_launch.measure(figures, args.peer, args.peer_args, args.runs,
+                             is_peer=True)
+    return figures
 
 
 def bench(args):
-    """Measure, print, and write LAB/bench.json."""
-    packages.fetch()
-    images.build_all()
-    with Parent(2, args.mem, {DEMO: images.demo_image()}) as parent:
-        values = {'parent boot, s': [parent.boot_seconds],
-                  **_measure(parent, args.mem, args.runs)}
-        text = Path('/proc/%d/status'
-                    % parent.hypervisor.popen.pid).read_text()
-        values['nitro-hypervisor, MiB'] = [_status_kib(text, 'VmRSS') / 1024]
-    parent.forget()
-    print('%-34s %8s %8s %8s' % ('', 'median', 'min', 'max'))
-    for name, found in values.items():
-        print('%-34s %8.2f %8.2f %8.2f' % (
-            name, statistics.median(found), min(found), max(found)))
-    target = LAB / 'bench.json'
-    target.write_text(json.dumps(values, indent=1))
-    print('written to %s' % target)
-    return 0
+    """Measure, print, compare, and write JSON."""
+    parts = _chosen(args.parts)
+    stored = _stored(args.baseline)
+    peer = _measure_peer(args) if args.peer and 'launch' in parts else None
+    machine, figures, targets = describe(), {}, Targets()
+    failed = _measure(args, parts, figures, targets)
+    _print('%(cpu)s, %(cpus)d CPUs, %(memory_mib)d MiB, Linux %(kernel)s, '
+           'load %(load).1f' % machine, show(figures))
+    if targets.show():
+        _print('Targets', targets.show())
+    if peer:
+        _print('Beside %s' % args.peer,
+               compare(figures, peer, ('ours', 'peer')))
+        save(BENCH / 'peer.json', dict(machine, program=args.peer), peer)
+    if stored:
+        _print('Beside %s' % args.baseline, compare(figures, stored))
+    target = BENCH / ('%s.json' % '-'.join(parts))
+    save(target, machine, figures)
+    print('\nwritten to %s' % target)
+    return 1 if failed else 0

@@ -78,9 +78,24 @@ def _parser():
     tests.add_argument('only', nargs='*', help='test methods (all)')
     tests.set_defaults(main=check.check)
 
-    speed = commands.add_parser('bench', help='measure launches')
-    speed.add_argument('--runs', type=int, default=5)
-    speed.add_argument('--mem', type=int, default=256, metavar='MIB')
+    speed = commands.add_parser(
+        'bench', help='measure speed and memory',
+        description='Parts: launch (from exec to START, no parent), console,'
+        ' platform (the emulated parent).  The defaults of all options come'
+        ' from the environment variables BENCH, BASELINE, PEER, PEER_ARGS'
+        ' and RUNS.')
+    speed.add_argument('--parts', default=env('BENCH') or '',
+                       help='what to measure (all)')
+    speed.add_argument('--baseline', default=env('BASELINE'), metavar='FILE',
+                       help='figures of another run to compare with')
+    speed.add_argument('--peer', default=env('PEER'), metavar='PROGRAM',
+                       help='another QEMU, whose launches are measured, too')
+    speed.add_argument('--peer-args', default=env('PEER_ARGS') or '',
+                       metavar='OPTIONS', help='more options for that')
+    speed.add_argument('--runs', type=int, default=env('RUNS') or 5,
+                       help='rounds (5)')
+    speed.add_argument('--mem', type=int, default=256, metavar='MIB',
+                       help='memory of enclaves in the parent (256)')
     speed.set_defaults(main=bench.bench)
 
     wear = commands.add_parser(
