@@ -86,6 +86,27 @@ static void print_pcrs(Monitor *mon, const char *label,
     }
 }
 
+static void print_time(Monitor *mon, const char *before, int64_t seconds)
+{
+    g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(seconds);
+    g_autofree char *text = time ? g_date_time_format(time, "%F %T") : NULL;
+
+    monitor_printf(mon, "%s%s", before, text ?: "?");
+}
+
+static void print_signature(Monitor *mon, const NitroEnclaveSignature *sig)
+{
+    monitor_printf(mon, "signature: %s",
+                   NitroEnclaveSignatureState_str(sig->state));
+    if (sig->has_not_before && sig->has_not_after) {
+        print_time(mon, ", certificate valid from ", sig->not_before);
+        print_time(mon, " to ", sig->not_after);
+    }
+    monitor_printf(mon, "\n");
+    print_text(mon, "signer", sig->subject);
+    print_text(mon, "signature error", sig->error);
+}
+
 static void print_image(Monitor *mon, const NitroEnclaveImage *image)
 {
     monitor_printf(mon, "image: %s (%s)\n", image->path,
@@ -99,6 +120,7 @@ static void print_image(Monitor *mon, const NitroEnclaveImage *image)
                    "0x%08" PRIx32 ", %s\n", image->version,
                    SysEmuTarget_str(image->arch), image->size, image->crc,
                    image->q_signed ? "signed" : "not signed");
+    print_signature(mon, image->signature);
     for (NitroEnclaveSectionList *s = image->sections; s; s = s->next) {
         monitor_printf(mon, "section: %s, %" PRIu64 " bytes at %" PRIu64 "\n",
                        NitroEnclaveSectionType_str(s->value->type),

@@ -25,6 +25,7 @@ void eif_certificate_free(EifCertificate *cert)
 {
     if (cert) {
         g_array_unref(cert->issuer);
+        g_free(cert->subject);
         g_free(cert->algorithm);
         g_clear_pointer(&cert->signature, g_byte_array_unref);
         g_free(cert);
@@ -139,6 +140,19 @@ static void read_issuer(gnutls_x509_crt_t crt, GArray *issuer)
     }
 }
 
+static char *read_subject(gnutls_x509_crt_t crt)
+{
+    gnutls_datum_t name;
+    char *text;
+
+    if (gnutls_x509_crt_get_dn3(crt, &name, 0) < 0) {
+        return g_strdup("");
+    }
+    text = g_utf8_make_valid((char *)name.data, name.size);
+    gnutls_free(name.data);
+    return text;
+}
+
 /* "ecdsa-with-SHA384", or an object identifier */
 static char *read_algorithm(gnutls_x509_crt_t crt)
 {
@@ -232,6 +246,7 @@ EifCertificate *eif_certificate_decode(const GByteArray *der, Error **errp)
     }
     gnutls_pubkey_deinit(key);
     cert = certificate_new();
+    cert->subject = read_subject(crt);
     read_issuer(crt, cert->issuer);
     cert->algorithm = read_algorithm(crt);
     cert->not_before = gnutls_x509_crt_get_activation_time(crt);

@@ -53,7 +53,7 @@ void nitro_image_record_unref(NitroImageRecord *rec);
  *
  * The first call begins to measure.
  *
- * Returns: to be freed by the caller
+ * Returns: to be freed by the caller; without the verdict on the signature
  */
 NitroEnclaveImage *nitro_image_record_query(NitroImageRecord *rec);
 

@@ -52,9 +52,10 @@ static NitroEnclavePcrs *attestation_pcrs(const NitroEnclavePcrs *image,
     return pcrs;
 }
 
-static void fill_image(NitroImageRecord *image, NitroEnclaveInfo *info)
+static void fill_image(NitroMachineState *nms, NitroEnclaveInfo *info)
 {
-    info->image = nitro_image_record_query(image);
+    info->image = nitro_image_record_query(nms->image);
+    info->image->signature = QAPI_CLONE(NitroEnclaveSignature, nms->signature);
     if (info->image->pcrs) {
         info->attestation_pcrs = attestation_pcrs(info->image->pcrs,
                                                   info->debug_mode);
@@ -70,7 +71,7 @@ void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
 
     fill_memory(MACHINE(nms), info);
     if (nms->image) {
-        fill_image(nms->image, info);
+        fill_image(nms, info);
     }
     if (heartbeat) {
         info->heartbeat = nitro_heartbeat_query(NITRO_HEARTBEAT(heartbeat));

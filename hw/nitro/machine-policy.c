@@ -54,48 +54,103 @@ static bool check_pcrs(const NitroImagePolicy *policy, const Candidate *c,
     return true;
 }
 
-static bool verify_signature(const Candidate *c, Error **errp)
+/* For the monitor */
+
+static NitroEnclaveSignature *new_verdict(NitroEnclaveSignatureState state,
+                                          const Error *err)
+{
+    NitroEnclaveSignature *verdict = g_new0(NitroEnclaveSignature, 1);
+
+    verdict->state = state;
+    verdict->error = err ? g_strdup(error_get_pretty(err)) : NULL;
+    return verdict;
+}
+
+static void add_certificate(NitroEnclaveSignature *verdict,
+                            const EifCertificate *cert)
+{
+    verdict->subject = g_strdup(cert->subject);
+    verdict->has_not_before = verdict->has_not_after = true;
+    verdict->not_before = cert->not_before;
+    verdict->not_after = cert->not_after;
+}
+
+static bool is_bad(const EifVerification *v)
+{
+    for (int i = 0; i < EIF_CHECK__MAX; i++) {
+        if (v->checks[i].verdict == EIF_VERDICT_BAD) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns the verdict; @err: what is wrong, NULL when nothing is */
+static NitroEnclaveSignature *verify_signature(const Candidate *c, Error **err)
 {
     g_autoptr(EifSignature) sig = NULL;
     g_autoptr(EifVerification) v = NULL;
+    NitroEnclaveSignature *verdict;
 
-    sig = eif_image_read_signature(c->image, &c->src, errp);
+    sig = eif_image_read_signature(c->image, &c->src, err);
     if (!sig) {
-        return false;
+        return new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_INVALID, *err);
     }
     v = eif_signature_verify(sig, c->measurements.pcr0,
                              g_get_real_time() / G_USEC_PER_SEC);
-    return eif_verification_check(v, errp);
+    if (eif_verification_check(v, err)) {
+        verdict = new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_VALID, NULL);
+    } else {
+        verdict = new_verdict(is_bad(v)
+                              ? NITRO_ENCLAVE_SIGNATURE_STATE_INVALID
+                              : NITRO_ENCLAVE_SIGNATURE_STATE_UNCHECKED, *err);
+    }
+    if (v->cert) {
+        add_certificate(verdict, v->cert);
+    }
+    return verdict;
 }
 
-static bool check_signature(const NitroImagePolicy *policy, const Candidate *c,
+static NitroEnclaveSignature *find_verdict(NitroSignature policy,
+                                           const Candidate *c, Error **err)
+{
+    if (!c->image->has_signature) {
+        return new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_UNSIGNED, NULL);
+    }
+    if (policy == NITRO_SIGNATURE_OFF) {
+        return new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_UNCHECKED, NULL);
+    }
+    return verify_signature(c, err);
+}
+
+static bool check_signature(NitroMachineState *nms, const Candidate *c,
                             Error **errp)
 {
     ERRP_GUARD();
+    NitroSignature policy = nms->policy.signature;
     Error *err = NULL;
 
-    switch (policy->signature) {
-    case NITRO_SIGNATURE_OFF:
-        return true;
-    case NITRO_SIGNATURE_WARN:
-        if (c->image->has_signature && !verify_signature(c, &err)) {
+    qapi_free_NitroEnclaveSignature(nms->signature);
+    nms->signature = find_verdict(policy, c, &err);
+    if (policy != NITRO_SIGNATURE_REQUIRE) {
+        if (err) {
             warn_report_err(err);
         }
         return true;
-    case NITRO_SIGNATURE_REQUIRE:
-        break;
     }
     if (!c->image->has_signature) {
         error_setg(errp, "signature=require, but the image is not signed");
         error_append_hint(errp, "Sign it, or leave out signature=require.\n");
         return false;
     }
-    return verify_signature(c, errp);
+    error_propagate(errp, err);
+    return !err;
 }
 
-static bool check_candidate(const NitroImagePolicy *policy, Candidate *c,
-                            Error **errp)
+static bool check_candidate(NitroMachineState *nms, Candidate *c, Error **errp)
 {
+    const NitroImagePolicy *policy = &nms->policy;
+
     if (must_measure(policy, c->image)) {
         if (!eif_image_measure(c->image, &c->src, &c->measurements, errp)) {
             return false;
@@ -103,13 +158,14 @@ static bool check_candidate(const NitroImagePolicy *policy, Candidate *c,
         trace_nitro_machine_image_measured(signature_modes[policy->signature],
                                            c->image->has_signature);
     }
-    return check_pcrs(policy, c, errp) && check_signature(policy, c, errp);
+    return check_pcrs(policy, c, errp) && check_signature(nms, c, errp);
 }
 
 bool nitro_machine_check_image(MachineState *machine, const void *image,
                                uint64_t size, Error **errp)
 {
-    const NitroImagePolicy *policy = &NITRO_MACHINE(machine)->policy;
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+    const NitroImagePolicy *policy = &nms->policy;
     Candidate c = { .image = eif_image_parse_buffer(image, size, errp) };
     bool ok;
 
@@ -117,7 +173,7 @@ bool nitro_machine_check_image(MachineState *machine, const void *image,
         return false;
     }
     eif_source_init_buffer(&c.src, image, size);
-    ok = check_candidate(policy, &c, errp);
+    ok = check_candidate(nms, &c, errp);
     eif_image_free(c.image);
     return ok && (!policy->eif_out ||
                   eif_output_data(policy->eif_out, image, size, errp));

@@ -248,6 +248,7 @@ static void nitro_machine_instance_init(Object *obj)
 static void nitro_machine_instance_finalize(Object *obj)
 {
     nitro_machine_free_policy(&NITRO_MACHINE(obj)->policy);
+    qapi_free_NitroEnclaveSignature(NITRO_MACHINE(obj)->signature);
 }
 
 static void nitro_machine_class_init(ObjectClass *oc, void *data)

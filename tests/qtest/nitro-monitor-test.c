@@ -6,68 +6,16 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Whole launches on a driver that is a model, see nitro-accel-test.c.  What
- * the monitor says is compared with what the model did, and measurements with
- * numbers of the image format's worked example or made by GLib.
+ * the monitor says is compared with what the model did.
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
-#include "nitro-accel-util.h"
-#include "../nitro/eif-maker.h"
+#include "nitro-monitor-util.h"
+#include "tests/nitro/eif-maker.h"
 
 #define MIB (1024 * 1024)
 #define STAYS "-action shutdown=pause "
-
-static bool arm64(void)
-{
-    return g_str_equal(qtest_get_arch(), "aarch64");
-}
-
-/* Ask; the caller releases the reply */
-static QDict *query(QTestState *qts, QDict **info)
-{
-    QDict *reply = qtest_qmp(qts, "{'execute': 'query-nitro-enclave'}");
-
-    *info = qdict_get_qdict(reply, "return");
-    g_assert_nonnull(*info);
-    return reply;
-}
-
-/* Ask until the image is measured */
-static QDict *query_measured(QTestState *qts, QDict **info, QDict **image)
-{
-    for (int i = 0; i < 3000; i++) {
-        QDict *reply = query(qts, info);
-
-        *image = qdict_get_qdict(*info, "image");
-        if (!g_str_equal(qdict_get_str(*image, "measurement"), "running")) {
-            return reply;
-        }
-        g_assert_null(qdict_get(*image, "pcrs"));
-        qobject_unref(reply);
-        g_usleep(10000);
-    }
-    g_assert_not_reached();
-}
-
-static void assert_str(QDict *dict, const char *key, const char *expected)
-{
-    g_assert_cmpstr(qdict_get_try_str(dict, key), ==, expected);
-}
-
-static void assert_device_state(QDict *info, const char *device,
-                                const char *expected)
-{
-    assert_str(qdict_get_qdict(info, device), "state", expected);
-}
-
-static QDict *wait_event(Run *run, const char *name, QDict **data)
-{
-    QDict *event = qtest_qmp_eventwait_ref(run->qts, name);
-
-    *data = qdict_get_qdict(event, "data");
-    return event;
-}
 
 /* Without an enclave */
 
@@ -319,180 +267,6 @@ static void test_preconfig(void)
     run_quit(run);
 }
 
-/* The image */
-
-static char *write_eif(Run *run, const char *sections)
-{
-    char *path = g_build_filename(run->dir, "image", NULL);
-    GByteArray *eif = eif_maker_image(4, arm64() ? 1 : 0, sections);
-
-    g_assert(g_file_set_contents(path, (char *)eif->data, eif->len, NULL));
-    g_byte_array_unref(eif);
-    return path;
-}
-
-static void start_eif(Run *run, const char *accel, const char *path)
-{
-    g_autofree char *more = g_strdup_printf("-S -kernel %s", path);
-
-    run_start(run, accel, more);
-}
-
-static void check_pcrs(QDict *pcrs, const char *pcr0, const char *pcr1,
-                       const char *pcr2, const char *pcr8)
-{
-    g_assert_nonnull(pcrs);
-    assert_str(pcrs, "pcr0", pcr0);
-    assert_str(pcrs, "pcr1", pcr1);
-    assert_str(pcrs, "pcr2", pcr2);
-    assert_str(pcrs, "pcr8", pcr8);
-}
-
-static void check_sections(QDict *image)
-{
-    static const struct {
-        const char *type;
-        size_t size;
-    } expected[] = {
-        { "kernel", strlen(EXAMPLE_KERNEL) },
-        { "cmdline", strlen(EXAMPLE_CMDLINE) },
-        { "metadata", strlen(EXAMPLE_METADATA) },
-        { "ramdisk", strlen(EXAMPLE_RAMDISK0) },
-        { "ramdisk", strlen(EXAMPLE_RAMDISK1) },
-    };
-    const QListEntry *entry;
-    size_t pos = HEADER_LEN;
-    int i = 0;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(image, "sections"), entry) {
-        QDict *section = qobject_to(QDict, qlist_entry_obj(entry));
-
-        pos += SECTION_HEADER_LEN;
-        g_assert_cmpint(i, <, ARRAY_SIZE(expected));
-        assert_str(section, "type", expected[i].type);
-        g_assert_cmpint(qdict_get_int(section, "size"), ==, expected[i].size);
-        g_assert_cmpint(qdict_get_int(section, "offset"), ==, pos);
-        pos += expected[i++].size;
-    }
-    g_assert_cmpint(i, ==, ARRAY_SIZE(expected));
-}
-
-static void test_eif(void)
-{
-    Run *run = run_new();
-    g_autofree char *path = write_eif(run, EXAMPLE);
-    QDict *info, *image, *reply;
-
-    start_eif(run, NITRO, path);
-    reply = query_measured(run->qts, &info, &image);
-    assert_str(image, "kind", "eif");
-    assert_str(image, "path", path);
-    assert_str(image, "initrd", NULL);
-    assert_str(image, "arch", qtest_get_arch());
-    assert_str(image, "measurement", "done");
-    assert_str(image, "name", "kernel.bin");
-    assert_str(image, "image-version", "1.0");
-    g_assert_cmpint(qdict_get_int(image, "version"), ==, 4);
-    g_assert_cmpint(qdict_get_int(image, "size"), ==, EXAMPLE_SIZE);
-    g_assert_cmphex(qdict_get_int(image, "crc"), ==,
-                    arm64() ? EXAMPLE_CRC_ARM64 : EXAMPLE_CRC);
-    g_assert_false(qdict_get_bool(image, "signed"));
-    check_sections(image);
-    check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
-               EXAMPLE_PCR2, NULL);
-    check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), EXAMPLE_PCR0,
-               EXAMPLE_PCR1, EXAMPLE_PCR2, NULL);
-    qobject_unref(reply);
-    run_quit(run);
-}
-
-/* In debug mode the attestation proves nothing, for a signed image as well */
-static void test_debug(void)
-{
-    Run *run = run_new();
-    g_autofree char *path = write_eif(run, "KCMRrS");
-    QDict *info, *image, *reply;
-
-    start_eif(run, NITRO ",debug-mode=on", path);
-    reply = query_measured(run->qts, &info, &image);
-    g_assert_true(qdict_get_bool(info, "debug-mode"));
-    g_assert_true(qdict_get_bool(image, "signed"));
-    check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
-               EXAMPLE_PCR2, EXAMPLE_PCR8);
-    check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), ZERO_PCR, ZERO_PCR,
-               ZERO_PCR, ZERO_PCR);
-    qobject_unref(reply);
-    run_quit(run);
-}
-
-/* A register that was zero, extended by the hash of some data */
-static char *extended(const char *data, size_t len)
-{
-    g_autoptr(GChecksum) inner = g_checksum_new(G_CHECKSUM_SHA384);
-    g_autoptr(GChecksum) outer = g_checksum_new(G_CHECKSUM_SHA384);
-    uint8_t digest[2 * 48] = { };
-    gsize digest_len = 48;
-
-    g_checksum_update(inner, (const guchar *)data, len);
-    g_checksum_get_digest(inner, digest + 48, &digest_len);
-    g_checksum_update(outer, digest, sizeof(digest));
-    return g_strdup(g_checksum_get_string(outer));
-}
-
-/* An image that exists in the enclave's memory only */
-static void test_kernel(void)
-{
-    Run *run = run_new();
-    g_autofree char *initrd = g_build_filename(run->dir, "initrd", NULL);
-    g_autofree char *more = NULL;
-    g_autofree char *pcr = NULL;
-    g_autofree char *kernel = NULL;
-    g_autoptr(GString) all = g_string_new(NULL);
-    QDict *info, *image, *reply;
-    gsize len;
-
-    g_assert(g_file_get_contents(run->kernel, &kernel, &len, NULL));
-    g_string_append_len(all, kernel, len);
-    g_string_append(all, "console=ttyS0" "0707ramdisk");
-    pcr = extended(all->str, all->len);
-    g_assert(g_file_set_contents(initrd, "0707ramdisk", -1, NULL));
-    more = g_strdup_printf("-S -append console=ttyS0 -initrd %s", initrd);
-    run_start(run, NITRO, more);
-
-    reply = query_measured(run->qts, &info, &image);
-    assert_str(image, "kind", "kernel");
-    assert_str(image, "path", run->kernel);
-    assert_str(image, "initrd", initrd);
-    assert_str(image, "name", "qemu");
-    g_assert_cmpint(qdict_get_int(image, "crc"), !=, 0);
-    check_pcrs(qdict_get_qdict(image, "pcrs"), pcr, pcr, EMPTY_PCR2, NULL);
-    qobject_unref(reply);
-    run_quit(run);
-}
-
-/* Nobody is told measurements of what was not launched */
-static void test_changed(void)
-{
-    Run *run = run_new();
-    g_autofree char *path = write_eif(run, EXAMPLE);
-    QDict *info, *image, *reply;
-    int fd;
-
-    start_eif(run, NITRO, path);
-    fd = open(path, O_WRONLY);
-    g_assert_cmpint(pwrite(fd, "x", 1, HEADER_LEN + SECTION_HEADER_LEN), ==,
-                    1);
-    close(fd);
-    reply = query_measured(run->qts, &info, &image);
-    assert_str(image, "measurement", "failed");
-    assert_str(image, "measurement-error",
-               "the file was changed after it had been loaded");
-    g_assert_false(qdict_haskey(image, "pcrs"));
-    g_assert_false(qdict_haskey(info, "attestation-pcrs"));
-    qobject_unref(reply);
-    run_quit(run);
-}
-
 /* The console */
 
 static void test_console(void)
@@ -613,10 +387,7 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/monitor/waiting", test_waiting);
     qtest_add_func("/nitro/monitor/failed-start", test_failed_start);
     qtest_add_func("/nitro/monitor/preconfig", test_preconfig);
-    qtest_add_func("/nitro/monitor/eif", test_eif);
-    qtest_add_func("/nitro/monitor/debug", test_debug);
-    qtest_add_func("/nitro/monitor/kernel", test_kernel);
-    qtest_add_func("/nitro/monitor/changed", test_changed);
+    add_image_tests();
     qtest_add_func("/nitro/monitor/console", test_console);
     qtest_add_func("/nitro/monitor/console-lost", test_console_lost);
     qtest_add_func("/nitro/monitor/info", test_info);

@@ -130,6 +130,7 @@ static void test_official(void)
     assert_name(v->cert, 0, "countryName", "US");
     assert_name(v->cert, 1, "organizationName", "golden");
     assert_name(v->cert, 2, "commonName", "eif-golden-p384");
+    g_assert_cmpstr(v->cert->subject, ==, "CN=eif-golden-p384,O=golden,C=US");
     g_assert_cmpstr(v->cert->algorithm, ==, "ecdsa-with-SHA384");
     g_assert_cmpint(v->cert->not_before, ==, OFFICIAL_NOT_BEFORE);
     g_assert_cmpint(v->cert->not_after, ==, OFFICIAL_NOT_AFTER);

@@ -76,6 +76,7 @@ typedef struct EifName {
 } EifName;
 
 typedef struct EifCertificate {
+    char *subject; /* as in RFC 4514: "CN=signer,C=US" */
     GArray *issuer; /* of EifName */
     char *algorithm; /* of its signature, "ecdsa-with-SHA384" */
     int64_t not_before; /* seconds since 1970 */

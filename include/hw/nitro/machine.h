@@ -65,6 +65,7 @@ typedef struct NitroImagePolicy {
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
  * @image: the image in memory, or NULL
+ * @signature: what was found of its signature, NULL before that
  */
 struct NitroMachineState {
     MachineState parent_obj;
@@ -78,6 +79,7 @@ struct NitroMachineState {
     DeviceState *default_heartbeat;
     DeviceState *default_console;
     struct NitroImageRecord *image;
+    NitroEnclaveSignature *signature;
     Notifier powerdown_notifier;
 };
 
