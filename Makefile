@@ -10,12 +10,12 @@ export BUILD := $(abspath $(BUILD))
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check soak bench install clean help
+.PHONY: all arm64 deps compose run parent check soak bench fuzz install clean help
 
 all:
 	@$(JOB) build
 
-run parent check soak bench arm64:
+run parent check soak bench fuzz arm64:
 	@$(JOB) $@
 
 deps:
@@ -31,7 +31,7 @@ clean:
 	rm -rf $(BUILD)/out $(BUILD)/arm64 $(BUILD)/qemu \
 	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab* \
 	    $(BUILD)/*.configured $(BUILD)/sanitizers \
-	    $(BUILD)/nitro-only $(BUILD)/no-nitro
+	    $(BUILD)/fuzz $(BUILD)/nitro-only $(BUILD)/no-nitro
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
@@ -46,6 +46,8 @@ help:
 	@echo 'make bench      speed and memory, as tables and JSON'
 	@echo '                  BENCH=launch|console|platform, RUNS='
 	@echo '                  BASELINE=FILE.json, PEER=PROGRAM PEER_ARGS='
+	@echo 'make fuzz       fuzzers, 10 CPU minutes each'
+	@echo '                  FUZZ_SECONDS=, JOBS=, TARGET='
 	@echo 'make deps       install build dependencies'
 	@echo 'make compose    build/qemu: the base with our files and edits'
 	@echo 'make install    install (DESTDIR= is honoured)'

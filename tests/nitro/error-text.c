@@ -11,6 +11,8 @@
 #include "monitor/monitor.h"
 #include "error-text.h"
 
+bool error_text_quiet;
+
 static GString *output;
 
 /* In place of stubs/error-printf.c */
@@ -18,6 +20,9 @@ int error_vprintf(const char *fmt, va_list ap)
 {
     size_t before;
 
+    if (error_text_quiet) {
+        return 0;
+    }
     if (!output) {
         return vfprintf(stderr, fmt, ap);
     }

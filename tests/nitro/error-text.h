@@ -11,6 +11,9 @@
 #ifndef TESTS_NITRO_ERROR_TEXT_H
 #define TESTS_NITRO_ERROR_TEXT_H
 
+/* Reports are neither printed nor collected */
+extern bool error_text_quiet;
+
 /**
  * error_text: message and hint as error_report_err() prints them
  * @err: consumed

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "hw/core/eif-verify.h"
+#include "qemu/units.h"
 #include "qobject/qbool.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
@@ -299,6 +300,26 @@ static void test_describe_odd(void)
     g_assert_false(qdict_haskey(odd, "Metadata"));
 }
 
+/* Little JSON that would become much memory, and much of it */
+static void test_describe_bulky(void)
+{
+    for (size_t size = 64 * KiB; size <= 2 * MiB; size *= 32) {
+        g_autoptr(GByteArray) image = eif_maker_image(4, 0, "KC");
+        g_autofree char *text = g_malloc(size);
+
+        for (size_t i = 0; i < size; i++) {
+            text[i] = "{},"[i % 3];
+        }
+        eif_maker_add(image, 5, text, size);
+        eif_maker_finish(image);
+        write_image("bulky.eif", image);
+        run("describe bulky.eif");
+        g_assert_cmpint(status, ==, 0);
+        assert_in(err, size < MiB ? " bytes of memory, more than 8388608"
+                                  : "has 2097152 bytes, more than 1048576");
+    }
+}
+
 /* What the values of others contain is passed on */
 static void test_describe_custom(void)
 {
@@ -483,6 +504,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/describe", test_describe);
     g_test_add_func("/eif/tool/describe/signed", test_describe_signed);
     g_test_add_func("/eif/tool/describe/odd", test_describe_odd);
+    g_test_add_func("/eif/tool/describe/bulky", test_describe_bulky);
     g_test_add_func("/eif/tool/describe/custom", test_describe_custom);
     g_test_add_func("/eif/tool/verify", test_verify);
     g_test_add_func("/eif/tool/extract", test_extract);

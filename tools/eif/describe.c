@@ -20,7 +20,9 @@
 #include "json-copy.h"
 #include "tool.h"
 
-#define METADATA_MAX (16 * MiB)
+/* Metadata is some KiB; what is read of it must not fill the memory */
+#define METADATA_MAX (1 * MiB)
+#define METADATA_MEMORY_MAX (8 * MiB)
 
 static const char usage[] =
     "Usage: qemu-eif describe IMAGE\n"
@@ -47,6 +49,41 @@ static char *read_metadata(ToolImage *t, const EifSection *s, Error **errp)
            ? g_steal_pointer(&text) : NULL;
 }
 
+/* Short JSON can take long lists: how much memory, at most? */
+static uint64_t memory_for(const char *text)
+{
+    uint64_t bytes = 0;
+
+    for (; *text; text++) {
+        switch (*text) {
+        case '{':
+            bytes += sizeof(QDict) + 512;
+            break;
+        case '[':
+        case ',':
+            bytes += 256;
+            break;
+        default:
+            break;
+        }
+    }
+    return bytes;
+}
+
+static QObject *parse_text(const char *text, Error **errp)
+{
+    uint64_t bytes = memory_for(text);
+
+    if (bytes > METADATA_MEMORY_MAX) {
+        error_setg(errp, "the metadata of the image is %zu bytes of JSON that "
+                   "would take %" PRIu64 " bytes of memory, more than %"
+                   PRIu64, strlen(text), bytes,
+                   (uint64_t)METADATA_MEMORY_MAX);
+        return NULL;
+    }
+    return qobject_from_json(text, errp);
+}
+
 /* What the metadata section holds; NULL when it is absent or unreadable */
 static QDict *parse_metadata(ToolImage *t, Error **errp)
 {
@@ -62,7 +99,7 @@ static QDict *parse_metadata(ToolImage *t, Error **errp)
         s++;
     }
     text = read_metadata(t, s, errp);
-    value = text ? qobject_from_json(text, errp) : NULL;
+    value = text ? parse_text(text, errp) : NULL;
     metadata = qobject_to(QDict, value);
     if (value && !metadata) {
         qobject_unref(value);
