@@ -163,15 +163,15 @@ static void hint_inventory(const char *sysfs, Error **errp)
     }
 }
 
-static bool check_size(const char *sysfs, uint64_t page_size, Error **errp)
+/* The sizes are looked at only now that there is something wrong */
+static bool refuse_size(const char *sysfs, uint64_t page_size, Error **errp)
 {
     ERRP_GUARD();
     g_autofree char *page = nitro_machine_size_str(page_size);
     g_autofree char *known = sizes(sysfs, SMALLEST);
     g_autofree char *usable = sizes(sysfs, SMALLEST_USABLE);
-    HugePages pages;
 
-    if (!*known || read_pages(sysfs, ALL_NODES, page_size, &pages)) {
+    if (!*known) {
         return true;
     }
     error_setg(errp, "the kernel has no huge pages of %s, it has those of %s",
@@ -242,11 +242,8 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
 {
     HugePages all;
 
-    if (!check_size(sysfs, page_size, errp)) {
-        return false;
-    }
     if (!read_pages(sysfs, ALL_NODES, page_size, &all)) {
-        return true;
+        return refuse_size(sysfs, page_size, errp);
     }
     return check_all(sysfs, size, page_size, &all, errp) &&
            (node < 0 ||
