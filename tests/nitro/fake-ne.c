@@ -9,15 +9,19 @@
  *
  * Requests of the driver's type go to the model in ne-model.c, all others to
  * the kernel.  Memory files ask for huge pages in vain on most machines: they
- * get ordinary pages and look as if they had what they asked for.  vsock is
- * made of unix sockets, see fake-vsock.c.
+ * get ordinary pages and look as if they had what they asked for.  Memory that
+ * was donated cannot be accessed until the enclave is closed: whoever tries
+ * gets SIGSEGV.  vsock is made of unix sockets, see fake-vsock.c.
  *
  * Environment:
  *   NE_FAKE_LOG=FILE           one line per request, and per close of an
  *                              enclave's descriptor
  *   NE_FAKE_POOL=CORES:THREADS the enclave CPU pool (4:2)
- *   NE_FAKE_FAIL=NR:NTH:ERRNO  request number NR fails at its NTH call
- *   NE_FAKE_END=FILE           an enclave that runs ends once FILE exists
+ *   NE_FAKE_FAIL=NR:NTH:ERRNO[:TIMES]
+ *                              request number NR fails from its NTH call on,
+ *                              for ever or this many times
+ *   NE_FAKE_END=FILE           an enclave that runs ends once FILE exists and
+ *                              is empty, or has its CID
  *   NE_FAKE_CID=N              START reports this CID
  *   NE_FAKE_SYS=DIR            what is read of /sys is read of here
  *   NE_FAKE_SLOW=MS            closing an enclave takes this long
@@ -42,6 +46,9 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_enclave[MAX_FD];
+static unsigned life[MAX_FD];           /* tells users of a number apart */
+static void *donated[MAX_FD];           /* its memory, of this length */
+static size_t donated_size[MAX_FD];
 static unsigned huge_shift[MAX_FD];    /* log2 of the page size, 0: no */
 static const char *end_file;
 
@@ -113,8 +120,8 @@ static void __attribute__((constructor)) configure(void)
                         &ne_model.threads_per_core) == 2);
     }
     if (fail) {
-        g_assert(sscanf(fail, "%i:%u:%i", (int *)&nr, &ne_model.fail_nth,
-                        &ne_model.fail_errno) == 3);
+        g_assert(sscanf(fail, "%i:%u:%i:%u", (int *)&nr, &ne_model.fail_nth,
+                        &ne_model.fail_errno, &ne_model.fail_times) >= 3);
         g_assert(nr >= 0x20 && nr < 0x20 + ARRAY_SIZE(requests));
         ne_model.fail_request = requests[nr - 0x20];
     }
@@ -124,30 +131,74 @@ static void __attribute__((constructor)) configure(void)
     }
 }
 
-static void *end_thread(void *opaque)
-{
-    int fd = (intptr_t)opaque;
+typedef struct EndJob {
+    int fd;
+    unsigned life;
+    uint64_t cid;
+} EndJob;
 
-    while (access(end_file, F_OK)) {
-        g_usleep(5000);
-    }
+static bool end_wanted(uint64_t cid)
+{
+    g_autofree char *own = g_strdup_printf("%" PRIu64, cid);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(end_file, &text, NULL, NULL) &&
+           (!*text || g_str_equal(text, own));
+}
+
+/* Is the enclave still there?  Ends it if it is to */
+static bool end_or_wait(const EndJob *job)
+{
+    bool same;
+
     pthread_mutex_lock(&lock);
-    if (is_enclave[fd]) {
-        note("end fd=%d\n", fd);
-        ne_model_end(fd);
+    same = is_enclave[job->fd] && life[job->fd] == job->life;
+    if (same && end_wanted(job->cid)) {
+        note("end fd=%d\n", job->fd);
+        ne_model_end(job->fd);
+        same = false;
     }
     pthread_mutex_unlock(&lock);
+    return same;
+}
+
+static void *end_thread(void *opaque)
+{
+    g_autofree EndJob *job = opaque;
+
+    while (end_or_wait(job)) {
+        g_usleep(5000);
+    }
     return NULL;
 }
 
-static void end_later(int fd)
+static void end_later(int fd, uint64_t cid)
 {
+    EndJob *job = g_new(EndJob, 1);
     pthread_t thread;
 
-    if (end_file &&
-        !pthread_create(&thread, NULL, end_thread, (void *)(intptr_t)fd)) {
+    *job = (EndJob) { fd, life[fd], cid };
+    if (end_file && !pthread_create(&thread, NULL, end_thread, job)) {
         pthread_detach(thread);
+    } else {
+        g_free(job);
     }
+}
+
+/* One donation per enclave is what QEMU makes */
+static void take_memory(int fd, const struct ne_user_memory_region *region)
+{
+    donated[fd] = (void *)(uintptr_t)region->userspace_addr;
+    donated_size[fd] = region->memory_size;
+    g_assert(mprotect(donated[fd], donated_size[fd], PROT_NONE) == 0);
+}
+
+static void give_memory_back(int fd)
+{
+    if (donated[fd]) {
+        mprotect(donated[fd], donated_size[fd], PROT_READ | PROT_WRITE);
+    }
+    donated[fd] = NULL;
 }
 
 static void describe(int fd, unsigned long request, void *arg, int ret)
@@ -187,10 +238,16 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
     note_times(request, begin);
     if (request == NE_CREATE_VM && ret >= 0) {
         is_enclave[ret] = true;
+        life[ret]++;
+    }
+    if (request == NE_SET_USER_MEMORY_REGION && ret == 0) {
+        take_memory(fd, arg);
     }
     if (request == NE_START_ENCLAVE && ret == 0) {
-        fake_vsock_set_cid(((struct ne_enclave_start_info *)arg)->enclave_cid);
-        end_later(fd);
+        uint64_t cid = ((struct ne_enclave_start_info *)arg)->enclave_cid;
+
+        fake_vsock_set_cid(cid);
+        end_later(fd, cid);
     }
     errno = err;
     return ret;
@@ -259,6 +316,8 @@ int close(int fd)
         pthread_mutex_lock(&lock);
         if (is_enclave[fd]) {
             note("close\n");
+            give_memory_back(fd);
+            ne_model_close(fd);
         }
         is_enclave[fd] = false;
         huge_shift[fd] = 0;

@@ -8,8 +8,9 @@
  * The real vsock of the machine that runs the tests is never touched.  With
  * NE_FAKE_VSOCK=DIR a listener on port P is the unix socket DIR/P, a
  * connection to port P of CID C goes to DIR/C-P; peers that are accepted seem
- * to have the enclave's CID, or NE_FAKE_PEER_CID.  Without it the machine
- * seems to have no vsock.
+ * to have the enclave's CID, or NE_FAKE_PEER_CID.  A port is free again when
+ * its listener is closed.  Without NE_FAKE_VSOCK the machine seems to have no
+ * vsock.
  */
 #include "qemu/osdep.h"
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@
 #define PARENT_CID 3
 
 static bool is_vsock[MAX_FD];
+static char *bound[MAX_FD];             /* path of a listener */
 static uint32_t enclave_cid;
 
 void fake_vsock_set_cid(uint32_t cid)
@@ -32,6 +34,10 @@ void fake_vsock_forget(int fd)
 {
     if (fd >= 0 && fd < MAX_FD) {
         is_vsock[fd] = false;
+        if (bound[fd]) {
+            unlink(bound[fd]);
+        }
+        g_clear_pointer(&bound[fd], g_free);
     }
 }
 
@@ -95,12 +101,17 @@ int socket(int domain, int type, int protocol)
 int bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct sockaddr_un un;
+    int ret;
 
     if (!mapped(fd)) {
         return syscall(SYS_bind, fd, addr, len);
     }
     unix_path(&un, (const void *)addr, false);
-    return syscall(SYS_bind, fd, &un, sizeof(un));
+    ret = syscall(SYS_bind, fd, &un, sizeof(un));
+    if (ret == 0) {
+        bound[fd] = g_strdup(un.sun_path);
+    }
+    return ret;
 }
 
 int connect(int fd, const struct sockaddr *addr, socklen_t len)

@@ -22,10 +22,11 @@
  *  START     flags above 1: 274; CID 1, 2, 3, 0xffffffff or larger: 275; twice:
  *            270; no memory: 266; less than 64 MiB: 268; no vCPU: 267; a
  *            thread missing of a core: 269; CID 0 becomes 16, 17, ...
- *  close     is not seen: a number used again replaces the enclave; its cores
- *            go back to the pool then, or at ne_model_reset()
+ *  close     whoever sees it calls ne_model_close(): the cores go back to the
+ *            pool then, else when the number is used again
  *
- * Beyond that any call can be made to fail with any code, nothing done.
+ * Beyond that any call, and those after it, can be made to fail with any code,
+ * nothing done.
  */
 #include "qemu/osdep.h"
 #include "standard-headers/linux/nitro_enclaves.h"
@@ -341,6 +342,13 @@ bool ne_model_request(unsigned long request)
            request == NE_SET_USER_MEMORY_REGION || request == NE_START_ENCLAVE;
 }
 
+static bool must_fail(unsigned nth)
+{
+    return nth >= ne_model.fail_nth &&
+           (!ne_model.fail_times ||
+            nth - ne_model.fail_nth < ne_model.fail_times);
+}
+
 int ne_model_ioctl(int fd, unsigned long request, void *arg)
 {
     Enclave *enclave = enclave_of(fd);
@@ -350,7 +358,7 @@ int ne_model_ioctl(int fd, unsigned long request, void *arg)
         return fail(ENOTTY);
     }
     nth = ++calls[_IOC_NR(request)];
-    if (request == ne_model.fail_request && nth == ne_model.fail_nth) {
+    if (request == ne_model.fail_request && must_fail(nth)) {
         return fail(ne_model.fail_errno);
     }
     switch (request) {
@@ -381,6 +389,11 @@ void ne_model_reset(void)
         .max_regions = MAX_REGIONS,
         .bad_cid = UINT64_MAX,
     };
+}
+
+void ne_model_close(int enclave_fd)
+{
+    forget(enclave_fd);
 }
 
 void ne_model_end(int enclave_fd)

@@ -19,9 +19,13 @@ typedef struct NeModelConfig {
     bool reject_small_pages;    /* is every donated page a huge page? */
     uint64_t bad_cid;           /* reported by START in place of the real */
 
-    /* Fail the fail_nth call (from 1) of request number fail_request */
+    /*
+     * Fail the fail_nth call (from 1) of request number fail_request, and
+     * those after it: fail_times in all, 0: for ever
+     */
     unsigned long fail_request;
     unsigned fail_nth;
+    unsigned fail_times;
     int fail_errno;
 } NeModelConfig;
 
@@ -41,6 +45,9 @@ bool ne_model_request(unsigned long request);
 
 /* What the driver's ioctl does: result, or -1 and errno */
 int ne_model_ioctl(int fd, unsigned long request, void *arg);
+
+/* The enclave's descriptor is closed; what it had is free */
+void ne_model_close(int enclave_fd);
 
 /* The enclave ends by itself: its descriptor polls as hung up */
 void ne_model_end(int enclave_fd);

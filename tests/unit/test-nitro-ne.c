@@ -286,6 +286,7 @@ static void test_interrupted(Fixture *f, const void *unused)
 
         ne_model.fail_request = call->request;
         ne_model.fail_nth = 1;
+        ne_model.fail_times = 1;
         ne_model.fail_errno = EINTR;
         g_assert_cmpint(call->call(f, &error_abort), ==, 0);
         g_assert_cmpuint(ne_model_calls(call->request), ==, 2);
