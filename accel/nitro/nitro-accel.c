@@ -7,7 +7,8 @@
  *
  * The launch begins here: init_machine opens the device and creates the
  * enclave while QEMU still has the privileges it was started with.  It goes
- * on in nitro-launch.c and ends in nitro-exit.c.  Manual: docs/system/nitro.rst
+ * on in nitro-launch.c and ends in nitro-exit.c, or begins anew in
+ * nitro-reset.c.  Manual: docs/system/nitro.rst
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -132,12 +133,14 @@ bool nitro_accel_may_stop(Error **errp)
 bool nitro_accel_may_cont(Error **errp)
 {
     ERRP_GUARD();
+    NitroAccelState *s = nitro_accel_current();
 
-    if (nitro_accel_get_state() != NITRO_STATE_EXITED) {
+    if (!s || s->state != NITRO_STATE_EXITED || nitro_reset_due(s)) {
         return true;
     }
     error_setg(errp, "the enclave has ended and cannot run on");
-    error_append_hint(errp, "End this QEMU with quit, and launch again.\n");
+    error_append_hint(errp, "Launch it again with system_reset, or end this "
+                      "QEMU with quit.\n");
     return false;
 }
 
@@ -169,17 +172,23 @@ static void prepend_create(NitroAccelState *s, int ret, Error **errp)
     }
 }
 
-static int create_enclave(NitroAccelState *s, Error **errp)
+static int open_device(NitroAccelState *s, Error **errp)
+{
+    if (s->device_fd < 0) {
+        s->device_fd = ne_open(s->device, errp);
+    }
+    return s->device_fd;
+}
+
+int nitro_create_enclave(NitroAccelState *s, Error **errp)
 {
     ERRP_GUARD();
-    int device_fd = ne_open(s->device, errp);
-    int fd;
+    int fd = open_device(s, errp);
 
-    if (device_fd < 0) {
-        return device_fd;
+    if (fd < 0) {
+        return fd;
     }
-    fd = ne_create_vm(device_fd, &s->slot_uid, errp);
-    close(device_fd);
+    fd = ne_create_vm(s->device_fd, &s->slot_uid, errp);
     if (fd < 0) {
         prepend_create(s, fd, errp);
         return fd;
@@ -187,6 +196,22 @@ static int create_enclave(NitroAccelState *s, Error **errp)
     trace_nitro_created(s->slot_uid, fd);
     s->enclave_fd = fd;
     return 0;
+}
+
+/* Before there is a main loop: wait here for what may be free in a moment */
+static int create_first_enclave(NitroAccelState *s, Error **errp)
+{
+    Error *err = NULL;
+    int ret = nitro_create_enclave(s, &err);
+
+    while (ret < 0 && nitro_retry_later(s, ret)) {
+        g_clear_pointer(&err, error_free);
+        g_usleep(nitro_retry_delay_ms() * 1000);
+        ret = nitro_create_enclave(s, &err);
+    }
+    nitro_retry_done(s);
+    error_propagate(errp, err);
+    return ret;
 }
 
 static int nitro_init_machine(MachineState *ms)
@@ -204,7 +229,7 @@ static int nitro_init_machine(MachineState *ms)
         error_report_err(err);
         return -EINVAL;
     }
-    ret = create_enclave(s, &err);
+    ret = create_first_enclave(s, &err);
     nitro_exit_driver_refused(ret < 0);
     if (ret < 0) {
         error_report_err(err);
@@ -213,6 +238,7 @@ static int nitro_init_machine(MachineState *ms)
     object_property_add_child(OBJECT(ms), "nitro", OBJECT(s));
     nitro_launch_init(s);
     nitro_exit_init(s);
+    nitro_reset_init(s);
     nitro_refuse_commands();
     return 0;
 }
@@ -262,7 +288,7 @@ static void nitro_set_enclave_cid(Object *obj, Visitor *v, const char *name,
     if (visit_type_uint64(v, name, &cid, errp) &&
         still_open(s, name, NITRO_STATE_STARTED, errp) &&
         nitro_cid_valid(cid, errp)) {
-        s->cid = cid;
+        s->cid = s->wanted_cid = cid;
     }
 }
 
@@ -307,6 +333,26 @@ static void nitro_set_grace(Object *obj, Visitor *v, const char *name,
     visit_type_uint32(v, name, &NITRO_ACCEL(obj)->powerdown_grace, errp);
 }
 
+static const char *const on_exit_names[] = {
+    [NITRO_ON_EXIT_SHUTDOWN] = "shutdown",
+    [NITRO_ON_EXIT_RESET] = "reset",
+};
+
+static const QEnumLookup on_exit_lookup = {
+    .array = on_exit_names,
+    .size = ARRAY_SIZE(on_exit_names),
+};
+
+static int nitro_get_on_exit(Object *obj, Error **errp)
+{
+    return NITRO_ACCEL(obj)->on_exit;
+}
+
+static void nitro_set_on_exit(Object *obj, int value, Error **errp)
+{
+    NITRO_ACCEL(obj)->on_exit = value;
+}
+
 static char *nitro_get_device(Object *obj, Error **errp)
 {
     return g_strdup(NITRO_ACCEL(obj)->device);
@@ -341,6 +387,12 @@ static void nitro_accel_add_life_properties(ObjectClass *oc)
     object_class_property_set_description(oc, "powerdown-grace",
         "Seconds that system_powerdown gives the enclave to end by itself "
         "(default 0)");
+    object_class_property_add_enum(oc, "on-exit", "NitroOnExit",
+                                   &on_exit_lookup, nitro_get_on_exit,
+                                   nitro_set_on_exit);
+    object_class_property_set_description(oc, "on-exit",
+        "When the enclave ends by itself or does not boot in time: end QEMU "
+        "(shutdown, the default), or launch it again (reset)");
 }
 
 static void nitro_accel_add_properties(ObjectClass *oc)
@@ -373,8 +425,9 @@ static void nitro_accel_instance_init(Object *obj)
     NitroAccelState *s = NITRO_ACCEL(obj);
 
     s->device = g_strdup(NE_DEVICE_PATH);
+    s->device_fd = -1;
     s->enclave_fd = -1;
-    s->cpus = g_array_new(false, false, sizeof(uint32_t));
+    s->cpus = g_array_new(false, true, sizeof(uint32_t));
 }
 
 /* Only an object whose init_machine failed gets here */
@@ -383,6 +436,9 @@ static void nitro_accel_instance_finalize(Object *obj)
     NitroAccelState *s = NITRO_ACCEL(obj);
 
     nitro_exit_close(s);
+    if (s->device_fd >= 0) {
+        qemu_close(s->device_fd);
+    }
     migrate_del_blocker(&s->migration_blocker);
     g_clear_pointer(&s->pool, nitro_pool_free);
     g_clear_pointer(&s->wanted_cpus, g_array_unref);

@@ -7,17 +7,12 @@
  *
  * The hypervisor runs an enclave's vCPUs outside of this process.  QEMU's CPU
  * objects stand for them in the monitor; their threads wait for work items.
+ * A reset of the system leaves them alone: the next enclave has as many.
  */
 #include "qemu/osdep.h"
 #include "qemu/module.h"
 #include "system/accel-ops.h"
 #include "system/cpus.h"
-
-/* A started enclave cannot begin again, nor is its state within our reach */
-static bool nitro_cpus_are_resettable(void)
-{
-    return false;
-}
 
 static bool nitro_supports_guest_debug(void)
 {
@@ -29,7 +24,6 @@ static void nitro_accel_ops_class_init(ObjectClass *oc, void *data)
     AccelOpsClass *ops = ACCEL_OPS_CLASS(oc);
 
     ops->create_vcpu_thread = dummy_start_vcpu_thread;
-    ops->cpus_are_resettable = nitro_cpus_are_resettable;
     ops->supports_guest_debug = nitro_supports_guest_debug;
 }
 

@@ -15,7 +15,9 @@
  */
 #include "qemu/osdep.h"
 #include <glib-unix.h>
+#include "block/aio.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/thread.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
@@ -65,6 +67,16 @@ typedef struct NitroClose {
     int fd;
 } NitroClose;
 
+/* When QEMU exits there is no main loop to call this: see wait_closed() */
+static void reap(void *opaque)
+{
+    NitroAccelState *s = opaque;
+
+    qemu_sem_wait(&s->closed);
+    s->closing--;
+    nitro_reset_closed(s);
+}
+
 static void *close_thread(void *opaque)
 {
     g_autofree NitroClose *job = opaque;
@@ -72,6 +84,7 @@ static void *close_thread(void *opaque)
     close(job->fd);
     trace_nitro_closed(job->fd);
     qemu_sem_post(&job->s->closed);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), reap, job->s);
     return NULL;
 }
 
@@ -123,6 +136,9 @@ static void finish(NitroAccelState *s)
 {
     g_clear_pointer(&s->hold_timer, timer_free);
     close_in_background(s);
+    if (nitro_reset_after_end(s)) {
+        return;
+    }
     switch (s->outcome) {
     case NITRO_OUTCOME_CLEAN:
         qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
@@ -133,6 +149,9 @@ static void finish(NitroAccelState *s)
     case NITRO_OUTCOME_DEADLINE:
         qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
                                                NITRO_STATUS_DEADLINE);
+        break;
+    case NITRO_OUTCOME_RESET:
+        nitro_reset_begin(s);
         break;
     }
 }
@@ -191,6 +210,11 @@ static void end_enclave(NitroAccelState *s, NitroOutcome outcome)
     enclave_ended(s, outcome);
 }
 
+void nitro_exit_for_reset(NitroAccelState *s)
+{
+    end_enclave(s, NITRO_OUTCOME_RESET);
+}
+
 static bool enclave_runs(NitroAccelState *s)
 {
     return s->state == NITRO_STATE_STARTED || s->state == NITRO_STATE_BOOTED;
@@ -214,7 +238,13 @@ void nitro_accel_powerdown(void)
 {
     NitroAccelState *s = nitro_accel_current();
 
-    if (!s || !enclave_runs(s)) {
+    if (!s) {
+        qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+        return;
+    }
+    s->powerdown = true;
+    if (!enclave_runs(s)) {
+        nitro_reset_cancel(s);
         qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
     } else if (s->powerdown_grace == 0) {
         end_enclave(s, NITRO_OUTCOME_CLEAN);
@@ -270,7 +300,13 @@ void nitro_exit_watch(NitroAccelState *s)
 
 void nitro_exit_failed(NitroAccelState *s)
 {
-    nitro_move_state(s, NITRO_STATE_EXITED);
+    nitro_retry_done(s);
+    s->relaunch = false;
+    if (s->state == NITRO_STATE_EXITED) {
+        nitro_info_moved(s, NITRO_STATE_CREATED);
+    } else {
+        nitro_move_state(s, NITRO_STATE_EXITED);
+    }
     close_in_background(s);
     tell_devices(s);
     qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,

@@ -37,6 +37,9 @@ static NitroEnclaveExitCause exit_cause(const NitroAccelState *s,
     if (s->outcome == NITRO_OUTCOME_DEADLINE) {
         return NITRO_ENCLAVE_EXIT_CAUSE_BOOT_TIMEOUT;
     }
+    if (s->outcome == NITRO_OUTCOME_RESET) {
+        return NITRO_ENCLAVE_EXIT_CAUSE_RESET;
+    }
     if (s->ended_by_us) {
         return NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN;
     }
@@ -122,6 +125,8 @@ NitroEnclaveInfo *nitro_accel_query(Error **errp)
     info->has_exit_cause = s->state == NITRO_STATE_EXITED;
     info->exit_cause = s->exit_cause;
     info->exit_error = g_strdup(s->start_error);
+    info->launches = s->launches;
+    info->launch_due = nitro_reset_due(s);
     fill_vcpus(s, info);
     fill_times(s, info);
     if (nitro_hooks.ops->query) {

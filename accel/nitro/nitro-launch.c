@@ -11,7 +11,8 @@
  * Whichever event comes last continues the launch.
  *
  * What another launch on this parent has may be free in a moment: then a timer
- * continues, until the device that waits for it has waited long enough.
+ * continues, until whoever waits for it has waited long enough.  The same way
+ * goes a launch after a reset, which begins in nitro-reset.c.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -28,10 +29,6 @@
 #include "nitro-int.h"
 #include "trace.h"
 
-/* So often is looked whether it is free; several launches must not march */
-#define RETRY_MS 100
-#define RETRY_SPREAD_MS 100
-
 static bool donate_ram(NitroAccelState *s, MemoryRegion *ram, Error **errp)
 {
     ERRP_GUARD();
@@ -42,6 +39,7 @@ static bool donate_ram(NitroAccelState *s, MemoryRegion *ram, Error **errp)
     int ret = ne_add_memory(s->enclave_fd, memory_region_get_ram_ptr(ram),
                             bytes, errp);
 
+    s->donated = ret == 0;
     if (ret == -NE_ERR_MEM_MAX_REGIONS) {
         error_prepend(errp, "cannot donate %s of RAM in %" PRIu64 " pages of "
                       "%s to the enclave: ", size, bytes / page_size, page);
@@ -83,36 +81,63 @@ static void show_host_cpu(NitroAccelState *s, unsigned index)
     }
 }
 
-static bool add_vcpus(NitroAccelState *s, unsigned count, Error **errp)
+/* The objects that show them refer to the array: it has its size at once */
+static void reserve_cpus(NitroAccelState *s, unsigned count)
 {
-    ERRP_GUARD();
+    unsigned len = s->cpus->len;
 
     g_array_set_size(s->cpus, count);
-    for (unsigned i = 0; i < count; i++) {
-        uint32_t wanted =
-            s->wanted_cpus ? g_array_index(s->wanted_cpus, uint32_t, i) : 0;
-        uint32_t cpu = wanted;
-        int ret = ne_add_vcpu(s->enclave_fd, &cpu, errp);
-
-        if (ret < 0) {
-            g_array_set_size(s->cpus, i);
-            prepend_vcpu(s, i, count, wanted, ret, errp);
-            return false;
-        }
-        g_array_index(s->cpus, uint32_t, i) = cpu;
-        show_host_cpu(s, i);
-    }
-    return true;
+    g_array_set_size(s->cpus, len);
 }
 
-static bool prepare(NitroAccelState *s, MachineState *ms, Error **errp)
+static NitroStep add_vcpu(NitroAccelState *s, unsigned count, Error **errp)
 {
-    if (!donate_ram(s, ms->ram, errp) || !add_vcpus(s, ms->smp.cpus, errp)) {
-        nitro_exit_driver_refused(true);
-        return false;
+    ERRP_GUARD();
+    unsigned i = s->cpus->len;
+    uint32_t wanted =
+        s->wanted_cpus ? g_array_index(s->wanted_cpus, uint32_t, i) : 0;
+    uint32_t cpu = wanted;
+    Error *err = NULL;
+    int ret = ne_add_vcpu(s->enclave_fd, &cpu, &err);
+
+    if (ret == 0) {
+        g_array_append_val(s->cpus, cpu);
+        show_host_cpu(s, i);
+        return NITRO_STEP_DONE;
     }
-    nitro_move_state(s, NITRO_STATE_PREPARED);
-    return true;
+    if (nitro_retry_later(s, ret)) {
+        error_free(err);
+        return NITRO_STEP_LATER;
+    }
+    error_propagate(errp, err);
+    prepend_vcpu(s, i, count, wanted, ret, errp);
+    return NITRO_STEP_FAILED;
+}
+
+/* Goes on where it had to wait */
+static NitroStep add_vcpus(NitroAccelState *s, unsigned count, Error **errp)
+{
+    NitroStep step = NITRO_STEP_DONE;
+
+    reserve_cpus(s, count);
+    while (step == NITRO_STEP_DONE && s->cpus->len < count) {
+        step = add_vcpu(s, count, errp);
+    }
+    return step;
+}
+
+static NitroStep prepare(NitroAccelState *s, MachineState *ms, Error **errp)
+{
+    NitroStep step = s->donated || donate_ram(s, ms->ram, errp)
+                     ? add_vcpus(s, ms->smp.cpus, errp) : NITRO_STEP_FAILED;
+
+    if (step == NITRO_STEP_FAILED) {
+        nitro_exit_driver_refused(true);
+    } else if (step == NITRO_STEP_DONE) {
+        nitro_retry_done(s);
+        nitro_move_state(s, NITRO_STATE_PREPARED);
+    }
+    return step;
 }
 
 static bool check_reported_cid(uint64_t cid, Error **errp)
@@ -144,6 +169,7 @@ static bool start_enclave(NitroAccelState *s, MachineState *ms, Error **errp)
         return false;
     }
     s->cid = cid;
+    s->launches++;
     s->started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     return true;
 }
@@ -182,18 +208,19 @@ static NitroStep start(NitroAccelState *s, MachineState *ms, Error **errp)
 static NitroStep proceed(NitroAccelState *s, MachineState *ms, Error **errp)
 {
     bool ready = s->setup_done && phase_check(PHASE_MACHINE_READY);
-    NitroStep step = NITRO_STEP_DONE;
+    NitroStep step = nitro_reset_create(s, errp);
 
-    if (ready && s->state == NITRO_STATE_CREATED && !prepare(s, ms, errp)) {
-        return NITRO_STEP_FAILED;
+    if (step == NITRO_STEP_DONE && ready && s->state == NITRO_STATE_CREATED) {
+        step = prepare(s, ms, errp);
     }
-    if (s->state == NITRO_STATE_PREPARED && runstate_is_running()) {
+    if (step == NITRO_STEP_DONE && s->state == NITRO_STATE_PREPARED &&
+        runstate_is_running()) {
         step = start(s, ms, errp);
     }
     if (step == NITRO_STEP_LATER) {
         trace_nitro_launch_later(s->slot_uid);
         timer_mod(s->retry_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                  RETRY_MS + g_random_int_range(0, RETRY_SPREAD_MS));
+                  nitro_retry_delay_ms());
     }
     return step;
 }
@@ -210,16 +237,21 @@ void nitro_launch_setup(MachineState *ms, AccelState *accel)
     }
 }
 
-static void proceed_or_end(void *opaque)
+void nitro_launch_proceed(NitroAccelState *s)
 {
-    NitroAccelState *s = opaque;
     Error *err = NULL;
 
     if (proceed(s, current_machine, &err) == NITRO_STEP_FAILED) {
+        g_free(s->start_error);
         s->start_error = g_strdup(error_get_pretty(err));
         error_report_err(err);
         nitro_exit_failed(s);
     }
+}
+
+static void retry(void *opaque)
+{
+    nitro_launch_proceed(opaque);
 }
 
 /* Stopped while it waits: nothing was started, the next "cont" tries again */
@@ -237,14 +269,14 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     NitroAccelState *s = opaque;
 
     if (running) {
-        proceed_or_end(s);
-    } else if (timer_pending(s->retry_timer)) {
+        nitro_launch_proceed(s);
+    } else if (s->armed && timer_pending(s->retry_timer)) {
         put_off(s);
     }
 }
 
 void nitro_launch_init(NitroAccelState *s)
 {
-    s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, proceed_or_end, s);
+    s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, retry, s);
     qemu_add_vm_change_state_handler(vm_state_changed, s);
 }

@@ -45,7 +45,10 @@ static void print_state(Monitor *mon, const NitroEnclaveInfo *info)
     if (info->has_uptime_ms) {
         monitor_printf(mon, ", up for %" PRId64 " ms", info->uptime_ms);
     }
-    monitor_printf(mon, "\n");
+    if (info->launch_due) {
+        monitor_printf(mon, ", to be launched again");
+    }
+    monitor_printf(mon, "\nlaunches: %" PRIu32 "\n", info->launches);
     if (info->exit_error) {
         monitor_printf(mon, "error: %s\n", info->exit_error);
     }

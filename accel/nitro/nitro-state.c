@@ -26,8 +26,11 @@ const char *nitro_state_name(NitroState state)
 
 bool nitro_state_may_move(NitroState from, NitroState to)
 {
-    if (from >= NITRO_STATE_EXITED || to >= NITRO_STATE__MAX) {
+    if (from >= NITRO_STATE__MAX || to >= NITRO_STATE__MAX) {
         return false;
+    }
+    if (from == NITRO_STATE_EXITED) {
+        return to == NITRO_STATE_CREATED;
     }
     return to == from + 1 || to == NITRO_STATE_EXITED;
 }

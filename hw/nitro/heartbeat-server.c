@@ -299,6 +299,14 @@ void nitro_heartbeat_server_stop(NitroHeartbeatServer *server)
     }
 }
 
+void nitro_heartbeat_server_reset(NitroHeartbeatServer *server)
+{
+    close_all(server);
+    if (server->state != NITRO_HEARTBEAT_IDLE) {
+        set_state(server, NITRO_HEARTBEAT_IDLE);
+    }
+}
+
 NitroHeartbeatState
 nitro_heartbeat_server_state(const NitroHeartbeatServer *server)
 {

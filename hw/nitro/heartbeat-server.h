@@ -140,6 +140,12 @@ void nitro_heartbeat_server_set_cid(NitroHeartbeatServer *server, uint32_t cid);
  */
 void nitro_heartbeat_server_stop(NitroHeartbeatServer *server);
 
+/**
+ * nitro_heartbeat_server_reset: be as new, for the next enclave
+ * @server: the server; closed if need be, and IDLE afterwards
+ */
+void nitro_heartbeat_server_reset(NitroHeartbeatServer *server);
+
 NitroHeartbeatState
 nitro_heartbeat_server_state(const NitroHeartbeatServer *server);
 

@@ -256,6 +256,12 @@ static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
     }
 }
 
+/* The enclave of before is no more: ready for the next */
+static void nitro_heartbeat_reset(DeviceState *dev)
+{
+    nitro_heartbeat_server_reset(NITRO_HEARTBEAT(dev)->server);
+}
+
 static void nitro_heartbeat_unrealize(DeviceState *dev)
 {
     nitro_heartbeat_server_stop(NITRO_HEARTBEAT(dev)->server);
@@ -281,6 +287,7 @@ static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)
                "9000)";
     dc->realize = nitro_heartbeat_realize;
     dc->unrealize = nitro_heartbeat_unrealize;
+    device_class_set_legacy_reset(dc, nitro_heartbeat_reset);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, nitro_heartbeat_properties);
     ndc->acquire = nitro_heartbeat_acquire;

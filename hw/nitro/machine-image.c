@@ -7,7 +7,9 @@
  * What -kernel names is an enclave image (EIF), or a kernel that is made into
  * one here.  Either is read from its file straight into the memory that will
  * be donated; nothing is donated before the image has been found good.  The
- * format itself is the affair of hw/core/eif-image.c.
+ * files stay open: a reset finds them, whatever their names mean by then.
+ *
+ * The format itself is the affair of hw/core/eif-image.c.
  */
 
 #include "qemu/osdep.h"
@@ -62,8 +64,6 @@ static void *image_place(MachineState *machine, const char *kind,
         error_append_hint(errp, "Raise -m to at least %s.\n", m);
         return NULL;
     }
-    nitro_machine_warn_memory(machine, size);
-    NITRO_MACHINE(machine)->image_size = size;
     trace_nitro_machine_image(kind, size, offset);
     return (uint8_t *)memory_region_get_ram_ptr(machine->ram) + offset;
 }
@@ -80,14 +80,39 @@ static bool memory_is_fresh(MachineState *machine)
     return fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks == 0;
 }
 
-/* For the monitor; false when there is nothing to remember */
-static bool remember(MachineState *machine, NitroImageRecord *rec)
+/* A reset is no way to launch something else: the file may have changed */
+static bool check_same(const NitroMachineState *nms, uint64_t size,
+                       uint32_t crc, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (size == nms->image_size && crc == nms->image_crc) {
+        return true;
+    }
+    error_setg(errp, "the image is another one than at the first launch "
+               "(%" PRIu64 " bytes with CRC 0x%08" PRIx32 ", now %" PRIu64
+               " bytes with CRC 0x%08" PRIx32 ")", nms->image_size,
+               nms->image_crc, size, crc);
+    error_append_hint(errp, "A reset launches the same image again: end this "
+                      "QEMU, and launch anew.\n");
+    return false;
+}
+
+/* It lies in memory; is it to be launched? */
+static bool accept_image(MachineState *machine, const void *image,
+                         uint64_t size, uint32_t crc, Error **errp)
 {
     NitroMachineState *nms = NITRO_MACHINE(machine);
 
-    nitro_image_record_unref(nms->image);
-    nms->image = rec;
-    return rec != NULL;
+    trace_nitro_machine_image_loaded(crc);
+    if (nms->image) {
+        return check_same(nms, size, crc, errp) &&
+               nitro_machine_check_image(machine, image, size, errp);
+    }
+    nitro_machine_warn_memory(machine, size);
+    nms->image_size = size;
+    nms->image_crc = crc;
+    return nitro_machine_check_image(machine, image, size, errp);
 }
 
 static bool load_eif(MachineState *machine, int fd, Error **errp)
@@ -116,10 +141,7 @@ static bool load_eif(MachineState *machine, int fd, Error **errp)
     if (!dest || !load(image, fd, dest, image->image_size, errp)) {
         return false;
     }
-    trace_nitro_machine_image_loaded(image->crc);
-    return nitro_machine_check_image(machine, dest, image->image_size, errp) &&
-           remember(machine, nitro_image_record_eif(machine->kernel_filename,
-                                                    fd, errp));
+    return accept_image(machine, dest, image->image_size, image->crc, errp);
 }
 
 static bool write_build(MachineState *machine, const EifBuildParams *params,
@@ -138,15 +160,11 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
     dest = image_place(machine, "kernel", size, errp);
     write_to = memory_is_fresh(machine) ? eif_build_write_fresh
                                         : eif_build_write;
-    if (!dest || !write_to(build, dest, size, errp) ||
-        !nitro_machine_check_image(machine, dest, size, errp)) {
+    if (!dest || !write_to(build, dest, size, errp)) {
         return false;
     }
     crc = ldl_be_p((uint8_t *)dest + offsetof(EifHeader, eif_crc32));
-    trace_nitro_machine_image_loaded(crc);
-    return remember(machine, nitro_image_record_kernel(
-                        machine->kernel_filename, machine->initrd_filename,
-                        params, crc, errp));
+    return accept_image(machine, dest, size, crc, errp);
 }
 
 static int open_initrd(const char *path, Error **errp)
@@ -164,43 +182,75 @@ static int open_initrd(const char *path, Error **errp)
     return fd;
 }
 
-static bool load_kernel(MachineState *machine, int fd, EifFileKind kind,
-                        Error **errp)
+static EifBuildParams build_params(MachineState *machine)
 {
-    EifBuildParams params = {
+    return (EifBuildParams) {
         .arch = nitro_machine_eif_arch(),
-        .kernel_fd = fd,
-        .initrd_fd = -1,
+        .kernel_fd = NITRO_MACHINE(machine)->image_fd,
+        .initrd_fd = NITRO_MACHINE(machine)->initrd_fd,
         .cmdline = machine->kernel_cmdline,
     };
+}
+
+static bool load(MachineState *machine, Error **errp)
+{
+    ERRP_GUARD();
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+    EifBuildParams params = build_params(machine);
     bool ok;
 
-    if (!eif_file_check_kernel(kind, params.arch, machine->kernel_filename,
+    if (nms->image_kind != EIF_KIND_EIF) {
+        return write_build(machine, &params, errp);
+    }
+    ok = load_eif(machine, nms->image_fd, errp);
+    if (!ok) {
+        error_prepend(errp, "%s: ", machine->kernel_filename);
+    }
+    return ok;
+}
+
+/* For the monitor */
+static bool remember(MachineState *machine, Error **errp)
+{
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+    EifBuildParams params = build_params(machine);
+
+    nms->image = nms->image_kind == EIF_KIND_EIF
+        ? nitro_image_record_eif(machine->kernel_filename, nms->image_fd, errp)
+        : nitro_image_record_kernel(machine->kernel_filename,
+                                    machine->initrd_filename, &params,
+                                    nms->image_crc, errp);
+    return nms->image != NULL;
+}
+
+static bool open_files(MachineState *machine, Error **errp)
+{
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+    const char *path = machine->kernel_filename;
+
+    nms->image_fd = open_file("-kernel", path, &nms->image_kind, errp);
+    if (nms->image_fd < 0) {
+        return false;
+    }
+    if (nms->image_kind == EIF_KIND_EIF) {
+        return true;
+    }
+    if (!eif_file_check_kernel(nms->image_kind, nitro_machine_eif_arch(), path,
                                errp)) {
         return false;
     }
     if (machine->initrd_filename) {
-        params.initrd_fd = open_initrd(machine->initrd_filename, errp);
-        if (params.initrd_fd < 0) {
-            return false;
-        }
+        nms->initrd_fd = open_initrd(machine->initrd_filename, errp);
+        return nms->initrd_fd >= 0;
     }
-    ok = write_build(machine, &params, errp);
-    if (params.initrd_fd >= 0) {
-        qemu_close(params.initrd_fd);
-    }
-    return ok;
+    return true;
 }
 
 bool nitro_machine_load_image(MachineState *machine, Error **errp)
 {
     ERRP_GUARD();
-    const char *path = machine->kernel_filename;
-    EifFileKind kind;
-    bool ok;
-    int fd;
 
-    if (!path) {
+    if (!machine->kernel_filename) {
         if (qtest_enabled()) {
             return true;
         }
@@ -209,19 +259,17 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp)
                           "or a Linux kernel.\n");
         return false;
     }
+    return open_files(machine, errp) && load(machine, errp) &&
+           remember(machine, errp);
+}
 
-    fd = open_file("-kernel", path, &kind, errp);
-    if (fd < 0) {
-        return false;
+bool nitro_machine_reload_image(MachineState *machine, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (load(machine, errp)) {
+        return true;
     }
-    if (kind == EIF_KIND_EIF) {
-        ok = load_eif(machine, fd, errp);
-        if (!ok) {
-            error_prepend(errp, "%s: ", path);
-        }
-    } else {
-        ok = load_kernel(machine, fd, kind, errp);
-    }
-    qemu_close(fd);
-    return ok;
+    error_prepend(errp, "cannot load the image again: ");
+    return false;
 }

@@ -175,7 +175,8 @@ bool nitro_machine_check_image(MachineState *machine, const void *image,
     eif_source_init_buffer(&c.src, image, size);
     ok = check_candidate(nms, &c, errp);
     eif_image_free(c.image);
-    return ok && (!policy->eif_out ||
+    /* Once is enough: a reset launches the same */
+    return ok && (!policy->eif_out || nms->image ||
                   eif_output_data(policy->eif_out, image, size, errp));
 }
 

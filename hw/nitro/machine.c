@@ -62,6 +62,11 @@ static void machine_stopped(void *opaque)
     nitro_vsock_bridge_stopped(nms->bridge);
 }
 
+static bool machine_load(void *opaque, Error **errp)
+{
+    return nitro_machine_reload_image(MACHINE(opaque), errp);
+}
+
 static void machine_query(void *opaque, NitroEnclaveInfo *info)
 {
     nitro_machine_query(opaque, info);
@@ -72,6 +77,7 @@ static const NitroAccelHooks machine_hooks = {
     .prepare_start = machine_prepare_start,
     .started = machine_started,
     .stopped = machine_stopped,
+    .load = machine_load,
     .query = machine_query,
 };
 
@@ -242,11 +248,21 @@ static void nitro_machine_instance_init(Object *obj)
         machine->smp.cpus = machine->smp.max_cpus = vcpus;
     }
     NITRO_MACHINE(obj)->heartbeat = ON_OFF_AUTO_AUTO;
+    NITRO_MACHINE(obj)->image_fd = NITRO_MACHINE(obj)->initrd_fd = -1;
     nitro_machine_init_policy(&NITRO_MACHINE(obj)->policy);
+}
+
+static void close_file(int fd)
+{
+    if (fd >= 0) {
+        qemu_close(fd);
+    }
 }
 
 static void nitro_machine_instance_finalize(Object *obj)
 {
+    close_file(NITRO_MACHINE(obj)->image_fd);
+    close_file(NITRO_MACHINE(obj)->initrd_fd);
     nitro_machine_free_policy(&NITRO_MACHINE(obj)->policy);
     qapi_free_NitroEnclaveSignature(NITRO_MACHINE(obj)->signature);
 }

@@ -49,14 +49,15 @@ extern bool nitro_allowed;
 #endif
 
 /**
- * NitroState: life of the one enclave, in the only legal order
+ * NitroState: life of an enclave, in the only legal order
  * @NITRO_STATE_CREATED: the driver gave us a slot; RAM is still ours
  * @NITRO_STATE_PREPARED: RAM donated and vCPUs added; RAM must not be touched
  * @NITRO_STATE_STARTED: NE_START_ENCLAVE succeeded, the CID is known
  * @NITRO_STATE_BOOTED: the enclave's heartbeat was received
- * @NITRO_STATE_EXITED: the enclave ended, or starting it failed; final
+ * @NITRO_STATE_EXITED: the enclave ended, or starting it failed
  *
- * EXITED can be reached from every other state.
+ * EXITED can be reached from every other state.  A reset of the system leads
+ * from there to CREATED: another enclave, launched like the first.
  */
 typedef enum NitroState {
     NITRO_STATE_CREATED,
@@ -105,16 +106,22 @@ typedef enum NitroStep {
  *   PREPARED when the VM is stopped while acquire waits.  Devices that still
  *   have output to deliver take nitro_accel_hold_shutdown() here.  Not called
  *   when QEMU itself quits (the devices then go away with it).
+ * @load: put the image into RAM once more, in state CREATED of an enclave
+ *   that is launched again; RAM is ours.  Must not need a file that is not
+ *   open yet, as privileges may have been dropped.  Returning false with @errp
+ *   set gives up the launch.
  * @query: fill in what the machine knows (memory, image, devices), at any time
  *
  * Every member may be NULL.  All are called from the main loop thread with
- * the BQL held and must not block.
+ * the BQL held and must not block, but for @load.  What is called "once" is so
+ * in the life of each enclave.
  */
 typedef struct NitroAccelHooks {
     NitroStep (*acquire)(void *opaque, Error **errp);
     bool (*prepare_start)(void *opaque, Error **errp);
     void (*started)(void *opaque, uint32_t cid);
     void (*stopped)(void *opaque);
+    bool (*load)(void *opaque, Error **errp);
     void (*query)(void *opaque, NitroEnclaveInfo *info);
 } NitroAccelHooks;
 
@@ -223,7 +230,7 @@ bool nitro_accel_may_stop(Error **errp);
  * nitro_accel_may_cont: can the VM run?
  * @errp: filled in when it cannot, as the enclave has ended
  *
- * Returns: false once an enclave has ended.
+ * Returns: false once an enclave has ended, unless it is to be launched again.
  */
 bool nitro_accel_may_cont(Error **errp);
 
@@ -239,8 +246,8 @@ int nitro_accel_failure_status(void);
  * nitro_accel_hold_shutdown: delay the end of QEMU after the enclave's
  * nitro_accel_release_shutdown: end such a delay
  *
- * When the enclave ends by itself, the accelerator calls the stopped hook and
- * requests a guest shutdown as soon as nobody holds it, after
+ * When the enclave has ended, the accelerator calls the stopped hook and
+ * requests a shutdown, or launches again, as soon as nobody holds it, after
  * NITRO_SHUTDOWN_HOLD_MS at the latest.  Holds are counted and only make a
  * difference from within the stopped hook on; each needs exactly one release.
  */

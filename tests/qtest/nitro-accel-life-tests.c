@@ -13,44 +13,6 @@
 
 #define ENDED "enclave with CID 16 ended after "
 
-static void assert_runstate(Run *run, const char *expected)
-{
-    QDict *reply = qtest_qmp(run->qts, "{'execute': 'query-status'}");
-    QDict *status = qdict_get_qdict(reply, "return");
-
-    g_assert_cmpstr(qdict_get_str(status, "status"), ==, expected);
-    qobject_unref(reply);
-}
-
-/* QEMU ends with this status */
-static void assert_ends(Run *run, int status)
-{
-    qtest_set_expected_status(run->qts, status);
-    qtest_wait_qemu(run->qts);
-}
-
-static void wait_panic(Run *run, const char *action)
-{
-    QDict *event = qtest_qmp_eventwait_ref(run->qts, "GUEST_PANICKED");
-    QDict *data = qdict_get_qdict(event, "data");
-
-    g_assert_cmpstr(qdict_get_str(data, "action"), ==, action);
-    qobject_unref(event);
-}
-
-static void wait_said(Run *run, const char *part)
-{
-    bool found = false;
-
-    for (int i = 0; i < 3000 && !found; i++) {
-        g_autofree char *err = contents(run->err);
-
-        found = strstr(err, part);
-        g_usleep(found ? 0 : 10000);
-    }
-    g_assert(found);
-}
-
 /* Ends of an enclave by itself */
 
 static void test_end(void)

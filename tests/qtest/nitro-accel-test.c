@@ -160,17 +160,6 @@ static void test_vcpus(void)
     run_quit(run);
 }
 
-static void test_reset(void)
-{
-    Run *run = run_new();
-
-    run_start(run, NITRO, "-action shutdown=pause");
-    qtest_qmp_assert_success(run->qts, "{'execute': 'system_reset'}");
-    wait_shutdown(run, "host-qmp-system-reset");
-    assert_said(run, "cpus are not resettable, terminating");
-    run_quit(run);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -191,12 +180,13 @@ int main(int argc, char **argv)
     qtest_add_data_func("/nitro/accel/machine-accel", "-machine accel=nitro",
                         test_default);
     qtest_add_func("/nitro/accel/vcpus", test_vcpus);
-    qtest_add_func("/nitro/accel/reset", test_reset);
     add_cpu_tests();
     add_device_tests();
     add_failure_tests();
     add_life_tests();
     add_memory_tests();
     add_monitor_tests();
+    add_on_exit_tests();
+    add_reset_tests();
     return g_test_run();
 }

@@ -100,6 +100,13 @@ void end_enclave(Run *run)
     g_assert(g_file_set_contents(run->end, "", 0, NULL));
 }
 
+void end_enclave_with(Run *run, unsigned cid)
+{
+    g_autofree char *text = g_strdup_printf("%u", cid);
+
+    g_assert(g_file_set_contents(run->end, text, -1, NULL));
+}
+
 char *contents(const char *path)
 {
     char *text;
@@ -128,6 +135,25 @@ void wait_log(Run *run, const char *part)
         }
     }
     g_assert(found);
+}
+
+static unsigned count_starts(Run *run)
+{
+    g_autofree char *log = contents(run->log);
+    unsigned count = 0;
+
+    for (const char *p = log; (p = strstr(p, "START_ENCLAVE ret=0")); p++) {
+        count++;
+    }
+    return count;
+}
+
+void wait_starts(Run *run, unsigned count)
+{
+    for (int i = 0; i < 3000 && count_starts(run) < count; i++) {
+        g_usleep(10000);
+    }
+    g_assert_cmpuint(count_starts(run), ==, count);
 }
 
 void assert_said(Run *run, const char *part)
@@ -237,6 +263,44 @@ void wait_shutdown(Run *run, const char *reason)
 
     g_assert_cmpstr(qdict_get_str(data, "reason"), ==, reason);
     qobject_unref(event);
+}
+
+void assert_runstate(Run *run, const char *expected)
+{
+    QDict *reply = qtest_qmp(run->qts, "{'execute': 'query-status'}");
+    QDict *status = qdict_get_qdict(reply, "return");
+
+    g_assert_cmpstr(qdict_get_str(status, "status"), ==, expected);
+    qobject_unref(reply);
+}
+
+/* QEMU ends with this status */
+void assert_ends(Run *run, int status)
+{
+    qtest_set_expected_status(run->qts, status);
+    qtest_wait_qemu(run->qts);
+}
+
+void wait_panic(Run *run, const char *action)
+{
+    QDict *event = qtest_qmp_eventwait_ref(run->qts, "GUEST_PANICKED");
+    QDict *data = qdict_get_qdict(event, "data");
+
+    g_assert_cmpstr(qdict_get_str(data, "action"), ==, action);
+    qobject_unref(event);
+}
+
+void wait_said(Run *run, const char *part)
+{
+    bool found = false;
+
+    for (int i = 0; i < 3000 && !found; i++) {
+        g_autofree char *err = contents(run->err);
+
+        found = strstr(err, part);
+        g_usleep(found ? 0 : 10000);
+    }
+    g_assert(found);
 }
 
 static void vsock_path(Run *run, const char *name, struct sockaddr_un *un)

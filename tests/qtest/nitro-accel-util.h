@@ -53,6 +53,9 @@ void run_to_end(Run *run, const char *accel, const char *more, int expected);
 /* Let the enclave end, now or as soon as it was started */
 void end_enclave(Run *run);
 
+/* Let the enclave with this CID end, and none after it */
+void end_enclave_with(Run *run, unsigned cid);
+
 /* A file's text, to be freed */
 char *contents(const char *path);
 
@@ -61,6 +64,12 @@ void assert_log(Run *run, const char *expected);
 
 /* Wait until its log has this part */
 void wait_log(Run *run, const char *part);
+
+/* Wait until so many enclaves were started in all */
+void wait_starts(Run *run, unsigned count);
+
+/* Wait until QEMU's messages have this part */
+void wait_said(Run *run, const char *part);
 
 /* Let a file of /sys have this text; all others of /sys are gone then */
 void put_sys(Run *run, const char *name, const char *text);
@@ -87,6 +96,15 @@ void send_heartbeat(Run *run);
 /* The command fails with a message that has this part */
 void assert_qmp_error(Run *run, const char *part, const char *command);
 
+/* What query-status says */
+void assert_runstate(Run *run, const char *expected);
+
+/* QEMU ends with this status */
+void assert_ends(Run *run, int status);
+
+/* The guest panics, and this follows */
+void wait_panic(Run *run, const char *action);
+
 /* QEMU shuts down for this reason */
 void wait_shutdown(Run *run, const char *reason);
 
@@ -97,5 +115,7 @@ void add_failure_tests(void);
 void add_life_tests(void);
 void add_memory_tests(void);
 void add_monitor_tests(void);
+void add_on_exit_tests(void);
+void add_reset_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_ACCEL_UTIL_H */

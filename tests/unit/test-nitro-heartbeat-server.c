@@ -402,6 +402,29 @@ static void test_again(Fixture *f, gconstpointer data)
     }
 }
 
+/* Whatever it was: as new, and good for another enclave */
+static void test_reset(Fixture *f, gconstpointer data)
+{
+    int fd = peer_connect(f, OUR_CID);
+
+    settle();
+    nitro_heartbeat_server_reset(f->server);
+    assert_state(f, "idle");
+    assert_closed(fd);
+    assert_port_free(f);
+    nitro_heartbeat_server_reset(f->server);
+    assert_state(f, "idle");
+
+    f->refuse_listen = EACCES;
+    assert_refused(f, 60000);
+    assert_state(f, "failed");
+    nitro_heartbeat_server_reset(f->server);
+    assert_state(f, "idle");
+
+    f->refuse_listen = 0;
+    assert_listens(f);
+}
+
 static void test_no_port(Fixture *f, gconstpointer data)
 {
     f->refuse_listen = EACCES;
@@ -516,6 +539,7 @@ int main(int argc, char **argv)
     ADD("timeout", NULL, set_up_listening, test_timeout);
     ADD("stop", NULL, set_up_listening, test_stop);
     ADD("again", NULL, set_up, test_again);
+    ADD("reset", NULL, set_up_listening, test_reset);
     ADD("no-port", NULL, set_up, test_no_port);
     ADD("wait", NULL, set_up, test_wait);
     ADD("wait-in-vain", NULL, set_up, test_wait_in_vain);

@@ -11,7 +11,7 @@
 #include "tests/nitro/error-text.h"
 
 /*
- *   created -> prepared -> started -> booted -> exited
+ *   created -> prepared -> started -> booted -> exited -> created
  *      |          |           |                   ^
  *      +----------+-----------+-------------------+
  */
@@ -21,7 +21,7 @@ static const char *const legal[NITRO_STATE__MAX] = {
     [NITRO_STATE_PREPARED] =   "- - y - y",
     [NITRO_STATE_STARTED]  =   "- - - y y",
     [NITRO_STATE_BOOTED]   =   "- - - - y",
-    [NITRO_STATE_EXITED]   =   "- - - - -",
+    [NITRO_STATE_EXITED]   =   "y - - - -",
 };
 
 static void test_moves(void)

@@ -62,6 +62,10 @@ typedef struct NitroImagePolicy {
  * @page_size: of the memory that the machine makes, 0: 2 MiB
  * @policy: which image may be launched
  * @image_size: bytes of the enclave image in memory, 0 before it is there
+ * @image_crc: CRC-32 of that image
+ * @image_kind: what -kernel names
+ * @image_fd: the file that -kernel names, kept open for a reset
+ * @initrd_fd: the file that -initrd names, or -1; kept open, too
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
  * @image: the image in memory, or NULL
@@ -76,6 +80,10 @@ struct NitroMachineState {
 
     NitroVsockBridge *bridge;
     uint64_t image_size;
+    uint32_t image_crc;
+    EifFileKind image_kind;
+    int image_fd;
+    int initrd_fd;
     DeviceState *default_heartbeat;
     DeviceState *default_console;
     struct NitroImageRecord *image;
@@ -116,11 +124,23 @@ bool nitro_machine_check_memory(MachineState *machine, Error **errp);
  *
  * An enclave image file is checked (structure, architecture, CRC) and read to
  * the offset that the driver wants; a kernel is made into an image there,
- * together with initrd and command line.
+ * together with initrd and command line.  The files stay open.
  *
  * Returns: true on success; on false the memory may have been written to
  */
 bool nitro_machine_load_image(MachineState *machine, Error **errp);
+
+/**
+ * nitro_machine_reload_image: put the same image into guest memory again
+ * @machine: the machine, after nitro_machine_load_image()
+ * @errp: filled in on failure, also when the image is another one by now
+ *
+ * All that was asked of the image the first time is asked again.  Opens no
+ * file, and writes none.
+ *
+ * Returns: true on success; on false the memory may have been written to
+ */
+bool nitro_machine_reload_image(MachineState *machine, Error **errp);
 
 /**
  * nitro_machine_query: tell what the machine knows of its enclave
