@@ -13,6 +13,7 @@
 #include "standard-headers/linux/nitro_enclaves.h"
 #include <sys/ioctl.h>
 #include "ne.h"
+#include "ne-host.h"
 #include "trace.h"
 
 static int ne_call(int fd, NeRequest request, unsigned long number, void *arg,
@@ -37,7 +38,10 @@ int ne_open(const char *path, Error **errp)
 
     trace_ne_open(path, fd, err);
     if (err) {
-        ne_error_set(errp, NE_REQUEST_OPEN, err);
+        if (err != ENOENT || !g_str_equal(path, NE_DEVICE_PATH) ||
+            !ne_host_explain("", errp)) {
+            ne_error_set(errp, NE_REQUEST_OPEN, err);
+        }
         error_prepend(errp, "cannot open %s: ", path);
         return -err;
     }

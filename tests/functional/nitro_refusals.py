@@ -385,6 +385,37 @@ class Driver(NitroParentTest):
         self.assertIn('/dev/nitro_enclaves: Permission denied', result.errors)
         self.assertIn('group ne', result.errors)
 
+    def node_missing(self, *words):
+        """The device node is not there, for this reason."""
+        self.wait_until(lambda: self.parent.run(
+            ['test', '-e', '/dev/nitro_enclaves']).status, 'no node')
+        self.refused(self.tiny(), 'cannot open /dev/nitro_enclaves: ', *words)
+
+    def test_driver_not_loaded(self):
+        """The PCI function is there, its driver is not."""
+        module = self.parent.check('grep nitro_enclaves /lab/modules').strip()
+        self.parent.check(['rmmod', 'nitro_enclaves'])
+        try:
+            self.node_missing('its driver is not loaded, PCI function'
+                              ' 1d0f:e4c1 is there', 'modprobe nitro_enclaves')
+        finally:
+            self.parent.check(['insmod', module])
+            self.set_pool('2-%d' % (self.parent_cpus + 1))
+
+    def test_no_instance(self):
+        """An instance that was launched without enclaves."""
+        self.parent.check(
+            'cd /sys/bus/pci/devices && for function in *; do'
+            ' if grep -q 0xe4c1 $function/device; then'
+            ' echo 1 > $function/remove; fi; done')
+        try:
+            self.node_missing('this is no EC2 instance with enclaves enabled,'
+                              ' PCI function 1d0f:e4c1 is missing',
+                              'Enabled=true')
+        finally:
+            self.parent.check('echo 1 > /sys/bus/pci/rescan')
+            self.set_pool('2-%d' % (self.parent_cpus + 1))
+
     def test_huge_pages_taken(self):
         """Huge pages reserved by somebody else are missing here."""
         whole = self.total_pages * 2

@@ -121,6 +121,20 @@ static void test_migrate(void)
     run_quit(run);
 }
 
+/* Without NE_FAKE_VSOCK the library is a kernel without vsock */
+static void test_no_vsock(void)
+{
+    Run *run = run_new();
+
+    g_unsetenv("NE_FAKE_VSOCK");
+    run_to_end(run, NITRO, "", 1);
+    assert_said(run, "cannot listen on vsock port 9000: Address family not "
+                "supported by protocol");
+    assert_said(run, "modprobe vmw_vsock_virtio_transport");
+    assert_log(run, PREPARED "close\n");
+    run_free(run);
+}
+
 void add_failure_tests(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
@@ -132,4 +146,5 @@ void add_failure_tests(void)
     qtest_add_func("/nitro/accel/reported-cid", test_reported_cid);
     qtest_add_func("/nitro/accel/failed-cont", test_failed_cont);
     qtest_add_func("/nitro/accel/migrate", test_migrate);
+    qtest_add_func("/nitro/accel/failure/no-vsock", test_no_vsock);
 }

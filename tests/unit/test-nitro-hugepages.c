@@ -12,6 +12,7 @@
 #include "qemu/units.h"
 #include "hw/nitro/machine-hugepages.h"
 #include "tests/nitro/error-text.h"
+#include "tests/nitro/temp-tree.h"
 
 #define ALL "kernel/mm"
 #define NODE "devices/system/node/node1"
@@ -22,31 +23,11 @@ static void put(const char *where, uint64_t page_size, const char *name,
                 int value)
 {
     g_autofree char *path =
-        g_strdup_printf("%s/%s/hugepages/hugepages-%" PRIu64 "kB/%s", sysfs,
-                        where, page_size / KiB, name);
-    g_autofree char *dir = g_path_get_dirname(path);
+        g_strdup_printf("%s/hugepages/hugepages-%" PRIu64 "kB/%s", where,
+                        page_size / KiB, name);
     g_autofree char *text = g_strdup_printf("%d\n", value);
 
-    if (value < 0) {
-        unlink(path);
-        return;
-    }
-    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
-    g_assert(g_file_set_contents(path, text, -1, NULL));
-}
-
-static void take_all(const char *path)
-{
-    GDir *dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        take_all(child);
-    }
-    g_clear_pointer(&dir, g_dir_close);
-    remove(path);
+    temp_tree_put(sysfs, path, value < 0 ? NULL : text);
 }
 
 /* Pages of 2 MiB; -1: no such file */
@@ -229,7 +210,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/hugepages/no-such-size", test_no_such_size);
     g_test_add_func("/nitro/hugepages/sizes", test_sizes);
     ret = g_test_run();
-    take_all(sysfs);
+    temp_tree_remove(sysfs);
     g_free(sysfs);
     return ret;
 }

@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "system/nitro-pool.h"
 #include "tests/nitro/error-text.h"
+#include "tests/nitro/temp-tree.h"
 
 #define POOL "module/nitro_enclaves/parameters/ne_cpus"
 #define SIBLINGS "devices/system/cpu/cpu0/topology/thread_siblings_list"
@@ -21,32 +22,7 @@ static char *sysfs;
 
 static void put(const char *name, const char *text)
 {
-    g_autofree char *path = g_build_filename(sysfs, name, NULL);
-    g_autofree char *dir = g_path_get_dirname(path);
-
-    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
-    g_assert(g_file_set_contents(path, text, -1, NULL));
-}
-
-static void take(const char *name)
-{
-    g_autofree char *path = g_build_filename(sysfs, name, NULL);
-
-    unlink(path);
-}
-
-static void take_all(const char *path)
-{
-    GDir *dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        take_all(child);
-    }
-    g_clear_pointer(&dir, g_dir_close);
-    remove(path);
+    temp_tree_put(sysfs, name, text);
 }
 
 /* The values of cpus= */
@@ -142,7 +118,7 @@ static void test_pools(void)
             g_assert_cmpstr(text, ==, pools[i].cpus);
         }
     }
-    take(POOL);
+    put(POOL, NULL);
     g_assert_null(nitro_pool_read(sysfs));
 }
 
@@ -160,10 +136,7 @@ static void test_threads(void)
         g_autoptr(NitroPool) pool = NULL;
 
         put(POOL, "2-7\n");
-        take(SIBLINGS);
-        if (rows[i].siblings) {
-            put(SIBLINGS, rows[i].siblings);
-        }
+        put(SIBLINGS, rows[i].siblings);
         pool = nitro_pool_read(sysfs);
         g_assert_cmpuint(pool->threads, ==, rows[i].threads);
         g_assert_cmpuint(nitro_pool_default_vcpus(pool), ==, rows[i].threads);
@@ -188,7 +161,7 @@ static int node_of_pool(void)
 static void test_node(void)
 {
     put(POOL, "50-51\n");
-    take(NODES);
+    put(NODES, NULL);
     g_assert_cmpint(node_of_pool(), ==, -1);
     put(NODES, "0-1\n");
     g_assert_cmpint(node_of_pool(), ==, -1);
@@ -269,10 +242,7 @@ static void test_checks(void)
         Error *err = NULL;
         bool good;
 
-        take(POOL);
-        if (checks[i].pool) {
-            put(POOL, checks[i].pool);
-        }
+        put(POOL, checks[i].pool);
         put(SIBLINGS, checks[i].siblings);
         pool = nitro_pool_read(sysfs);
         if (checks[i].cpus) {
@@ -325,10 +295,7 @@ static void put_siblings(const char *const siblings[4])
             g_strdup_printf("devices/system/cpu/cpu%d/topology/"
                             "thread_siblings_list", cpu);
 
-        take(name);
-        if (siblings[cpu]) {
-            put(name, siblings[cpu]);
-        }
+        put(name, siblings[cpu]);
     }
 }
 
@@ -353,7 +320,7 @@ static void test_cores(void)
             assert_contains(text, cores[i].hint);
         }
     }
-    take(ONLINE);
+    put(ONLINE, NULL);
 }
 
 int main(int argc, char **argv)
@@ -371,7 +338,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/pool/checks", test_checks);
     g_test_add_func("/nitro/pool/cores", test_cores);
     ret = g_test_run();
-    take_all(sysfs);
+    temp_tree_remove(sysfs);
     g_free(sysfs);
     return ret;
 }
