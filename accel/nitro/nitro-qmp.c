@@ -170,6 +170,20 @@ static void print_console(Monitor *mon, const NitroEnclaveConsole *console)
     }
 }
 
+static void print_channel(Monitor *mon, const NitroEnclaveChannel *channel)
+{
+    monitor_printf(mon, "channel: %s, %s port %" PRIu32 ", %" PRIu64
+                   " bytes received, %" PRIu64 " sent, %" PRIu32
+                   " connections (%s)\n",
+                   NitroEnclaveChannelState_str(channel->state),
+                   NitroChannelDirection_str(channel->direction),
+                   channel->port, channel->received, channel->sent,
+                   channel->connections, channel->id ?: channel->chardev);
+    if (channel->error) {
+        monitor_printf(mon, "channel given up: %s\n", channel->error);
+    }
+}
+
 static void hmp_info_nitro(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(NitroEnclaveInfo) info = NULL;
@@ -192,6 +206,9 @@ static void hmp_info_nitro(Monitor *mon, const QDict *qdict)
     }
     if (info->console) {
         print_console(mon, info->console);
+    }
+    for (NitroEnclaveChannelList *c = info->channels; c; c = c->next) {
+        print_channel(mon, c->value);
     }
 }
 

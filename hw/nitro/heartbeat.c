@@ -22,6 +22,7 @@
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
+#include "vsock-address.h"
 
 static const char *listen_hint(int err)
 {
@@ -70,28 +71,18 @@ static int vsock_listen(void)
     }
     return fd;
 }
-
-static bool vsock_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
-{
-    const struct sockaddr_vm *addr = (struct sockaddr_vm *)&sioc->remoteAddr;
-
-    if (sioc->remoteAddrLen < sizeof(*addr) || addr->svm_family != AF_VSOCK) {
-        return false;
-    }
-    *cid = addr->svm_cid;
-    return true;
-}
 #else
 static int vsock_listen(void)
 {
     return -EAFNOSUPPORT;
 }
-
-static bool vsock_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
-{
-    return false;
-}
 #endif
+
+static bool heartbeat_peer_cid(void *opaque, QIOChannelSocket *sioc,
+                               uint32_t *cid)
+{
+    return nitro_vsock_peer_cid(sioc, cid);
+}
 
 static int heartbeat_listen(void *opaque, Error **errp)
 {
@@ -146,7 +137,7 @@ static void heartbeat_expired(void *opaque)
 
 static const NitroHeartbeatOps heartbeat_ops = {
     .listen = heartbeat_listen,
-    .peer_cid = vsock_peer_cid,
+    .peer_cid = heartbeat_peer_cid,
     .booted = heartbeat_booted,
     .expired = heartbeat_expired,
 };

@@ -12,6 +12,7 @@
 #include "hw/nitro/heartbeat.h"
 #include "hw/nitro/machine.h"
 #include "hw/nitro/serial-vsock.h"
+#include "hw/nitro/vsock-chardev.h"
 #include "image-record.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/qapi-visit-nitro.h"
@@ -62,6 +63,19 @@ static void fill_image(NitroMachineState *nms, NitroEnclaveInfo *info)
     }
 }
 
+static void fill_channels(NitroVsockBridge *bridge, NitroEnclaveInfo *info)
+{
+    NitroEnclaveChannelList **tail = &info->channels;
+    g_autoptr(GPtrArray) devices =
+        nitro_vsock_bridge_find_all(bridge, TYPE_NITRO_VSOCK_CHARDEV);
+
+    for (guint i = 0; i < devices->len; i++) {
+        NitroVsockChardev *dev = g_ptr_array_index(devices, i);
+
+        QAPI_LIST_APPEND(tail, nitro_vsock_chardev_query(dev));
+    }
+}
+
 void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
 {
     NitroVsockDevice *heartbeat, *console;
@@ -79,4 +93,5 @@ void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
     if (console) {
         info->console = nitro_serial_query(NITRO_SERIAL_VSOCK(console));
     }
+    fill_channels(nms->bridge, info);
 }

@@ -109,17 +109,25 @@ void nitro_vsock_bridge_stopped(NitroVsockBridge *bridge)
     }
 }
 
+GPtrArray *nitro_vsock_bridge_find_all(NitroVsockBridge *bridge,
+                                       const char *type)
+{
+    GPtrArray *devices = bridge_devices(bridge);
+
+    for (guint i = devices->len; i > 0; i--) {
+        if (!object_dynamic_cast(g_ptr_array_index(devices, i - 1), type)) {
+            g_ptr_array_remove_index(devices, i - 1);
+        }
+    }
+    return devices;
+}
+
 NitroVsockDevice *nitro_vsock_bridge_find(NitroVsockBridge *bridge,
                                           const char *type)
 {
-    g_autoptr(GPtrArray) devices = bridge_devices(bridge);
+    g_autoptr(GPtrArray) found = nitro_vsock_bridge_find_all(bridge, type);
 
-    for (guint i = 0; i < devices->len; i++) {
-        if (object_dynamic_cast(g_ptr_array_index(devices, i), type)) {
-            return g_ptr_array_index(devices, i);
-        }
-    }
-    return NULL;
+    return found->len ? g_ptr_array_index(found, 0) : NULL;
 }
 
 bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp)

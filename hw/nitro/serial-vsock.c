@@ -20,6 +20,7 @@
 #include "qemu/module.h"
 #include "system/nitro.h"
 #include "trace.h"
+#include "vsock-address.h"
 #include "vsock-console.h"
 
 static void serial_release_shutdown(NitroSerialVsock *s)
@@ -69,9 +70,7 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
                                          Error **errp)
 {
     NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
-    g_autofree char *console_cid = NULL;
-    g_autofree char *port = NULL;
-    SocketAddress addr = { .type = SOCKET_ADDRESS_TYPE_VSOCK };
+    g_autoptr(SocketAddress) addr = NULL;
 
     /* What is left of an earlier enclave goes on its way without a hold */
     serial_release_shutdown(s);
@@ -86,11 +85,9 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
         return false;
     }
 
-    console_cid = g_strdup_printf("%d", NITRO_CONSOLE_CID);
-    port = g_strdup_printf("%" PRIu32, NITRO_CONSOLE_PORT_BASE + cid);
-    addr.u.vsock.cid = console_cid;
-    addr.u.vsock.port = port;
-    nitro_console_connect(s->console, &addr);
+    addr = nitro_vsock_address(NITRO_CONSOLE_CID,
+                               NITRO_CONSOLE_PORT_BASE + cid);
+    nitro_console_connect(s->console, addr);
     return true;
 }
 

@@ -182,6 +182,29 @@ static const struct Refusal {
     { "overflow", QTEST "-nodefaults -chardev null,id=c "
       "-device nitro-serial-vsock,chardev=c,overflow=never",
       "does not accept value 'never'" },
+    { "channel-chardev", QTEST "-device nitro-vsock-chardev,port=5005",
+      "nitro-vsock-chardev needs a character device", "-chardev socket" },
+    { "channel-chardev-used", QTEST "-nodefaults -chardev null,id=c "
+      "-device nitro-vsock-chardev,chardev=c,port=5005 "
+      "-device nitro-vsock-chardev,chardev=c,port=5006",
+      "can't take value 'c': chardev 'c' is already in use" },
+    { "channel-port", QTEST "-chardev null,id=c "
+      "-device nitro-vsock-chardev,chardev=c",
+      "nitro-vsock-chardev: 0 is no port to connect to or to listen on",
+      "Use port=PORT" },
+    { "channel-port-any", QTEST "-chardev null,id=c "
+      "-device nitro-vsock-chardev,chardev=c,port=4294967295",
+      "4294967295 is no port to connect to or to listen on" },
+    { "channel-heartbeat", QTEST "-chardev null,id=c "
+      "-device nitro-vsock-chardev,chardev=c,port=9000,direction=listen",
+      "vsock port 9000 is for the heartbeat of enclaves" },
+    { "channel-twice", QTEST "-chardev null,id=c -chardev null,id=d "
+      "-device nitro-vsock-chardev,chardev=c,port=5006,direction=listen "
+      "-device nitro-vsock-chardev,chardev=d,port=5006,direction=listen",
+      "another one listens on vsock port 5006 already" },
+    { "channel-direction", QTEST "-chardev null,id=c "
+      "-device nitro-vsock-chardev,chardev=c,port=1,direction=both",
+      "does not accept value 'both'" },
     { "no-debug-mode", NITRO "-nodefaults -kernel %s/eif "
       BACKEND("memfd,hugetlb=on") " -chardev null,id=c "
       "-device nitro-serial-vsock,chardev=c",

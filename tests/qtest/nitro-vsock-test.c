@@ -182,5 +182,6 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/vsock/console/late-reader", test_late_reader);
     qtest_add_func("/nitro/vsock/console/drop-oldest", test_drop_oldest);
     qtest_add_func("/nitro/vsock/console/block", test_block);
+    add_channel_tests();
     return g_test_run();
 }

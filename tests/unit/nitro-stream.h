@@ -176,6 +176,33 @@ static inline void assert_file(const char *path, size_t len)
     assert_pattern(data, len, 0);
 }
 
+/*
+ * Like stdio: an input that can end, and an output that goes on.  Returns
+ * options for a character device; *@writer and *@reader are its other ends.
+ */
+static inline char *stream_stdio(const char *path, int *writer, int *reader)
+{
+    g_autofree char *in = g_strdup_printf("%s.in", path);
+    g_autofree char *out = g_strdup_printf("%s.out", path);
+
+    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
+    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
+    *writer = open(in, O_RDWR | O_NONBLOCK);
+    *reader = open(out, O_RDONLY | O_NONBLOCK);
+    g_assert_cmpint(*writer, >=, 0);
+    g_assert_cmpint(*reader, >=, 0);
+    return g_strdup_printf("file,path=%s,input-path=%s", out, in);
+}
+
+static inline void stream_stdio_remove(const char *path)
+{
+    g_autofree char *in = g_strdup_printf("%s.in", path);
+    g_autofree char *out = g_strdup_printf("%s.out", path);
+
+    unlink(in);
+    unlink(out);
+}
+
 /* A character device that a front end can be attached to */
 static inline Chardev *stream_chardev(CharBackend *be, const char *options)
 {

@@ -280,33 +280,24 @@ static void test_block_unattended(Fixture *f, gconstpointer data)
 /* At the end of its input stdio is closed, but its output works */
 static void test_closed_input(Fixture *f, gconstpointer data)
 {
-    g_autofree char *in = g_strdup_printf("%s.in", f->out_path);
-    g_autofree char *out = g_strdup_printf("%s.out", f->out_path);
-    g_autofree char *options = g_strdup_printf("pipe,path=%s", f->out_path);
+    g_autofree char *options = NULL;
     size_t pos = 0;
     int reader, writer;
 
-    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
-    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
-    reader = open(out, O_RDONLY | O_NONBLOCK);
+    options = stream_stdio(f->out_path, &writer, &reader);
     open_chardev(f, options);
-    writer = open(in, O_WRONLY | O_NONBLOCK);
-    g_assert_cmpint(writer, >=, 0);
-    g_assert_cmpint(write(writer, "x", 1), ==, 1);
-    settle();
     g_assert(nitro_output_attended(f->out));
     /* More than a pipe holds */
     put_all(f, 200000);
     g_assert_cmpint(f->put, <, 200000);
     close(writer);
-    settle();
+    wait_until(!qemu_chr_fe_backend_open(&f->be));
     g_assert(nitro_output_attended(f->out));
     wait_until((put_all(f, 200000), pos = stream_read(reader, pos),
                 pos == 200000));
     assert_file(f->log_path, 200000);
     close(reader);
-    unlink(in);
-    unlink(out);
+    stream_stdio_remove(f->out_path);
 }
 
 static void test_clear(Fixture *f, gconstpointer data)

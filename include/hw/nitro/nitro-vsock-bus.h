@@ -6,7 +6,7 @@
  *
  * An enclave has no MMIO, no PCI and no interrupts that QEMU could see: the
  * only way in or out is AF_VSOCK.  Everything that talks to the enclave over
- * vsock (heartbeat, debug console) is a device on this bus.  The bus belongs
+ * vsock (heartbeat, console, application channels) is a device on this bus.  The bus belongs
  * to a bridge that the machine creates at the fixed QOM path
  * NITRO_VSOCK_BRIDGE_PATH, with and without -nodefaults, so that devices can
  * always be added with -device and the CID can always be read with qom-get.
@@ -151,6 +151,17 @@ void nitro_vsock_bridge_stopped(NitroVsockBridge *bridge);
  */
 NitroVsockDevice *nitro_vsock_bridge_find(NitroVsockBridge *bridge,
                                           const char *type);
+
+/**
+ * nitro_vsock_bridge_find_all: all devices of a type on the bus
+ * @bridge: the bridge
+ * @type: QOM type name
+ *
+ * Returns: array of devices (no references taken) in the order in which they
+ * were added, to be freed with g_ptr_array_unref()
+ */
+GPtrArray *nitro_vsock_bridge_find_all(NitroVsockBridge *bridge,
+                                       const char *type);
 
 /**
  * nitro_vsock_device_is_only: refuse a second device of the same type

@@ -1,0 +1,33 @@
+/*
+ * Nitro Enclaves: vsock addresses of streams
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_NITRO_VSOCK_ADDRESS_H
+#define HW_NITRO_VSOCK_ADDRESS_H
+
+#include "io/channel-socket.h"
+#include "qapi/qapi-types-sockets.h"
+
+/* Listen for whoever connects; the same as VMADDR_CID_ANY */
+#define NITRO_VSOCK_CID_ANY UINT32_MAX
+
+/**
+ * nitro_vsock_address: put together an address
+ *
+ * Returns: to be freed with qapi_free_SocketAddress()
+ */
+SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port);
+
+/**
+ * nitro_vsock_peer_cid: who is at the other end?
+ * @sioc: a connection that was accepted
+ * @cid: filled in
+ *
+ * Returns: false when it is no vsock
+ */
+bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid);
+
+#endif
