@@ -10,7 +10,8 @@ import os
 import re
 import signal
 
-from nitro_parent import (DEMO, DEMO_MIB, POOL, TINY, NitroParentTest, cpu_list)
+from nitro_parent import (DEMO, DEMO_MIB, POOL, TINY, NitroParentTest,
+                          cpu_list, stop_parent)
 
 from nitro_lab.arch import GUEST
 
@@ -69,6 +70,23 @@ class Interrupts(NitroParentTest):
         # Slot, memory, one per CPU, start, information, free
         self.assertGreaterEqual(after['enclave_cmd'][0],
                                 before['enclave_cmd'][0] + 7)
+
+
+class Gicv2m(Interrupts):
+    """The older interrupt controller of Arm, in a parent of its own."""
+
+    machine = 'virt,gic-version=2'
+    controller = 'GICv2m-PCI-MSIX'
+
+    @classmethod
+    def setUpClass(cls):
+        stop_parent()
+        if GUEST.name == 'aarch64':
+            super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        stop_parent()
 
 
 class Pool(NitroParentTest):

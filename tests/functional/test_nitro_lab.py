@@ -127,11 +127,12 @@ class Kernel(ScopedTest):
 class Scope(QemuBaseTest):
     """The list of scenarios that do not apply somewhere."""
 
-    def scenarios(self, arch):
+    def scenarios(self, arch, kinds=('*',)):
         """Class.method of all scenarios of an architecture."""
         loader = unittest.TestLoader()
-        for script in [Path(__file__), *Path(__file__).parent.glob(
-                'test_%s_nitro_*.py' % arch)]:
+        for script in [Path(__file__), *(
+                path for kind in kinds for path in Path(__file__).parent.glob(
+                    'test_%s_nitro_%s.py' % (arch, kind)))]:
             module = importlib.import_module(script.stem)
             for value in vars(module).values():
                 if isinstance(value, type) and issubclass(value,
@@ -144,6 +145,18 @@ class Scope(QemuBaseTest):
         self.assertEqual(NOT_ON.keys(), ARCHES.keys())
         for arch, reasons in NOT_ON.items():
             self.assertLessEqual(reasons.keys(), set(self.scenarios(arch)))
+
+    def test_same_everywhere(self):
+        """What is not on the list is in the files of all architectures."""
+        kinds = [{path.stem.partition('_nitro_')[2] for path in
+                  Path(__file__).parent.glob('test_%s_nitro_*.py' % arch)}
+                 for arch in ARCHES]
+        common = set.intersection(*kinds)
+        self.assertIn('parent', common)
+        first, *others = [set(self.scenarios(arch, common))
+                          for arch in ARCHES]
+        for names in others:
+            self.assertEqual(names, first)
 
 
 class Accounts(QemuBaseTest):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from . import images, packages
-from .arch import GUEST
+from .arch import ARCHES, GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
 SKIPPED = re.compile(r'ok \d+ (\S+).*# SKIP (.*)')
@@ -24,6 +24,16 @@ def _scripts():
     if len(scripts) < 2 or not scripts[0].exists():
         raise LabError('no tests in %s' % directory)
     return scripts
+
+
+def _missing():
+    """Files of tests that only other architectures have."""
+    directory = TREE / 'tests' / 'functional'
+    for arch in ARCHES.keys() - {GUEST.name}:
+        for script in sorted(directory.glob('test_%s_nitro_*.py' % arch)):
+            ours = script.name.replace(arch, GUEST.name, 1)
+            if not (directory / ours).exists():
+                yield script.name, 'there is no ' + ours
 
 
 def _environment(only):
@@ -63,9 +73,10 @@ class Totals:
 
     def show(self):
         """What was left out and why, then the numbers."""
-        if self.skipped:
+        left_out = [*self.skipped, *_missing()]
+        if left_out:
             print('\nnot on this %s parent:' % GUEST.name)
-        for name, reason in self.skipped:
+        for name, reason in left_out:
             print('  %s: %s' % (name, reason))
         print('%s: %d passed, %d failed, %d skipped' % (
             GUEST.name, self.passed, self.failed, len(self.skipped)))

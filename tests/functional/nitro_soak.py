@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: launches leave nothing behind, and what is left would be found."""
+
+import os
+import signal
+import sys
+
+from nitro_parent import NitroParentTest
+
+from nitro_lab import soak
+from nitro_lab.accounts import Accounts
+
+AT_ONCE, LAUNCHES = 4, 16
+# This one has every way to end in it
+SEED = int(os.environ.get('SEED') or 111)
+
+
+def tell(text):
+    """Beside the test protocol."""
+    print('# ' + text, file=sys.__stderr__, flush=True)
+
+
+class Soak(NitroParentTest):
+    """A short soak; nitro-lab soak is the long one."""
+
+    parent_cpus, parent_mib = soak.VCPUS * AT_ONCE, soak.MIB * AT_ONCE
+
+    @classmethod
+    def parent_files(cls):
+        return soak.parent_files()
+
+    def test_launches(self):
+        """After launches of all kinds everything is as before."""
+        self.assertTrue(soak.soak_parent(self.parent, SEED, LAUNCHES,
+                                         AT_ONCE, tell=tell), 'see above')
+
+    def test_leaks_are_found(self):
+        """Whatever is left on purpose is in the accounts."""
+        accounts = Accounts(self.parent)
+        accounts.open()
+        self.assertEqual(accounts.close(), [])
+        enclave = self.parent.spawn(['lab', 'ne', 'create', 'memory', 64,
+                                     'vcpu', 0, 'vcpu', 0, 'hold'])
+        enclave.wait_for('holding')
+        listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
+        listener.wait_for('listening')
+        self.parent.put('/tmp/left', b'')
+        stray = self.parent.sockets / 'left'
+        stray.touch()
+        found = accounts.close(0)
+        for name in ('device: slots', 'parent: huge pages free',
+                     'parent: users of the driver', 'parent: processes',
+                     'parent: CPUs for enclaves', 'parent: port 9000',
+                     'parent: descriptors of the agent', 'parent: files',
+                     'host: runtime directory'):
+            self.assertIn(name, found)
+        stray.unlink()
+        self.parent.check(['rm', '/tmp/left'])
+        listener.signal(signal.SIGKILL)
+        listener.wait()
+        enclave.end_input()
+        enclave.wait()
+        self.assertEqual(accounts.close(), [])
+
+    def test_failures_are_found(self):
+        """A launch that ends otherwise than it has to is told."""
+        said = []
+        laps = soak.Soak(self.parent, SEED, 1, 1, tell=said.append)
+        laps.draw = lambda seed, number: ('fault', soak.draw(seed, number)[1])
+        faults, soak.FAULTS = soak.FAULTS, (('START:1:-22', 'other words'),)
+        try:
+            self.assertFalse(laps.run())
+        finally:
+            soak.FAULTS = faults
+        self.assertRegex(said[0], r"^launch 1 \(fault\): LabError: no 'other "
+                         "words' in: ")
