@@ -81,8 +81,8 @@ static bool read_pages(const char *sysfs, const char *where,
     return true;
 }
 
-/* Sizes the kernel has, "2M, 1G"; empty when it does not tell */
-static char *sizes(const char *sysfs, uint64_t least)
+/* Sizes the kernel has, from this one on; empty when it does not tell */
+static char *sizes(const char *sysfs, uint64_t least, const char *separator)
 {
     GString *text = g_string_new(NULL);
 
@@ -91,10 +91,28 @@ static char *sizes(const char *sysfs, uint64_t least)
         HugePages pages;
 
         if (read_pages(sysfs, ALL_NODES, size, &pages)) {
-            g_string_append_printf(text, "%s%s", text->len ? ", " : "", page);
+            g_string_append_printf(text, "%s%s", text->len ? separator : "",
+                                   page);
         }
     }
     return g_string_free(text, false);
+}
+
+uint64_t nitro_hugepages_default(const char *sysfs)
+{
+    for (uint64_t size = SMALLEST_USABLE; size <= LARGEST; size *= 2) {
+        uint64_t count;
+
+        if (counter(sysfs, ALL_NODES, size, "nr_hugepages", &count)) {
+            return size;
+        }
+    }
+    return SMALLEST_USABLE;
+}
+
+char *nitro_hugepages_sizes(const char *sysfs, const char *separator)
+{
+    return sizes(sysfs, SMALLEST_USABLE, separator);
 }
 
 static uint64_t available(const HugePages *pages)
@@ -120,19 +138,19 @@ static char *knob(uint64_t page_size)
     return counter_path("/sys", ALL_NODES, page_size, "nr_hugepages");
 }
 
-/* Pages of the other size might do instead */
-static void hint_other_size(const char *sysfs, uint64_t size,
-                            uint64_t page_size, Error **errp)
+/* Pages of another size, of which there are enough, might do instead */
+static void hint_other_size(const char *sysfs, uint64_t size, Error **errp)
 {
-    uint64_t other = page_size == 2 * MiB ? GiB : 2 * MiB;
-    g_autofree char *page = nitro_machine_size_str(other);
-    HugePages pages;
+    for (uint64_t other = SMALLEST_USABLE; other <= LARGEST; other *= 2) {
+        g_autofree char *page = nitro_machine_size_str(other);
+        HugePages pages;
 
-    if (size % other == 0 && read_pages(sysfs, ALL_NODES, other, &pages) &&
-        size / other <= available(&pages)) {
-        error_append_hint(errp, "Or use -M nitro,page-size=%s: %" PRIu64
-                          " pages of that size are free.\n", page,
-                          available(&pages));
+        if (size % other == 0 && read_pages(sysfs, ALL_NODES, other, &pages) &&
+            size / other <= available(&pages)) {
+            error_append_hint(errp, "Or use -M nitro,page-size=%s: %" PRIu64
+                              " pages of that size are free.\n", page,
+                              available(&pages));
+        }
     }
 }
 
@@ -168,8 +186,8 @@ static bool refuse_size(const char *sysfs, uint64_t page_size, Error **errp)
 {
     ERRP_GUARD();
     g_autofree char *page = nitro_machine_size_str(page_size);
-    g_autofree char *known = sizes(sysfs, SMALLEST);
-    g_autofree char *usable = sizes(sysfs, SMALLEST_USABLE);
+    g_autofree char *known = sizes(sysfs, SMALLEST, ", ");
+    g_autofree char *usable = sizes(sysfs, SMALLEST_USABLE, ", ");
 
     if (!*known) {
         return true;
@@ -206,7 +224,7 @@ static bool check_all(const char *sysfs, uint64_t size, uint64_t page_size,
                pages->promised);
     error_append_hint(errp, "echo %" PRIu64 " > %s\n",
                       pages->total + needed - available(pages), file);
-    hint_other_size(sysfs, size, page_size, errp);
+    hint_other_size(sysfs, size, errp);
     hint_inventory(sysfs, errp);
     return false;
 }

@@ -23,6 +23,28 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
                            uint64_t page_size, int node, Error **errp);
 
 /**
+ * nitro_hugepages_default: which pages to use when nobody says
+ * @sysfs: "/sys", or a directory that looks like it
+ *
+ * The driver takes pages of 2 MiB and more. Which sizes there are depends on
+ * CPU, kernel and, on arm64, on the size of its base pages.
+ *
+ * Returns: the smallest size of those that the kernel has and the driver
+ *   takes; 2 MiB when the host does not tell.
+ */
+uint64_t nitro_hugepages_default(const char *sysfs);
+
+/**
+ * nitro_hugepages_sizes: what there is to choose from
+ * @sysfs: "/sys", or a directory that looks like it
+ * @separator: what to put between sizes
+ *
+ * Returns: sizes that the kernel has and the driver takes, for example "2M"
+ *   and "1G"; empty when the host does not tell; to be freed.
+ */
+char *nitro_hugepages_sizes(const char *sysfs, const char *separator);
+
+/**
  * nitro_machine_size_str: a size the way -m takes it
  * @size: bytes
  *

@@ -27,10 +27,13 @@
 #include "system/qtest.h"
 #include "trace.h"
 
-#define NITRO_PAGE_SIZE (2 * MiB)
-
 /* nitro-cli does not launch an enclave with less: image, unpacked, and room */
 #define NITRO_IMAGE_FACTOR 4
+
+static uint64_t wanted_page_size(NitroMachineState *nitro)
+{
+    return nitro->page_size ?: nitro_hugepages_default(NITRO_SYSFS);
+}
 
 static bool check_hugepages(uint64_t size, uint64_t page_size, Error **errp)
 {
@@ -78,7 +81,7 @@ static bool check_whole_pages(uint64_t size, uint64_t page_size, Error **errp)
 
 static bool create_memfd(MachineState *machine, Error **errp)
 {
-    uint64_t page_size = NITRO_MACHINE(machine)->page_size ?: NITRO_PAGE_SIZE;
+    uint64_t page_size = wanted_page_size(NITRO_MACHINE(machine));
     g_autoptr(Object) obj = NULL;
 
     if (!check_whole_pages(machine->ram_size, page_size, errp) ||
@@ -163,7 +166,7 @@ static bool check_page_size(MachineState *machine, Error **errp)
     g_autofree char *m = nitro_machine_size_str(machine->ram_size);
     g_autofree char *better = NULL;
 
-    if (page_size % NITRO_PAGE_SIZE) {
+    if (page_size % NITRO_MEMORY_GRANULE) {
         error_setg(errp, "memory backend '%s' has pages of %s, an enclave "
                    "needs huge pages of 2M or more", id, page);
         error_append_hint(errp,
@@ -273,7 +276,7 @@ void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size)
     if (image_size > size / NITRO_IMAGE_FACTOR) {
         better = nitro_machine_size_str(ROUND_UP(image_size *
                                                  NITRO_IMAGE_FACTOR,
-                                                 NITRO_PAGE_SIZE));
+                                                 NITRO_MEMORY_GRANULE));
         warn_report("-m %s is less than 4 times the image's %" PRIu64 " bytes: "
                     "it may be too little to boot, nitro-cli would ask for "
                     "-m %s", m, image_size, better);
@@ -285,7 +288,7 @@ void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size)
 void nitro_machine_get_page_size(Object *obj, Visitor *v, const char *name,
                                  void *opaque, Error **errp)
 {
-    uint64_t size = NITRO_MACHINE(obj)->page_size ?: NITRO_PAGE_SIZE;
+    uint64_t size = wanted_page_size(NITRO_MACHINE(obj));
 
     visit_type_size(v, name, &size, errp);
 }
@@ -295,16 +298,19 @@ void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
 {
     ERRP_GUARD();
     g_autofree char *text = NULL;
+    g_autofree char *sizes = NULL;
     uint64_t size;
 
     if (!visit_type_size(v, name, &size, errp)) {
         return;
     }
-    if (size < NITRO_PAGE_SIZE || !is_power_of_2(size)) {
+    if (size < NITRO_MEMORY_GRANULE || !is_power_of_2(size)) {
         text = nitro_machine_size_str(size);
         error_setg(errp, "page-size=%s is no size of huge pages that an "
                    "enclave can use", text);
-        error_append_hint(errp, "Use page-size=2M or page-size=1G.\n");
+        sizes = nitro_hugepages_sizes(NITRO_SYSFS, " or page-size=");
+        error_append_hint(errp, "The driver takes pages of 2 MiB and more.  "
+                          "Use page-size=%s.\n", *sizes ? sizes : "2M");
         return;
     }
     NITRO_MACHINE(obj)->page_size = size;

@@ -292,8 +292,8 @@ static void nitro_machine_class_init(ObjectClass *oc, void *data)
                               nitro_machine_get_page_size,
                               nitro_machine_set_page_size, NULL, NULL);
     object_class_property_set_description(oc, "page-size",
-        "Size of the huge pages of the memory that the machine makes: 2M or 1G "
-        "(default: 2M)");
+        "Size of the huge pages of the memory that the machine makes, 2M or "
+        "more (default: the smallest of these that the kernel has)");
 
     object_class_property_add(oc, "heartbeat", "OnOffAuto",
                               machine_get_heartbeat, machine_set_heartbeat,

@@ -179,6 +179,66 @@ static void test_no_such_size(void)
                                         &error_abort));
 }
 
+/* Kernels of arm64 by the size of their base pages, and others */
+static void test_kernels(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t size[5];
+        const char *usable;
+        uint64_t chosen;
+    } kernels[] = {
+        { "arm64, 4K", { 64 * KiB, 2 * MiB, 32 * MiB, 1 * GiB },
+          "2M, 32M, 1G", 2 * MiB },
+        { "arm64, 16K", { 2 * MiB, 32 * MiB, 1 * GiB }, "2M, 32M, 1G",
+          2 * MiB },
+        { "arm64, 64K", { 2 * MiB, 512 * MiB, 16 * GiB }, "2M, 512M, 16G",
+          2 * MiB },
+        { "without contiguous pages", { 512 * MiB }, "512M", 512 * MiB },
+        { "contiguous pages only", { 64 * KiB }, "", 2 * MiB },
+        { "x86", { 2 * MiB, 1 * GiB }, "2M, 1G", 2 * MiB },
+        { "none", { 0 }, "", 2 * MiB },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+        g_autofree char *usable = NULL;
+        const uint64_t *size;
+
+        g_test_message("%s", kernels[i].name);
+        take_size(1 * GiB);
+        take_size(2 * MiB);
+        for (size = kernels[i].size; *size; size++) {
+            put(ALL, *size, "nr_hugepages", 0);
+            put(ALL, *size, "free_hugepages", 0);
+        }
+        usable = nitro_hugepages_sizes(sysfs, ", ");
+        g_assert_cmpstr(usable, ==, kernels[i].usable);
+        g_assert_cmphex(nitro_hugepages_default(sysfs), ==, kernels[i].chosen);
+        for (size = kernels[i].size; *size; size++) {
+            take_size(*size);
+        }
+    }
+}
+
+/* An administrator of a kernel with 64 KiB pages may have reserved these */
+static void test_large_default(void)
+{
+    g_autofree char *text = NULL;
+    Error *err = NULL;
+
+    put(ALL, 2 * MiB, "nr_hugepages", 0);
+    put(ALL, 2 * MiB, "free_hugepages", 0);
+    put(ALL, 512 * MiB, "nr_hugepages", 3);
+    put(ALL, 512 * MiB, "free_hugepages", 2);
+    g_assert_false(nitro_hugepages_check(sysfs, 1 * GiB, 2 * MiB, -1, &err));
+    text = error_text(err);
+    assert_contains(text, "Or use -M nitro,page-size=512M: 2 pages of that "
+                    "size are free.");
+    assert_contains(text, "Free pages of 512M: 2 of 3");
+    take_size(512 * MiB);
+    take_size(2 * MiB);
+}
+
 static void test_sizes(void)
 {
     static const struct {
@@ -208,6 +268,8 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/hugepages/other-size", test_other_size);
     g_test_add_func("/nitro/hugepages/inventory", test_inventory);
     g_test_add_func("/nitro/hugepages/no-such-size", test_no_such_size);
+    g_test_add_func("/nitro/hugepages/kernels", test_kernels);
+    g_test_add_func("/nitro/hugepages/large-default", test_large_default);
     g_test_add_func("/nitro/hugepages/sizes", test_sizes);
     ret = g_test_run();
     temp_tree_remove(sysfs);
