@@ -46,7 +46,9 @@ static const KindText kinds[EIF_KIND__MAX] = {
                           "Use the kernel it was made from.\n" },
     [EIF_KIND_ELF] = { "an ELF file (vmlinux or a program)",
                        "Use the bzImage or Image of the same build.\n" },
-    [EIF_KIND_PE] = { "a PE (Windows or EFI) program" },
+    [EIF_KIND_PE] = { "a PE (Windows or EFI) program",
+                      "An EFI program needs firmware, which an enclave has not; "
+                      "use the\nbzImage or Image that is in it.\n" },
     [EIF_KIND_GZIP] = { "a gzip file",
                         "Unpack it first: gzip -dc FILE > Image\n" },
     [EIF_KIND_BZIP2] = { "a bzip2 file",

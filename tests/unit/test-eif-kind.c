@@ -36,7 +36,7 @@ static const Row rows[] = {
     { "elf", DATA("\x7f" "ELF\2"), 0, EIF_KIND_ELF,
       "an ELF file (vmlinux or a program)", "Use the bzImage or Image" },
     { "pe", DATA("MZ\x90\0"), 0, EIF_KIND_PE,
-      "a PE (Windows or EFI) program", BUILD },
+      "a PE (Windows or EFI) program", "An EFI program needs firmware" },
     { "gzip", DATA("\x1f\x8b\x08"), 0, EIF_KIND_GZIP, "a gzip file",
       "gzip -dc" },
     { "bzip2", DATA("BZh9"), 0, EIF_KIND_BZIP2, "a bzip2 file",
@@ -124,6 +124,12 @@ static void test_efi_stub(void)
     memcpy(buf + 56, "ARM\x64", 4);
     g_assert_cmpint(eif_buffer_kind(buf, sizeof(buf)), ==,
                     EIF_KIND_ARM64_IMAGE);
+    /* What arm64 kernels are packed into has a magic of its own there */
+    memcpy(buf + 4, "zimg", 4);
+    memcpy(buf + 56, "\xcd\x23\x82\x81", 4);
+    g_assert_cmpint(eif_buffer_kind(buf, sizeof(buf)), ==, EIF_KIND_EFI_ZBOOT);
+    memset(buf + 4, 0, 4);
+    g_assert_cmpint(eif_buffer_kind(buf, sizeof(buf)), ==, EIF_KIND_PE);
     memset(buf + 56, 0, 4);
     memcpy(buf + 0x1fe, "\x55\xaa\0\0HdrS", 8);
     g_assert_cmpint(eif_buffer_kind(buf, sizeof(buf)), ==, EIF_KIND_BZIMAGE);

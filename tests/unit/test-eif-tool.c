@@ -108,6 +108,7 @@ static void write_signed(const char *name, const EifSignerParams *params)
 
 static void write_files(void)
 {
+    static const char zboot[] = "MZ\0\0zimg\0\0\0\0\0\0\0\0gzip";
     char kernel[8192] = { };
     g_autoptr(GByteArray) good = eif_maker_image(4, 0, EXAMPLE);
     g_autoptr(GByteArray) arm = eif_maker_image(4, 1, EXAMPLE);
@@ -132,6 +133,8 @@ static void write_files(void)
     memset(kernel, 0, sizeof(kernel));
     memcpy(kernel + 56, "ARM\x64", 4);
     write_file("Image", kernel, sizeof(kernel));
+    write_file("Image.gz", "\x1f\x8b\x08\0\0\0\0\0\2\3", 10);
+    write_file("vmlinuz.efi", zboot, sizeof(zboot) - 1);
     write_file("initrd", "initial ramdisk", 15);
     write_file("text", "just text\n", 10);
     write_file("empty", "", 0);
@@ -404,6 +407,18 @@ static const Row other_rows[] = {
     { "build -k bzImage -o none.eif -a mips", 1, "architecture 'mips' is "
       "neither x86_64 nor aarch64" },
     { "build -k text -o none.eif", 1, "it is a text file" },
+    { "build -k Image.gz -o none.eif", 1, "cannot start 'Image.gz': it is a "
+      "gzip file, wanted is an enclave image or an arm64 kernel (Image)\n"
+      "Unpack it first: gzip -dc FILE > Image\n" },
+    { "build -k vmlinuz.efi -o none.eif", 1, "cannot start 'vmlinuz.efi': it "
+      "is a compressed EFI kernel (vmlinuz.efi), wanted is an enclave image "
+      "or an arm64 kernel (Image)\nUse arch/arm64/boot/Image" },
+    { "build -k Image -a x86_64 -o none.eif", 1, "cannot start 'Image': it is "
+      "an arm64 kernel (Image), wanted is an enclave image or an x86_64 "
+      "kernel (bzImage)" },
+    { "build -k bzImage -a arm64 -o none.eif", 1, "cannot start 'bzImage': it "
+      "is an x86_64 kernel (bzImage), wanted is an enclave image or an arm64 "
+      "kernel (Image)" },
     { "build -k good.eif -o none.eif", 1, "good.eif is an enclave image "
       "already" },
     { "build -k bzImage -i good.eif -o none.eif", 1, "not a ramdisk" },

@@ -78,6 +78,13 @@ static int open_input(const char *path, EifFileKind *kind, Error **errp)
     return fd;
 }
 
+/* Of a kernel, or of what the file would be unpacked to: bzImage is x86's */
+static EifArch kernel_arch(EifFileKind kind)
+{
+    return kind == EIF_KIND_ARM64_IMAGE || kind == EIF_KIND_EFI_ZBOOT ||
+           kind == EIF_KIND_GZIP ? EIF_ARCH_AARCH64 : EIF_ARCH_X86_64;
+}
+
 static bool open_kernel(Options *o, Error **errp)
 {
     EifFileKind kind;
@@ -87,8 +94,7 @@ static bool open_kernel(Options *o, Error **errp)
         return false;
     }
     if (!o->arch) {
-        o->params.arch = kind == EIF_KIND_ARM64_IMAGE ? EIF_ARCH_AARCH64
-                                                      : EIF_ARCH_X86_64;
+        o->params.arch = kernel_arch(kind);
     }
     if (kind == EIF_KIND_EIF) {
         error_setg(errp, "%s is an enclave image already", o->kernel);
