@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .parent import NE_DEVICE
 
-# The allocator of the C library keeps what was freed; one enclave's worth
-# of buffers may move between its arenas
-MEMORY_SLACK_KIB = 1024
+# Memory of its own: what it maps of the parent's counts as the parent's.  The
+# allocator of the C library keeps some of what was freed.
+MEMORY_SLACK_KIB = 256
 MEMORY = 'host: hypervisor memory, KiB'
 
 # One line per fact about the parent: name, tab, value
@@ -76,7 +76,7 @@ class Accounts:
             'host: hypervisor children': children(hypervisor),
             'host: hypervisor descriptors': descriptors(hypervisor),
             'host: hypervisor threads': _status(hypervisor, 'Threads'),
-            MEMORY: _status(hypervisor, 'VmRSS'),
+            MEMORY: _status(hypervisor, 'RssAnon'),
             'host: parent VM descriptors': descriptors(machine),
             'host: runtime directory': ' '.join(sorted(
                 path.name for path in self.parent.sockets.iterdir()))}

@@ -161,6 +161,27 @@ class Lap:
         self.ask('system_powerdown')
         self.wait(0)
 
+    def reset(self):
+        """system_reset in the monitor, more than once, then quit."""
+        self.boot()
+        for launches in range(2, self.rng.randint(2, 3) + 1):
+            with self.soak.gate.starting():
+                self.launch.qmp.command('system_reset')
+                self.wait_launch(launches)
+        self.ask('quit')
+        self.wait(0)
+
+    def wait_launch(self, launches):
+        """Wait until the enclave was launched so often and has booted."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            info = self.launch.qmp.command('query-nitro-enclave')
+            if (info['launches'], info['state']) == (launches, 'booted'):
+                return
+            if time.monotonic() > end:
+                raise LabError('no launch %d: %s' % (launches, info))
+            time.sleep(0.2)
+
     def poweroff(self):
         """The enclave ends by itself."""
         with self.soak.gate.starting():
@@ -198,7 +219,7 @@ class Lap:
         self.parent.run(['rm', '-f', self.socket])
 
 
-WAYS = ('sigterm', 'sigkill', 'sigkill_early', 'quit', 'powerdown',
+WAYS = ('sigterm', 'sigkill', 'sigkill_early', 'quit', 'powerdown', 'reset',
         'poweroff', 'crash', 'lost', 'fault')
 
 
