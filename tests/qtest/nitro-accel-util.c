@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include "qobject/qdict.h"
 #include "nitro-accel-util.h"
+#include "tests/nitro/temp-tree.h"
 
 static char *library;
 
@@ -48,21 +49,6 @@ Run *run_new(void)
     return run;
 }
 
-/* A file or directory with all that is in it */
-static void delete(const char *path)
-{
-    GDir *dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        delete(child);
-    }
-    g_clear_pointer(&dir, g_dir_close);
-    remove(path);
-}
-
 void put_sys(Run *run, const char *name, const char *text)
 {
     g_autofree char *path = g_build_filename(run->sys, name, NULL);
@@ -85,7 +71,7 @@ void run_free(Run *run)
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
         g_unsetenv(settings[i]);
     }
-    delete(run->dir);
+    temp_tree_remove(run->dir);
     g_free(run->kernel);
     g_free(run->log);
     g_free(run->err);
@@ -365,9 +351,15 @@ static void preload_before_sanitizers(void)
     g_setenv("ASAN_OPTIONS", options, true);
 }
 
-void run_prepare(void)
+bool run_prepare(void)
 {
+    if (!qtest_has_accel("nitro")) {
+        g_test_message("%s has no accelerator nitro",
+                       getenv("QTEST_QEMU_BINARY"));
+        return false;
+    }
     library = find_library();
     g_assert(g_file_test(library, G_FILE_TEST_IS_REGULAR));
     preload_before_sanitizers();
+    return true;
 }

@@ -36,8 +36,8 @@ typedef struct Run {
     QTestState *qts;
 } Run;
 
-/* Find the library to preload; once */
-void run_prepare(void);
+/* Find the library to preload; once.  False: QEMU has no accelerator nitro */
+bool run_prepare(void);
 
 /* Files and environment of a run; nothing is started yet */
 Run *run_new(void);

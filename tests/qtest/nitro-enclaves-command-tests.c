@@ -329,11 +329,9 @@ static void test_start(void)
 /* start with a wish for @cid; the hypervisor agrees */
 static NitroTestReply start_with_cid(NitroVM *vm, uint64_t uid, uint64_t cid)
 {
-    const uint64_t args[] = { uid, cid, 0 };
     g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
 
-    nitro_vm_submit(vm, NITRO_PCI_CMD_START, args, 3);
-    hv_expect(vm, NITRO_CONTROL_START, m);
+    nitro_vm_submit_start(vm, uid, cid, m);
     hv_reply(vm, m, 0);
     return nitro_vm_take_reply(vm);
 }
@@ -367,13 +365,11 @@ static void test_start_fails(void)
     NitroVM *vm = nitro_vm_new("");
     g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
     uint64_t uid = nitro_vm_slot(vm, 1);
-    const uint64_t args[] = { uid, 0, 0 };
 
     for (int i = 0; i < ARRAY_SIZE(errors); i++) {
         NitroTestReply r;
 
-        nitro_vm_submit(vm, NITRO_PCI_CMD_START, args, 3);
-        hv_expect(vm, NITRO_CONTROL_START, m);
+        nitro_vm_submit_start(vm, uid, 0, m);
         hv_reply(vm, m, -errors[i]);
         r = nitro_vm_take_reply(vm);
         g_assert_cmpint(r.rc, ==, -errors[i]);
@@ -386,8 +382,7 @@ static void test_start_fails(void)
     nitro_vm_end(vm, NITRO_PCI_CMD_FREE, uid);
     /* memory of a failed start is free when the hypervisor says so */
     uid = nitro_vm_slot(vm, 1);
-    nitro_vm_submit(vm, NITRO_PCI_CMD_START, (uint64_t[]) { uid, 0, 0 }, 3);
-    hv_expect(vm, NITRO_CONTROL_START, m);
+    nitro_vm_submit_start(vm, uid, 0, m);
     hv_reply(vm, m, -EIO);
     g_assert_cmpint(nitro_vm_take_reply(vm).rc, ==, -EIO);
     nitro_vm_end(vm, NITRO_PCI_CMD_FREE, uid);
@@ -520,10 +515,8 @@ static void test_event_before_reply(void)
     NitroVM *vm = nitro_vm_new("");
     g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
     uint64_t uid = nitro_vm_slot(vm, 1);
-    const uint64_t args[] = { uid, 0, 0 };
 
-    nitro_vm_submit(vm, NITRO_PCI_CMD_START, args, 3);
-    hv_expect(vm, NITRO_CONTROL_START, m);
+    nitro_vm_submit_start(vm, uid, 0, m);
     hv_exited(vm, uid);
     hv_reply(vm, m, 0);
     nitro_vm_wait_events(vm, 1);

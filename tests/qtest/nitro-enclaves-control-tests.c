@@ -152,11 +152,9 @@ static void test_hang(void)
     NitroVM *vm = nitro_vm_new("");
     g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
     uint64_t uid = nitro_vm_slot(vm, 1);
-    const uint64_t args[] = { uid, 0, 0 };
     uint16_t replies = nitro_vm_replies(vm);
 
-    nitro_vm_submit(vm, NITRO_PCI_CMD_START, args, 3);
-    hv_expect(vm, NITRO_CONTROL_START, m);
+    nitro_vm_submit_start(vm, uid, 0, m);
     qtest_clock_step(vm->qts, 99 * NANOSECONDS_PER_SECOND);
     g_assert_cmpuint(nitro_vm_replies(vm), ==, replies);
     qtest_clock_step(vm->qts, 2 * NANOSECONDS_PER_SECOND);
@@ -286,23 +284,22 @@ static void test_bad_messages(void)
     for (int i = 0; i < ARRAY_SIZE(bad_messages); i++) {
         const BadMessage *b = &bad_messages[i];
         uint16_t events = nitro_vm_events(vm);
-        uint64_t a, args[3] = { 0 };
+        uint64_t a, uid;
 
         g_test_message("%s", b->name);
         a = nitro_vm_running(vm, 1, NULL);
-        args[0] = nitro_vm_slot(vm, 2);
-        nitro_vm_submit(vm, NITRO_PCI_CMD_START, args, 3);
-        hv_expect(vm, NITRO_CONTROL_START, m);
+        uid = nitro_vm_slot(vm, 2);
+        nitro_vm_submit_start(vm, uid, 0, m);
         g_assert_cmpuint(m->h.seq, ==, 3);
         hv_message(vm, b->size, b->type, b->flags,
                    b->seq == 2 ? m->h.seq : b->seq, b->rc,
-                   b->uid ? b->uid : args[0], body, b->body);
+                   b->uid ? b->uid : uid, body, b->body);
         hv_expect_eof(vm);
         g_assert_cmpint(nitro_vm_take_reply(vm).rc, ==, -EIO);
         nitro_vm_wait_events(vm, events + 1);
         g_assert_cmpuint(nitro_vm_irqs(vm, 1), ==, 1);
         g_assert_cmpint(nitro_vm_rc(vm, NITRO_PCI_CMD_FREE, a, 0, 0), ==, 0);
-        g_assert_cmpint(nitro_vm_rc(vm, NITRO_PCI_CMD_FREE, args[0], 0, 0), ==,
+        g_assert_cmpint(nitro_vm_rc(vm, NITRO_PCI_CMD_FREE, uid, 0, 0), ==,
                         0);
         hv_accept_and_greet(vm);
     }

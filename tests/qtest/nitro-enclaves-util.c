@@ -382,15 +382,22 @@ uint64_t nitro_vm_slot(NitroVM *vm, unsigned n)
     return uid;
 }
 
-uint64_t nitro_vm_running(NitroVM *vm, unsigned n, uint64_t *cid)
+void nitro_vm_submit_start(NitroVM *vm, uint64_t uid, uint64_t cid,
+                           NitroTestMessage *m)
 {
-    uint64_t uid = nitro_vm_slot(vm, n);
-    const uint64_t args[] = { uid, 0, 0 };
-    g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
-    NitroTestReply r;
+    const uint64_t args[] = { uid, cid, 0 };
 
     nitro_vm_submit(vm, NITRO_PCI_CMD_START, args, 3);
     hv_expect(vm, NITRO_CONTROL_START, m);
+}
+
+uint64_t nitro_vm_running(NitroVM *vm, unsigned n, uint64_t *cid)
+{
+    uint64_t uid = nitro_vm_slot(vm, n);
+    g_autofree NitroTestMessage *m = g_new(NitroTestMessage, 1);
+    NitroTestReply r;
+
+    nitro_vm_submit_start(vm, uid, 0, m);
     hv_reply(vm, m, 0);
     r = nitro_vm_take_reply(vm);
     g_assert_cmpint(r.rc, ==, 0);

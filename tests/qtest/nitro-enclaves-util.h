@@ -117,6 +117,9 @@ uint64_t nitro_vm_alloc(NitroVM *vm);
 uint64_t nitro_vm_slot(NitroVM *vm, unsigned n);
 /* ... and started; its CID goes to @cid, which may be NULL */
 uint64_t nitro_vm_running(NitroVM *vm, unsigned n, uint64_t *cid);
+/* submit START for a slot, with a wish for @cid; @m: what the hypervisor got */
+void nitro_vm_submit_start(NitroVM *vm, uint64_t uid, uint64_t cid,
+                           NitroTestMessage *m);
 /* STOP or FREE of a slot the hypervisor knows, answered with 0 */
 void nitro_vm_end(NitroVM *vm, uint32_t command, uint64_t uid);
 

@@ -371,12 +371,9 @@ static void test_kvm(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    if (!qtest_has_accel("nitro")) {
-        g_test_message("%s has no accelerator nitro",
-                       getenv("QTEST_QEMU_BINARY"));
+    if (!run_prepare()) {
         return 0;
     }
-    run_prepare();
 
     qtest_add_func("/nitro/monitor/absent", test_absent);
     qtest_add_func("/nitro/monitor/life", test_life);

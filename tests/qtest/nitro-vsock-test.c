@@ -171,12 +171,9 @@ static void test_block(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    if (!qtest_has_accel("nitro")) {
-        g_test_message("%s has no accelerator nitro",
-                       getenv("QTEST_QEMU_BINARY"));
+    if (!run_prepare()) {
         return 0;
     }
-    run_prepare();
 
     qtest_add_func("/nitro/vsock/console/reconnect", test_reconnect);
     qtest_add_func("/nitro/vsock/console/late-reader", test_late_reader);

@@ -7,7 +7,6 @@
  */
 
 #include "qemu/osdep.h"
-#include <glib/gstdio.h>
 #include "hw/core/eif-verify.h"
 #include "qemu/units.h"
 #include "qobject/qbool.h"
@@ -15,6 +14,7 @@
 #include "qobject/qjson.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
+#include "tests/nitro/temp-tree.h"
 
 #define SIGNED_AT "--time=2023-11-14T22:13:20Z " /* EIF_SIGNER_NOW */
 
@@ -485,20 +485,6 @@ static void test_extract(void)
     assert_file("part", EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));
 }
 
-static void remove_tree(const char *path)
-{
-    GDir *list = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (list && (name = g_dir_read_name(list))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        remove_tree(child);
-    }
-    g_clear_pointer(&list, g_dir_close);
-    g_remove(path);
-}
-
 int main(int argc, char **argv)
 {
     g_autofree char *built = NULL;
@@ -525,7 +511,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/extract", test_extract);
     g_test_add_func("/eif/tool/other", test_other);
     rc = g_test_run();
-    remove_tree(dir);
+    temp_tree_remove(dir);
     g_free(dir);
     g_free(tool);
     g_free(out);

@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "contrib/nitro-hypervisor/console.h"
 #include "nitro-vsock-wire.h"
+#include "tests/nitro/fixture.h"
 
 #define CID   16
 #define PORT  (NITRO_CONSOLE_PORT_BASE + CID)
@@ -283,12 +284,8 @@ int main(int argc, char **argv)
         { "/nitro/console/writer", test_writer },
         { "/nitro/console/parent-dies", test_parent_dies },
     };
-    int i;
 
     g_test_init(&argc, &argv, NULL);
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
-                   teardown);
-    }
+    ADD_FIXTURE_TESTS(tests, Fixture);
     return g_test_run();
 }

@@ -13,6 +13,7 @@
 #include "qemu/bswap.h"
 #include "qemu/sockets.h"
 #include "contrib/nitro-hypervisor/control.h"
+#include "tests/nitro/fixture.h"
 
 #define START_BODY (sizeof(NitroControlStart) + \
                     sizeof(NitroControlRegion) + 2 * sizeof(uint32_t))
@@ -386,12 +387,8 @@ int main(int argc, char **argv)
         { "/nitro/control/deaf-device", test_deaf_device },
         { "/nitro/control/one-at-a-time", test_one_at_a_time },
     };
-    int i;
 
     g_test_init(&argc, &argv, NULL);
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
-                   teardown);
-    }
+    ADD_FIXTURE_TESTS(tests, Fixture);
     return g_test_run();
 }

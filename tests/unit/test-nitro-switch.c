@@ -14,6 +14,7 @@
 
 #include "qemu/osdep.h"
 #include "nitro-vsock-wire.h"
+#include "tests/nitro/fixture.h"
 
 #define CID_P NITRO_CID_PARENT
 #define CID_A 16
@@ -577,12 +578,8 @@ int main(int argc, char **argv)
         { "/nitro/switch/bulk", test_bulk },
         { "/nitro/switch/noise", test_noise },
     };
-    int i;
 
     g_test_init(&argc, &argv, NULL);
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
-                   teardown);
-    }
+    ADD_FIXTURE_TESTS(tests, Fixture);
     return g_test_run();
 }

@@ -13,6 +13,7 @@
 #include "contrib/nitro-hypervisor/vsock-device.h"
 #include "nitro-vhost-master.h"
 #include "nitro-vsock-wire.h"
+#include "tests/nitro/fixture.h"
 
 #define CID 16
 #define OP(name) VIRTIO_VSOCK_OP_ ## name
@@ -404,12 +405,8 @@ int main(int argc, char **argv)
         { "/nitro/vsock-device/oversized-message", test_oversized_message },
         { "/nitro/vsock-device/unknown-message", test_unknown_message },
     };
-    int i;
 
     g_test_init(&argc, &argv, NULL);
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
-                   teardown);
-    }
+    ADD_FIXTURE_TESTS(tests, Fixture);
     return g_test_run();
 }
