@@ -144,23 +144,10 @@ bool eif_image_verify_crc(const EifImage *image, const EifSource *src,
            compare_crc(image, crc, errp);
 }
 
-/* The two running hashes that one section goes into */
-typedef struct HashSet {
-    QCryptoHash *hash[2];
-} HashSet;
-
 static bool hash_piece(const uint8_t *data, size_t len, void *opaque,
                        Error **errp)
 {
-    const HashSet *set = opaque;
-
-    for (size_t i = 0; i < ARRAY_SIZE(set->hash); i++) {
-        if (qcrypto_hash_update(set->hash[i], (const char *)data, len,
-                                errp) < 0) {
-            return false;
-        }
-    }
-    return true;
+    return qcrypto_hash_update(opaque, (const char *)data, len, errp) == 0;
 }
 
 /* Register after extending @data into 48 zero bytes */
@@ -205,52 +192,100 @@ static bool measure_certificate(const EifImage *image, const EifSource *src,
            extend_zeros(digest, m->pcr8, errp);
 }
 
-static bool measure_sections(const EifImage *image, const EifSource *src,
-                             QCryptoHash *hash[3], Error **errp)
+/* Does the section go into register PCR0, PCR1, PCR2? */
+static bool is_measured(const EifSection *s, unsigned pcr, bool first_ramdisk)
 {
+    if (s->type == EIF_SECTION_SIGNATURE || s->type == EIF_SECTION_METADATA) {
+        return false;
+    }
+    if (s->type == EIF_SECTION_RAMDISK) {
+        return pcr == 0 || first_ramdisk == (pcr == 1);
+    }
+    return pcr != 2;
+}
+
+static bool measure_register(const EifImage *image, const EifSource *src,
+                             unsigned pcr, uint8_t *result, Error **errp)
+{
+    QCryptoHash *hash = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA384, errp);
     bool first = true;
+    bool ok = hash != NULL;
+
+    for (unsigned i = 0; ok && i < image->nr_sections; i++) {
+        const EifSection *s = &image->sections[i];
+
+        if (is_measured(s, pcr, first)) {
+            ok = for_each_piece(src, s->data_offset, s->size, hash_piece, hash,
+                                errp);
+        }
+        first = first && s->type != EIF_SECTION_RAMDISK;
+    }
+    ok = ok && finish_pcr(hash, result, errp);
+    qcrypto_hash_free(hash);
+    return ok;
+}
+
+static unsigned nr_ramdisks(const EifImage *image)
+{
+    unsigned count = 0;
 
     for (unsigned i = 0; i < image->nr_sections; i++) {
-        const EifSection *s = &image->sections[i];
-        HashSet set = { { hash[0], hash[1] } };
-
-        if (s->type == EIF_SECTION_SIGNATURE ||
-            s->type == EIF_SECTION_METADATA) {
-            continue;
-        }
-        if (s->type == EIF_SECTION_RAMDISK) {
-            set.hash[1] = first ? hash[1] : hash[2];
-            first = false;
-        }
-        if (!for_each_piece(src, s->data_offset, s->size, hash_piece, &set,
-                            errp)) {
-            return false;
-        }
+        count += image->sections[i].type == EIF_SECTION_RAMDISK;
     }
-    return true;
+    return count;
+}
+
+/* PCR1 and PCR2: together they cover as many bytes as PCR0 does */
+typedef struct Halves {
+    const EifImage *image;
+    const EifSource *src;
+    EifMeasurements *m;
+    bool ok;
+    Error *err;
+} Halves;
+
+/* With one ramdisk PCR1 covers what PCR0 does, and is copied */
+static gpointer measure_halves(gpointer opaque)
+{
+    Halves *h = opaque;
+
+    h->ok = (nr_ramdisks(h->image) < 2 ||
+             measure_register(h->image, h->src, 1, h->m->pcr1, &h->err)) &&
+            measure_register(h->image, h->src, 2, h->m->pcr2, &h->err);
+    return NULL;
+}
+
+/* A hash cannot be computed by several threads, but there are several */
+static bool measure_registers(const EifImage *image, const EifSource *src,
+                              EifMeasurements *m, Error **errp)
+{
+    Halves h = { .image = image, .src = src, .m = m };
+    GThread *thread = g_thread_try_new("eif-measure", measure_halves, &h,
+                                       NULL);
+
+    bool ok = measure_register(image, src, 0, m->pcr0, errp);
+
+    if (thread) {
+        g_thread_join(thread);
+    } else {
+        measure_halves(&h);
+    }
+    if (nr_ramdisks(image) < 2) {
+        memcpy(m->pcr1, m->pcr0, sizeof(m->pcr1));
+    }
+    error_propagate(ok ? errp : NULL, h.err);
+    return ok && h.ok;
 }
 
 bool eif_image_measure(const EifImage *image, const EifSource *src,
                        EifMeasurements *result, Error **errp)
 {
-    QCryptoHash *hash[3] = { NULL };
     EifMeasurements m = { .has_pcr8 = false };
-    bool ok = true;
 
-    for (size_t i = 0; ok && i < ARRAY_SIZE(hash); i++) {
-        hash[i] = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA384, errp);
-        ok = hash[i] != NULL;
+    if (!measure_registers(image, src, &m, errp) ||
+        (image->has_signature && !measure_certificate(image, src, &m, errp))) {
+        return false;
     }
-    ok = ok && measure_sections(image, src, hash, errp) &&
-         finish_pcr(hash[0], m.pcr0, errp) &&
-         finish_pcr(hash[1], m.pcr1, errp) &&
-         finish_pcr(hash[2], m.pcr2, errp) &&
-         (!image->has_signature || measure_certificate(image, src, &m, errp));
-    for (size_t i = 0; i < ARRAY_SIZE(hash); i++) {
-        qcrypto_hash_free(hash[i]);
-    }
-    if (ok) {
-        *result = m;
-    }
-    return ok;
+    *result = m;
+    return true;
 }

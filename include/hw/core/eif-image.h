@@ -386,7 +386,7 @@ extern const unsigned eif_pcr_index[EIF_NR_PCRS];
  *
  * Does not depend on the CRC nor on the validity of the signature.  (In
  * debug mode an attestation shows zeros instead.)  Blocks: SHA-384 over the
- * image, a few seconds per GiB; memory use is constant.
+ * image, about a second per GiB, with a second thread; memory use is constant.
  *
  * Returns: true on success.
  */
