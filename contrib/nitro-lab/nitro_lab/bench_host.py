@@ -20,6 +20,8 @@ HUGE_PAGE = 2 * MIB
 MAP_HUGETLB = 0x40000
 PRIORITY = 10
 NR_HUGEPAGES = Path('/proc/sys/vm/nr_hugepages')
+COMPACT = Path('/proc/sys/vm/compact_memory')
+ATTEMPTS = 3
 
 
 def meminfo(name):
@@ -58,20 +60,28 @@ def ahead_of_others():
         os.sched_setscheduler(0, *before)
 
 
+def _reserve(before, size):
+    """Memory is in pieces when much was going on: have it put together."""
+    for _ in range(ATTEMPTS):
+        lacking = size // HUGE_PAGE - meminfo('HugePages_Free')
+        if lacking <= 0:
+            return
+        NR_HUGEPAGES.write_text(str(meminfo('HugePages_Total') + lacking))
+        if meminfo('HugePages_Total') < before + lacking:
+            COMPACT.write_text('1')
+
+
 @contextlib.contextmanager
 def huge_pages(size):
     """Have free huge pages for @size bytes; whether there are that many."""
     before = int(NR_HUGEPAGES.read_text())
-    lacking = size // HUGE_PAGE - meminfo('HugePages_Free')
     try:
-        if lacking > 0:
-            with contextlib.suppress(OSError):
-                NR_HUGEPAGES.write_text(str(before + lacking))
+        with contextlib.suppress(OSError):
+            _reserve(before, size)
         yield meminfo('HugePages_Free') * HUGE_PAGE >= size
     finally:
-        if lacking > 0:
-            with contextlib.suppress(OSError):
-                NR_HUGEPAGES.write_text(str(before))
+        if int(NR_HUGEPAGES.read_text()) != before:
+            NR_HUGEPAGES.write_text(str(before))
 
 
 def _round_up(size):

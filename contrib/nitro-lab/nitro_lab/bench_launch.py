@@ -88,26 +88,31 @@ def _big(result, launcher, rounds):
         _launch(result, launcher, files.BIG_MIB, image, what='sparse image')
 
 
-def needed(big):
-    """Bytes of huge pages for one launch, the read beside it is over then."""
-    return memory_for((files.BIG_MIB if big else files.SIZES_MIB[-1]) * MIB)
+def _all_sizes(result, launcher, rounds, is_peer):
+    if not is_peer:
+        limits(result, rounds)
+    for size in files.SIZES_MIB:
+        _verify(launcher, size, files.image(size))
+    for _ in range(rounds):
+        _round(result, launcher, is_peer)
 
 
 def measure(result, binary, extra, rounds, is_peer=False):
     """All launches of one launcher."""
-    big = meminfo('MemAvailable') > 2 * needed(True)
-    with huge_pages(needed(big)) as huge:
-        launcher = Launcher(binary, extra, huge)
-        print('measuring %s%s' % (binary, '' if huge else
-                                  ', without huge pages'), flush=True)
-        if not is_peer:
-            limits(result, rounds)
-        for size in files.SIZES_MIB:
-            _verify(launcher, size, files.image(size))
-        for _ in range(rounds):
-            _round(result, launcher, is_peer)
-        if big:
-            _big(result, launcher, rounds)
+    print('measuring %s' % binary, flush=True)
+    with huge_pages(memory_for(files.SIZES_MIB[-1] * MIB)) as huge:
+        if not huge:
+            print('no huge pages can be had: with ordinary ones', flush=True)
+        _all_sizes(result, Launcher(binary, extra, huge), rounds, is_peer)
+    needed = memory_for(files.BIG_MIB * MIB)
+    with huge_pages(needed) as huge:
+        if not huge:
+            print('too few huge pages for an image above 4 GiB: with ordinary '
+                  'ones', flush=True)
+        if huge or meminfo('MemAvailable') > 2 * needed:
+            _big(result, Launcher(binary, extra, huge), rounds)
+        else:
+            print('no memory for an image above 4 GiB', flush=True)
 
 
 def check(result, targets):

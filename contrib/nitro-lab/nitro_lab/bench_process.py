@@ -128,9 +128,12 @@ class Process:
         return (self.dir / 'log').read_text(errors='replace').strip()
 
     def memory(self, size):
-        """Address of the enclave's memory, the largest shared mapping."""
+        """Address of the enclave's memory, the shared mapping of that size.
+
+        The model has taken it away: the launcher itself cannot read it.
+        """
         maps = Path('/proc/%d/maps' % self.pid).read_text()
-        for begin, end in re.findall(r'^(\w+)-(\w+) rw-s', maps, re.M):
+        for begin, end in re.findall(r'^(\w+)-(\w+) ...s', maps, re.M):
             if int(end, 16) - int(begin, 16) == size:
                 return int(begin, 16)
         raise LabError('the enclave has no memory of %d bytes' % size)
