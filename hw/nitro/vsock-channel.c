@@ -383,10 +383,13 @@ static void close_listener(NitroChannel *ch)
     }
 }
 
-/* Give up all that an earlier life has left */
+/* Give up all that an earlier life has left; its client is nobody else's */
 static void channel_restart(NitroChannel *ch)
 {
-    session_close(ch);
+    if (ch->sioc) {
+        session_close(ch);
+        qemu_chr_fe_disconnect(ch->chr);
+    }
     nitro_connector_stop(ch->connector);
     close_listener(ch);
     nitro_output_clear(ch->output);

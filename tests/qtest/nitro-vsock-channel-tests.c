@@ -18,14 +18,19 @@ static char *chardev(Run *run, const char *name)
 }
 
 /* One device, in front of a character device "app" */
-static void start(Run *run, const char *properties)
+static void start_with(Run *run, const char *accel, const char *properties)
 {
     g_autofree char *app = chardev(run, "app");
     g_autofree char *more = NULL;
 
     more = g_strdup_printf("%s -device nitro-vsock-chardev,id=ch0,"
                            "chardev=app,%s", app, properties);
-    run_start(run, NITRO, more);
+    run_start(run, accel, more);
+}
+
+static void start(Run *run, const char *properties)
+{
+    start_with(run, NITRO, properties);
 }
 
 static QDict *channel(Run *run, unsigned index, QDict **reply)
@@ -221,6 +226,57 @@ static void test_several(void)
     run_quit(run);
 }
 
+/* Each launch has its channels */
+static void test_reset(void)
+{
+    Run *run = run_new();
+    int listener = peer_listen(run, "16-5005");
+
+    start_with(run, NITRO ",enclave-cid=16", "port=5005");
+    for (int i = 0; i < 3; i++) {
+        int client = peer_connect(run, "app");
+        int enclave = accept(listener, NULL, NULL);
+
+        send_pattern(client, 0, 1000);
+        read_pattern(enclave, 0, 1000);
+        send_pattern(enclave, 0, 1000);
+        read_pattern(client, 0, 1000);
+        wait_until(number_of(run, 0, "sent") == 1000);
+        g_assert_cmpint(number_of(run, 0, "connections"), ==, 1);
+        qtest_qmp_assert_success(run->qts, "{'execute': 'system_reset'}");
+        assert_end(enclave);
+        assert_end(client);
+        close(enclave);
+        close(client);
+        wait_until(in_state(run, 0, "waiting") &&
+                   number_of(run, 0, "connections") == 0);
+    }
+    close(listener);
+    run_quit(run);
+}
+
+static void test_reset_listen(void)
+{
+    Run *run = run_new();
+
+    start(run, "port=5006,direction=listen");
+    for (int i = 0; i < 3; i++) {
+        int client = peer_connect(run, "app");
+        int enclave = peer_connect(run, "5006");
+
+        send_pattern(enclave, 0, 1000);
+        read_pattern(client, 0, 1000);
+        qtest_qmp_assert_success(run->qts, "{'execute': 'system_reset'}");
+        assert_end(enclave);
+        assert_end(client);
+        close(enclave);
+        close(client);
+        wait_until(in_state(run, 0, "listening") &&
+                   number_of(run, 0, "connections") == 0);
+    }
+    run_quit(run);
+}
+
 static void test_timeout(void)
 {
     Run *run = run_new();
@@ -259,6 +315,8 @@ void add_channel_tests(void)
     qtest_add_func("/nitro/vsock/channel/foreign", test_foreign);
     qtest_add_func("/nitro/vsock/channel/back-pressure", test_back_pressure);
     qtest_add_func("/nitro/vsock/channel/several", test_several);
+    qtest_add_func("/nitro/vsock/channel/reset", test_reset);
+    qtest_add_func("/nitro/vsock/channel/reset-listen", test_reset_listen);
     qtest_add_func("/nitro/vsock/channel/timeout", test_timeout);
     qtest_add_func("/nitro/vsock/channel/port-taken", test_port_taken);
 }

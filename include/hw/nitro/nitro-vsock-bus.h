@@ -6,8 +6,8 @@
  *
  * An enclave has no MMIO, no PCI and no interrupts that QEMU could see: the
  * only way in or out is AF_VSOCK.  Everything that talks to the enclave over
- * vsock (heartbeat, console, application channels) is a device on this bus.  The bus belongs
- * to a bridge that the machine creates at the fixed QOM path
+ * vsock (heartbeat, console, application channels) is a device on this bus.
+ * The bus belongs to a bridge that the machine creates at the fixed QOM path
  * NITRO_VSOCK_BRIDGE_PATH, with and without -nodefaults, so that devices can
  * always be added with -device and the CID can always be read with qom-get.
  *
