@@ -278,6 +278,29 @@ void nitro_console_service_free(NitroConsoleService *service)
     g_free(service);
 }
 
+static void console_reset_readers(NitroConsole *console)
+{
+    GHashTableIter iter;
+    gpointer reader;
+
+    g_hash_table_iter_init(&iter, console->readers);
+    while (g_hash_table_iter_next(&iter, NULL, &reader)) {
+        reader_send(reader, VIRTIO_VSOCK_OP_RST);
+    }
+    g_hash_table_remove_all(console->readers);
+}
+
+void nitro_console_service_hang_up(NitroConsoleService *service)
+{
+    GHashTableIter iter;
+    gpointer console;
+
+    g_hash_table_iter_init(&iter, service->consoles);
+    while (g_hash_table_iter_next(&iter, NULL, &console)) {
+        console_reset_readers(console);
+    }
+}
+
 NitroConsole *nitro_console_open(NitroConsoleService *service, uint32_t cid)
 {
     NitroConsole *console = g_new0(NitroConsole, 1);
@@ -316,16 +339,10 @@ void nitro_console_end(NitroConsole *console)
 
 void nitro_console_close(NitroConsole *console)
 {
-    GHashTableIter iter;
-    gpointer value;
-
     if (!console) {
         return;
     }
-    g_hash_table_iter_init(&iter, console->readers);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        reader_send(value, VIRTIO_VSOCK_OP_RST);
-    }
+    console_reset_readers(console);
     g_hash_table_remove(console->service->consoles,
                         GUINT_TO_POINTER(console->port));
     g_hash_table_unref(console->readers);

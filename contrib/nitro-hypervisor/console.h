@@ -37,6 +37,14 @@ NitroConsoleService *nitro_console_service_new(NitroSwitch *sw);
 void nitro_console_service_free(NitroConsoleService *service);
 
 /**
+ * nitro_console_service_hang_up: reset all readers of all consoles
+ * @service: the service
+ *
+ * They may connect again, and get the backlog then.
+ */
+void nitro_console_service_hang_up(NitroConsoleService *service);
+
+/**
  * nitro_console_open: begin to serve an enclave's console
  * @service: the service
  * @cid: CID of the enclave, which has no console yet

@@ -57,6 +57,16 @@ static gboolean end_signal(gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
+/* A fault to test readers with */
+static gboolean hang_up_signal(gpointer opaque)
+{
+    Hypervisor *hv = opaque;
+
+    info_report("hanging up on the readers of consoles");
+    nitro_console_service_hang_up(hv->consoles);
+    return G_SOURCE_CONTINUE;
+}
+
 static void slots_idle(void *opaque)
 {
     Hypervisor *hv = opaque;
@@ -155,6 +165,7 @@ static int run(Hypervisor *hv)
     g_unix_signal_add(SIGTERM, end_signal, hv);
     g_unix_signal_add(SIGINT, end_signal, hv);
     g_unix_signal_add(SIGHUP, end_signal, hv);
+    g_unix_signal_add(SIGUSR1, hang_up_signal, hv);
     signal(SIGPIPE, SIG_IGN);
     g_main_loop_run(hv->loop);
     g_main_loop_unref(hv->loop);

@@ -237,6 +237,26 @@ static void test_close(Fixture *f, gconstpointer data)
     expect(f, OP(RST), LOCAL);
 }
 
+static void test_hang_up(Fixture *f, gconstpointer data)
+{
+    enclave_writes(f, 100);
+    connect_reader(f, LOCAL, 65536);
+    g_assert_cmpuint(take(f, 0), ==, 100);
+    connect_reader(f, LOCAL + 1, 10);
+    g_assert_cmpuint(take(f, 0), ==, 10);
+    nitro_console_service_hang_up(f->service);
+    g_assert_cmpuint(wire_receive(f->parent, NULL, 0).op, ==, OP(RST));
+    g_assert_cmpuint(wire_receive(f->parent, NULL, 0).op, ==, OP(RST));
+    g_assert_false(nitro_switch_pending(f->parent));
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+
+    /* Who connects again gets all that was kept */
+    enclave_writes(f, 100);
+    g_assert_false(nitro_switch_pending(f->parent));
+    connect_reader(f, LOCAL, 65536);
+    g_assert_cmpuint(take(f, 0), ==, 200);
+}
+
 static void test_writer(Fixture *f, gconstpointer data)
 {
     char junk[1000] = { 0 };
@@ -281,6 +301,7 @@ int main(int argc, char **argv)
         { "/nitro/console/readers", test_readers },
         { "/nitro/console/refusals", test_refusals },
         { "/nitro/console/close", test_close },
+        { "/nitro/console/hang-up", test_hang_up },
         { "/nitro/console/writer", test_writer },
         { "/nitro/console/parent-dies", test_parent_dies },
     };
