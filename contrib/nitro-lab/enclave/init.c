@@ -15,6 +15,7 @@
  *   demo.mode=flood      write to the console without end
  *   demo.seconds=N       how long to serve (1)
  *   demo.hello=TEXT      one more line of greeting
+ *   demo.tell=PORT       send the greeting to that port of the parent, too
  *   demo.dial=CID        try the echo port of that CID and tell the outcome
  */
 
@@ -244,6 +245,24 @@ static void dial_neighbour(unsigned cid)
     close(fd);
 }
 
+/* The parent may see the stream end when it has all of it */
+static void tell_parent(unsigned port)
+{
+    int fd;
+
+    fflush(stdout);
+    if (fork()) {
+        return;
+    }
+    fd = dial(PARENT_CID, port);
+    if (fd < 0) {
+        printf("demo: tell port %u: %s\n", port, strerror(errno));
+        _exit(1);
+    }
+    hello_one(fd);
+    _exit(0);
+}
+
 static void flood(void)
 {
     for (unsigned line = 0; ; line++) {
@@ -270,6 +289,9 @@ int main(void)
     hello();
     if (option("demo.dial", NULL)) {
         dial_neighbour(atoi(option("demo.dial", NULL)));
+    }
+    if (option("demo.tell", NULL)) {
+        tell_parent(atoi(option("demo.tell", NULL)));
     }
     printf("demo: serving\n");
     if (!strcmp(mode, "flood")) {
