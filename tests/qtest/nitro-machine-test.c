@@ -26,6 +26,9 @@
 #define HUGE_PAGES "-M nitro,memory-backend=ram -m 64M " \
     "-object memory-backend-memfd,hugetlb=on,id=ram,size=64M"
 
+/* More than a thread reads at a time */
+#define SPARSE_SIZE (20 * MiB)
+
 /* QMP */
 
 static QTestState *start(const char *options)
@@ -300,6 +303,45 @@ static void test_kernel_initrd(void)
 
 /* Which image may be launched */
 
+/* Text, a hole, and text again */
+static void write_sparse(const char *name)
+{
+    g_autofree char *path = nitro_machine_path(name);
+    FILE *file = fopen(path, "w");
+
+    g_assert_nonnull(file);
+    g_assert_cmpint(fputs("first", file), >=, 0);
+    g_assert_cmpint(fseek(file, SPARSE_SIZE - 4, SEEK_SET), ==, 0);
+    g_assert_cmpint(fputs("last", file), >=, 0);
+    fclose(file);
+}
+
+/* A hole is zeros in fresh memory, and in memory that was used before */
+static void test_sparse_initrd(void)
+{
+    const char *options = "-kernel %s/kernel -initrd %s/sparse";
+    g_autofree char *path = nitro_machine_path("ram");
+    g_autofree char *dirt = g_malloc(64 * MiB);
+    g_autofree char *fresh = NULL;
+    g_autofree char *used = NULL;
+    const char *initrd;
+
+    write_sparse("sparse");
+    fresh = memory_after(options);
+    memset(dirt, 0xff, 64 * MiB);
+    g_assert(g_file_set_contents(path, dirt, 64 * MiB, NULL));
+    used = memory_after(options);
+
+    initrd = memmem(fresh + LOAD_OFFSET, MiB, "first", 5);
+    g_assert_nonnull(initrd);
+    assert_zero(initrd, 5, SPARSE_SIZE - 4);
+    g_assert_cmpmem(initrd + SPARSE_SIZE - 4, 4, "last", 4);
+    g_assert_cmpmem(used + LOAD_OFFSET, initrd + SPARSE_SIZE -
+                    (fresh + LOAD_OFFSET), fresh + LOAD_OFFSET,
+                    initrd + SPARSE_SIZE - (fresh + LOAD_OFFSET));
+    g_assert_cmphex((uint8_t)used[LOAD_OFFSET - 1], ==, 0xff);
+}
+
 static void test_policy_defaults(void)
 {
     QTestState *qts = start("");
@@ -449,6 +491,7 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/machine/eif", test_eif);
     qtest_add_func("/nitro/machine/kernel", test_kernel);
     qtest_add_func("/nitro/machine/kernel-initrd", test_kernel_initrd);
+    qtest_add_func("/nitro/machine/sparse-initrd", test_sparse_initrd);
     qtest_add_func("/nitro/machine/policy-defaults", test_policy_defaults);
     qtest_add_func("/nitro/machine/expected", test_expected);
     qtest_add_func("/nitro/machine/built-image-out", test_built_image_out);
