@@ -126,7 +126,7 @@ static void put_all(Fixture *f, size_t end)
     uint32_t room;
 
     while (f->put < end && (room = nitro_output_room(f->out))) {
-        put(f, MIN(MIN(room, 1000), end - f->put));
+        put(f, MIN(MIN(room, 5003), end - f->put));
         settle();
     }
 }
