@@ -31,7 +31,7 @@ clean:
 	rm -rf $(BUILD)/out $(BUILD)/arm64 $(BUILD)/qemu \
 	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab* \
 	    $(BUILD)/*.configured $(BUILD)/sanitizers \
-	    $(BUILD)/fuzz $(BUILD)/nitro-only $(BUILD)/no-nitro
+	    $(BUILD)/fuzz $(BUILD)/threads $(BUILD)/nitro-only $(BUILD)/no-nitro
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
