@@ -267,3 +267,12 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
            (node < 0 ||
             check_node(sysfs, size, page_size, &all, node, errp));
 }
+
+bool nitro_hugepages_may_come(const char *sysfs, uint64_t size,
+                              uint64_t page_size)
+{
+    HugePages all;
+
+    return read_pages(sysfs, ALL_NODES, page_size, &all) &&
+           DIV_ROUND_UP(size, page_size) <= all.total + all.extra;
+}

@@ -45,6 +45,17 @@ uint64_t nitro_hugepages_default(const char *sysfs);
 char *nitro_hugepages_sizes(const char *sysfs, const char *separator);
 
 /**
+ * nitro_hugepages_may_come: would there be enough if nobody else used any?
+ * @sysfs: "/sys", or a directory that looks like it
+ * @size: bytes that are needed
+ * @page_size: size of the pages, in bytes
+ *
+ * Returns: false when waiting for them is of no use
+ */
+bool nitro_hugepages_may_come(const char *sysfs, uint64_t size,
+                              uint64_t page_size);
+
+/**
  * nitro_machine_size_str: a size the way -m takes it
  * @size: bytes
  *

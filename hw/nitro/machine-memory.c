@@ -35,12 +35,24 @@ static uint64_t wanted_page_size(NitroMachineState *nitro)
     return nitro->page_size ?: nitro_hugepages_default(NITRO_SYSFS);
 }
 
+/* An enclave that just ended gives its pages back in a moment */
+#define PAGES_WAIT_MS 2000
+#define PAGES_POLL_MS 100
+
 static bool check_hugepages(uint64_t size, uint64_t page_size, Error **errp)
 {
     g_autoptr(NitroPool) pool = nitro_pool_read(NITRO_SYSFS);
+    int node = pool ? pool->node : -1;
+    int waited_ms = 0;
 
-    return nitro_hugepages_check(NITRO_SYSFS, size, page_size,
-                                 pool ? pool->node : -1, errp);
+    while (waited_ms < PAGES_WAIT_MS &&
+           !nitro_hugepages_check(NITRO_SYSFS, size, page_size, node, NULL) &&
+           nitro_hugepages_may_come(NITRO_SYSFS, size, page_size)) {
+        trace_nitro_machine_huge_pages_wait(waited_ms);
+        g_usleep(PAGES_POLL_MS * 1000);
+        waited_ms += PAGES_POLL_MS;
+    }
+    return nitro_hugepages_check(NITRO_SYSFS, size, page_size, node, errp);
 }
 
 /* Backends */

@@ -290,10 +290,13 @@ static void test_powerdown_in_time(void)
 static void test_signal(const void *number)
 {
     Run *run = run_new();
+    int64_t start;
 
     run_start(run, NITRO, "");
+    start = g_get_monotonic_time();
     kill(qtest_pid(run->qts), GPOINTER_TO_INT(number));
     assert_ends(run, 0);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 10 * G_USEC_PER_SEC);
     assert_log(run, STARTED "close\n");
     run_quit(run);
 }
@@ -308,6 +311,88 @@ static void test_slow_close(void)
     kill(qtest_pid(run->qts), SIGTERM);
     assert_ends(run, 0);
     assert_said(run, "the driver has not freed the enclave with CID 16 yet");
+    run_quit(run);
+}
+
+/*
+ * Whatever others do, QEMU ends within a second.  The bound is larger, as this
+ * machine may be busy.
+ */
+#define BOUND (10 * G_USEC_PER_SEC)
+
+/* A monitor that asks a lot and reads nothing */
+static int stuck_monitor(Run *run)
+{
+    static const char ask[] = "{'execute': 'qmp_capabilities'}"
+        "{'execute': 'query-qmp-schema'}";
+    int fd = peer_connect(run, "mon");
+
+    g_assert_cmpint(fcntl(fd, F_SETFL, O_NONBLOCK), ==, 0);
+    g_assert_cmpint(write(fd, ask, strlen(ask)), ==, strlen(ask));
+    for (int i = 0; i < 100; i++) {
+        if (write(fd, ask + 31, strlen(ask + 31)) < 0) {
+            break;
+        }
+    }
+    return fd;
+}
+
+static void test_stuck_monitor(const void *number)
+{
+    Run *run = run_new();
+    g_autofree char *more = g_strdup_printf("-qmp unix:%s/mon,server=on,"
+                                            "wait=off", run->dir);
+    int64_t start;
+    int fd;
+
+    run_start(run, NITRO, more);
+    send_heartbeat(run);
+    fd = stuck_monitor(run);
+    start = g_get_monotonic_time();
+    if (number) {
+        kill(qtest_pid(run->qts), GPOINTER_TO_INT(number));
+    } else {
+        end_enclave(run);
+    }
+    assert_ends(run, 0);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, BOUND);
+    close(fd);
+    run_quit(run);
+}
+
+static void *flood(void *opaque)
+{
+    char block[4096] = { };
+
+    while (send((intptr_t)opaque, block, sizeof(block), MSG_NOSIGNAL) > 0) {
+        /* until nobody reads any more */
+    }
+    return NULL;
+}
+
+static void test_flood(const void *number)
+{
+    Run *run = run_new();
+    int listener = peer_listen(run, "0-10016");
+    GThread *writer;
+    int64_t start;
+    int fd;
+
+    run_start(run, NITRO ",debug-mode=on", "-serial null");
+    send_heartbeat(run);
+    fd = accept(listener, NULL, NULL);
+    writer = g_thread_new("flood", flood, (void *)(intptr_t)fd);
+    start = g_get_monotonic_time();
+    if (number) {
+        kill(qtest_pid(run->qts), GPOINTER_TO_INT(number));
+    } else {
+        end_enclave(run);
+    }
+    assert_ends(run, 0);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, BOUND);
+    g_thread_join(writer);
+    close(fd);
+    close(listener);
     run_quit(run);
 }
 
@@ -352,4 +437,11 @@ void add_life_tests(void)
     qtest_add_data_func("/nitro/accel/signal/hup", GINT_TO_POINTER(SIGHUP),
                         test_signal);
     qtest_add_func("/nitro/accel/slow-close", test_slow_close);
+    qtest_add_data_func("/nitro/accel/stuck-monitor/end", NULL,
+                        test_stuck_monitor);
+    qtest_add_data_func("/nitro/accel/stuck-monitor/term",
+                        GINT_TO_POINTER(SIGTERM), test_stuck_monitor);
+    qtest_add_data_func("/nitro/accel/flood/end", NULL, test_flood);
+    qtest_add_data_func("/nitro/accel/flood/term", GINT_TO_POINTER(SIGTERM),
+                        test_flood);
 }

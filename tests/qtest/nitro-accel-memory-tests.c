@@ -88,6 +88,31 @@ static void test_page_size(void)
     run_quit(run);
 }
 
+static void *give_pages_back(void *opaque)
+{
+    Run *run = opaque;
+
+    wait_said(run, "nitro_machine_huge_pages_wait");
+    put_pages(run, "kernel/mm", "2048", "32\n", "32\n");
+    return NULL;
+}
+
+/* Those of an enclave that just ended are free in a moment */
+static void test_pages_in_use(void)
+{
+    Run *run = run_new();
+    GThread *other;
+
+    put_pages(run, "kernel/mm", "2048", "32\n", "8\n");
+    run->memory = "-M nitro -m 64M";
+    g_assert(g_file_set_contents(run->err, "", 0, NULL));
+    other = g_thread_new("other", give_pages_back, run);
+    run_start(run, NITRO, "-trace nitro_machine_huge_pages_wait");
+    g_thread_join(other);
+    assert_state(run, "started");
+    run_quit(run);
+}
+
 static const struct Refusal {
     const char *path;
     const char *memory;
@@ -238,6 +263,7 @@ void add_memory_tests(void)
     qtest_add_data_func("/nitro/accel/memory/hidden/default", "-M nitro "
                         "-m 64M", test_hidden);
     qtest_add_func("/nitro/accel/memory/page-size", test_page_size);
+    qtest_add_func("/nitro/accel/memory/pages-in-use", test_pages_in_use);
     for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
         g_autofree char *path = g_strconcat("/nitro/accel/memory/refused/",
                                             refusals[i].path, NULL);

@@ -394,13 +394,14 @@ static void test_fails_no_shutdown(void)
     run_quit(run);
 }
 
-/* What the last enclave had is not free at once */
+/* What an enclave had is not free at once */
 static void test_busy(const void *fail)
 {
     Run *run = run_new();
 
     g_setenv("NE_FAKE_FAIL", fail, true);
     run_start(run, NITRO, "");
+    wait_starts(run, 1);
     reset(run);
     wait_starts(run, 2);
     assert_state(run, "started");
@@ -468,6 +469,10 @@ static void add_driver_tests(void)
     qtest_add_func("/nitro/accel/reset/fails", test_fails);
     qtest_add_func("/nitro/accel/reset/fails/no-shutdown",
                    test_fails_no_shutdown);
+    qtest_add_data_func("/nitro/accel/reset/busy/first-create",
+                        "0x20:1:272:3", test_busy);
+    qtest_add_data_func("/nitro/accel/reset/busy/first-vcpu", "0x21:2:16:3",
+                        test_busy);
     qtest_add_data_func("/nitro/accel/reset/busy/create", "0x20:2:272:3",
                         test_busy);
     qtest_add_data_func("/nitro/accel/reset/busy/slot", "0x20:2:16:3",

@@ -31,7 +31,7 @@ static void put(const char *where, uint64_t page_size, const char *name,
 }
 
 /* Pages of 2 MiB; -1: no such file */
-static const struct {
+static const struct Row {
     uint64_t size;
     int node;
     int total, unused, promised, overcommit, surplus;
@@ -68,6 +68,15 @@ static const struct {
       "echo 512 > " },
 };
 
+/* Waiting for others is of use: there are as many, or can be */
+static bool may_come(const struct Row *row)
+{
+    int extra = MAX(row->overcommit, 0) - MAX(row->surplus, 0);
+
+    return row->total >= 0 && row->unused >= 0 &&
+           row->size / (2 * MiB) <= row->total + MAX(extra, 0);
+}
+
 static void test_counts(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -85,6 +94,9 @@ static void test_counts(void)
                                        rows[i].node, &err);
         g_assert_cmpint(enough, ==, !rows[i].message);
         g_assert_cmpint(enough, ==, !err);
+        g_assert_cmpint(may_come(&rows[i]), ==,
+                        nitro_hugepages_may_come(sysfs, rows[i].size,
+                                                 2 * MiB));
         if (err) {
             g_autofree char *text = error_text(err);
 
