@@ -438,7 +438,7 @@ class Device(NitroParentTest):
     def refuse_code(self, point, request, code, words):
         """One code at one call: request, name, number, cause and hint."""
         with self.case('%s at %s' % (code, request)):
-            self.fault('%s:1:-%d' % (point, code))
+            self.fault('%s:1+:-%d' % (point, code))
             result = self.parent.run([PROGRAM, *self.arguments(
                 mib=64, image=TINY)])
             self.assertEqual(result.status, 3, result.errors)
