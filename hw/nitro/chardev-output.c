@@ -41,8 +41,14 @@ static void output_pump(NitroOutput *out);
 static gboolean output_writable(void *do_not_use, GIOCondition cond,
                                 void *opaque);
 
+/* When QEMU ends, character devices hang up after their channels are gone */
 static guint add_watch(NitroOutput *out)
 {
+    Chardev *chr = out->chr->chr;
+
+    if (!chr || !OBJECT(chr)->ref) {
+        return 0;
+    }
     return qemu_chr_fe_add_watch(out->chr, G_IO_OUT | G_IO_HUP,
                                  output_writable, out);
 }
