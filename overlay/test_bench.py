@@ -11,11 +11,13 @@ import tempfile
 import unittest
 import zlib
 from pathlib import Path
+from unittest import mock
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(REPO, 'contrib', 'nitro-lab'))
 from nitro_lab import (bench_console, bench_images, bench_launch,  # noqa: E402
-                       bench_process, bench_stats)
+                       bench_platform, bench_process, bench_stats)
+from nitro_lab.config import LabError  # noqa: E402
 
 
 def figures(**entries):
@@ -116,6 +118,34 @@ class Targets(unittest.TestCase):
                           ['<= 14.3', 'met'], ['<= 14.3', 'met']])
         bench_launch.check({}, targets)
         self.assertEqual(len(targets.rows), 5)
+
+
+class Boots(unittest.TestCase):
+    """A parent that does not boot gets one more chance."""
+
+    def boot(self, *results):
+        """Boot with these results of starting; returns the parents."""
+        parents = [mock.Mock(**{'start.side_effect': result})
+                   for result in results]
+        with mock.patch.object(bench_platform, 'Parent',
+                               side_effect=parents), \
+                mock.patch.object(bench_platform.images, 'demo_image'), \
+                mock.patch('builtins.print'):
+            try:
+                self.assertIs(bench_platform._booted(2, 256), parents[-1])
+            finally:
+                self.assertEqual([p.stop.called for p in parents],
+                                 [bool(result) for result in results])
+
+    def test_boots(self):
+        self.boot(None)
+        self.boot(LabError('once'), None)
+
+    def test_gives_up(self):
+        with self.assertRaises(LabError):
+            self.boot(LabError('once'), LabError('twice'))
+        with self.assertRaises(KeyboardInterrupt):
+            self.boot(KeyboardInterrupt())
 
 
 class Files(unittest.TestCase):
