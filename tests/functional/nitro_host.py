@@ -210,14 +210,16 @@ class HugePages(NitroParentTest):
         self.assertEqual(self.sizes(), PAGE_SIZES[GUEST.name])
 
     def test_32m(self):
-        """Pages of 32 MiB."""
+        """Pages of 32 MiB, the machine's and those of a backend."""
         self.reserve(32768)
         try:
-            launch = self.start(self.backend(32768, DEMO))
-            launch.wait_booted()
-            info = launch.qmp.command('query-nitro-enclave')
-            self.assertEqual(info['memory'][0]['page-size'], 32 << 20)
-            self.assertEqual(self.stop(launch), 0)
+            for arguments in (self.arguments('-M', 'nitro,page-size=32M'),
+                              self.backend(32768, DEMO)):
+                launch = self.start(arguments)
+                launch.wait_booted()
+                info = launch.qmp.command('query-nitro-enclave')
+                self.assertEqual(info['memory'][0]['page-size'], 32 << 20)
+                self.assertEqual(self.stop(launch), 0)
         finally:
             self.release(32768)
 
