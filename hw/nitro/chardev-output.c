@@ -53,11 +53,20 @@ static guint add_watch(NitroOutput *out)
                                  output_writable, out);
 }
 
+/* "null" and "udp" are never open; without a watch nobody can be missing */
+static bool is_there(NitroOutput *out)
+{
+    Chardev *chr = out->chr->chr;
+
+    return qemu_chr_fe_backend_open(out->chr) ||
+           (chr && !CHARDEV_GET_CLASS(chr)->chr_add_watch);
+}
+
 bool nitro_output_attended(NitroOutput *out)
 {
     guint tag;
 
-    if (out->write_tag || qemu_chr_fe_backend_open(out->chr)) {
+    if (out->write_tag || is_there(out)) {
         return true;
     }
     tag = add_watch(out);
@@ -177,7 +186,7 @@ static void output_pump(NitroOutput *out)
 {
     while (!fifo8_is_empty(&out->fifo) && !out->write_tag) {
         out->write_tag = add_watch(out);
-        if (out->write_tag || !qemu_chr_fe_backend_open(out->chr)) {
+        if (out->write_tag || !is_there(out)) {
             return;
         }
         /* It has no watch, but takes all; or it would never tell */

@@ -327,6 +327,17 @@ static void test_write_error(Fixture *f, gconstpointer data)
     assert_file(f->log_path, 100);
 }
 
+/* It is never open, and yet there for whatever comes */
+static void test_null(Fixture *f, gconstpointer data)
+{
+    open_chardev(f, "null");
+    g_assert(nitro_output_attended(f->out));
+    put_all(f, 2 * SIZE);
+    g_assert(nitro_output_is_empty(f->out));
+    g_assert_cmpint(nitro_output_dropped(f->out), ==, 0);
+    assert_file(f->log_path, 2 * SIZE);
+}
+
 #define ADD(name, func)                                                     \
     g_test_add("/nitro/output/" name, Fixture, NULL, set_up, func, tear_down)
 
@@ -342,5 +353,6 @@ int main(int argc, char **argv)
     ADD("closed-input", test_closed_input);
     ADD("clear", test_clear);
     ADD("write-error", test_write_error);
+    ADD("null", test_null);
     return g_test_run();
 }
