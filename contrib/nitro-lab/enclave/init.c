@@ -3,9 +3,9 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * Demo enclave: the only program in it.  Loads the modules the distribution's
- * kernel needs, does the heartbeat, tells who and what it is, serves an echo
- * port, repeats its greeting on another one (production mode has no console),
- * and ends as the kernel command line says:
+ * kernel needs, serves an echo port, repeats its greeting on another one
+ * (production mode has no console), does the heartbeat, tells who and what it
+ * is, and ends as the kernel command line says:
  *
  *   demo.mode=serve      stay until the parent ends the enclave (default)
  *   demo.mode=poweroff   orderly end after demo.seconds
@@ -280,12 +280,13 @@ int main(void)
     snprintf(mode, sizeof(mode), "%s", option("demo.mode", "serve"));
     printf("demo: init started, mode %s\n", mode);
     load_modules();
+    signal(SIGCHLD, SIG_IGN);
+    /* Whoever has seen the heartbeat may connect */
+    serve(ECHO_PORT, echo_one);
+    serve(HELLO_PORT, hello_one);
     if (strcmp(mode, "mute")) {
         heartbeat(strcmp(mode, "wrong") ? HEARTBEAT : 0x55);
     }
-    signal(SIGCHLD, SIG_IGN);
-    serve(ECHO_PORT, echo_one);
-    serve(HELLO_PORT, hello_one);
     hello();
     if (option("demo.dial", NULL)) {
         dial_neighbour(atoi(option("demo.dial", NULL)));
