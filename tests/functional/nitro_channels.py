@@ -144,12 +144,18 @@ class Console(StreamTest):
         return launch.qmp.command('ringbuf-read', device='con',
                                   size=1 << 20)
 
-    def with_console(self, chardev, *words, properties=''):
+    def console_arguments(self, chardev, *words, properties=''):
         """An enclave in debug mode whose console is this."""
-        return self.boot(
+        return self.arguments(
             *self.direct(*words), '-nodefaults', '-device', 'nitro-heartbeat',
             '-chardev', chardev + ',id=con', '-device',
             'nitro-serial-vsock,chardev=con' + properties, image=None)
+
+    def with_console(self, *arguments, **options):
+        """Boot it."""
+        launch = self.start(self.console_arguments(*arguments, **options))
+        launch.wait_booted()
+        return launch
 
     def test_ringbuf(self):
         """A look at the console in QMP, from its first line on."""
@@ -187,13 +193,23 @@ class Console(StreamTest):
 
     def flood(self, properties):
         """A flood of output, and a reader that has stopped."""
-        launch = self.with_console(
+        launch = self.start(self.console_arguments(
             'socket,path=%s,server=on,wait=off' % CONSOLE, 'demo.mode=flood',
-            properties=properties)
+            properties=properties) + ['-S'])
+        # Output that comes before the reader is kept, but not all of a flood
         reader = self.client(CONSOLE)
+        self.wait_until(lambda: self.is_connected(launch), 'reader')
+        launch.qmp.command('cont')
+        launch.wait_booted()
         reader.wait_for('flood 0', 60)
         reader.signal(signal.SIGSTOP)
         return launch, reader
+
+    def is_connected(self, launch):
+        """Somebody has the console's character device open."""
+        return any(chardev['label'] == 'con'
+                   and not chardev['filename'].startswith('disconnected:')
+                   for chardev in launch.qmp.command('query-chardev'))
 
     def stopped(self, launch):
         """The device takes no more."""

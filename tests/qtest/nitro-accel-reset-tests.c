@@ -289,7 +289,9 @@ static void test_many(void)
     after = settled(run, &before);
     g_assert_cmpuint(after.fds, <=, before.fds);
     g_assert_cmpuint(after.threads, <=, before.threads);
+#if !defined(QEMU_SANITIZE_ADDRESS) /* which keeps what is freed for a while */
     g_assert_cmpuint(after.rss_kib, <, before.rss_kib + 4096);
+#endif
     assert_launches(run, 111);
     send_heartbeat(run);
     run_quit(run);

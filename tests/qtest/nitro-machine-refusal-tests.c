@@ -24,6 +24,7 @@ static const struct Refusal {
     const char *message;
     const char *hint;
     const char *arch; /* NULL: all */
+    bool kvm; /* only a QEMU with KVM has the option */
 } refusals[] = {
     /* options */
     { "bios", QTEST "-bios x", "-bios cannot be used with machine nitro: an "
@@ -69,7 +70,7 @@ static const struct Refusal {
     { "cpu-pm", QTEST "-overcommit cpu-pm=on", "-overcommit cpu-pm cannot be "
       "used with machine nitro: the hypervisor runs the vCPUs of an enclave" },
     { "xen-domid", QTEST "-xen-domid 3", "-xen-domid cannot be used with "
-      "machine nitro: an enclave is no guest of Xen" },
+      "machine nitro: an enclave is no guest of Xen", .kvm = true },
     { "too-many-cpus", QTEST "-smp 4097", "4096" },
     { "incoming", QTEST "-incoming defer", "-incoming cannot be used" },
     { "numa", QTEST "-numa node", "NUMA is not supported" },
@@ -275,14 +276,29 @@ static void test_huge_pages(void)
     assert_says(said, "/nr_hugepages");
 }
 
+static bool built_with_kvm(void)
+{
+    const char *targets[] = { CONFIG_KVM_TARGETS };
+
+    for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+        if (g_str_has_prefix(targets[i], qtest_get_arch())) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void nitro_machine_add_refusals(void)
 {
+    bool kvm = built_with_kvm();
+
     for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
         g_autofree char *path = g_strdup_printf("/nitro/machine/refused/%s",
                                                 refusals[i].path);
 
-        if (!refusals[i].arch ||
-            g_str_equal(refusals[i].arch, qtest_get_arch())) {
+        if ((!refusals[i].arch ||
+             g_str_equal(refusals[i].arch, qtest_get_arch())) &&
+            (!refusals[i].kvm || kvm)) {
             qtest_add_data_func(path, &refusals[i], test_refusal);
         }
     }

@@ -338,6 +338,7 @@ static void act_on_enclave(uint8_t action, FuzzInput *in)
 static void act(FuzzInput *in)
 {
     uint8_t action = fuzz_u8(in);
+    const uint8_t *bytes;
     size_t len;
 
     switch (action % NR_ACTIONS) {
@@ -346,7 +347,8 @@ static void act(FuzzInput *in)
         break;
     case BYTES:
         len = fuzz_u8(in);
-        send_bytes(fuzz_bytes(in, &len), len);
+        bytes = fuzz_bytes(in, &len); /* which may be fewer */
+        send_bytes(bytes, len);
         break;
     case HANG_UP:
         hang_up();
