@@ -83,6 +83,16 @@ class Jobs(unittest.TestCase):
                     'qemu-system-' + machine))
 
 
+    def test_failures(self):
+        """What failed is told by name, from both kinds of test logs."""
+        with tempfile.NamedTemporaryFile('w', suffix='.log') as log:
+            log.write('ok 1 a\nnot ok 2 b.c\nTraceback\n1..2\n'
+                      'test-eif  FAILED  3 passed\n  failed: /eif/short\n')
+            log.flush()
+            self.assertEqual(load('x86_64').failures(log.name),
+                             ['not ok 2 b.c', 'failed: /eif/short'])
+
+
 class Configure(unittest.TestCase):
     """Choices of ./configure and its helpers."""
 
