@@ -10,12 +10,12 @@ export BUILD := $(abspath $(BUILD))
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check soak bench fuzz install clean help
+.PHONY: all arm64 deps compose run parent check soak load bench fuzz install clean help
 
 all:
 	@$(JOB) build
 
-run parent check soak bench fuzz arm64:
+run parent check soak load bench fuzz arm64:
 	@$(JOB) $@
 
 deps:
@@ -40,6 +40,8 @@ help:
 	@echo 'make check      all tests'
 	@echo 'make soak       200 launches, then look for what they left behind'
 	@echo '                  LAUNCHES=N, SEED=N: the same again'
+	@echo 'make load       8 enclaves echo for 2 minutes while others are killed'
+	@echo '                  ENCLAVES=, SECONDS=, SEED='
 	@echo 'make            build (dependencies, base, compose, configure, ninja)'
 	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
 	@echo 'make parent     a shell in the emulated parent'

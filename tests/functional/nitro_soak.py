@@ -8,7 +8,7 @@ import sys
 
 from nitro_parent import NitroParentTest
 
-from nitro_lab import soak
+from nitro_lab import load, soak
 from nitro_lab.accounts import Accounts
 
 AT_ONCE, LAUNCHES = 4, 16
@@ -34,6 +34,13 @@ class Soak(NitroParentTest):
         """After launches of all kinds everything is as before."""
         self.assertTrue(soak.soak_parent(self.parent, SEED, LAUNCHES,
                                          AT_ONCE, tell=tell), 'see above')
+
+    def test_load(self):
+        """Enclaves echo while others are killed: every byte is known."""
+        laps = load.Load(self.parent, SEED, 3, 20, 1, tell=tell)
+        self.assertTrue(load.load_parent(self.parent, laps, tell), 'see above')
+        self.assertGreater(sum(s.killed for s in laps.streams), 0)
+        self.assertGreater(sum(not s.killed for s in laps.streams), 0)
 
     def test_leaks_are_found(self):
         """Whatever is left on purpose is in the accounts."""

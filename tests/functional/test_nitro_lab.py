@@ -16,7 +16,7 @@ from qemu_test import QemuBaseTest
 from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
-from nitro_lab import accounts, config, eif, images, packages, soak
+from nitro_lab import accounts, config, eif, images, load, packages, soak
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -202,6 +202,41 @@ class Accounts(QemuBaseTest):
         self.assertRegex(lines[1], r'^files +\(same\) +\(same\)  ok$')
         book.after['files'] += ' /tmp/left'
         self.assertIn('/dev/shm /tmp/left  DIFFERS', list(book.table())[1])
+
+
+class Load(QemuBaseTest):
+    """What counts as accounted for."""
+
+    def account(self, status, text, killed):
+        """One stream that ended so; returns the load."""
+        laps = load.Load(mock.Mock(), 1, 1, 0)
+        laps.end = 0
+        place = laps.places[0]
+        place.launch, place.killed = mock.Mock(cid=16), killed
+        place._account(mock.Mock(**{
+            'wait.return_value': status, 'text.return_value': text}))
+        return laps
+
+    def test_accounted(self):
+        """All came back, or was on its way when the enclave was killed."""
+        laps = self.account(0, 'connected\nsent 7 received 7\n', False)
+        self.assertEqual(laps.streams, [load.Stream(0, False, 7, 7)])
+        laps = self.account(3, 'sent 9 received 2\n', True)
+        self.assertEqual(laps.streams, [load.Stream(0, True, 9, 2)])
+        self.assertEqual(list(laps.table())[-1].split(),
+                         ['all', '1', '1', '9', '2', '7'])
+        self.assertTrue(laps.balanced())
+
+    def test_missing(self):
+        """Bytes that nothing explains are told."""
+        for status, text, killed in (
+                (0, 'sent 9 received 2\n', False),
+                (3, 'sent 9 received 2\n', False),
+                (1, 'sent 9 received 2\n', True),
+                (3, 'sent 99000000 received 2\n', True),
+                (3, 'lab: connect: reset\n', True)):
+            with self.assertRaisesRegex(config.LabError, 'CID 16: '):
+                self.account(status, text, killed)
 
 
 class Soak(QemuBaseTest):

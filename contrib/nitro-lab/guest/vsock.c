@@ -10,6 +10,11 @@
  *   echo CID PORT TEXT     send TEXT, expect it back
  *   bulk CID PORT BYTES    send BYTES in odd chunks to an echo service and
  *                          check every byte that comes back
+ *   stream CID PORT SECONDS RATE
+ *                          the same for that long, at most RATE bytes a
+ *                          second; when the time is up all has to come back.
+ *                          Prints how many bytes went and came in any case;
+ *                          exit status 3 when the peer was lost
  *   ping CID PORT COUNT    send a byte to an echo service and wait for it,
  *                          so often; print the median and the worst
  */
@@ -30,6 +35,8 @@
 #include "lab.h"
 
 #define BULK_BUFFER 65536
+#define STALL_MS    30000
+#define PACE_MS     10
 
 static struct sockaddr_vm address(uint32_t cid, uint32_t port)
 {
@@ -143,59 +150,99 @@ static size_t odd_chunk(uint64_t round, uint64_t left)
     return size < left ? size : left;
 }
 
-static bool bulk_receive(int fd, struct stream *expected)
-{
-    static uint8_t got[BULK_BUFFER], want[BULK_BUFFER];
-    ssize_t n = read(fd, got, sizeof(got));
+/* What goes to an echo service, and has to come back */
+struct echo {
+    int fd;
+    struct stream sent, received;
+    uint8_t chunk[BULK_BUFFER];
+    size_t size, done;          /* of the chunk; so much of it is sent */
+    uint64_t round;
+};
 
-    if (n <= 0) {
-        complain("read");
-        return false;
-    }
-    stream_fill(expected, want, n);
-    if (memcmp(got, want, n)) {
-        fprintf(stderr, "lab: wrong data before byte %" PRIu64 "\n",
-                expected->position);
-        return false;
-    }
-    return true;
+enum outcome { INTACT, WRONG, STALLED, LOST };
+
+static void echo_begin(struct echo *e, int fd)
+{
+    e->fd = fd;
+    e->sent.state = 88172645463325252ULL;
+    e->received = e->sent;
 }
 
-static bool bulk(int fd, uint64_t total)
+static enum outcome echo_receive(struct echo *e)
 {
-    struct stream sent = { .state = 88172645463325252ULL }, received = sent;
-    static uint8_t chunk[BULK_BUFFER];
-    size_t size = 0, done = 0;
-    uint64_t round = 0;
+    static uint8_t got[BULK_BUFFER], want[BULK_BUFFER];
+    ssize_t n = read(e->fd, got, sizeof(got));
 
-    while (received.position < total) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-
-        if (done == size && sent.position < total) {
-            size = odd_chunk(round++, total - sent.position);
-            stream_fill(&sent, chunk, size);
-            done = 0;
-        }
-        p.events |= done < size ? POLLOUT : 0;
-        if (poll(&p, 1, 30000) <= 0) {
-            fprintf(stderr, "lab: stalled at byte %" PRIu64 "\n",
-                    received.position);
-            return false;
-        }
-        if (p.revents & POLLOUT) {
-            ssize_t n = send(fd, chunk + done, size - done, MSG_DONTWAIT);
-
-            if (n < 0 && errno != EAGAIN) {
-                complain("send");
-                return false;
-            }
-            done += n > 0 ? n : 0;
-        }
-        if ((p.revents & ~POLLOUT) && !bulk_receive(fd, &received)) {
-            return false;
-        }
+    if (n <= 0) {
+        errno = n ? errno : EPIPE;
+        complain("read");
+        return LOST;
     }
-    return true;
+    stream_fill(&e->received, want, n);
+    if (memcmp(got, want, n)) {
+        fprintf(stderr, "lab: wrong data before byte %" PRIu64 "\n",
+                e->received.position);
+        return WRONG;
+    }
+    return INTACT;
+}
+
+/* Bytes of a chunk that are not sent do not count */
+static uint64_t echo_sent(const struct echo *e)
+{
+    return e->sent.position - (e->size - e->done);
+}
+
+static enum outcome echo_send(struct echo *e)
+{
+    ssize_t n = send(e->fd, e->chunk + e->done, e->size - e->done,
+                     MSG_DONTWAIT);
+
+    if (n < 0 && errno != EAGAIN) {
+        complain("send");
+        return LOST;
+    }
+    e->done += n > 0 ? n : 0;
+    return INTACT;
+}
+
+/* Send, up to so many bytes altogether, and receive what there is */
+static enum outcome echo_step(struct echo *e, uint64_t limit, int timeout)
+{
+    struct pollfd p = { .fd = e->fd, .events = POLLIN };
+    enum outcome outcome = INTACT;
+
+    if (e->done == e->size && e->sent.position < limit) {
+        e->size = odd_chunk(e->round++, limit - e->sent.position);
+        stream_fill(&e->sent, e->chunk, e->size);
+        e->done = 0;
+    }
+    p.events |= e->done < e->size ? POLLOUT : 0;
+    if (poll(&p, 1, timeout) <= 0) {
+        return STALLED;
+    }
+    if (p.revents & POLLOUT) {
+        outcome = echo_send(e);
+    }
+    if (outcome == INTACT && (p.revents & ~POLLOUT)) {
+        outcome = echo_receive(e);
+    }
+    return outcome;
+}
+
+/* Send up to @limit bytes and have all back */
+static enum outcome echo_all(struct echo *e, uint64_t limit)
+{
+    enum outcome outcome = INTACT;
+
+    while (outcome == INTACT && e->received.position < limit) {
+        outcome = echo_step(e, limit, STALL_MS);
+    }
+    if (outcome == STALLED) {
+        fprintf(stderr, "lab: stalled at byte %" PRIu64 "\n",
+                e->received.position);
+    }
+    return outcome;
 }
 
 static double now(void)
@@ -236,16 +283,42 @@ static int do_ping(char **argv)
 
 static int do_bulk(char **argv)
 {
+    static struct echo e;
     uint64_t total = number(argv[2]);
-    int fd = dial(argv[0], argv[1]);
-    double begun = now();
+    double begun;
 
-    if (!bulk(fd, total)) {
+    echo_begin(&e, dial(argv[0], argv[1]));
+    begun = now();
+    if (echo_all(&e, total) != INTACT) {
         return 1;
     }
     printf("%" PRIu64 " bytes intact, %.1f MB/s each way\n", total,
            total / 1e6 / (now() - begun));
     return 0;
+}
+
+static int do_stream(char **argv)
+{
+    static struct echo e;
+    double begun = now(), seconds = number(argv[2]), left = seconds;
+    uint64_t rate = number(argv[3]);
+    enum outcome outcome = INTACT;
+
+    echo_begin(&e, dial(argv[0], argv[1]));
+    printf("connected\n");
+    fflush(stdout);
+    while (outcome == INTACT && left > 0) {
+        outcome = echo_step(&e, rate * (seconds - left), PACE_MS);
+        /* Nothing to send at this rate, and nothing has come */
+        outcome = outcome == STALLED ? INTACT : outcome;
+        left = begun + seconds - now();
+    }
+    if (outcome == INTACT) {
+        outcome = echo_all(&e, e.sent.position);
+    }
+    printf("sent %" PRIu64 " received %" PRIu64 "\n", echo_sent(&e),
+           e.received.position);
+    return outcome;
 }
 
 int vsock_main(int argc, char **argv)
@@ -260,6 +333,7 @@ int vsock_main(int argc, char **argv)
         { "listen", 1, do_listen },
         { "echo", 3, do_echo },
         { "bulk", 3, do_bulk },
+        { "stream", 4, do_stream },
         { "ping", 3, do_ping },
     };
 
@@ -270,6 +344,6 @@ int vsock_main(int argc, char **argv)
     }
     fprintf(stderr, "usage: lab vsock cid | connect CID PORT | listen PORT |"
             " echo CID PORT TEXT | bulk CID PORT BYTES |"
-            " ping CID PORT COUNT\n");
+            " stream CID PORT SECONDS RATE | ping CID PORT COUNT\n");
     return 2;
 }

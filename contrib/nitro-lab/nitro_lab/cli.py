@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from . import bench, check, images, packages, shell, soak
+from . import bench, check, images, load, packages, shell, soak
 from .config import LAB, LabError
 from .run import run
 
@@ -110,7 +110,27 @@ def _parser():
     wear.add_argument('--at-once', type=int, default=4, metavar='N',
                       help='launches side by side (4)')
     wear.set_defaults(main=soak.soak)
+    _add_load(commands)
     return parser
+
+
+def _add_load(commands):
+    env = os.environ.get
+    echo = commands.add_parser(
+        'load', help='many enclaves echo, some are killed all the time',
+        description='The defaults of ENCLAVES, SECONDS and SEED come from the'
+        ' environment variables of that name.')
+    echo.add_argument('--enclaves', type=int, metavar='ENCLAVES',
+                      default=env('ENCLAVES') or 8, help='how many (8)')
+    echo.add_argument('--seconds', type=int, metavar='SECONDS',
+                      default=env('SECONDS') or 120, help='how long (120)')
+    echo.add_argument('--kill', type=int, default=2, metavar='N',
+                      help='so many are killed and launched again (2)')
+    echo.add_argument('--every', type=int, default=5, metavar='SECONDS',
+                      help='as often as that (5)')
+    echo.add_argument('--seed', type=int, default=env('SEED') or None,
+                      help='for the same choice of those killed')
+    echo.set_defaults(main=load.load)
 
 
 def _stop(number, _frame):
