@@ -11,11 +11,11 @@
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "tests/nitro/eif-maker.h"
-#include "tests/nitro/eif-rules.h"
+#include "tests/nitro/eif-rules-int.h"
 #include "tests/nitro/eif-signer.h"
 #include "tests/nitro/fuzz/eif-mutator.h"
 
-static void finish_and_try(GByteArray *image)
+void eif_rule_finish_and_try(GByteArray *image)
 {
     if (image->len >= HEADER_LEN) {
         eif_maker_finish(image);
@@ -23,12 +23,12 @@ static void finish_and_try(GByteArray *image)
     eif_rule_try(image);
 }
 
-static GByteArray *example(void)
+GByteArray *eif_rule_example(void)
 {
     return eif_maker_image(4, 0, EXAMPLE);
 }
 
-static GByteArray *signed_example(void)
+GByteArray *eif_rule_signed_example(void)
 {
     static EifSigner *signer;
 
@@ -36,12 +36,12 @@ static GByteArray *signed_example(void)
     return eif_signer_image(signer, 0);
 }
 
-#define NR_EXAMPLE 5 /* sections */
-
-static uint64_t section_at(const GByteArray *image, unsigned i)
+uint64_t eif_rule_section_at(const GByteArray *image, unsigned i)
 {
     return ldq_be_p(image->data + AT_OFFSETS + 8 * i);
 }
+
+#define NR_EXAMPLE 5 /* sections */
 
 /* Sizes and offsets that go wrong where sums wrap or signs turn */
 static uint64_t evil(unsigned i)
@@ -67,27 +67,27 @@ static void set_field(GByteArray *image, size_t at, size_t len, uint64_t value)
 
 static void try_field(size_t at, size_t len, uint64_t value)
 {
-    GByteArray *image = example();
+    GByteArray *image = eif_rule_example();
 
     if (ldn_be_p(image->data + at, len) == value) {
         g_byte_array_unref(image);
         return;
     }
     set_field(image, at, len, value);
-    finish_and_try(image);
+    eif_rule_finish_and_try(image);
 }
 
 static void make_truncated(void)
 {
     for (int is_signed = 0; is_signed < 2; is_signed++) {
-        g_autoptr(GByteArray) whole = is_signed ? signed_example()
-                                                : example();
+        g_autoptr(GByteArray) whole = is_signed ? eif_rule_signed_example()
+                                                : eif_rule_example();
 
         for (guint len = 0; len < whole->len; len++) {
             GByteArray *image = g_byte_array_new();
 
             g_byte_array_append(image, whole->data, len);
-            finish_and_try(image);
+            eif_rule_finish_and_try(image);
         }
     }
 }
@@ -176,9 +176,9 @@ static void make_table_sizes(void)
 static void make_header_sizes(void)
 {
     for (unsigned i = 0; i < NR_EXAMPLE * NR_EVIL; i++) {
-        g_autoptr(GByteArray) image = example();
+        g_autoptr(GByteArray) image = eif_rule_example();
 
-        try_field(section_at(image, i % NR_EXAMPLE) + 4, 8,
+        try_field(eif_rule_section_at(image, i % NR_EXAMPLE) + 4, 8,
                   evil(i / NR_EXAMPLE));
     }
 }
@@ -189,7 +189,7 @@ static void make_agreed_sizes(void)
     for (unsigned i = 0; i < NR_EXAMPLE * NR_EVIL; i++) {
         unsigned section = i % NR_EXAMPLE;
         uint64_t size = evil(i / NR_EXAMPLE);
-        GByteArray *image = example();
+        GByteArray *image = eif_rule_example();
         uint64_t was = ldq_be_p(image->data + AT_SIZES + 8 * section);
 
         size += size == was;
@@ -199,8 +199,8 @@ static void make_agreed_sizes(void)
             size = was + 1;
         }
         set_field(image, AT_SIZES + 8 * section, 8, size);
-        set_field(image, section_at(image, section) + 4, 8, size);
-        finish_and_try(image);
+        set_field(image, eif_rule_section_at(image, section) + 4, 8, size);
+        eif_rule_finish_and_try(image);
     }
 }
 
@@ -208,12 +208,12 @@ static void make_overlaps(void)
 {
     for (unsigned i = 0; i + 1 < NR_EXAMPLE; i++) {
         for (unsigned more = 1; more < 100; more++) {
-            GByteArray *image = example();
+            GByteArray *image = eif_rule_example();
             uint64_t size = ldq_be_p(image->data + AT_SIZES + 8 * i) + more;
 
             set_field(image, AT_SIZES + 8 * i, 8, size);
-            set_field(image, section_at(image, i) + 4, 8, size);
-            finish_and_try(image);
+            set_field(image, eif_rule_section_at(image, i) + 4, 8, size);
+            eif_rule_finish_and_try(image);
         }
     }
 }
@@ -221,17 +221,17 @@ static void make_overlaps(void)
 static void make_gaps(void)
 {
     for (unsigned i = 0; i < NR_EXAMPLE * 50; i++) {
-        GByteArray *image = example();
-        uint64_t at = section_at(image, i % NR_EXAMPLE);
+        GByteArray *image = eif_rule_example();
+        uint64_t at = eif_rule_section_at(image, i % NR_EXAMPLE);
         size_t gap = i / NR_EXAMPLE + 1, rest = image->len - at;
 
         g_byte_array_set_size(image, image->len + gap);
         memmove(image->data + at + gap, image->data + at, rest);
         for (unsigned k = i % NR_EXAMPLE; k < NR_EXAMPLE; k++) {
             set_field(image, AT_OFFSETS + 8 * k, 8,
-                      section_at(image, k) + gap);
+                      eif_rule_section_at(image, k) + gap);
         }
-        finish_and_try(image);
+        eif_rule_finish_and_try(image);
     }
 }
 
@@ -254,9 +254,10 @@ static void make_unused_entries(void)
 static void make_section_flags(void)
 {
     for (unsigned i = 0; i < NR_EXAMPLE * 100; i++) {
-        g_autoptr(GByteArray) image = example();
+        g_autoptr(GByteArray) image = eif_rule_example();
 
-        try_field(section_at(image, i % NR_EXAMPLE) + 2, 2, 1 + i * 131 / 2);
+        try_field(eif_rule_section_at(image, i % NR_EXAMPLE) + 2, 2,
+                  1 + i * 131 / 2);
     }
 }
 
@@ -264,10 +265,10 @@ static void make_types(void)
 {
     for (unsigned type = 0; type < 65536; type += type < 64 ? 1 : 1021) {
         for (unsigned i = 0; i < NR_EXAMPLE; i++) {
-            g_autoptr(GByteArray) image = example();
+            g_autoptr(GByteArray) image = eif_rule_example();
 
             if (type == 0 || type >= 6) {
-                try_field(section_at(image, i), 2, type);
+                try_field(eif_rule_section_at(image, i), 2, type);
             }
         }
     }
@@ -355,7 +356,7 @@ static void make_empty_cmdline(void)
 static void make_tails(unsigned from, unsigned to)
 {
     for (unsigned n = from; n < to; n++) {
-        GByteArray *image = example();
+        GByteArray *image = eif_rule_example();
 
         g_byte_array_set_size(image, image->len + n);
         memset(image->data + image->len - n, n, n);
@@ -376,7 +377,7 @@ static void make_long_tails(void)
 static void make_crcs(void)
 {
     for (unsigned i = 0; i < 500; i++) {
-        GByteArray *image = example();
+        GByteArray *image = eif_rule_example();
 
         set_field(image, AT_CRC, 4, EXAMPLE_CRC ^ (i + 1) * 0x9e3779b1u);
         eif_rule_try(image);
@@ -386,7 +387,7 @@ static void make_crcs(void)
 static void make_bit_flips(void)
 {
     for (unsigned bit = 0; bit < 8 * EXAMPLE_SIZE; bit++) {
-        GByteArray *image = example();
+        GByteArray *image = eif_rule_example();
 
         image->data[bit / 8] ^= 1 << bit % 8;
         eif_rule_try(image);
@@ -404,7 +405,7 @@ static void change_bytes(GByteArray *image, unsigned n)
 static void make_changes(void)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        GByteArray *image = example();
+        GByteArray *image = eif_rule_example();
 
         change_bytes(image, 1 + i % 3 * 2);
         eif_rule_try(image);
@@ -414,10 +415,10 @@ static void make_changes(void)
 static void make_summed_changes(void)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        GByteArray *image = example();
+        GByteArray *image = eif_rule_example();
 
         change_bytes(image, 1 + i % 4);
-        finish_and_try(image);
+        eif_rule_finish_and_try(image);
     }
 }
 
@@ -433,7 +434,8 @@ static size_t blind(uint8_t *data, size_t size, size_t max_size)
 static void make_structures(void)
 {
     for (unsigned i = 0; i < 3000; i++) {
-        GByteArray *image = i % 16 ? example() : signed_example();
+        GByteArray *image = i % 16 ? eif_rule_example()
+                                   : eif_rule_signed_example();
         guint room = image->len + 2 * KiB, len = image->len;
 
         g_byte_array_set_size(image, room);
@@ -443,158 +445,6 @@ static void make_structures(void)
         }
         g_byte_array_set_size(image, len);
         eif_rule_try(image);
-    }
-}
-
-static GByteArray *with_metadata(const void *text, size_t len)
-{
-    GByteArray *image = eif_maker_image(4, 0, "KC");
-
-    eif_maker_add(image, 5, text, len);
-    eif_maker_finish(image);
-    return image;
-}
-
-/* The reader does not look at it; qemu-eif describe does, and survives */
-static void try_metadata(const char *text, size_t len)
-{
-    GByteArray *image = with_metadata(text, len);
-
-    eif_rule_describe(image);
-    eif_rule_try(image);
-}
-
-static void make_metadata(void)
-{
-    static const char *const list[] = {
-        "{", "[", "null", "1e999", "{\"a\":1,\"a\":2}", "{\"a\"", "\"",
-        "{\"ImageName\":1,\"BuildMetadata\":[]}", "\xff\xfe", "{} {}", "\\u",
-        "{\"DockerInfo\":18446744073709551616,\"CustomMetadata\":-0}",
-        "{\"ImageName\":\"\\ud800\"}", "%d%s%n", "{'a':'b'}",
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(list); i++) {
-        try_metadata(list[i], strlen(list[i]));
-    }
-    for (size_t n = 1; n < sizeof(EXAMPLE_METADATA); n += 6) {
-        try_metadata(EXAMPLE_METADATA, n);
-    }
-    try_metadata("\0{}", 3);
-}
-
-/* JSON that takes a hundred times its size when it is read */
-static void make_bulky_metadata(void)
-{
-    static const char *const pieces[] = { "[", "1,", "{\"a\":", "\"\",", "[],",
-                                          "{},", "1", "\\\"" };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(pieces); i++) {
-        for (unsigned kib = 64; kib <= 4096; kib *= 8) {
-            g_autoptr(GString) text =
-                g_string_new("{\"CustomMetadata\":[\"\",");
-
-            while (text->len < kib * KiB) {
-                g_string_append(text, pieces[i]);
-            }
-            try_metadata(text->str, text->len);
-        }
-    }
-}
-
-static GByteArray *with_signature(const uint8_t *cbor, size_t len)
-{
-    GByteArray *image = example();
-
-    eif_maker_add(image, 4, cbor, len);
-    eif_maker_finish(image);
-    return image;
-}
-
-static void make_cut_cbor(void)
-{
-    g_autoptr(GByteArray) cbor = eif_maker_signature(EXAMPLE_PEM, "COSE");
-
-    for (size_t len = 1; len < cbor->len; len++) {
-        eif_rule_try(with_signature(cbor->data, len));
-    }
-}
-
-/* Heads of CBOR items with every major type and length, evil counts */
-static void make_evil_cbor(void)
-{
-    for (unsigned head = 0; head < 256; head++) {
-        g_autoptr(GByteArray) good = eif_maker_signature(EXAMPLE_PEM, "COSE");
-        uint8_t cbor[] = { 0x81, head, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-                           0xff, 0xff, 0xff };
-
-        eif_rule_try(with_signature(cbor + 1, sizeof(cbor) - 1));
-        eif_rule_try(with_signature(cbor, sizeof(cbor)));
-        memset(cbor + 1, head, sizeof(cbor) - 1);
-        eif_rule_try(with_signature(cbor, sizeof(cbor)));
-        if (head != good->data[1]) {
-            good->data[1] = head;
-            eif_rule_try(with_signature(good->data, good->len));
-        }
-    }
-}
-
-static void make_long_signature(void)
-{
-    for (unsigned more = 1; more < 200; more += 9) {
-        g_autofree uint8_t *cbor = g_malloc0(EIF_SIGNATURE_MAX + more);
-
-        eif_rule_try(with_signature(cbor, EIF_SIGNATURE_MAX + more));
-    }
-}
-
-/* Position of the COSE message in an image: behind its key */
-static size_t cose_at(const GByteArray *image)
-{
-    const char *key = "isignature"; /* with the CBOR head of a text */
-    const uint8_t *at = memmem(image->data, image->len, key, strlen(key));
-
-    g_assert_nonnull(at);
-    return at - image->data + strlen(key);
-}
-
-static void make_changed_cose(void)
-{
-    g_autoptr(GByteArray) whole = signed_example();
-
-    for (size_t at = cose_at(whole); at < whole->len; at++) {
-        GByteArray *image = signed_example();
-
-        image->data[at] ^= 1 << at % 8;
-        finish_and_try(image);
-    }
-}
-
-static void make_signed_else(void)
-{
-    const EifSignerParams late = { .not_after = EIF_SIGNER_NOW - 1 };
-    const EifSignerParams early = { .not_before = EIF_SIGNER_NOW + 1 };
-    const EifSignerParams other = { .pcr0 = EMPTY_PCR2 };
-    const EifSignerParams *const all[] = { &late, &early, &other };
-    GByteArray *image = signed_example();
-
-    for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
-        g_autoptr(EifSigner) signer = eif_signer_new(all[i]);
-
-        eif_rule_try(eif_signer_image(signer, 0));
-    }
-    image->data[section_at(image, 0) + SECTION_HEADER_LEN] ^= 1;
-    finish_and_try(image);
-}
-
-static void make_signed(void)
-{
-    static const int curves[] = { 256, 384, 521 };
-
-    for (int i = 0; i < 3; i++) {
-        const EifSignerParams params = { .curve = curves[i] };
-        g_autoptr(EifSigner) signer = eif_signer_new(&params);
-
-        eif_rule_try(eif_signer_image(signer, i & 1));
     }
 }
 
@@ -638,12 +488,14 @@ const EifRule eif_rules[EIF_NR_RULES] = {
     { "bytes changed, CRC right", IN_PARSE | NOWHERE, make_summed_changes },
     { "sections changed, tables and CRC right",
       IN_PARSE | IN_CRC | IN_SIGNATURE | NOWHERE, make_structures },
-    { "metadata that is no JSON", NOWHERE, make_metadata },
-    { "metadata that is bulky JSON", NOWHERE, make_bulky_metadata },
-    { "signature cut short", IN_PARSE, make_cut_cbor },
-    { "signature of other CBOR", IN_PARSE, make_evil_cbor },
-    { "signature too long", IN_PARSE, make_long_signature },
-    { "signature changed", IN_PARSE | IN_SIGNATURE, make_changed_cose },
-    { "signed else, or at another time", IN_SIGNATURE, make_signed_else },
-    { "signed well", NOWHERE, make_signed },
+    { "metadata that is no JSON", NOWHERE, eif_rule_make_metadata },
+    { "metadata that is bulky JSON", NOWHERE, eif_rule_make_bulky_metadata },
+    { "signature cut short", IN_PARSE, eif_rule_make_cut_cbor },
+    { "signature of other CBOR", IN_PARSE, eif_rule_make_evil_cbor },
+    { "signature too long", IN_PARSE, eif_rule_make_long_signature },
+    { "signature changed", IN_PARSE | IN_SIGNATURE,
+      eif_rule_make_changed_cose },
+    { "signed else, or at another time", IN_SIGNATURE,
+      eif_rule_make_signed_else },
+    { "signed well", NOWHERE, eif_rule_make_signed },
 };
