@@ -210,7 +210,6 @@ class Load(QemuBaseTest):
     def account(self, status, text, killed):
         """One stream that ended so; returns the load."""
         laps = load.Load(mock.Mock(), 1, 1, 0)
-        laps.end = 0
         place = laps.places[0]
         place.launch, place.killed = mock.Mock(cid=16), killed
         place._account(mock.Mock(**{

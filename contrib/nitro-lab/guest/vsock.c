@@ -12,7 +12,8 @@
  *                          check every byte that comes back
  *   stream CID PORT SECONDS RATE
  *                          the same for that long, at most RATE bytes a
- *                          second; when the time is up all has to come back.
+ *                          second; when the time is up, or SIGTERM comes,
+ *                          all has to come back.
  *                          Prints how many bytes went and came in any case;
  *                          exit status 3 when the peer was lost
  *   ping CID PORT COUNT    send a byte to an echo service and wait for it,
@@ -23,6 +24,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,17 +299,27 @@ static int do_bulk(char **argv)
     return 0;
 }
 
+static volatile sig_atomic_t enough;
+
+static void on_term(int number)
+{
+    (void)number;
+    enough = 1;
+}
+
 static int do_stream(char **argv)
 {
+    struct sigaction action = { .sa_handler = on_term };
     static struct echo e;
     double begun = now(), seconds = number(argv[2]), left = seconds;
     uint64_t rate = number(argv[3]);
     enum outcome outcome = INTACT;
 
     echo_begin(&e, dial(argv[0], argv[1]));
+    sigaction(SIGTERM, &action, NULL);
     printf("connected\n");
     fflush(stdout);
-    while (outcome == INTACT && left > 0) {
+    while (outcome == INTACT && left > 0 && !enough) {
         outcome = echo_step(&e, rate * (seconds - left), PACE_MS);
         /* Nothing to send at this rate, and nothing has come */
         outcome = outcome == STALLED ? INTACT : outcome;

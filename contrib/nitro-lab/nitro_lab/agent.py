@@ -144,14 +144,19 @@ class Agent:
                 data = self._receive(size)
                 job = self.jobs.get(number)
                 if kind == HELLO:
+                    self._lose_jobs()       # the guest has booted again
                     self.hello.set()
                 elif job:
                     job.frame(kind, data)
         except (EOFError, OSError):
             self.gone.set()
             self.hello.set()
-            for job in list(self.jobs.values()):
-                job.lost()
+            self._lose_jobs()
+
+    def _lose_jobs(self):
+        jobs, self.jobs = self.jobs, {}
+        for job in jobs.values():
+            job.lost()
 
     def send(self, number, kind, data):
         """One frame to the guest."""
@@ -186,6 +191,6 @@ class Agent:
         except LabError:
             job.signal(signal.SIGKILL)
             raise
-        del self.jobs[job.number]
+        self.jobs.pop(job.number, None)
         return Result(status, job.output.decode(errors='replace'),
                       job.errors.decode(errors='replace'))

@@ -26,7 +26,7 @@ ECHO_PORT = 5005
 RATE = 1000 * 1000              # bytes a second to each enclave
 # What socket buffers and queues between both ends of a stream can hold
 IN_FLIGHT = 8 << 20
-WARM_UP = 2                     # seconds
+WARM_UP, FOREVER = 2, 3600      # seconds
 INTACT, LOST = 0, 3             # exit status of lab vsock stream
 
 Stream = collections.namedtuple('Stream', 'place killed sent received')
@@ -41,7 +41,7 @@ class Place:
         self.killed = False
 
     def _boot(self):
-        """Returns when the enclave echoes; None when there is no time left."""
+        """Returns when the enclave echoes; None when it is too late."""
         self.killed = False
         self.launch = Launch(
             self.parent, ['-accel', 'nitro', '-M', 'nitro', '-nographic',
@@ -50,11 +50,10 @@ class Place:
         if not self.launch.connect():
             raise LabError('it ended at once: ' + self.launch.job.text())
         self.launch.wait_booted(PATIENCE)
-        seconds = int(self.load.left())
-        if seconds < 1:
+        if self.load.over:
             return None
         stream = self.parent.spawn(['lab', 'vsock', 'stream', self.launch.cid,
-                                    ECHO_PORT, seconds, RATE])
+                                    ECHO_PORT, FOREVER, RATE])
         stream.wait_for('connected', 30)
         return stream
 
@@ -63,9 +62,13 @@ class Place:
         self.killed = True
         self.launch.job.signal(signal.SIGKILL)
 
+    def stop(self):
+        """End the stream: all that was sent has to come back."""
+        self.stream.signal(signal.SIGTERM)
+
     def _account(self, stream):
         """Note what the stream says; raise where bytes are missing."""
-        status = stream.wait(self.load.left() + PATIENCE)
+        status = stream.wait(FOREVER)
         # It may have had all back when the kill came
         wanted = (INTACT, LOST) if self.killed else (INTACT,)
         found = re.search(r'sent (\d+) received (\d+)', stream.text())
@@ -85,6 +88,8 @@ class Place:
             if stream:
                 with self.load.lock:
                     self.stream = stream
+                    if self.load.over:
+                        self.stop()
                 if kill_after:
                     time.sleep(kill_after)
                     self.kill()
@@ -109,11 +114,7 @@ class Load:
         self.seconds, self.kills, self.every = seconds, kill, every
         self.lock = threading.Lock()
         self.streams, self.problems = [], []
-        self.end = None
-
-    def left(self):
-        """Seconds that are left."""
-        return self.end - time.monotonic()
+        self.over = False
 
     def account(self, stream):
         """One stream has ended as it had to."""
@@ -129,7 +130,7 @@ class Load:
                     place.number, type(error).__name__, error))
 
     def _work(self, place):
-        while self.left() >= 1 and not self.problems:
+        while not self.over and not self.problems:
             self._live(place)
 
     def _threads(self, work, *args):
@@ -141,7 +142,6 @@ class Load:
 
     def warm_up(self):
         """A killed stream each, for what stays to be there when it counts."""
-        self.end = time.monotonic() + PATIENCE
         for thread in self._threads(self._live, WARM_UP):
             thread.join()
         self.streams.clear()
@@ -156,15 +156,35 @@ class Load:
             for place in self.rng.sample(ready, min(self.kills, len(ready))):
                 place.kill()
 
+    def _finish(self):
+        with self.lock:
+            self.over = True
+            for place in self.places:
+                if place.stream:
+                    place.stop()
+
+    def _wait_all(self):
+        """Until all echo at once."""
+        end = time.monotonic() + PATIENCE
+        while not self.problems and not all(p.stream for p in self.places):
+            if time.monotonic() > end:
+                raise LabError('not all enclaves echo after %d s' % PATIENCE)
+            time.sleep(0.1)
+
     def run(self):
-        """Streams until the time is up; true when all is accounted for."""
-        self.end = time.monotonic() + self.seconds
+        """Streams for that long; true when all is accounted for."""
         threads = self._threads(self._work)
-        while self.left() > self.every and not self.problems:
-            time.sleep(self.every)
-            self._kill()
-        for thread in threads:
-            thread.join()
+        try:
+            self._wait_all()
+            end = time.monotonic() + self.seconds
+            while end - time.monotonic() > self.every and not self.problems:
+                time.sleep(self.every)
+                self._kill()
+            time.sleep(max(0, end - time.monotonic()))
+        finally:
+            self._finish()
+            for thread in threads:
+                thread.join()
         for problem in self.problems:
             self.tell(problem)
         return not self.problems and self.balanced()

@@ -155,6 +155,13 @@ class Parent:
             self.vm.popen.wait(10)
             self.vm.check()
 
+    def reset(self, timeout=120):
+        """Reset the machine, whatever it does; returns when it has booted."""
+        self.agent.hello.clear()
+        self.qmp.command('set-action', reboot='reset')
+        self.qmp.command('system_reset')
+        self._wait_hello(time.monotonic() + timeout)
+
     def hypervisor_command(self):
         """Command line of the hypervisor process."""
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
