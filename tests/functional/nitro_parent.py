@@ -55,14 +55,17 @@ def probe_image():
     """An x86 kernel that knows no ACPI and reports the devices it finds."""
     source = (config.TREE / 'contrib' / 'nitro-hypervisor' / 'tests'
               / 'pvh-probe.c')
-    target = config.LAB / 'pvh-probe'
+    # Other files of tests may compile it at this moment
+    target = config.LAB / ('pvh-probe-%d' % os.getpid())
     subprocess.run(
         [os.environ.get('CC', 'gcc'), '-m32', '-march=i686', '-O2', '-Wall',
          '-Wextra', '-Werror', '-ffreestanding', '-fno-pie',
          '-fno-stack-protector', '-nostdlib', '-static', '-no-pie',
          '-Wl,-Ttext=0x100000,-e,probe_entry', '-Wl,--build-id=none',
          '-o', target, source], check=True)
-    return eif.build(target.read_bytes(), AWS_CMDLINE, [b'R' * 4096])
+    kernel = target.read_bytes()
+    target.unlink()
+    return eif.build(kernel, AWS_CMDLINE, [b'R' * 4096])
 
 
 def cpu_list(text):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from . import images, packages
@@ -82,17 +83,29 @@ class Totals:
             GUEST.name, self.passed, self.failed, len(self.skipped)))
 
 
-def _run(script, only, totals):
-    """One test file; counts the lines of its report."""
-    failed = totals.failed
-    process = subprocess.Popen(
+def _run(script, only):
+    """One test file; returns its exit status and its report."""
+    process = subprocess.run(
         [sys.executable, script], env=_environment(only), text=True,
-        stdout=subprocess.PIPE, errors='replace')
-    for line in process.stdout:
-        print(line, end='', flush=True)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace',
+        check=False)
+    return process.returncode, process.stdout
+
+
+def _show(status, report, totals):
+    """Print a report and count its lines."""
+    failed = totals.failed
+    print(report, end='', flush=True)
+    for line in report.splitlines():
         totals.line(line)
-    if process.wait() and totals.failed == failed:
+    if status and totals.failed == failed:
         totals.failed += 1
+
+
+def _jobs(wanted):
+    """Test files at once: a parent of its own keeps little more than a CPU
+    busy."""
+    return wanted or min(2, os.cpu_count())
 
 
 def check(args):
@@ -100,8 +113,11 @@ def check(args):
     packages.fetch()
     images.build_all()
     totals = Totals()
-    for script in _scripts():
-        _run(script, args.only, totals)
+    with ThreadPoolExecutor(_jobs(args.jobs)) as pool:
+        runs = [pool.submit(_run, script, args.only)
+                for script in _scripts()]
+        for run in as_completed(runs):
+            _show(*run.result(), totals)
     if args.summary:
         Path(args.summary).write_text(json.dumps(totals.counts()))
     totals.show()

@@ -75,6 +75,8 @@ def _parser():
     tests = commands.add_parser('check', help='run the functional tests')
     tests.add_argument('--summary', metavar='FILE',
                        help='write the totals there, as JSON')
+    tests.add_argument('--jobs', type=int, default=0, metavar='N',
+                       help='test files at once (2, on one CPU 1)')
     tests.add_argument('only', nargs='*', help='test methods (all)')
     tests.set_defaults(main=check.check)
 
