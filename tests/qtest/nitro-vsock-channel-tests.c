@@ -115,9 +115,9 @@ static void test_connect(void)
     wait_until(in_state(run, 0, "waiting"));
     client = peer_connect(run, "app");
     enclave = accept(listener, NULL, NULL);
+    wait_until(number_of(run, 0, "connections") == 2);
     close(client);
     assert_end(enclave);
-    g_assert_cmpint(number_of(run, 0, "connections"), ==, 2);
     close(enclave);
     close(listener);
     run_quit(run);
