@@ -268,7 +268,8 @@ static void test_powerdown_grace(void)
     qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
     assert_state(run, "started");
     wait_shutdown(run, "guest-shutdown");
-    g_assert_cmpint(g_get_monotonic_time() - start, >=, 1000000);
+    /* QEMU counts in milliseconds, the first of which may be almost over */
+    g_assert_cmpint(g_get_monotonic_time() - start, >=, 999000);
     assert_ends(run, 0);
     assert_said(run, "enclave with CID 16 has 1 s to end by itself");
     assert_log(run, STARTED "close\n");
