@@ -33,7 +33,7 @@ static int ne_call(int fd, NeRequest request, unsigned long number, void *arg,
 int ne_open(const char *path, Error **errp)
 {
     ERRP_GUARD();
-    int fd = qemu_open_old(path, O_RDWR);
+    int fd = RETRY_ON_EINTR(qemu_open_old(path, O_RDWR));
     int err = fd < 0 ? errno : 0;
 
     trace_ne_open(path, fd, err);

@@ -11,7 +11,8 @@
  * the kernel.  Memory files ask for huge pages in vain on most machines: they
  * get ordinary pages and look as if they had what they asked for.  Memory that
  * was donated cannot be accessed until the enclave is closed: whoever tries
- * gets SIGSEGV.  vsock is made of unix sockets, see fake-vsock.c.
+ * gets SIGSEGV.  vsock is made of unix sockets, see fake-vsock.c; what can be
+ * made to fail besides is told in fake-fault.c.
  *
  * Environment:
  *   NE_FAKE_LOG=FILE           one line per request, and per close of an
@@ -38,11 +39,13 @@
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include "standard-headers/linux/nitro_enclaves.h"
+#include "fake-fault.h"
 #include "fake-vsock.h"
 #include "ne-model.h"
 
 #define MAX_FD 1024
 #define DEFAULT_PAGE_SHIFT 21
+#define NODE "/dev/nitro_enclaves"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_enclave[MAX_FD];
@@ -282,11 +285,15 @@ int open(const char *path, int flags, ...)
     va_start(args, flags);
     mode = va_arg(args, int);
     va_end(args);
+    if ((g_str_has_prefix(path, "/sys/") && fake_fault("sys")) ||
+        (g_str_equal(path, NODE) && fake_fault("open"))) {
+        return -1;
+    }
     if (sys && g_str_has_prefix(path, "/sys/")) {
         path = other = g_strconcat(sys, path + strlen("/sys"), NULL);
     }
     return syscall(SYS_openat, AT_FDCWD,
-                   strcmp(path, "/dev/nitro_enclaves") ? path : "/dev/null",
+                   strcmp(path, NODE) ? path : "/dev/null",
                    flags, mode);
 }
 
@@ -307,24 +314,36 @@ static void sleep_if_asked(void)
     }
 }
 
+static void forget(int fd)
+{
+    pthread_mutex_lock(&lock);
+    if (is_enclave[fd]) {
+        note("close\n");
+        give_memory_back(fd);
+        ne_model_close(fd);
+    }
+    is_enclave[fd] = false;
+    huge_shift[fd] = 0;
+    pthread_mutex_unlock(&lock);
+}
+
 int close(int fd)
 {
-    if (fd >= 0 && fd < MAX_FD && is_enclave[fd]) {
+    bool known = fd >= 0 && fd < MAX_FD;
+    bool enclave = known && is_enclave[fd];
+
+    if (enclave) {
         sleep_if_asked();
     }
-    if (fd >= 0 && fd < MAX_FD && (is_enclave[fd] || huge_shift[fd])) {
-        pthread_mutex_lock(&lock);
-        if (is_enclave[fd]) {
-            note("close\n");
-            give_memory_back(fd);
-            ne_model_close(fd);
-        }
-        is_enclave[fd] = false;
-        huge_shift[fd] = 0;
-        pthread_mutex_unlock(&lock);
+    if (enclave || (known && huge_shift[fd])) {
+        forget(fd);
     }
     fake_vsock_forget(fd);
-    return syscall(SYS_close, fd);
+    if (syscall(SYS_close, fd)) {
+        return -1;
+    }
+    /* A kernel that says so has closed it nevertheless */
+    return enclave && fake_fault("close") ? -1 : 0;
 }
 
 /* Huge pages without huge pages */
