@@ -26,8 +26,10 @@ STORE = CACHE / 'lab-packages'
 MANIFEST = STORE / 'manifest.json'
 
 
-def _apt(*args, arch=GUEST, cwd=None, capture=True):
+def _apt(*args, arch=GUEST, suite=None, cwd=None, capture=True):
     environment = dict(os.environ, CACHE=str(CACHE), ARCH=arch.debian)
+    if suite:
+        environment['SUITE'] = suite
     run = subprocess.run([str(private_apt()), *args], cwd=cwd,
                          env=environment, text=True, check=False,
                          stdout=subprocess.PIPE if capture else None,
@@ -52,23 +54,25 @@ def _key(name, arch=GUEST):
     return '%s/%s' % (arch.debian, name)
 
 
-def _download(names, arch=GUEST):
+def _unpack(archive, target):
+    partial = target.with_suffix('.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    subprocess.run(['dpkg', '-x', archive, partial], check=True)
+    partial.rename(target)
+    archive.unlink()
+
+
+def _download(names, arch=GUEST, suite=None):
     """Download and unpack; returns key -> directory relative to STORE."""
-    have = {}
-    for line in _apt('uris', *names, arch=arch).splitlines():
-        archive = line.split()[1]
-        name = archive.split('_')[0]
-        target = STORE / archive.removesuffix('.deb')
-        if not target.exists():
-            _apt('download', name, arch=arch, cwd=STORE)
-            partial = target.with_suffix('.partial')
-            shutil.rmtree(partial, ignore_errors=True)
-            subprocess.run(['dpkg', '-x', STORE / archive, partial],
-                           check=True)
-            partial.rename(target)
-            (STORE / archive).unlink()
-        have[_key(name, arch)] = target.name
-    return have
+    uris = _apt('uris', *names, arch=arch, suite=suite).splitlines()
+    have = {line.split()[1].split('_')[0]:
+            STORE / line.split()[1].removesuffix('.deb') for line in uris}
+    missing = [name for name, target in have.items() if not target.exists()]
+    if missing:
+        _apt('download', *missing, arch=arch, suite=suite, cwd=STORE)
+    for name in missing:
+        _unpack(have[name].with_name(have[name].name + '.deb'), have[name])
+    return {_key(name, arch): path.name for name, path in have.items()}
 
 
 def fetch(refresh=False):
@@ -96,6 +100,29 @@ def _complete():
     if HOST:
         wanted += [_key(name, HOST) for name in HOST_PACKAGES]
     return all(key in have and (STORE / have[key]).exists() for key in wanted)
+
+
+def fetch_suite(suite, roots, more):
+    """Packages of another release: @more, the libraries of @roots.
+
+    Returns the directories they are unpacked in.  Like the others they are
+    fetched once, and taken from the cache from then on.
+    """
+    note = STORE / ('%s-%s.json' % (suite, GUEST.debian))
+    wanted = [*roots, *more]
+    if note.exists():
+        noted = json.loads(note.read_text())
+        if noted['wanted'] == wanted and all(
+                (STORE / name).exists() for name in noted['trees']):
+            return [STORE / name for name in noted['trees']]
+    STORE.mkdir(parents=True, exist_ok=True)
+    _apt('update', suite=suite)
+    closure = _apt('closure', *roots, suite=suite).split()
+    names = sorted({*wanted, *(name for name in closure
+                               if re.match('z?lib', name))})
+    trees = sorted(_download(names, suite=suite).values())
+    note.write_text(json.dumps({'wanted': wanted, 'trees': trees}, indent=1))
+    return [STORE / name for name in trees]
 
 
 def tree(name, arch=GUEST):
