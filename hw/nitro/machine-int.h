@@ -29,8 +29,8 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp);
  * @errp: filled in when not: another register, no valid signature
  *
  * Writes the image to a file when an option asks for it and it is the first
- * launch.  Blocks, and
- * measures the image, when an option or a signature asks for that.
+ * launch.  Blocks, and measures the image, when an option or a signature asks
+ * for that.
  *
  * Returns: true when it may
  */

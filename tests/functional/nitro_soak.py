@@ -38,7 +38,7 @@ class Soak(NitroParentTest):
     def test_load(self):
         """Enclaves echo while others are killed: every byte is known."""
         laps = load.Load(self.parent, SEED, 3, 11, 1, tell=tell)
-        self.assertTrue(load.load_parent(self.parent, laps, tell), 'see above')
+        self.assertTrue(load.load_parent(laps, tell), 'see above')
         self.assertGreater(sum(s.killed for s in laps.streams), 0)
         self.assertGreater(sum(not s.killed for s in laps.streams), 0)
 

@@ -16,11 +16,11 @@ import threading
 import time
 
 from . import images, packages
-from .accounts import Accounts
 from .config import LabError
 from .launch import Launch
 from .parent import Parent
-from .soak import DEMO, MIB, PATIENCE, VCPUS, say
+from .soak import (DEMO, MIB, PATIENCE, VCPUS, draw_seed, run_counted,
+                   run_in, say)
 
 ECHO_PORT = 5005
 RATE = 1000 * 1000              # bytes a second to each enclave
@@ -207,35 +207,20 @@ class Load:
                 sent - received)
 
 
-def load_parent(parent, load, tell=say):
-    """Run a load in a parent and tell what came of it; true when good."""
-    load.warm_up()
-    accounts = Accounts(parent)
-    accounts.open()
-    good = load.run()
-    differences = accounts.close()
-    for line in ('', *load.table(), '',
-                 '%-30s %8s %8s' % ('in use', 'before', 'after'),
-                 *accounts.table()):
-        tell(line)
-    return good and not differences
+def load_parent(laps, tell=say):
+    """Run a load in its parent and tell what came of it; true when good."""
+    laps.warm_up()
+    return run_counted(laps.parent, laps, tell)
 
 
 def load(args):
     """The command."""
     packages.fetch()
     images.build_all()
-    seed = random.randrange(10 ** 6) if args.seed is None else args.seed
+    seed = draw_seed(args)
     say('load: %d enclaves for %d s, %d killed every %d s, seed %d' % (
         args.enclaves, args.seconds, args.kill, args.every, seed))
     parent = Parent(VCPUS * args.enclaves, MIB * args.enclaves,
                     {DEMO: images.demo_image()})
-    with parent:
-        good = load_parent(parent, Load(parent, seed, args.enclaves,
-                                        args.seconds, args.kill, args.every))
-    say('\nload: ' + ('every byte is accounted for' if good else 'FAILED'))
-    if good:
-        parent.forget()
-    else:
-        say('load: logs are in %s' % parent.dir)
-    return 0 if good else 1
+    return run_in(parent, lambda: load_parent(Load(
+        parent, seed, args.enclaves, args.seconds, args.kill, args.every)))

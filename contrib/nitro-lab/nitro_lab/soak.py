@@ -321,12 +321,10 @@ def warm_up(parent, at_once, tell=say):
         raise LabError('no enclave could be launched', 'see above')
 
 
-def soak_parent(parent, seed, launches, at_once=4, every=10, tell=say):
-    """Run a soak in a parent and tell what came of it; true when good."""
-    warm_up(parent, at_once, tell)
+def run_counted(parent, laps, tell=say):
+    """Run a soak or a load; true when it is good and leaves nothing behind."""
     accounts = Accounts(parent)
     accounts.open()
-    laps = Soak(parent, seed, launches, at_once, every, tell)
     good = laps.run()
     differences = accounts.close()
     for line in ('', *laps.table(), '',
@@ -336,22 +334,39 @@ def soak_parent(parent, seed, launches, at_once=4, every=10, tell=say):
     return good and not differences
 
 
+def run_in(parent, work):
+    """Boot a parent and do the work there; returns an exit status."""
+    begun = time.monotonic()
+    with parent:
+        good = work()
+    say('\nafter %.0f s: %s' % (time.monotonic() - begun,
+                                'all as before' if good else 'FAILED'))
+    if good:
+        parent.forget()
+    else:
+        say('logs are in %s' % parent.dir)
+    return 0 if good else 1
+
+
+def draw_seed(args):
+    """The seed that was asked for, or any."""
+    return random.randrange(10 ** 6) if args.seed is None else args.seed
+
+
+def soak_parent(parent, seed, launches, at_once=4, every=10, tell=say):
+    """Run a soak in a parent and tell what came of it; true when good."""
+    warm_up(parent, at_once, tell)
+    return run_counted(parent, Soak(parent, seed, launches, at_once, every,
+                                    tell), tell)
+
+
 def soak(args):
     """The command."""
     packages.fetch()
     images.build_all()
-    seed = random.randrange(10 ** 6) if args.seed is None else args.seed
+    seed = draw_seed(args)
     say('soak: %d launches, %d at once, seed %d (again: SEED=%d LAUNCHES=%d)'
         % (args.launches, args.at_once, seed, seed, args.launches))
     parent = Parent(VCPUS * args.at_once, MIB * args.at_once, parent_files())
-    begun = time.monotonic()
-    with parent:
-        good = soak_parent(parent, seed, args.launches, args.at_once)
-    say('\nsoak: %d launches in %.0f s: %s' % (
-        args.launches, time.monotonic() - begun,
-        'all as before' if good else 'FAILED'))
-    if good:
-        parent.forget()
-    else:
-        say('soak: logs are in %s' % parent.dir)
-    return 0 if good else 1
+    return run_in(parent, lambda: soak_parent(parent, seed, args.launches,
+                                              args.at_once))
