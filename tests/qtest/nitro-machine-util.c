@@ -50,9 +50,10 @@ static void write_kernel(void)
 static void write_images(void)
 {
     static const char large[57 * MiB];
-    g_autoptr(GByteArray) good = eif_maker_image(4, nitro_machine_is_arm(), EXAMPLE);
-    g_autoptr(GByteArray) other = eif_maker_image(4, !nitro_machine_is_arm(), EXAMPLE);
-    g_autoptr(GByteArray) big = eif_maker_image(4, nitro_machine_is_arm(), "KCM");
+    bool arm = nitro_machine_is_arm();
+    g_autoptr(GByteArray) good = eif_maker_image(4, arm, EXAMPLE);
+    g_autoptr(GByteArray) other = eif_maker_image(4, !arm, EXAMPLE);
+    g_autoptr(GByteArray) big = eif_maker_image(4, arm, "KCM");
 
     write_file("eif", good->data, good->len);
     write_file("eif-other", other->data, other->len);
@@ -70,7 +71,8 @@ static void write_signed(const char *name, int64_t valid_until,
 #ifdef CONFIG_GNUTLS
     EifSignerParams params = { .not_after = valid_until, .pcr0 = pcr0 };
     g_autoptr(EifSigner) signer = eif_signer_new(&params);
-    g_autoptr(GByteArray) image = eif_signer_image(signer, nitro_machine_is_arm());
+    g_autoptr(GByteArray) image =
+        eif_signer_image(signer, nitro_machine_is_arm());
 
     write_file(name, image->data, image->len);
 #endif

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- *   PROGRAM [glib options] CORPUS     test with seeds, the files in CORPUS (which
- *                                     may be absent), and mutations
+ *   PROGRAM [glib options] CORPUS     test with seeds, the files in CORPUS
+ *                                     (which may be absent), and mutations
  *   PROGRAM --seeds DIR               write the seeds as files
  *   PROGRAM --input FILE...           take these inputs only
  */
