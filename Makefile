@@ -10,12 +10,13 @@ export BUILD := $(abspath $(BUILD))
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check soak load bench fuzz install clean help
+.PHONY: all arm64 deps compose run parent check soak load bench fuzz series check-series \
+    install clean help
 
 all:
 	@$(JOB) build
 
-run parent check soak load bench fuzz arm64:
+run parent check soak load bench fuzz series check-series arm64:
 	@$(JOB) $@
 
 deps:
@@ -31,7 +32,8 @@ clean:
 	rm -rf $(BUILD)/out $(BUILD)/arm64 $(BUILD)/qemu \
 	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab* \
 	    $(BUILD)/*.configured $(BUILD)/sanitizers \
-	    $(BUILD)/fuzz $(BUILD)/threads $(BUILD)/nitro-only $(BUILD)/no-nitro
+	    $(BUILD)/fuzz $(BUILD)/threads $(BUILD)/nitro-only $(BUILD)/no-nitro \
+	    $(BUILD)/series*
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
@@ -50,6 +52,10 @@ help:
 	@echo '                  BASELINE=FILE.json, PEER=PROGRAM PEER_ARGS='
 	@echo 'make fuzz       fuzzers, 10 CPU minutes each'
 	@echo '                  FUZZ_SECONDS=, JOBS=, TARGET='
+	@echo 'make series     build/series: patches for QEMU, tried with git am'
+	@echo '                  SIGNOFF=1, FORMAT="-v2 --rfc" (see git format-patch)'
+	@echo 'make check-series  build and test after each of them'
+	@echo '                  PATCHES=1,7-9'
 	@echo 'make deps       install build dependencies'
 	@echo 'make compose    build/qemu: the base with our files and edits'
 	@echo 'make install    install (DESTDIR= is honoured)'

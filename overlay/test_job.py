@@ -82,6 +82,15 @@ class Jobs(unittest.TestCase):
                 self.assertTrue(build.command.endswith(
                     'qemu-system-' + machine))
 
+    def test_series(self):
+        """Patches need a composed tree, not a built one."""
+        job = load('x86_64')
+        self.assertIn('series', names(job.JOBS['check']()))
+        steps = names(job.JOBS['series']())
+        self.assertEqual(steps, names(job.source_steps()) + ['series'])
+        with mock.patch.dict(os.environ, PATCHES='3-5'):
+            self.assertEqual(job.JOBS['check-series']()[-1].command,
+                             ['overlay/check-series', '3-5'])
 
     def test_failures(self):
         """What failed is told by name, from both kinds of test logs."""

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Tests of what writes the patch series: the plan, and git on a small base."""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import types
+import unittest
+from unittest import mock
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import series_git  # noqa: E402
+import series_plan  # noqa: E402
+import tree  # noqa: E402
+
+OVERLAY = os.path.dirname(os.path.abspath(__file__))
+BASE = {'meson.build': "one\n\ntwo\n", 'a.c': 'int a;\n'}
+WANTED = {
+    'meson.build': "one\nsubdir('dev')\n\ntwo\nextra\n",
+    'a.c': 'int b;\n',
+    'acc/a.c': '#include "x.h"\n',
+    'include/x.h': 'x\n',
+    'dev/meson.build': "# licence\n\nadd('one.c')\n\nadd('two.c')\n",
+    'dev/Kconfig': 'config ONE\n\nconfig TWO\n',
+    'dev/one.c': 'one\n',
+    'dev/two.c': 'two\n',
+    'OWNERS': 'Accelerator\nF: acc/\nF: include/*.h\n\nDevices\nF: dev/\n',
+}
+MANIFEST = '''
+[cover]
+subject = "all of it"
+text = "why"
+[grow]
+"OWNERS" = "lines"
+"dev/meson.build" = "paragraphs"
+"dev/Kconfig" = "paragraphs"
+"meson.build" = "paragraphs"
+[[patch]]
+subject = "acc: add it"
+text = "Because."
+paths = ["OWNERS", "a.c", "acc/*", "meson.build", "include/**"]
+[[patch]]
+subject = "dev: add one"
+text = "Because."
+paths = ["dev/**"]
+[[patch]]
+subject = "dev: add two"
+text = "Because."
+paths = ["dev/two*"]
+lines."dev/Kconfig" = ["^config TWO"]
+'''
+
+
+def files(texts):
+    """Texts as the plan takes them."""
+    return {name: (text.encode(), 0o644) for name, text in texts.items()}
+
+
+def command():
+    """overlay/series as a module."""
+    loader = importlib.machinery.SourceFileLoader(
+        'series_command', os.path.join(OVERLAY, 'series'))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+class Case(unittest.TestCase):
+    """A directory, a manifest, and refusals with words in them."""
+
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix='nitro-series-')
+        self.addCleanup(shutil.rmtree, self.top)
+
+    def write(self, name, text, mode=0o644):
+        """Write a file below our directory."""
+        path = os.path.join(self.top, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(path, mode)
+
+    def manifest(self, text=MANIFEST):
+        """A manifest, read from a file."""
+        self.write('series.toml', text)
+        return series_plan.load(os.path.join(self.top, 'series.toml'))
+
+    def plan(self, text=MANIFEST, wanted=None):
+        """A checked plan of our small tree."""
+        plan = series_plan.Plan(self.manifest(text), files(wanted or WANTED),
+                                files(BASE))
+        plan.check()
+        return plan
+
+    def assert_refused(self, words, call, remedy='overlay/series.toml'):
+        """`call` raises a TreeError with these words in it."""
+        with self.assertRaises(tree.TreeError) as caught:
+            call()
+        self.assertIn(words, str(caught.exception))
+        self.assertIn(remedy, caught.exception.remedy)
+
+
+class Plans(Case):
+    """What comes with which patch."""
+
+    def test_files(self):
+        plan = self.plan()
+        brought = [sorted(plan.brings(n)) for n in range(3)]
+        self.assertEqual(brought, [
+            ['OWNERS', 'a.c', 'acc/a.c', 'include/x.h', 'meson.build'],
+            ['OWNERS', 'dev/Kconfig', 'dev/meson.build', 'dev/one.c',
+             'meson.build'],
+            ['dev/Kconfig', 'dev/meson.build', 'dev/two.c']])
+
+    def text(self, plan, name, number):
+        """A file as of a patch."""
+        return plan.contents(name, number).decode()
+
+    def test_paragraphs(self):
+        """Paragraphs come with the files they name, or as told."""
+        plan = self.plan()
+        self.assertEqual(self.text(plan, 'dev/meson.build', 0), '')
+        self.assertEqual(self.text(plan, 'dev/meson.build', 1),
+                         "# licence\n\nadd('one.c')\n")
+        self.assertEqual(self.text(plan, 'dev/Kconfig', 1), 'config ONE\n')
+        self.assertEqual(self.text(plan, 'meson.build', 0),
+                         'one\n\ntwo\nextra\n')
+
+    def test_lines(self):
+        """Lines come with the first file they cover, headings before."""
+        plan = self.plan()
+        self.assertEqual(self.text(plan, 'OWNERS', 0),
+                         'Accelerator\nF: acc/\nF: include/*.h\n')
+        self.assertEqual(self.text(plan, 'OWNERS', 1), WANTED['OWNERS'])
+
+    def test_end(self):
+        """After the last patch everything is there."""
+        plan = self.plan()
+        for name, text in WANTED.items():
+            self.assertEqual(self.text(plan, name, 2), text)
+
+    def test_replaced_lines(self):
+        """What is replaced stays until its piece comes."""
+        growth = series_plan.Growth('m', 'a\nb\nc\n', 'a\nB\nc\n',
+                                    'paragraphs')
+        growth.schedule([{}, {'lines': {'m': ['^B$']}}],
+                        series_plan.Names({}), 0)
+        self.assertEqual(growth.at(0), b'a\nb\nc\n')
+        self.assertEqual(growth.at(1), b'a\nB\nc\n')
+
+    def test_blank_lines(self):
+        """Blank lines stay with the paragraph that is before or after."""
+        for text, parts in (('a\nb\n', ['a\nb\n']),
+                            ('a\n\nb\n', ['a\n', '\nb\n']),
+                            ('\na\n\nb\n', ['\na\n', '\nb\n']),
+                            ('a\n\nb\n\n', ['a\n\n', 'b\n\n'])):
+            self.assertEqual(
+                [''.join(p) for p in
+                 series_plan.paragraphs(text.splitlines(True))], parts)
+
+
+class Refused(Case):
+    """Each error names the path or the patch."""
+
+    def refuse(self, words, before='', after='', remedy='overlay/series.toml',
+               **wanted):
+        text = MANIFEST.replace(before, after) if before else MANIFEST
+        self.assertTrue(not before or text != MANIFEST)
+        self.assert_refused(words,
+                            lambda: self.plan(text, dict(WANTED, **wanted)),
+                            remedy)
+
+    def test_unclaimed(self):
+        self.refuse('no patch of the series brings new/x.c',
+                    **{'new/x.c': ''})
+
+    def test_claimed_twice(self):
+        self.refuse('dev/two.c is claimed twice: dev: add one; dev: add two',
+                    '"dev/**"', '"dev/**", "dev/t*.c"')
+
+    def test_stale_pattern(self):
+        self.refuse('acc/none.c brings no file', '"acc/*"',
+                    '"acc/*", "acc/none.c"')
+
+    def test_stale_piece(self):
+        self.refuse('nothing in dev/Kconfig matches ^config THREE', 'TWO',
+                    'THREE')
+
+    def test_piece_asked_for_twice(self):
+        self.refuse('two patches ask for "config TWO"', '"dev/**"]',
+                    '"dev/**"]\nlines."dev/Kconfig" = ["TWO"]')
+
+    def test_pieces_of_what_does_not_grow(self):
+        self.refuse('dev/Kconfig does not grow',
+                    '"dev/Kconfig" = "paragraphs"\n', '')
+
+    def test_no_such_file_to_grow(self):
+        self.refuse('none.c is to grow but is no file', '[grow]',
+                    '[grow]\n"none.c" = "lines"')
+
+    def test_early_include(self):
+        self.refuse('acc/a.c (dev/y.h) needs "dev: add one"',
+                    **{'acc/a.c': '#include "dev/y.h"\n', 'dev/y.h': ''})
+
+    def test_early_build_file(self):
+        self.refuse('acc/meson.build needs "dev: add two"',
+                    **{'acc/meson.build': "add('../dev/two.c')\n"})
+
+    def test_empty_patch(self):
+        self.refuse('"doc: nothing" brings nothing', '[[patch]]\nsubject = '
+                    '"dev: add one"', '[[patch]]\nsubject = "doc: nothing"\n'
+                    'text = ""\npaths = []\n[[patch]]\nsubject = '
+                    '"dev: add one"')
+
+    def test_subject(self):
+        for subject in ('no area', 'acc: ends with a stop.',
+                        'acc: ' + 'x' * 80):
+            self.refuse('is not "area: summary"', 'acc: add it', subject,
+                        'below 72 characters')
+
+
+class Git(Case):
+    """Series, patches and git am, on a base of two files."""
+
+    def setUp(self):
+        super().setUp()
+        self.command = command()
+        for name, text in BASE.items():
+            self.write('build/base/' + name, text)
+        self.write('build/base/untouched', 'x\n')
+        self.write('build/base/scripts/checkpatch.pl', '#!/bin/sh\n', 0o755)
+        self.write('build/base/VERSION', '10.0.13\n')
+        shutil.copytree(self.top + '/build/base', self.top + '/build/qemu')
+        for name, text in WANTED.items():
+            self.write('build/qemu/' + name, text)
+        self.args = types.SimpleNamespace(
+            build=self.top + '/build', base=self.top + '/build/base',
+            out=self.top + '/build/qemu')
+
+    def make(self, text=MANIFEST, **env):
+        """Run the command; what it printed."""
+        def plan_of(_repo, _base):
+            return self.manifest(text), self.plan(text)
+        printed = io.StringIO()
+        with mock.patch.object(self.command, 'plan_of', plan_of), \
+                mock.patch.object(self.command, 'SIGNOFF',
+                                  'SIGNOFF' in env), \
+                mock.patch.dict(os.environ, SOURCE_DATE_EPOCH='86400',
+                                **env), \
+                contextlib.redirect_stdout(printed):
+            self.command.make(self.args)
+        return printed.getvalue()
+
+    def patches(self):
+        """The series: {name: text}."""
+        top = self.top + '/build/series'
+        return {name: tree.read(os.path.join(top, name)).decode()
+                for name in sorted(os.listdir(top))}
+
+    def test_series(self):
+        self.assertIn('3 patches on QEMU 10.0.13', self.make())
+        patches = self.patches()
+        self.assertEqual(list(patches), [
+            '0000-cover-letter.patch', '0001-acc-add-it.patch',
+            '0002-dev-add-one.patch', '0003-dev-add-two.patch'])
+        cover = patches['0000-cover-letter.patch']
+        self.assertIn('Subject: [PATCH 0/3] all of it\n\nwhy\n', cover)
+        self.assertIn('files changed', cover)
+        first = patches['0001-acc-add-it.patch']
+        self.assertIn(f'From: {series_git.NOBODY}\n', first)
+        self.assertIn('Date: Fri, 2 Jan 1970 00:00:00 +0000\n', first)
+        self.assertNotIn('Signed-off-by', first)
+        self.assertEqual(tree.read(self.top + '/build/series.am/dev/two.c'),
+                         b'two\n')
+
+    def test_same_again(self):
+        """Neither time nor place is in the series."""
+        self.make()
+        before = self.patches()
+        shutil.rmtree(self.top + '/build/series.git')
+        self.make()
+        self.assertEqual(self.patches(), before)
+
+    def test_signed_off(self):
+        config = self.top + '/config'
+        self.write('config', '[user]\nname = A B\nemail = a@b.example\n')
+        with mock.patch.dict(os.environ, GIT_CONFIG_GLOBAL=config), \
+                mock.patch('series_git.ident',
+                           lambda: 'A B <a@b.example>'):
+            self.make(SIGNOFF='1', FORMAT='-v2 --rfc')
+        text = self.patches()['v2-0003-dev-add-two.patch']
+        self.assertIn('From: A B <a@b.example>\n', text)
+        self.assertIn('[RFC PATCH v2 3/3]', text)
+        self.assertIn('\nSigned-off-by: A B <a@b.example>\n', text)
+
+    def test_nobody_signs_off(self):
+        run = subprocess.CompletedProcess([], 1, stdout='')
+        with mock.patch('subprocess.run', lambda *_a, **_k: run):
+            self.assert_refused('a name to sign off with', series_git.ident,
+                                'git config user.name')
+
+    def test_composed_tree_is_another(self):
+        self.write('build/qemu/untouched', 'edited\n')
+        self.assert_refused('differ in 1 file(s): untouched', self.make,
+                            'overlay/compose')
+
+    def test_mode_differs(self):
+        os.chmod(self.top + '/build/qemu/dev/one.c', 0o755)
+        self.assert_refused('differ in 1 file(s): dev/one.c', self.make,
+                            'overlay/compose')
+
+    def complain(self, text):
+        """Let checkpatch.pl complain about the third patch."""
+        self.write('build/base/scripts/checkpatch.pl',
+                   '#!/bin/sh\nfor f; do :; done\ncase $f in\n'
+                   f'*/0003-*) echo "$f:5: {text}"; exit 1 ;;\nesac\n', 0o755)
+        self.write('build/qemu/scripts/checkpatch.pl', tree.read(
+            self.top + '/build/base/scripts/checkpatch.pl').decode(), 0o755)
+
+    def test_checkpatch(self):
+        for text in ('ERROR: bad style', 'WARNING: odd style'):
+            self.complain(text)
+            self.assert_refused('0003-dev-add-two.patch:5: ' + text,
+                                self.make, 'repair')
+
+    def test_unavoidable(self):
+        """A warning may be expected; an error may not."""
+        expected = MANIFEST + '[warnings]\n"odd" = "known"\n'
+        self.complain('WARNING: odd style')
+        self.assertIn('1 patch(es): WARNING: odd style (known)',
+                      self.make(expected))
+        self.complain('ERROR: odd style')
+        self.assert_refused('ERROR: odd style', lambda: self.make(expected),
+                            'repair')
+
+    def test_am_is_looked_at(self):
+        """What git am makes is compared, not believed."""
+        real = series_git.Repository.within
+
+        def within(git, path, *words, **more):
+            if words[0] == 'am':
+                words = words[:-1]
+            return real(git, path, *words, **more)
+        with mock.patch.object(series_git.Repository, 'within', within):
+            self.assert_refused('differ in 3 file(s): dev/Kconfig',
+                                self.make, 'overlay/series')
+
+    def test_failure_of_git(self):
+        git = series_git.Repository(self.top + '/build/series.git')
+        self.assert_refused('git rev-parse failed: fatal:',
+                            lambda: git.tree_of('none'), 'begin anew')
+
+
+class Series(unittest.TestCase):
+    """The manifest of this repository fits its tree."""
+
+    def test_manifest(self):
+        build = os.environ.get('BUILD',
+                               os.path.join(tree.repository(), 'build'))
+        _manifest, plan = command().plan_of(tree.repository(),
+                                            os.path.join(build, 'base'))
+        last = len(plan.patches) - 1
+        for name, (data, _mode) in plan.wanted.items():
+            self.assertEqual(plan.contents(name, last), data, name)
