@@ -132,6 +132,18 @@ def tree(name, arch=GUEST):
     return STORE / _manifest()[_key(name, arch)]
 
 
+def extra(names):
+    """Name -> directory of further packages for the parent."""
+    have = _manifest()
+    if not all(_key(name) in have and (STORE / have[_key(name)]).exists()
+               for name in names):
+        STORE.mkdir(parents=True, exist_ok=True)
+        _apt('update')
+        have.update(_download(names))
+        MANIFEST.write_text(json.dumps(have, indent=1))
+    return {name: STORE / have[_key(name)] for name in names}
+
+
 def kernel_release():
     """Release of the kernel, as uname -r prints it."""
     return next((tree('kernel') / 'usr/lib/modules').iterdir()).name

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Command line: the commands of nitro-cli."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+
+from .common import RunError, print_json, tell
+from .console import connect_console, copy_console
+from .enclaves import Enclave, Enclaves
+from .launch import Launch, unique_name
+from .options import complete, cpu_numbers, memory_mib
+from .qmp import monitors
+
+
+def run_enclave(args):
+    """Launch; returns when the enclave has booted."""
+    complete(args)
+    enclaves = Enclaves(args.runtime_dir)
+    name = unique_name(args, {e.name for e in enclaves.alive()})
+    place = enclaves.new()
+    launch = None
+    try:
+        tell('Start allocating memory...')
+        launch = Launch(args, place, name)
+        launch.start(args.attach_console)
+        enclave = Enclave(place)
+        if not enclave.query():
+            raise launch.failure()
+    except BaseException:
+        if launch:
+            launch.abandon()
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+    if launch.said():
+        tell(launch.said())
+    told = enclave.run_info()
+    tell(f'Started enclave with enclave-cid: {told["EnclaveCID"]}, memory: '
+         f'{told["MemoryMiB"]} MiB, cpu-ids: {told["CPUIDs"]}')
+    print_json(told)
+    if launch.console:
+        monitors.close()
+        copy_console(launch.console)
+
+
+def describe_enclaves(args):
+    """List what runs."""
+    print_json([enclave.describe_info()
+                for enclave in Enclaves(args.runtime_dir).alive()])
+
+
+def terminate_enclave(args):
+    """End one, or all."""
+    enclaves = Enclaves(args.runtime_dir)
+    doomed = list(enclaves.alive()) if args.all else [enclaves.find(args)]
+    told = []
+    for enclave in doomed:
+        told.append(enclave.terminate())
+        tell(f'Successfully terminated enclave {enclave.id}.')
+    print_json(told if args.all else told[0])
+
+
+def console(args):
+    """Show the console of an enclave."""
+    enclave = Enclaves(args.runtime_dir).find(args)
+    if not enclave.info['debug-mode']:
+        raise RunError(f'enclave {enclave.id} has no console, as debug mode'
+                       ' is off', 'launch it with --debug-mode')
+    for device in enclave.qmp.cmd('query-chardev'):
+        if device['label'] == 'console' and not \
+                device['filename'].startswith('disconnected:'):
+            raise RunError(f'somebody reads the console of {enclave.id}'
+                           ' already', 'end that reader first')
+    monitors.close()
+    copy_console(connect_console(enclave.place), args.disconnect_timeout)
+
+
+def add_choice(parser, everything=False):
+    """Options that choose an enclave."""
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument('--enclave-id', metavar='ID')
+    choice.add_argument('--enclave-name', metavar='NAME')
+    if everything:
+        choice.add_argument('--all', action='store_true',
+                            help='all that this user runs')
+
+
+def add_run(commands):
+    """Options of run-enclave."""
+    run = commands.add_parser(
+        'run-enclave', help='launch an enclave',
+        usage='%(prog)s [options] [-- OPTION_OF_QEMU...]',
+        epilog='What follows -- is passed on to QEMU.')
+    run.add_argument('--eif-path', metavar='FILE', help='enclave image')
+    cpus = run.add_mutually_exclusive_group()
+    cpus.add_argument('--cpu-count', type=int, metavar='NUMBER')
+    cpus.add_argument('--cpu-ids', type=cpu_numbers, nargs='+',
+                      metavar='LIST', help='CPUs of the pool, e.g. 2,3')
+    run.add_argument('--memory', type=memory_mib, dest='memory_mib',
+                     metavar='SIZE', help='MiB, or with a suffix M, G or T')
+    run.add_argument('--enclave-cid', type=int, metavar='CID',
+                     help='vsock CID (chosen by the hypervisor)')
+    run.add_argument('--enclave-name', metavar='NAME',
+                     help='name (that of the image file)')
+    run.add_argument('--debug-mode', action='store_true',
+                     help='with a console; attests zeros')
+    run.add_argument('--attach-console', action='store_true',
+                     help='debug mode, and show the console')
+    run.add_argument('--config', metavar='FILE',
+                     help='all options as JSON')
+    run.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
+                     metavar='PROGRAM', help='QEMU (%(default)s)')
+    run.set_defaults(main=run_enclave)
+
+
+def parser():
+    """Command line."""
+    top = argparse.ArgumentParser(
+        prog='nitro-run', description='Run, list and end Nitro enclaves with'
+        ' QEMU: commands, options and output of nitro-cli.')
+    top.add_argument('--runtime-dir', metavar='DIR',
+                     help='where sockets are; private'
+                     ' ($XDG_RUNTIME_DIR/nitro-run, or /run/nitro-run)')
+    commands = top.add_subparsers(required=True, metavar='COMMAND')
+    add_run(commands)
+    describe = commands.add_parser('describe-enclaves', help='list enclaves')
+    describe.set_defaults(main=describe_enclaves)
+    end = commands.add_parser('terminate-enclave', help='end an enclave')
+    add_choice(end, everything=True)
+    end.set_defaults(main=terminate_enclave)
+    look = commands.add_parser('console', help='show the debug console')
+    add_choice(look)
+    look.add_argument('--disconnect-timeout', type=float, metavar='SECONDS',
+                      help='stop reading then')
+    look.set_defaults(main=console)
+    return top
+
+
+def stop(number, _frame):
+    """A signal ends what is being launched, too."""
+    sys.exit(128 + number)
+
+
+def main(words=None):
+    """Run one command; returns the exit status."""
+    words = sys.argv[1:] if words is None else words
+    split = words.index('--') if '--' in words else len(words)
+    args = parser().parse_args(words[:split])
+    args.more = words[split + 1:]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        with monitors:
+            args.main(args)
+    except RunError as error:
+        tell(f'nitro-run: {error}')
+        if error.remedy:
+            tell(f'nitro-run: {error.remedy}')
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""How the program speaks to its user."""
+
+import json
+import sys
+
+
+class RunError(Exception):
+    """Something failed: the cause, then what to do; an exit status."""
+
+    def __init__(self, cause, remedy=None, status=1):
+        super().__init__(cause)
+        self.remedy, self.status = remedy, status
+
+
+def print_json(value):
+    """A result, on stdout."""
+    print(json.dumps(value, indent=2), flush=True)
+
+
+def tell(text):
+    """A remark, on stderr."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""From options to an enclave that has booted."""
+
+import asyncio
+import fcntl
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from .common import RunError
+from .console import connect_console, copy_console
+from .qmp import GONE, Monitor
+
+HUGE_PAGES = Path('/sys/kernel/mm/hugepages')
+PAUSE = 0.1
+
+
+def free_pages():
+    """Sizes of huge pages in MiB and how many are free."""
+    found = {}
+    for directory in HUGE_PAGES.glob('hugepages-*kB'):
+        size = int(re.search(r'-(\d+)kB', directory.name)[1]) // 1024
+        if size >= 2:
+            found[size] = int((directory / 'free_hugepages').read_text())
+    return found
+
+
+def choose_pages(wanted, free):
+    """(page size, memory) in MiB: the smallest pages that there are enough of.
+
+    Without such a size QEMU is left to say what is missing.
+    """
+    for size in sorted(free):
+        memory = -(-wanted // size) * size
+        if free[size] * size >= memory:
+            return size, memory
+    return None, wanted + wanted % 2
+
+
+def unique_name(args, names):
+    """The name that was asked for, or that of the file; with a number."""
+    name = args.enclave_name or Path(args.eif_path).stem
+    number, result = 0, name
+    while result in names:
+        number += 1
+        result = f'{name}_{number}'
+    return result
+
+
+def escaped(value):
+    """A value in an option of QEMU."""
+    return str(value).replace(',', ',,')
+
+
+def command_line(args, name, place, monitor_fd, pages):
+    """QEMU's command line."""
+    size, memory = pages
+    accel = 'nitro,debug-mode=' + ('on' if args.debug_mode else 'off')
+    if args.enclave_cid:
+        accel += f',enclave-cid={args.enclave_cid}'
+    if args.cpu_ids:
+        accel += ',cpus=' + ':'.join(map(str, args.cpu_ids))
+    where = escaped(place)
+    words = [args.qemu, '-accel', accel,
+             '-M', 'nitro' + (f',page-size={size}M' if size else ''),
+             '-nodefaults', '-display', 'none', '-S',
+             '-smp', str(args.cpu_count or len(args.cpu_ids)),
+             '-m', f'{memory}M', '-kernel', args.eif_path,
+             '-name', 'guest=' + escaped(name), '-pidfile', f'{place}/pid',
+             '-chardev', f'socket,id=launch,fd={monitor_fd}',
+             '-mon', 'chardev=launch,mode=control',
+             '-qmp', f'unix:{where}/qmp,server=on,wait=off']
+    if args.debug_mode:
+        words += ['-chardev', f'socket,id=console,path={where}/console,'
+                  'server=on,wait=off', '-device',
+                  'nitro-serial-vsock,chardev=console,backlog=1M']
+    return words + args.more
+
+
+class Launch:
+    """QEMU from its start to the heartbeat of its enclave."""
+
+    def __init__(self, args, place, name):
+        self.place, self.console, self.qmp = place, None, None
+        self.ours, theirs = socket.socketpair()
+        log = open(place / 'log', 'wb')     # QEMU's copy keeps the lock
+        fcntl.flock(log, fcntl.LOCK_EX)
+        pages = choose_pages(args.memory_mib, free_pages())
+        argv = command_line(args, name, place, theirs.fileno(), pages)
+        try:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=[theirs.fileno()], start_new_session=True)
+        except OSError as error:
+            raise RunError(f'cannot run {args.qemu}: {error.strerror}',
+                           'name the program with --qemu') from error
+        finally:
+            theirs.close()
+            log.close()
+
+    def said(self):
+        """What QEMU had to say."""
+        return (self.place / 'log').read_text(errors='replace').strip()
+
+    def start(self, attach):
+        """Until the heartbeat, if there is one."""
+        try:
+            self.qmp = Monitor(self.ours)
+            if attach:
+                self.console = connect_console(self.place)
+            self.qmp.cmd('cont')
+        except GONE as error:
+            raise self.failure() from error
+        while not self.ready():
+            if self.process.poll() is not None:
+                raise self.failure()
+
+    def ready(self):
+        """Look at the next event: is the enclave up?"""
+        try:
+            event = self.qmp.pull_event(wait=PAUSE)['event']
+        except asyncio.TimeoutError:
+            return False
+        if event == 'NITRO_ENCLAVE_BOOTED':
+            return True
+        return event == 'NITRO_ENCLAVE_STARTED' and 'heartbeat' not in \
+            self.qmp.cmd('query-nitro-enclave')
+
+    def failure(self):
+        """Why QEMU ended."""
+        status = self.process.wait()
+        if self.console:
+            copy_console(self.console)
+        return RunError(self.said() or f'QEMU ended with status {status}',
+                        status=status if status > 0 else 1)
+
+    def abandon(self):
+        """End it and leave nothing."""
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.place, ignore_errors=True)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: nitro-run in the place of nitro-cli, with the real driver."""
+
+import json
+import re
+
+from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, config, cpu_list,
+                          POOL, TINY)
+
+from nitro_lab import eif, python
+
+TOP = '/lab/tree'
+TOOL = TOP + '/contrib/nitro-run/nitro-run'
+RUNTIME = '/run/nitro-run'
+RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
+            'NumberOfCPUs', 'CPUIDs', 'MemoryMiB']
+DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
+                            'ImageVersion']
+
+
+class Run(NitroParentTest):
+    """Enclaves by the commands of nitro-cli."""
+
+    @classmethod
+    def parent_files(cls):
+        return {**super().parent_files(), **python.files(),
+                **python.nitro_run_files(TOP)}
+
+    @classmethod
+    def start_parent(cls):
+        parent = super().start_parent()
+        parent.check(['python3', '-c', python.WARM_UP], 120)
+        return parent
+
+    def tearDown(self):
+        if self.parent.run(['ls', RUNTIME]).output:
+            self.tool('terminate-enclave', '--all')
+        super().tearDown()
+
+    def tool(self, *words, status=0):
+        """Run it; its output as JSON, and its messages."""
+        result = self.parent.run([TOOL, *words], 120)
+        self.assertEqual(result.status, status, result.errors)
+        return (json.loads(result.output) if result.output else None,
+                re.sub(r'\s+', ' ', result.errors))
+
+    def refused(self, *words, expected, status=1):
+        """It has to refuse, say why, and print no result."""
+        told, errors = self.tool(*words, status=status)
+        self.assertIsNone(told)
+        for text in expected:
+            self.assertIn(text, errors)
+
+    def measured(self):
+        """Registers of the demo image."""
+        registers = eif.measure((config.LAB / 'demo.eif').read_bytes())
+        return {'PCR%d' % n: value for n, value in enumerate(registers)}
+
+    def test_life(self):
+        """Run, list, show the console, end: what each prints."""
+        job = self.parent.spawn([
+            TOOL, 'run-enclave', '--eif-path', DEMO, '--memory',
+            str(DEMO_MIB), '--cpu-count', '2', '--enclave-cid', '77',
+            '--attach-console'])
+        told = json.loads(job.wait_for(r'(?s)({.*?\n}\n).*PCR0', 120)[1])
+        self.assertEqual(list(told), RUN_INFO)
+        self.assertEqual((told['EnclaveName'], told['EnclaveCID'],
+                          told['NumberOfCPUs'], told['MemoryMiB']),
+                         ('demo', 77, 2, DEMO_MIB))
+        self.assertRegex(told['EnclaveID'],
+                         r'^i-[0-9a-f]+-enc[0-9a-f]+$')
+        self.assertLessEqual(set(told['CPUIDs']),
+                             cpu_list(self.parent.get(POOL)))
+        self.assertIn('Started enclave with enclave-cid: 77, memory: %d MiB,'
+                      ' cpu-ids: %s' % (DEMO_MIB, told['CPUIDs']),
+                      job.errors.decode())
+        self.assertIn('qemu-system', self.parent.get(
+            '/proc/%d/cmdline' % told['ProcessID']))
+        self.check_described(told)
+        self.refused('console', '--enclave-name', 'demo', expected=[
+            'somebody reads the console'])
+        ended, errors = self.tool('terminate-enclave', '--enclave-id',
+                                  told['EnclaveID'])
+        self.assertEqual(ended, {'EnclaveName': 'demo', 'Terminated': True,
+                                 'EnclaveID': told['EnclaveID']})
+        self.assertIn('Successfully terminated enclave', errors)
+        self.assertEqual(job.wait(30), 0)
+        self.assertEqual(self.tool('describe-enclaves')[0], [])
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+
+    def check_described(self, told):
+        """describe-enclaves tells the same, and more."""
+        (listed,), _ = self.tool('describe-enclaves')
+        self.assertEqual(list(listed), DESCRIBE_INFO)
+        self.assertLessEqual(told.items(), listed.items())
+        self.assertEqual((listed['State'], listed['Flags'],
+                          listed['ImageName']),
+                         ('RUNNING', 'DEBUG_MODE', 'demo'))
+        self.assertLessEqual(self.measured().items(),
+                             listed['Measurements'].items())
+
+    def test_two(self):
+        """Two by the same name, by a file and with chosen CPUs."""
+        pool = sorted(cpu_list(self.parent.get(POOL)))
+        self.parent.put('/run/enclave.json', json.dumps({
+            'eif_path': DEMO, 'memory_mib': DEMO_MIB, 'enclave_name': 'one',
+            'enclave_cid': 77, 'cpu_ids': pool[-2:]}).encode())
+        first, _ = self.tool('run-enclave', '--config', '/run/enclave.json')
+        self.assertEqual(first['CPUIDs'], pool[-2:])
+        self.refused('run-enclave', '--eif-path', DEMO, '--memory', '64',
+                     '--cpu-count', '2', '--enclave-cid', '77', status=3,
+                     expected=['another enclave has this CID'])
+        second, _ = self.tool(
+            'run-enclave', '--eif-path', DEMO, '--memory', str(DEMO_MIB),
+            '--cpu-count', '2', '--enclave-name', 'one', '--debug-mode')
+        self.assertEqual(second['EnclaveName'], 'one_1')
+        self.refused('terminate-enclave', '--enclave-name', 'two', expected=[
+            'no enclave two runs here', first['EnclaveID'],
+            second['EnclaveID']])
+        self.refused('console', '--enclave-name', 'one', expected=[
+            'has no console, as debug mode is off', '--debug-mode'])
+        job = self.parent.spawn([TOOL, 'console', '--enclave-name', 'one_1'])
+        job.wait_for('PCR0', 60)
+        ended, _ = self.tool('terminate-enclave', '--all')
+        self.assertEqual([e['EnclaveName'] for e in ended], ['one', 'one_1'])
+        self.assertEqual(job.wait(30), 0)
+
+    def test_refusals(self):
+        """What QEMU refuses, with its status; nothing stays."""
+        self.refused('run-enclave', '--eif-path', DEMO, '--memory', '99999',
+                     '--cpu-count', '2', expected=['huge pages'])
+        self.refused('run-enclave', '--eif-path', TINY, '--memory', '128',
+                     '--cpu-count', '2', status=3, expected=[
+                         'NE_START_ENCLAVE'])
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+        mode = self.parent.check(['stat', '-c', '%a', RUNTIME])
+        self.assertEqual(mode.strip(), '700')
