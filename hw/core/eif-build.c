@@ -118,23 +118,31 @@ static char *default_build_time(Error **errp)
     return g_date_time_format(time, "%Y-%m-%dT%H:%M:%S+00:00");
 }
 
-/* First word of the version text in a bzImage, such as "6.1.0-18-cloud" */
-static char *kernel_version(const EifSource *kernel)
+/*
+ * First word of the version text in a bzImage, such as "6.1.0-18-cloud"; NULL
+ * when the kernel cannot be read: it must not become another image for that
+ */
+static char *kernel_version(const EifSource *kernel, Error **errp)
 {
     uint8_t head[X86_VERSION_POINTER + 2];
     char text[128] = "";
     uint64_t pointer, at;
 
-    if (kernel->size < sizeof(head) ||
-        !eif_source_read(kernel, head, sizeof(head), 0, NULL) ||
-        eif_buffer_kind(head, sizeof(head)) != EIF_KIND_BZIMAGE) {
+    if (kernel->size < sizeof(head)) {
+        return g_strdup("unknown");
+    }
+    if (!eif_source_read(kernel, head, sizeof(head), 0, errp)) {
+        return NULL;
+    }
+    if (eif_buffer_kind(head, sizeof(head)) != EIF_KIND_BZIMAGE) {
         return g_strdup("unknown");
     }
     pointer = lduw_le_p(head + X86_VERSION_POINTER);
     at = pointer + X86_VERSION_BASE;
-    if (pointer && at < kernel->size) {
-        eif_source_read(kernel, text, MIN(sizeof(text) - 1, kernel->size - at),
-                        at, NULL);
+    if (pointer && at < kernel->size &&
+        !eif_source_read(kernel, text, MIN(sizeof(text) - 1, kernel->size - at),
+                         at, errp)) {
+        return NULL;
     }
     text[sizeof(text) - 1] = '\0';
     text[strcspn(text, " ")] = '\0';
@@ -145,12 +153,18 @@ static char *kernel_version(const EifSource *kernel)
 static char *make_metadata(const EifBuildParams *p, const EifSource *kernel,
                            Error **errp)
 {
+    ERRP_GUARD();
     g_autofree char *time = p->build_time ? g_strdup(p->build_time)
                                           : default_build_time(errp);
-    g_autofree char *version = kernel_version(kernel);
+    g_autofree char *version = NULL;
     GString *json;
 
     if (!time) {
+        return NULL;
+    }
+    version = kernel_version(kernel, errp);
+    if (!version) {
+        error_prepend(errp, "%s: ", eif_section_type_str(EIF_SECTION_KERNEL));
         return NULL;
     }
     json = g_string_new("{");

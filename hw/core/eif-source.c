@@ -27,11 +27,12 @@ static bool read_from_fd(const EifSource *src, void *buf, size_t len,
 
             error_setg_errno(errp, err, "cannot read %zu bytes at offset %"
                              PRIu64, len - done, offset + done);
-            if (err == EFAULT) {
-                error_append_hint(errp, "There is no memory to read into; "
-                                  "if it is in huge pages, reserve more "
-                                  "(vm.nr_hugepages).\n");
-            }
+            error_append_hint(errp, "%s", err == EFAULT
+                              ? "There is no memory to read into; if it is in "
+                                "huge pages, reserve more "
+                                "(vm.nr_hugepages).\n"
+                              : "Look at the file's disk, and at the kernel's "
+                                "log: dmesg.\n");
             return false;
         }
         if (n == 0) {

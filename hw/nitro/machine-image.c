@@ -212,6 +212,7 @@ static bool load(MachineState *machine, Error **errp)
 /* For the monitor */
 static bool remember(MachineState *machine, Error **errp)
 {
+    ERRP_GUARD();
     NitroMachineState *nms = NITRO_MACHINE(machine);
     EifBuildParams params = build_params(machine);
 
@@ -220,6 +221,9 @@ static bool remember(MachineState *machine, Error **errp)
         : nitro_image_record_kernel(machine->kernel_filename,
                                     machine->initrd_filename, &params,
                                     nms->image_crc, errp);
+    if (!nms->image && nms->image_kind == EIF_KIND_EIF) {
+        error_prepend(errp, "%s: ", machine->kernel_filename);
+    }
     return nms->image != NULL;
 }
 

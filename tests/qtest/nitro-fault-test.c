@@ -13,7 +13,6 @@
 #include "standard-headers/linux/nitro_enclaves.h"
 #include "nitro-fault-util.h"
 
-#define AT_ONCE 4
 #define RETRY_US (2 * G_USEC_PER_SEC)
 
 static const struct Request {
@@ -157,7 +156,7 @@ static void test_request(const void *opaque)
             g_array_append_val(faults, fault);
         }
     }
-    run_all(faults, AT_ONCE);
+    run_all(faults, LAUNCH_AT_ONCE);
 }
 
 /* What another enclave seems to keep: all at once, as each waits */
@@ -288,6 +287,7 @@ int main(int argc, char **argv)
     }
     qtest_add_func("/nitro/fault/forever", test_forever);
     add_other_tests();
+    add_fault_image_tests();
     ret = g_test_run();
     print_totals();
     unlink(kernel);

@@ -22,6 +22,9 @@
 #define LAUNCH_MEMORY "-M nitro,memory-backend=ram -m 64M -object " \
     "memory-backend-memfd,id=ram,size=64M,hugetlb=on,share=on "
 
+/* So many run at the same time, unless they wait most of it */
+#define LAUNCH_AT_ONCE 4
+
 typedef struct Launch {
     char *dir;
     char **env;
@@ -86,5 +89,8 @@ void launch_expect_no_children(void);
 
 /* A kernel for this architecture of so many bytes, not zero */
 void write_kernel_file(const char *path, size_t size);
+
+/* Tests of the other files */
+void add_fault_image_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_FAULT_UTIL_H */
