@@ -38,6 +38,8 @@ static const char *listen_hint(int err)
     case EPERM:
         return "Allow AF_VSOCK sockets in the security profile or container "
                "that QEMU runs in.";
+    case EMFILE:
+        return "Raise the limit, e.g. ulimit -n 4096.";
     default:
         return "For an image that sends no heartbeat use "
                "-machine nitro,heartbeat=off.";

@@ -55,9 +55,13 @@ struct NitroImageRecord {
 
 static bool take_file(RecordFile *file, int fd, Error **errp)
 {
+    ERRP_GUARD();
+
     file->fd = qemu_dup(fd);
     if (file->fd < 0 || fstat(file->fd, &file->loaded) < 0) {
         error_setg_errno(errp, errno, "cannot keep the image file open");
+        error_append_hint(errp, "With too many files open raise the limit, "
+                          "e.g. ulimit -n 4096.\n");
         return false;
     }
     return true;

@@ -31,6 +31,9 @@ static int open_file(const char *option, const char *path, EifFileKind *kind,
     int fd = qemu_open(path, O_RDONLY | O_NONBLOCK, errp);
 
     if (fd < 0) {
+        if (errno == EMFILE) {
+            error_append_hint(errp, "Raise the limit, e.g. ulimit -n 4096.\n");
+        }
         error_prepend(errp, "%s: ", option);
         return -1;
     }
@@ -169,6 +172,7 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
 
 static int open_initrd(const char *path, Error **errp)
 {
+    ERRP_GUARD();
     EifFileKind kind;
     int fd = open_file("-initrd", path, &kind, errp);
 
@@ -176,6 +180,8 @@ static int open_initrd(const char *path, Error **errp)
                     kind == EIF_KIND_SPECIAL || kind == EIF_KIND_EIF)) {
         error_setg(errp, "-initrd %s is %s, not a ramdisk", path,
                    eif_file_kind_str(kind));
+        error_append_hint(errp, "Name a file that holds a ramdisk; the content "
+                          "of a pipe must be copied to one first.\n");
         qemu_close(fd);
         return -1;
     }

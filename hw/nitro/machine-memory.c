@@ -91,8 +91,21 @@ static bool check_whole_pages(uint64_t size, uint64_t page_size, Error **errp)
     return true;
 }
 
+/* For when the kernel did not tell beforehand that there are too few */
+static void hint_pages(uint64_t size, uint64_t page_size, Error *const *errp)
+{
+    g_autofree char *m = nitro_machine_size_str(size);
+    g_autofree char *page = nitro_machine_size_str(page_size);
+
+    error_append_hint(errp, "-m %s needs %" PRIu64 " huge pages of %s: reserve "
+                      "them in /proc/sys/vm/nr_hugepages, and look at the "
+                      "hugetlb limit of the cgroup and at ulimit -n.\n", m,
+                      size / page_size, page);
+}
+
 static bool create_memfd(MachineState *machine, Error **errp)
 {
+    ERRP_GUARD();
     uint64_t page_size = wanted_page_size(NITRO_MACHINE(machine));
     g_autoptr(Object) obj = NULL;
 
@@ -101,9 +114,13 @@ static bool create_memfd(MachineState *machine, Error **errp)
         return false;
     }
     obj = object_new(TYPE_MEMORY_BACKEND_MEMFD);
-    return object_property_set_bool(obj, "hugetlb", true, errp) &&
-           object_property_set_int(obj, "hugetlbsize", page_size, errp) &&
-           create_backend(machine, obj, errp);
+    if (object_property_set_bool(obj, "hugetlb", true, errp) &&
+        object_property_set_int(obj, "hugetlbsize", page_size, errp) &&
+        create_backend(machine, obj, errp)) {
+        return true;
+    }
+    hint_pages(machine->ram_size, page_size, errp);
+    return false;
 }
 
 static bool create_file(MachineState *machine, const char *path, Error **errp)

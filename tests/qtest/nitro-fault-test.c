@@ -287,6 +287,7 @@ int main(int argc, char **argv)
     }
     qtest_add_func("/nitro/fault/forever", test_forever);
     add_other_tests();
+    add_fault_host_tests();
     add_fault_image_tests();
     ret = g_test_run();
     print_totals();

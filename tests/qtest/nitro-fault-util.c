@@ -190,7 +190,9 @@ static void look_for_rest(Launch *launch)
         launch_fail(launch, name);
     }
     g_dir_close(dir);
-    if (count_parts(launch->log, "CREATE_VM ret=0\n") !=
+    /* With too few files the log has gaps */
+    if (!launch->max_files &&
+        count_parts(launch->log, "CREATE_VM ret=0\n") !=
         count_parts(launch->log, "close\n")) {
         launch_fail(launch, "an enclave was not closed once");
     }

@@ -18,6 +18,7 @@
 #define STATUS_REFUSED 1
 #define STATUS_DRIVER 3
 #define STATUS_ENDED 4
+#define STATUS_DEADLINE 5
 
 #define LAUNCH_MEMORY "-M nitro,memory-backend=ram -m 64M -object " \
     "memory-backend-memfd,id=ram,size=64M,hugetlb=on,share=on "
@@ -91,6 +92,7 @@ void launch_expect_no_children(void);
 void write_kernel_file(const char *path, size_t size);
 
 /* Tests of the other files */
+void add_fault_host_tests(void);
 void add_fault_image_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_FAULT_UTIL_H */
