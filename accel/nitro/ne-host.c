@@ -49,7 +49,8 @@ bool ne_host_explain(const char *root, Error **errp)
         error_append_hint(errp, "modprobe nitro_enclaves\n");
     } else {
         error_setg(errp, "its driver is loaded, but the node is not here");
-        error_append_hint(errp, "In a container pass the device on; otherwise "
+        error_append_hint(errp, "In a container pass the device on (libvirt: "
+                          "cgroup_device_acl in qemu.conf); otherwise "
                           "look at the kernel's log: dmesg | grep "
                           "nitro_enclaves.\n");
     }
