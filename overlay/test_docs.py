@@ -10,6 +10,8 @@ import errno
 import fnmatch
 import os
 import re
+import shutil
+import subprocess
 import sys
 import unittest
 
@@ -19,6 +21,7 @@ import tree  # noqa: E402
 REPO = tree.repository()
 BUILD = os.environ.get('BUILD', os.path.join(REPO, 'build'))
 MANUAL = 'docs/system/nitro.rst'
+MESSAGES = 'docs/system/nitro-troubleshooting.rst'
 PARENT_MANUAL = 'docs/system/devices/nitro-enclaves-pci.rst'
 
 # Where the messages of accelerator, machine, devices and image reader are
@@ -158,9 +161,9 @@ def quoted(label, page=MANUAL):
     return [' '.join(words.split()) for words in found]
 
 
-def table(label):
+def table(label, page=MANUAL):
     """Rows of the list-tables in a part of the manual."""
-    body = section(label)
+    body = section(label, page)
     for row in re.findall(r'(?ms)^   \* - (.*?)(?=^   \* - |^\S|\Z)', body):
         yield [' '.join(cell.replace('``', '').split())
                for cell in re.split(r'(?m)^     - ', row)]
@@ -169,7 +172,7 @@ def table(label):
 class Messages(unittest.TestCase):
     """Every message is in the manual, every message of it in the code."""
 
-    page, label = MANUAL, 'nitro-messages'
+    page, label = MESSAGES, 'nitro-messages'
     sources, without = SOURCES, PARENT_SOURCES
     unquoted, minimum = UNQUOTED, 50
 
@@ -224,7 +227,7 @@ class BaseMessages(unittest.TestCase):
                     if name.endswith('.c'):
                         code += tree.read(os.path.join(here, name)).decode()
         code = re.sub(r'"\s*\n\s*"', '', code)
-        for message in quoted('nitro-messages-qemu'):
+        for message in quoted('nitro-messages-qemu', MESSAGES):
             for part in PLACEHOLDER.split(message):
                 with self.subTest(message, part=part):
                     self.assertTrue(part.strip('\'" ') in code,
@@ -316,7 +319,7 @@ class DriverErrors(unittest.TestCase):
                  cause or os.strerror(getattr(errno, code)), hint]
                 for request, code, cause, hint in self.rows()]
         self.assertGreater(len(code), 50)
-        manual = [row for row in table('nitro-driver-errors')
+        manual = [row for row in table('nitro-driver-errors', MESSAGES)
                   if row[0] != 'Error']
         self.maxDiff = None
         for row in code:
@@ -329,7 +332,45 @@ class DriverErrors(unittest.TestCase):
     def test_all_codes(self):
         for code in self.numbers:
             with self.subTest(code):
-                self.assertIn(code, section('nitro-driver-errors'))
+                self.assertIn(code, section('nitro-driver-errors', MESSAGES))
+
+
+class Sphinx(unittest.TestCase):
+    """The manual is built from our pages without a complaint."""
+
+    def build(self, kind):
+        """Complaints of sphinx-build."""
+        if not shutil.which('sphinx-build'):
+            self.fail('no sphinx-build: overlay/deps installs it')
+        top = os.path.join(BUILD, 'manual')
+        fresh = ['-E'] if kind == 'html' else []
+        run = subprocess.run(
+            ['sphinx-build', '-q', '-j', 'auto', '-N', *fresh, '-b', kind,
+             '-Dversion=10.0', '-Drelease=', '-d', top + '/doctrees',
+             'docs', os.path.join(top, kind)],
+            cwd=os.path.join(BUILD, 'qemu'), check=False, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        return [line for line in run.stdout.splitlines()
+                if re.search('nitro|eif', line)]
+
+    def test_pages(self):
+        """HTML of every page, then the manual pages of our programs."""
+        new, _ = tree.overlay_files(REPO)
+        pages = [n for n in new if re.fullmatch(r'docs/.*\.rst', n)]
+        self.assertGreater(len(pages), 5)
+        self.assertEqual(self.build('html'), [])
+        for name in pages:
+            with self.subTest(name):
+                self.assertTrue(os.path.exists(os.path.join(
+                    BUILD, 'manual', 'html', name[5:-4] + '.html')))
+        self.assertEqual(self.build('man'), [])
+        for name in pages:
+            if name.startswith('docs/tools/'):
+                page = os.path.basename(name)[:-4] + '.1'
+                with self.subTest(page):
+                    self.assertTrue(os.path.exists(os.path.join(
+                        BUILD, 'manual', 'man', page)))
 
 
 class Maintainers(unittest.TestCase):

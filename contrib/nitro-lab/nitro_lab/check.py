@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from . import images, packages
+from . import images, packages, python
 from .arch import ARCHES, GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
@@ -111,6 +111,7 @@ def _jobs(wanted):
 def check(args):
     """Run all functional tests."""
     packages.fetch()
+    packages.extra(python.PACKAGES)
     images.build_all()
     totals = Totals()
     with ThreadPoolExecutor(_jobs(args.jobs)) as pool:
