@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""The manual's domains for libvirt are valid."""
+"""Enclaves are domains of libvirt, in an x86_64 parent."""
 
-from nitro_libvirt import Examples    # noqa: F401
+from nitro_libvirt import Debian12, Debian13, Examples      # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted

@@ -29,6 +29,7 @@ SUITES = {
 }
 
 PROGRAMS = ('usr/sbin/libvirtd', 'usr/sbin/virtlogd', 'usr/bin/virsh',
+            'usr/lib/libvirt/libvirt_iohelper',
             'usr/lib/%s/libvirt/connection-driver/libvirt_driver_qemu.so'
             % TRIPLET)
 DATA = 'usr/share/libvirt'
