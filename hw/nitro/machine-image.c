@@ -23,9 +23,15 @@
 #include "system/qtest.h"
 #include "trace.h"
 
+/* The files, as they are before anything is read of them */
+typedef struct ImageFiles {
+    struct stat kernel;
+    struct stat initrd;
+} ImageFiles;
+
 /* Without waiting: whoever names a pipe shall be told, not kept */
-static int open_file(const char *option, const char *path, EifFileKind *kind,
-                     Error **errp)
+static int open_file(const char *option, const char *path, struct stat *st,
+                     EifFileKind *kind, Error **errp)
 {
     ERRP_GUARD();
     int fd = qemu_open(path, O_RDONLY | O_NONBLOCK, errp);
@@ -37,7 +43,10 @@ static int open_file(const char *option, const char *path, EifFileKind *kind,
         error_prepend(errp, "%s: ", option);
         return -1;
     }
-    if (!eif_file_kind(fd, kind, errp)) {
+    if (fstat(fd, st) < 0) {
+        error_setg_errno(errp, errno, "cannot get the type of the file");
+    }
+    if (*errp || !eif_file_kind(fd, kind, errp)) {
         error_prepend(errp, "%s %s: ", option, path);
         qemu_close(fd);
         return -1;
@@ -170,11 +179,11 @@ static bool write_build(MachineState *machine, const EifBuildParams *params,
     return accept_image(machine, dest, size, crc, errp);
 }
 
-static int open_initrd(const char *path, Error **errp)
+static int open_initrd(const char *path, struct stat *st, Error **errp)
 {
     ERRP_GUARD();
     EifFileKind kind;
-    int fd = open_file("-initrd", path, &kind, errp);
+    int fd = open_file("-initrd", path, st, &kind, errp);
 
     if (fd >= 0 && (kind == EIF_KIND_EMPTY || kind == EIF_KIND_DIRECTORY ||
                     kind == EIF_KIND_SPECIAL || kind == EIF_KIND_EIF)) {
@@ -233,12 +242,13 @@ static bool remember(MachineState *machine, Error **errp)
     return nms->image != NULL;
 }
 
-static bool open_files(MachineState *machine, Error **errp)
+static bool open_files(MachineState *machine, ImageFiles *files, Error **errp)
 {
     NitroMachineState *nms = NITRO_MACHINE(machine);
     const char *path = machine->kernel_filename;
 
-    nms->image_fd = open_file("-kernel", path, &nms->image_kind, errp);
+    nms->image_fd = open_file("-kernel", path, &files->kernel,
+                              &nms->image_kind, errp);
     if (nms->image_fd < 0) {
         return false;
     }
@@ -250,15 +260,49 @@ static bool open_files(MachineState *machine, Error **errp)
         return false;
     }
     if (machine->initrd_filename) {
-        nms->initrd_fd = open_initrd(machine->initrd_filename, errp);
+        nms->initrd_fd = open_initrd(machine->initrd_filename, &files->initrd,
+                                     errp);
         return nms->initrd_fd >= 0;
     }
     return true;
 }
 
+static bool check_file(int fd, const struct stat *before, const char *path,
+                       Error **errp)
+{
+    ERRP_GUARD();
+    struct stat now;
+
+    if (fd < 0 || !S_ISREG(before->st_mode) ||
+        (fstat(fd, &now) == 0 && now.st_size == before->st_size &&
+         now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+         now.st_mtim.tv_nsec == before->st_mtim.tv_nsec)) {
+        return true;
+    }
+    error_setg(errp, "%s: the file changed while it was being read", path);
+    error_append_hint(errp, "Do not change the file during launch.\n");
+    return false;
+}
+
+/*
+ * An image has a CRC, a kernel has nothing of that kind: half of the old one
+ * and half of the new one would be launched.
+ */
+static bool check_files(MachineState *machine, const ImageFiles *files,
+                        Error **errp)
+{
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+
+    return check_file(nms->image_fd, &files->kernel, machine->kernel_filename,
+                      errp) &&
+           check_file(nms->initrd_fd, &files->initrd, machine->initrd_filename,
+                      errp);
+}
+
 bool nitro_machine_load_image(MachineState *machine, Error **errp)
 {
     ERRP_GUARD();
+    ImageFiles files = { };
 
     if (!machine->kernel_filename) {
         if (qtest_enabled()) {
@@ -269,8 +313,8 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp)
                           "or a Linux kernel.\n");
         return false;
     }
-    return open_files(machine, errp) && load(machine, errp) &&
-           remember(machine, errp);
+    return open_files(machine, &files, errp) && load(machine, errp) &&
+           remember(machine, errp) && check_files(machine, &files, errp);
 }
 
 bool nitro_machine_reload_image(MachineState *machine, Error **errp)
