@@ -16,6 +16,7 @@ from nitro_parent import (DEMO, INITRD, KERNEL, NitroParentTest, config,
 from nitro_lab.launch import find_device
 
 PAGE = 'docs/system/nitro.rst'
+TUTORIAL = 'docs/system/nitro-tutorial.rst'
 
 # Word of the manual -> what the parent has
 WORDS = (('app.eif', DEMO), ('Image', KERNEL), ('initrd.cpio', INITRD),
@@ -31,9 +32,9 @@ PARTS = ((r' pci=off', ''),
          (r'"size":536870912', '"size":134217728'))
 
 
-def blocks():
-    """Literal blocks of the page, with continued lines joined."""
-    text = (config.TREE / PAGE).read_text()
+def blocks(page=PAGE):
+    """Literal blocks of a page, with continued lines joined."""
+    text = (config.TREE / page).read_text()
     for block in re.findall(r'::\n\n((?:  .*\n|\n)+)', text):
         yield re.sub(r'\\\n\s*', '', re.sub(r'(?m)^  ', '', block))
 
@@ -89,6 +90,41 @@ class Manual(NitroParentTest):
                 at = words.index('-append') + 1
                 words[at] += ' ' + images.demo_cmdline()
         self.launch_each(lines, 4, self.booted)
+
+    def test_tutorial(self):
+        """What the tutorial types in the parent answers as it says."""
+        typed = [(line, answer) for block in blocks(TUTORIAL)
+                 for line, answer in re.findall(
+                     r'(?m)^parent# (.*)\n((?:(?!parent#).*\n)*)', block)]
+        launch, asked = None, 0
+        for line, answer in typed:
+            if line.startswith('qemu-system'):
+                self.assertTrue(launch is None or self.stop(launch) == 0)
+                launch = self.start(list(translate(
+                    line.partition(' ')[2].rstrip(' &'))))
+                launch.wait_booted()
+                said = self.console(launch, '(?s)demo: .*serving').group() \
+                    if '-nographic' in line else ''
+            elif line.startswith('lab '):
+                said = self.parent.check(['sh', '-c', line.replace(
+                    ' 16 ', ' %d ' % launch.cid)])
+            else:
+                continue
+            asked += 1
+            for words in filter(None, answer.splitlines()):
+                self.assertRegex(said, self.as_told(words, launch.cid))
+        self.assertGreaterEqual(asked, 4)
+
+    @staticmethod
+    def as_told(words, cid):
+        """Pattern of a line of the tutorial: sizes and values differ."""
+        words = re.sub(r'(PCR\d) 0{20,}\.\.\.', r'\1 ZEROS', words)
+        words = re.sub(r'(PCR\d) [0-9a-f]+\.\.\.', r'\1 VALUE', words)
+        words = re.escape(words.replace('CID 16', 'CID %d' % cid))
+        for word, pattern in (('ZEROS', '0{96}'), (r'212\ MiB', r'\d+ MiB'),
+                              ('VALUE', '(?!0{96})[0-9a-f]{96}')):
+            words = words.replace(word, pattern)
+        return words
 
     def test_consoles(self):
         """Every way to connect a console."""
