@@ -10,13 +10,13 @@ export BUILD := $(abspath $(BUILD))
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check soak load bench fuzz series check-series \
+.PHONY: all arm64 deps compose run parent check soak load bench fuzz series check-series deb \
     install clean help
 
 all:
 	@$(JOB) build
 
-run parent check soak load bench fuzz series check-series arm64:
+run parent check soak load bench fuzz series check-series deb arm64:
 	@$(JOB) $@
 
 deps:
@@ -33,7 +33,7 @@ clean:
 	    $(BUILD)/qemu.composed.json $(BUILD)/logs $(BUILD)/lab* \
 	    $(BUILD)/*.configured $(BUILD)/sanitizers \
 	    $(BUILD)/fuzz $(BUILD)/threads $(BUILD)/nitro-only $(BUILD)/no-nitro \
-	    $(BUILD)/series*
+	    $(BUILD)/series* $(BUILD)/deb $(BUILD)/deb-root
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
@@ -52,6 +52,8 @@ help:
 	@echo '                  BASELINE=FILE.json, PEER=PROGRAM PEER_ARGS='
 	@echo 'make fuzz       fuzzers, 10 CPU minutes each'
 	@echo '                  FUZZ_SECONDS=, JOBS=, TARGET='
+	@echo 'make deb        build/deb: packages that leave the distribution alone'
+	@echo '                  TRY=1: install them in a clean root and run them'
 	@echo 'make series     build/series: patches for QEMU, tried with git am'
 	@echo '                  SIGNOFF=1, FORMAT="-v2 --rfc" (see git format-patch)'
 	@echo 'make check-series  build and test after each of them'

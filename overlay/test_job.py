@@ -92,6 +92,15 @@ class Jobs(unittest.TestCase):
             self.assertEqual(job.JOBS['check-series']()[-1].command,
                              ['overlay/check-series', '3-5'])
 
+    def test_deb(self):
+        """Packages are made of what was built; trying them is a choice."""
+        job = load('x86_64')
+        self.assertEqual(job.JOBS['deb']()[-1].command, ['overlay/deb'])
+        with mock.patch.dict(os.environ, TRY='1'):
+            steps = job.JOBS['deb']()
+        self.assertEqual(names(steps), names(job.build_steps()) + ['deb'])
+        self.assertEqual(steps[-1].command, ['overlay/deb', '--try'])
+
     def test_failures(self):
         """What failed is told by name, from both kinds of test logs."""
         with tempfile.NamedTemporaryFile('w', suffix='.log') as log:

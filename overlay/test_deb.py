@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Tests of the packages, made of other programs that are small."""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tree  # noqa: E402
+
+OVERLAY = os.path.dirname(os.path.abspath(__file__))
+# Where a package may put files without being in the way of others
+OURS = re.compile(r'\./usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
+                  r'/.+|bin/(qemu-nitro-system-\w+|qemu-eif|nitro-run|'
+                  r'nitro-lab))')
+
+
+def command():
+    """overlay/deb as a module."""
+    loader = importlib.machinery.SourceFileLoader(
+        'deb_command', os.path.join(OVERLAY, 'deb'))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+class Packages(unittest.TestCase):
+    """Packages from a build directory with stand-ins for programs."""
+
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix='nitro-deb-')
+        self.addCleanup(shutil.rmtree, self.top)
+        self.deb = command()
+        self.deb.BUILD = self.top
+        self.deb.OUT = os.path.join(self.top, 'out')
+        for name in (*self.deb.EMULATORS, self.deb.TOOL,
+                     self.deb.HYPERVISOR):
+            path = os.path.join(self.deb.OUT, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            shutil.copy('/bin/true', path)
+        os.makedirs(self.top + '/base')
+        os.makedirs(self.top + '/qemu/python/qemu/qmp')
+        for name, text in (('base/VERSION', '10.0.13\n'),
+                           ('qemu/python/qemu/qmp/__init__.py', '')):
+            with open(os.path.join(self.top, name), 'w',
+                      encoding='utf-8') as f:
+                f.write(text)
+
+    def make(self):
+        """Build all packages: {name: path}."""
+        with contextlib.redirect_stdout(io.StringIO()), \
+                mock.patch.dict(os.environ, SOURCE_DATE_EPOCH='86400'):
+            paths = self.deb.make()
+        return {os.path.basename(p).partition('_')[0]: p for p in paths}
+
+    def field(self, path, name):
+        """A field of a package's control file."""
+        return subprocess.run(['dpkg-deb', '--field', path, name], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    def test_files(self):
+        """Nothing is where the distribution's QEMU has something."""
+        programs = set()
+        for path in self.make().values():
+            listing = subprocess.run(
+                ['dpkg-deb', '--contents', path], check=True,
+                stdout=subprocess.PIPE, text=True).stdout
+            for line in listing.splitlines():
+                name = line.split(None, 5)[5]
+                if not line.startswith('d'):
+                    self.assertRegex(name.partition(' -> ')[0], OURS)
+                    self.assertIn('root/root', line)
+                if name.startswith('./usr/bin/') and line[0] != 'd':
+                    programs.add(os.path.basename(name.split()[0]))
+        self.assertEqual(programs, {
+            'qemu-nitro-system-x86_64', 'qemu-nitro-system-aarch64',
+            'qemu-eif', 'nitro-run', 'nitro-lab'})
+
+    def test_installed(self):
+        """Commands lead to programs, which are there."""
+        root = os.path.join(self.top, 'root')
+        for path in self.make().values():
+            subprocess.run(['dpkg-deb', '--extract', path, root], check=True)
+        for name in ('qemu-nitro-system-x86_64', 'qemu-eif'):
+            subprocess.run([os.path.join(root, 'usr/bin', name)], check=True)
+        for name in ('nitro-run', 'nitro-lab'):
+            text = tree.read(os.path.join(root, 'usr/bin', name)).decode()
+            script = re.search(r'/usr/lib/\S*/' + name, text).group()
+            self.assertTrue(os.path.isfile(root + script))
+
+    def test_control(self):
+        packages = self.make()
+        launcher = packages['qemu-nitro']
+        self.assertEqual(self.field(launcher, 'Version'),
+                         '10.0.13+nitro197001020000')
+        self.assertIn('libc6', self.field(launcher, 'Depends'))
+        self.assertIn('qemu-nitro (= 10.0.13+nitro197001020000)',
+                      self.field(packages['qemu-nitro-lab'], 'Depends'))
+        self.assertEqual(
+            self.field(packages['qemu-nitro-doc'], 'Architecture'), 'all')
+
+    def assert_refused(self, words, remedy, call):
+        """`call` raises a TreeError with these words in it."""
+        with self.assertRaises(tree.TreeError) as caught:
+            call()
+        self.assertIn(words, str(caught.exception))
+        self.assertIn(remedy, caught.exception.remedy)
+
+    def test_not_built(self):
+        os.unlink(os.path.join(self.deb.OUT, self.deb.TOOL))
+        self.assert_refused('qemu-eif is not there', 'make', self.make)
+
+    def test_no_clean_root(self):
+        with mock.patch('shutil.which', lambda _name: None):
+            self.assert_refused('by root, with debootstrap', 'TRY=1',
+                                self.deb.clean_root)
+
+    def test_what_is_tried(self):
+        """A command that fails, or says something else, is told."""
+        done = subprocess.CompletedProcess([], 0, stdout='something\n')
+        with mock.patch('subprocess.run', lambda *_a, **_k: done):
+            self.assert_refused('without "QEMU emulator version"',
+                                'look around', lambda: self.deb.try_out('/x'))
+
+    def test_failing_command(self):
+        self.assert_refused('false failed', 'see what it says',
+                            lambda: self.deb.say('false'))
