@@ -5,8 +5,8 @@
 import json
 import re
 
-from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, config, cpu_list,
-                          POOL, TINY)
+from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, config,
+                          cpu_list)
 
 from nitro_lab import eif, python
 
@@ -130,9 +130,10 @@ class Run(NitroParentTest):
         """What QEMU refuses, with its status; nothing stays."""
         self.refused('run-enclave', '--eif-path', DEMO, '--memory', '99999',
                      '--cpu-count', '2', expected=['huge pages'])
-        self.refused('run-enclave', '--eif-path', TINY, '--memory', '128',
+        self.fault('START:1:-12')
+        self.refused('run-enclave', '--eif-path', DEMO, '--memory', '128',
                      '--cpu-count', '2', status=3, expected=[
-                         'NE_START_ENCLAVE'])
+                         'NE_START_ENCLAVE', 'not enough memory'])
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
         mode = self.parent.check(['stat', '-c', '%a', RUNTIME])
         self.assertEqual(mode.strip(), '700')
