@@ -172,6 +172,8 @@ class Accounts(QemuBaseTest):
                 ('slots', 0, 0, True), ('slots', 0, 1, False),
                 ('huge pages free', 64, 65, False)):
             self.assertEqual(accounts.same(name, before, after), good, name)
+        self.assertTrue(accounts.same(accounts.MEMORY, 5000, 5002, 2))
+        self.assertFalse(accounts.same(accounts.MEMORY, 5000, 5003, 2))
 
     def test_descriptors(self):
         """One more of a kind is seen."""

@@ -65,8 +65,8 @@ def _status(pid, field):
 class Accounts:
     """Takes stock of a parent and of the processes that make it."""
 
-    def __init__(self, parent):
-        self.parent = parent
+    def __init__(self, parent, slack_kib=MEMORY_SLACK_KIB):
+        self.parent, self.slack_kib = parent, slack_kib
         self.before = self.after = None
 
     def _of_host(self):
@@ -131,7 +131,7 @@ class Accounts:
     def differences(self):
         """Names of what is not as before."""
         return [name for name, value in self.before.items()
-                if not same(name, value, self.after[name])]
+                if not same(name, value, self.after[name], self.slack_kib)]
 
     def table(self):
         """Lines: a thing, before, after; long values where they differ."""
@@ -144,8 +144,8 @@ class Accounts:
                 name, value, after, 'DIFFERS' if name in wrong else 'ok')
 
 
-def same(name, before, after):
+def same(name, before, after, slack_kib=MEMORY_SLACK_KIB):
     """Is this as before?  Memory may grow by the slack, and shrink."""
     if name == MEMORY:
-        return after - before <= MEMORY_SLACK_KIB
+        return after - before <= slack_kib
     return after == before

@@ -321,9 +321,9 @@ def warm_up(parent, at_once, tell=say):
         raise LabError('no enclave could be launched', 'see above')
 
 
-def run_counted(parent, laps, tell=say):
+def run_counted(parent, laps, tell=say, **slack):
     """Run a soak or a load; true when it is good and leaves nothing behind."""
-    accounts = Accounts(parent)
+    accounts = Accounts(parent, **slack)
     accounts.open()
     good = laps.run()
     differences = accounts.close()
