@@ -63,10 +63,10 @@ def files(texts):
     return {name: (text.encode(), 0o644) for name, text in texts.items()}
 
 
-def command():
-    """overlay/series as a module."""
+def command(name='series'):
+    """overlay/series, or another command, as a module."""
     loader = importlib.machinery.SourceFileLoader(
-        'series_command', os.path.join(OVERLAY, 'series'))
+        name.replace('-', '_') + '_command', os.path.join(OVERLAY, name))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
@@ -357,6 +357,60 @@ class Git(Case):
         git = series_git.Repository(self.top + '/build/series.git')
         self.assert_refused('git rev-parse failed: fatal:',
                             lambda: git.tree_of('none'), 'begin anew')
+
+
+class Nightly(Case):
+    """What overlay/check-series chooses."""
+
+    def setUp(self):
+        super().setUp()
+        self.command = command('check-series')
+        self.command.BUILD = self.top
+
+    def test_choose(self):
+        for text, numbers in (('1-', [1, 2, 3, 4]), ('2', [2]),
+                              ('1,3-4', [1, 3, 4]), ('4-', [4])):
+            self.assertEqual(self.command.choose(text, 4), numbers)
+
+    def test_choose_what_is_not_there(self):
+        for text, words in (('5', 'patches 1 to 4, no 5'),
+                            ('3-2', 'patches 1 to 4, no 3-2'),
+                            ('0', 'patches 1 to 4, no 0'),
+                            ('x', '"x" is no number')):
+            with self.assertRaisesRegex(SystemExit, words):
+                self.command.choose(text, 4)
+
+    def test_no_series(self):
+        with mock.patch('sys.argv', ['check-series']), \
+                self.assertRaisesRegex(SystemExit, 'make series'):
+            self.command.main()
+
+    def test_devices(self):
+        """Symbols that no Kconfig declares yet are left out."""
+        self.write('series.check/qemu/configs/devices/x86_64-softmmu/x', '')
+        self.write('series.check/qemu/configs/devices/aarch64-softmmu/x', '')
+        check = self.command.Check(1)
+        with mock.patch.object(series_git.Repository, 'within',
+                               lambda *_a, **_k: 'config Q35\n'):
+            check.write_devices()
+        self.assertEqual(
+            check.source('configs/devices/x86_64-softmmu/series.mak'),
+            'CONFIG_Q35=y\n')
+
+    def test_firmware(self):
+        check = self.command.Check(1)
+        check.link_firmware(['--firmwarepath=/usr/share/qemu:/usr/lib/x'])
+        for path in ('usr/share/qemu', 'usr/lib/x'):
+            self.assertEqual(
+                os.readlink(f'{check.out}/qemu-bundle/{path}'), '/' + path)
+
+    def test_failure(self):
+        check = self.command.Check(1)
+        check.log = self.top + '/log'
+        os.makedirs(check.out)
+        with self.assertRaisesRegex(self.command.Failed,
+                                    'false ended with status 1; log: '):
+            check.run('false')
 
 
 class Series(unittest.TestCase):
