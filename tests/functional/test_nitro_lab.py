@@ -16,7 +16,8 @@ from qemu_test import QemuBaseTest
 from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
-from nitro_lab import accounts, config, eif, images, load, packages, soak
+from nitro_lab import (accounts, check, config, eif, images, load, packages,
+                       soak)
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -204,6 +205,17 @@ class Accounts(QemuBaseTest):
         self.assertRegex(lines[1], r'^files +\(same\) +\(same\)  ok$')
         book.after['files'] += ' /tmp/left'
         self.assertIn('/dev/shm /tmp/left  DIFFERS', list(book.table())[1])
+
+
+class Missing(QemuBaseTest):
+    """Files of tests that another architecture does not have."""
+
+    def test_reasons(self):
+        """Each says why."""
+        for arch in ARCHES.values():
+            with mock.patch.object(check, 'GUEST', arch):
+                for name, reason in check._missing():
+                    self.assertNotIn('there is no', reason, name)
 
 
 class Load(QemuBaseTest):

@@ -15,6 +15,9 @@ from .arch import ARCHES, GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
 SKIPPED = re.compile(r'ok \d+ (\S+).*# SKIP (.*)')
+# In the description of a file that one architecture has
+ONLY_HERE = re.compile(r'^On this architecture only: ((?:.|\n.)+?)\.?\n"""',
+                       re.M)
 
 
 def _scripts():
@@ -34,7 +37,9 @@ def _missing():
         for script in sorted(directory.glob('test_%s_nitro_*.py' % arch)):
             ours = script.name.replace(arch, GUEST.name, 1)
             if not (directory / ours).exists():
-                yield script.name, 'there is no ' + ours
+                reason = ONLY_HERE.search(script.read_text())
+                yield script.name, (' '.join(reason.group(1).split())
+                                    if reason else 'there is no ' + ours)
 
 
 def _environment(only):
