@@ -3,8 +3,6 @@
 """Tests of the packages, made of other programs that are small."""
 
 import contextlib
-import importlib.machinery
-import importlib.util
 import io
 import os
 import re
@@ -12,36 +10,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import unittest
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import testing  # noqa: E402
 import tree  # noqa: E402
 
-OVERLAY = os.path.dirname(os.path.abspath(__file__))
 # Where a package may put files without being in the way of others
 OURS = re.compile(r'\./usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
                   r'/.+|bin/(qemu-nitro-system-\w+|qemu-eif|nitro-run|'
                   r'nitro-lab))')
 
 
-def command():
-    """overlay/deb as a module."""
-    loader = importlib.machinery.SourceFileLoader(
-        'deb_command', os.path.join(OVERLAY, 'deb'))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-class Packages(unittest.TestCase):
+class Packages(testing.RefusalCase):
     """Packages from a build directory with stand-ins for programs."""
 
     def setUp(self):
         self.top = tempfile.mkdtemp(prefix='nitro-deb-')
         self.addCleanup(shutil.rmtree, self.top)
-        self.deb = command()
+        self.deb = testing.command('deb')
         self.deb.BUILD = self.top
         self.deb.OUT = os.path.join(self.top, 'out')
         for name in (*self.deb.EMULATORS, self.deb.TOOL,
@@ -109,13 +96,6 @@ class Packages(unittest.TestCase):
                       self.field(packages['qemu-nitro-lab'], 'Depends'))
         self.assertEqual(
             self.field(packages['qemu-nitro-doc'], 'Architecture'), 'all')
-
-    def assert_refused(self, words, remedy, call):
-        """`call` raises a TreeError with these words in it."""
-        with self.assertRaises(tree.TreeError) as caught:
-            call()
-        self.assertIn(words, str(caught.exception))
-        self.assertIn(remedy, caught.exception.remedy)
 
     def test_not_built(self):
         os.unlink(os.path.join(self.deb.OUT, self.deb.TOOL))

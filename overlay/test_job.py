@@ -6,14 +6,16 @@ The machine is whatever uname says, here a fake.
 """
 
 import collections
-import importlib.machinery
-import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from unittest import mock
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import testing  # noqa: E402
 
 OVERLAY = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(OVERLAY)
@@ -22,14 +24,9 @@ Uname = collections.namedtuple('Uname', 'machine')
 
 def load(machine, arch=''):
     """overlay/job as it is on a machine, with ARCH= given."""
-    loader = importlib.machinery.SourceFileLoader(
-        'job_on_' + machine, os.path.join(OVERLAY, 'job'))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    job = importlib.util.module_from_spec(spec)
     with mock.patch('os.uname', lambda: Uname(machine)), \
             mock.patch.dict(os.environ, {'ARCH': arch}):
-        loader.exec_module(job)
-    return job
+        return testing.command('job')
 
 
 def names(steps):

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import testing  # noqa: E402
 import tree  # noqa: E402
 
 OVERLAY = os.path.dirname(os.path.abspath(__file__))
@@ -29,7 +30,7 @@ def text(path):
         return f.read()
 
 
-class TreeCase(unittest.TestCase):
+class TreeCase(testing.RefusalCase):
     """A repository, a base and an output directory of their own."""
 
     def setUp(self):
@@ -65,13 +66,6 @@ class TreeCase(unittest.TestCase):
              '--out', self.out] + list(args), check=False, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return run.returncode, run.stdout
-
-    def assert_refused(self, cause, remedy, call):
-        """`call` raises a TreeError with these words in it."""
-        with self.assertRaises(tree.TreeError) as caught:
-            call()
-        self.assertIn(cause, str(caught.exception))
-        self.assertIn(remedy, caught.exception.remedy)
 
 
 class Compose(TreeCase):
