@@ -6,6 +6,8 @@ The machine is whatever uname says, here a fake.
 """
 
 import collections
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -98,14 +100,33 @@ class Jobs(unittest.TestCase):
         self.assertEqual(names(steps), names(job.build_steps()) + ['deb'])
         self.assertEqual(steps[-1].command, ['overlay/deb', '--try'])
 
-    def test_failures(self):
-        """What failed is told by name, from both kinds of test logs."""
-        with tempfile.NamedTemporaryFile('w', suffix='.log') as log:
-            log.write('ok 1 a\nnot ok 2 b.c\nTraceback\n1..2\n'
-                      'test-eif  FAILED  3 passed\n  failed: /eif/short\n')
-            log.flush()
-            self.assertEqual(load('x86_64').failures(log.name),
-                             ['not ok 2 b.c', 'failed: /eif/short'])
+    def printed(self, log, counts):
+        """What is printed when a step with such a log fails."""
+        job = load('x86_64')
+        text = io.StringIO()
+        with tempfile.NamedTemporaryFile('w', suffix='.log') as f, \
+                contextlib.redirect_stdout(text):
+            f.write(log)
+            f.flush()
+            job.fail(job.Step('unit', 'tests', 'true', counts=counts),
+                     f.name, 1)
+            self.assertIn('full log: ' + os.path.relpath(f.name),
+                          text.getvalue())
+        return text.getvalue()
+
+    def test_failed_tests(self):
+        """Of a step with tests those are shown that failed."""
+        log = 'why not\nnot ok 1 a\n' + 'ok 2 b\n' * 50
+        self.assertIn('unit failed (status 1):\n\nwhy not\nnot ok 1 a\nfull',
+                      self.printed(log, True))
+
+    def test_failed_step(self):
+        """Of others, and where no test is known, the last lines."""
+        log = ''.join(f'line {i}\n' for i in range(100))
+        for counts in (True, False):
+            text = self.printed(log, counts)
+            self.assertIn('(status 1):\n\nline 60\n', text)
+            self.assertIn('line 99\nfull', text)
 
 
 class Configure(unittest.TestCase):
