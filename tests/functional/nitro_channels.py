@@ -125,7 +125,7 @@ class Channels(StreamTest):
         """A port that another program has."""
         listener = self.parent.spawn(['lab', 'vsock', 'listen', TELL_PORT])
         self.addCleanup(self.end_job, listener)
-        listener.wait_for('listening', 10)
+        listener.wait_for('listening')
         self.refused(self.arguments(
             *channel(TELL_PORT, 'null', 'direction=listen'), debug='off'),
             'cannot listen on vsock port %d' % TELL_PORT,

@@ -177,7 +177,7 @@ class Boot(NitroParentTest):
                            image=None)
         self.console(second, 'demo: dial %d: Connection reset' % first.cid)
         nobody = self.parent.run(['lab', 'vsock', 'echo', '99', ECHO_PORT,
-                                  'x'], timeout=10)
+                                  'x'])
         self.assertIn('Connection reset', nobody.errors)
 
     def test_console_backlog(self):
@@ -190,7 +190,7 @@ class Boot(NitroParentTest):
         reader.wait_for('demo: serving')
         self.assertIn('demo: init started', reader.text())
         self.stop(launch)
-        reader.wait(10)
+        reader.wait()
 
     def test_chosen_cid(self):
         """enclave-cid= is honoured and can be read back."""

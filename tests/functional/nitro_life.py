@@ -190,35 +190,35 @@ class AtOnce(LifeTest):
         holder = self.parent.spawn(
             ['lab', 'ne', 'create', *['vcpu', '0'] * (self.parent_cpus - 2),
              'hold'])
-        holder.wait_for('holding', 10)
+        holder.wait_for('holding')
         launch = Launch(self.parent, self.arguments('-trace', 'nitro_busy',
                                                     cpus=4),
                         socket='/run/qmp-busy')
         self.launches.append(launch)
         launch.job.wait_for('nitro_busy', errors=True)
         holder.end_input()
-        holder.wait(10)
+        holder.wait()
         self.assertTrue(launch.connect(), launch.job.text())
         launch.wait_booted()
 
     def test_holder_dies(self):
         """Port 9000 is free when the process that had it is killed."""
         holder = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
-        holder.wait_for('listening', 10)
+        holder.wait_for('listening')
         launch = self.start(self.arguments())
         launch.job.wait_for('vsock port 9000 is taken', errors=True)
         self.assertEqual(self.info(launch)['heartbeat']['state'], 'waiting')
         holder.signal(signal.SIGKILL)
-        holder.wait(10)
+        holder.wait()
         launch.wait_booted()
 
     def test_holder_stays(self):
         """Whoever keeps port 9000 is named at the deadline."""
         holder = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
-        holder.wait_for('listening', 10)
+        holder.wait_for('listening')
         self.refused(self.arguments(
             '-global', 'nitro-heartbeat.port-timeout=2'),
             'heartbeat: cannot listen on vsock port 9000: Address already in '
             'use', 'port-timeout=SECONDS')
         holder.signal(signal.SIGKILL)
-        holder.wait(10)
+        holder.wait()

@@ -4,7 +4,9 @@
 
 One parent is booted per test file and serves all its scenarios.  Each
 scenario leaves it as it found it: tearDown ends what is still running and
-checks that huge pages, CPUs and the heartbeat's port are free again.
+checks that huge pages, CPUs and the heartbeat's port are free again.  A parent
+that a scenario has spoilt is described and replaced, so that those after it
+fail only for reasons of their own.
 """
 
 import contextlib
@@ -23,7 +25,8 @@ from nitro_scope import NOT_ON
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]
                        / 'contrib' / 'nitro-lab'))
 
-from nitro_lab import config, eif, images, packages     # noqa: E402
+from nitro_lab import (config, eif, images, packages,   # noqa: E402
+                       postmortem)
 from nitro_lab.arch import GUEST, PROGRAM               # noqa: E402
 from nitro_lab.launch import Launch                     # noqa: E402
 from nitro_lab.parent import Parent                     # noqa: E402
@@ -140,13 +143,15 @@ class NitroParentTest(ScopedTest):
         super().setUp()
         self.launches, self.problems = [], []
         self.began = time.monotonic()
+        if NitroParentTest.parent is None:
+            NitroParentTest.parent = self.start_parent()
         for process in (self.parent.vm, self.parent.hypervisor):
             process.check()
+        self.others = self.parent.agent.running()
 
     def tearDown(self):
         try:
-            self._end_launches()
-            self.assert_free()
+            self._leave_as_found()
             self.assertEqual(self.problems, [])
         finally:
             self._keep_output()
@@ -154,12 +159,38 @@ class NitroParentTest(ScopedTest):
                    time.monotonic() - self.began)
             super().tearDown()
 
+    def _leave_as_found(self):
+        try:
+            self._end_launches()
+            self._end_jobs()
+            self.assert_free()
+        except (AssertionError, EOFError, OSError, config.LabError) as error:
+            self._replace_parent(error)
+            raise
+
     def _end_launches(self):
         self.parent.qmp.set(FAULT_DEVICE, 'x-fault', '')
         for launch in self.launches:
             if launch.job.status is None:
                 launch.job.signal(signal.SIGKILL)
-                launch.job.wait(30)
+                launch.job.wait()
+
+    def _end_jobs(self):
+        """What the scenario has started and not ended."""
+        left = [job for job in self.parent.agent.running()
+                if job not in self.others]
+        for job in left:
+            job.signal(signal.SIGKILL)
+        for job in left:
+            job.wait()
+
+    def _replace_parent(self, error):
+        """The parent is not as before: tell all about it, let it go."""
+        text = '%s: %s\n%s' % (self.id(), error,
+                               postmortem.describe(self.parent))
+        Path(self.log_file('postmortem.log')).write_text(text)
+        print(re.sub('(?m)^', '# ', text), file=sys.__stderr__, flush=True)
+        stop_parent()
 
     def _keep_output(self):
         for number, launch in enumerate(self.launches, 1):
@@ -182,9 +213,9 @@ class NitroParentTest(ScopedTest):
         result = self.parent.run(['lab', 'ne', 'create', *cpus])
         self.assertEqual(result.status, 0, result.output)
         listener = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
-        listener.wait_for('listening', 10)
+        listener.wait_for('listening')
         listener.signal(signal.SIGKILL)
-        listener.wait(10)
+        listener.wait()
 
     # Launching
 
@@ -217,7 +248,7 @@ class NitroParentTest(ScopedTest):
         launch.wait_booted()
         return launch
 
-    def refused(self, arguments, *expected, seconds=30):
+    def refused(self, arguments, *expected, seconds=60):
         """The launcher has to refuse and say all of @expected."""
         result = self.parent.run([PROGRAM, *arguments], seconds)
         text = re.sub(r'\s+', ' ', result.output + result.errors)
@@ -232,7 +263,7 @@ class NitroParentTest(ScopedTest):
 
     # Watching
 
-    def wait_until(self, condition, what, seconds=20):
+    def wait_until(self, condition, what, seconds=60):
         """Poll a condition in the guest."""
         end = time.monotonic() + seconds
         while not condition():
@@ -240,14 +271,14 @@ class NitroParentTest(ScopedTest):
                 self.fail('not within %d s: %s' % (seconds, what))
             time.sleep(0.1)
 
-    def end(self, launch, status=0, seconds=30):
+    def end(self, launch, status=0, seconds=60):
         """The launcher has to end by itself with this status."""
         self.assertEqual(launch.job.wait(seconds), status, launch.job.text())
 
     def stop(self, launch, number=signal.SIGTERM):
         """End a launcher with a signal; returns its status."""
         launch.job.signal(number)
-        return launch.job.wait(30)
+        return launch.job.wait()
 
     def console(self, launch, pattern, seconds=60):
         """Wait for a line of the enclave's console."""

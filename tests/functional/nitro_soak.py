@@ -8,7 +8,7 @@ import sys
 
 from nitro_parent import NitroParentTest
 
-from nitro_lab import load, soak
+from nitro_lab import load, postmortem, soak
 from nitro_lab.accounts import Accounts
 
 AT_ONCE, LAUNCHES = 4, 16
@@ -82,3 +82,16 @@ class Soak(NitroParentTest):
             soak.FAULTS = faults
         self.assertRegex(said[0], r"^launch 1 \(fault\): LabError: no 'other "
                          "words' in: ")
+
+    def test_silence_is_described(self):
+        """A parent that does not answer is described from outside."""
+        self.assertRegex(postmortem.describe(self.parent), r'lab agent')
+        self.parent.qmp.command('stop')
+        try:
+            text = postmortem.describe(self.parent, 2)
+        finally:
+            self.parent.qmp.command('cont')
+        self.assertIn("no processes: ps -o", text)
+        self.assertRegex(text, r'(?m)^console, last of \d+ lines:$')
+        self.assertRegex(text, r'(RIP|PC)=[0-9a-f]{16}.* CPU#1 ')
+        self.assertRegex(text, r'queue 5 of .*: last-avail-idx \d+, ')

@@ -181,6 +181,10 @@ class Agent:
             job.lost()
         return job
 
+    def running(self):
+        """Programs that have not ended."""
+        return [job for job in list(self.jobs.values()) if job.status is None]
+
     def run(self, argv, timeout=60, data=b''):
         """Run a program to its end."""
         job = self.spawn(argv)

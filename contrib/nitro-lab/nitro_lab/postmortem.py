@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Why does a parent not answer?  What can be told from outside.
+
+Nothing here needs the guest: the console's file, and the monitor of the
+virtual machine, which answers even if no virtual CPU gets anywhere.
+"""
+
+import re
+
+from .config import LabError
+from .parent import PORT_NAME
+
+CONSOLE_LINES = 30
+# Queues of the first generic port of virtio-serial, where commands go
+PORT_QUEUES = (4, 5)
+QUEUE_FIELDS = ('last-avail-idx', 'shadow-avail-idx', 'used-idx',
+                'signalled-used', 'signalled-used-valid', 'inuse')
+
+
+def _processes(parent, patience):
+    result = parent.run(['ps', '-o', 'pid,ppid,stat,args'], patience)
+    yield 'processes:'
+    yield from result.output.splitlines()
+
+
+def _console(parent, _patience):
+    lines = parent.console_text().splitlines()
+    yield 'console, last of %d lines:' % len(lines)
+    yield from lines[-CONSOLE_LINES:]
+
+
+def _cpus(parent, _patience):
+    """Where each virtual CPU is, twice: those that stand show the same."""
+    for _ in range(2):
+        text = parent.qmp.command('human-monitor-command',
+                                  **{'command-line': 'info registers -a'})
+        yield ' '.join(re.findall(r'CPU#\d+|\b(?:RIP|PC)=[0-9a-f]+|HLT=\d',
+                                  text))
+    yield parent.qmp.command('human-monitor-command',
+                             **{'command-line': 'info cpus'}).strip()
+
+
+def _queues(parent, _patience):
+    """The rings that carry commands and answers."""
+    for device in parent.qmp.command('x-query-virtio'):
+        if device['name'] != 'virtio-serial':
+            continue
+        for queue in PORT_QUEUES:
+            state = parent.qmp.command('x-query-virtio-queue-status',
+                                       path=device['path'], queue=queue)
+            yield 'queue %d of %s: %s' % (queue, PORT_NAME, ', '.join(
+                '%s %s' % (field, state[field]) for field in QUEUE_FIELDS))
+
+
+def describe(parent, patience=30):
+    """A text about the state of a parent; never fails.
+
+    @patience: seconds that the guest gets for an answer.
+    """
+    lines = []
+    for part in (_processes, _console, _cpus, _queues):
+        try:
+            lines += part(parent, patience)
+        except (LabError, OSError, EOFError, KeyError, ValueError) as error:
+            lines.append('no %s: %s' % (part.__name__.strip('_'),
+                                        error or type(error).__name__))
+    return '\n'.join(line.rstrip() for line in lines)
