@@ -290,7 +290,8 @@ class DriverErrors(unittest.TestCase):
     def rows(self):
         """(request or nothing, code, cause or nothing, hint) of the code."""
         source = without_comments(self.source)
-        known = macros(source)
+        known = {**macros(text_of('include/system/nitro-hints.h')),
+                 **macros(source)}
         known['NE_DEVICE_PATH'] = macros(
             text_of('accel/nitro/ne.h'))['NE_DEVICE_PATH']
         source = source.partition('rows[] = {')[2].partition('\n};')[0]

@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "standard-headers/linux/nitro_enclaves.h"
+#include "system/nitro-hints.h"
 #include "ne.h"
 
 #define NE_REQUEST_ANY NE_REQUEST__MAX
@@ -180,7 +181,7 @@ static const NeErrorRow rows[] = {
           "the device is not that of the Nitro Enclaves driver",
           "Name the driver's device node: device=" NE_DEVICE_PATH "."),
     PLAIN(EMFILE, "this process has too many files open",
-          "Raise the limit, e.g. ulimit -n 4096."),
+          NITRO_HINT_FILES),
     PLAIN(ENFILE, "the system has too many files open",
           "Raise /proc/sys/fs/file-max."),
     PLAIN(ENOMEM, "out of memory in kernel or hypervisor",

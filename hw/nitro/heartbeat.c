@@ -22,6 +22,7 @@
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
+#include "system/nitro-hints.h"
 #include "vsock-address.h"
 
 static const char *listen_hint(int err)
@@ -39,7 +40,7 @@ static const char *listen_hint(int err)
         return "Allow AF_VSOCK sockets in the security profile or container "
                "that QEMU runs in.";
     case EMFILE:
-        return "Raise the limit, e.g. ulimit -n 4096.";
+        return NITRO_HINT_FILES;
     default:
         return "For an image that sends no heartbeat use "
                "-machine nitro,heartbeat=off.";

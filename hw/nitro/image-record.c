@@ -18,6 +18,7 @@
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
+#include "system/nitro-hints.h"
 #include "trace.h"
 
 #define MAX_FILES 2     /* kernel and ramdisk */
@@ -60,8 +61,9 @@ static bool take_file(RecordFile *file, int fd, Error **errp)
     file->fd = qemu_dup(fd);
     if (file->fd < 0 || fstat(file->fd, &file->loaded) < 0) {
         error_setg_errno(errp, errno, "cannot keep the image file open");
-        error_append_hint(errp, "With too many files open raise the limit, "
-                          "e.g. ulimit -n 4096.\n");
+        if (errno == EMFILE) {
+            error_append_hint(errp, NITRO_HINT_FILES "\n");
+        }
         return false;
     }
     return true;

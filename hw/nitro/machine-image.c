@@ -20,6 +20,7 @@
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
+#include "system/nitro-hints.h"
 #include "system/qtest.h"
 #include "trace.h"
 
@@ -38,7 +39,7 @@ static int open_file(const char *option, const char *path, struct stat *st,
 
     if (fd < 0) {
         if (errno == EMFILE) {
-            error_append_hint(errp, "Raise the limit, e.g. ulimit -n 4096.\n");
+            error_append_hint(errp, NITRO_HINT_FILES "\n");
         }
         error_prepend(errp, "%s: ", option);
         return -1;
