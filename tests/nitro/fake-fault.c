@@ -14,6 +14,8 @@
  *                              pread(), poll for ppoll()
  *   NE_FAKE_READ=BYTES         pread() gives at most that many
  *   NE_FAKE_RESIZE=NTH:SIZE    the file has this size from the NTH pread() on
+ *   NE_FAKE_REWRITE=NTH        at the NTH pread() the file's last byte becomes
+ *                              another
  *   NE_FAKE_BLOCK=FILE         this file seems to be a block device
  */
 #include "qemu/osdep.h"
@@ -37,6 +39,7 @@ static Fault fault;
 static unsigned reads;
 static unsigned resize_nth;
 static uint64_t resize_size;
+static unsigned rewrite_nth;
 static size_t most;
 static struct stat block;
 
@@ -44,6 +47,7 @@ static void __attribute__((constructor)) configure(void)
 {
     const char *spec = getenv("NE_FAKE_FAULT");
     const char *resize = getenv("NE_FAKE_RESIZE");
+    const char *rewrite = getenv("NE_FAKE_REWRITE");
     const char *bytes = getenv("NE_FAKE_READ");
     const char *device = getenv("NE_FAKE_BLOCK");
 
@@ -56,6 +60,7 @@ static void __attribute__((constructor)) configure(void)
         g_assert(sscanf(resize, "%u:%" SCNu64, &resize_nth,
                         &resize_size) == 2);
     }
+    rewrite_nth = rewrite ? atoi(rewrite) : 0;
     most = bytes ? atoi(bytes) : SIZE_MAX;
     g_assert(!device || stat(device, &block) == 0);
 }
@@ -76,14 +81,29 @@ bool fake_fault(const char *call)
     return true;
 }
 
-/* As if somebody else did it; the descriptor is open for reading only */
-static void resize_if_due(int fd)
+static void change_last_byte(const char *path)
 {
-    g_autofree char *path = NULL;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    off_t last = lseek(fd, -1, SEEK_END);
+    char byte;
 
-    if (resize_nth && qatomic_fetch_inc(&reads) + 1 == resize_nth) {
-        path = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_assert(syscall(SYS_pread64, fd, &byte, 1, last) == 1);
+    byte ^= 1;
+    g_assert(pwrite(fd, &byte, 1, last) == 1);
+    close(fd);
+}
+
+/* As if somebody else did it; the descriptor is open for reading only */
+static void change_if_due(int fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    unsigned nth = qatomic_fetch_inc(&reads) + 1;
+
+    if (nth == resize_nth) {
         g_assert(truncate(path, resize_size) == 0);
+    }
+    if (nth == rewrite_nth) {
+        change_last_byte(path);
     }
 }
 
@@ -92,7 +112,7 @@ ssize_t pread(int fd, void *buf, size_t len, off_t offset)
     if (fake_fault("read")) {
         return -1;
     }
-    resize_if_due(fd);
+    change_if_due(fd);
     return syscall(SYS_pread64, fd, buf, MIN(len, most), offset);
 }
 
