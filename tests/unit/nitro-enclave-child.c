@@ -1,0 +1,107 @@
+/*
+ * The QEMU of an enclave, as test-nitro-enclave.c plays it
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What it does is the word after -fake.
+ */
+
+#include "qemu/osdep.h"
+#include "libvhost-user.h"
+#include "nitro-enclave-util.h"
+
+static int fd_argument(int argc, char **argv, const char *prefix)
+{
+    int i;
+
+    for (i = 1; i < argc; i++) {
+        if (g_str_has_prefix(argv[i], prefix)) {
+            return atoi(argv[i] + strlen(prefix));
+        }
+    }
+    return -1;
+}
+
+static const char *argument(int argc, char **argv, const char *option)
+{
+    int i;
+
+    for (i = 1; i < argc - 1; i++) {
+        if (g_str_equal(argv[i], option)) {
+            return argv[i + 1];
+        }
+    }
+    return "";
+}
+
+static void fake_realize(int vsock)
+{
+    VhostUserConfig config = { .size = 8 };
+    uint32_t head[3] = { VHOST_USER_GET_CONFIG, 1,
+                         VHOST_USER_CONFIG_HDR_SIZE + 8 };
+    struct iovec iov[2] = {
+        { .iov_base = head, .iov_len = sizeof(head) },
+        { .iov_base = &config, .iov_len = head[2] },
+    };
+
+    if (writev(vsock, iov, 2) < 0 || read(vsock, &config, 1) != 1) {
+        _exit(99);
+    }
+}
+
+static void fake_copy_image(const char *from, int to)
+{
+    g_autofree char *bytes = NULL;
+    gsize len;
+
+    if (!g_file_get_contents(from, &bytes, &len, NULL) ||
+        write(to, bytes, len) != (ssize_t)len) {
+        _exit(98);
+    }
+}
+
+static int open_fds(void)
+{
+    GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
+    int n = 0;
+
+    while (g_dir_read_name(dir)) {
+        n++;
+    }
+    g_dir_close(dir);
+    return n;
+}
+
+int fake_qemu(int argc, char **argv)
+{
+    const char *act = argument(argc, argv, "-fake");
+    int serial = fd_argument(argc, argv, "socket,id=console,fd=");
+
+    /* Standard ones, vsock, console, image, and the directory just read */
+    if (open_fds() != 7) {
+        fprintf(stderr, "fake: %d descriptors\n", open_fds());
+        return 97;
+    }
+    if (g_str_equal(act, "fail")) {
+        fprintf(stderr, "fake: no such thing\n");
+        return 7;
+    }
+    if (g_str_equal(act, "stubborn")) {
+        signal(SIGTERM, SIG_IGN);
+    }
+    if (!g_str_equal(act, "mute")) {
+        fake_realize(fd_argument(argc, argv, "socket,id=vsock,fd="));
+    }
+    if (g_str_equal(act, "image")) {
+        fake_copy_image(argument(argc, argv, "-kernel"), serial);
+        return 0;
+    }
+    if (g_str_equal(act, "crash")) {
+        raise(SIGKILL);
+    }
+    for (;;) {
+        pause();
+    }
+}
