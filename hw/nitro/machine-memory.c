@@ -55,6 +55,27 @@ static bool check_hugepages(uint64_t size, uint64_t page_size, Error **errp)
     return nitro_hugepages_check(NITRO_SYSFS, size, page_size, node, errp);
 }
 
+/*
+ * Where the kernel did not tell, or would try to make pages when they are
+ * asked for: QEMU keeps records of each page, that alone could take minutes.
+ */
+static bool check_host_memory(uint64_t size, Error **errp)
+{
+    ERRP_GUARD();
+    uint64_t host = qemu_get_host_physmem();
+    g_autofree char *m = nitro_machine_size_str(size);
+    g_autofree char *all = nitro_machine_size_str(ROUND_DOWN(host, MiB));
+
+    if (host && size > host) {
+        error_setg(errp, "-m %s is more than the memory of this host, %s", m,
+                   all);
+        error_append_hint(errp, "An enclave gets memory of the host: use less "
+                          "of it, or a larger instance.\n");
+        return false;
+    }
+    return true;
+}
+
 /* Backends */
 
 static bool create_backend(MachineState *machine, Object *obj, Error **errp)
@@ -110,7 +131,8 @@ static bool create_memfd(MachineState *machine, Error **errp)
     g_autoptr(Object) obj = NULL;
 
     if (!check_whole_pages(machine->ram_size, page_size, errp) ||
-        !check_hugepages(machine->ram_size, page_size, errp)) {
+        !check_hugepages(machine->ram_size, page_size, errp) ||
+        !check_host_memory(machine->ram_size, errp)) {
         return false;
     }
     obj = object_new(TYPE_MEMORY_BACKEND_MEMFD);
@@ -132,7 +154,8 @@ static bool create_file(MachineState *machine, const char *path, Error **errp)
     if (!qtest_enabled() &&
         RETRY_ON_EINTR(statfs(path, &fs)) == 0 &&
         fs.f_type == HUGETLBFS_MAGIC &&
-        !check_hugepages(machine->ram_size, fs.f_bsize, errp)) {
+        (!check_hugepages(machine->ram_size, fs.f_bsize, errp) ||
+         !check_host_memory(machine->ram_size, errp))) {
         return false;
     }
 #endif

@@ -17,6 +17,7 @@
  *   NE_FAKE_REWRITE=NTH        at the NTH pread() the file's last byte becomes
  *                              another
  *   NE_FAKE_BLOCK=FILE         this file seems to be a block device
+ *   NE_FAKE_MEMORY=BYTES       the host seems to have this much
  */
 #include "qemu/osdep.h"
 #include <poll.h>
@@ -140,4 +141,14 @@ int fstat(int fd, struct stat *st)
         st->st_size = 0;
     }
     return ret;
+}
+
+/* __sysconf() is the C library's own name of it */
+long sysconf(int name)
+{
+    const char *bytes = name == _SC_PHYS_PAGES ? getenv("NE_FAKE_MEMORY")
+                                               : NULL;
+
+    return bytes ? g_ascii_strtoull(bytes, NULL, 0) / __sysconf(_SC_PAGESIZE)
+                 : __sysconf(name);
 }

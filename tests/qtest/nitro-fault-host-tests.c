@@ -18,6 +18,7 @@
 #define MEMFD(size) "-M nitro,memory-backend=ram -m " size " -object " \
     "memory-backend-memfd,id=ram,size=" size ",hugetlb=on,share=on "
 #define MOST_FILES 64
+#define ANY_MEMORY "0xffffffffffffffff"
 
 static char *make_kernel(Launch *launch)
 {
@@ -82,12 +83,16 @@ static const struct Memory {
     const char *options;
     const char *message;
     const char *hint;           /* QEMU's own messages have none */
+    const char *host;           /* bytes it has, NULL: any number */
 } memories[] = {
     { "exbibyte", "-M nitro -m 1E", "unable to map backing store",
       "needs 549755813888 huge pages of 2M: reserve them" },
     { "most", "-M nitro -m 15E", "failed to resize memfd",
       "needs 8246337208320 huge pages of 2M: reserve them" },
     { "out-of-range", "-M nitro -m 16E", "'16E' is out of range" },
+    { "more-than-host", "-M nitro -m 64T", "-m 65536G is more than the memory of "
+      "this host, 4096G", "use less of it, or a larger instance",
+      "0x40000000000" },
     { "given-exbibyte", MEMFD("1E"), "unable to map backing store" },
 };
 
@@ -99,6 +104,7 @@ static void test_memory(const void *opaque)
 
     /* Nothing there: the kernel does not tell how many pages it has */
     launch_set(launch, "NE_FAKE_SYS", "%s", launch->dir);
+    launch_set(launch, "NE_FAKE_MEMORY", "%s", memory->host ?: ANY_MEMORY);
     launch_start(launch, "%s -kernel %s", memory->options, kernel);
     launch_wait(launch);
     launch_expect(launch, STATUS_REFUSED);
@@ -114,6 +120,7 @@ static void test_tebibytes(void)
     g_autofree char *kernel = make_kernel(launch);
 
     launch_set(launch, "NE_FAKE_SYS", "%s", launch->dir);
+    launch_set(launch, "NE_FAKE_MEMORY", ANY_MEMORY);
     launch_start(launch, "-M nitro -m 3T -kernel %s", kernel);
     launch_wait(launch);
     launch_expect(launch, STATUS_ENDED);
