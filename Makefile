@@ -57,7 +57,7 @@ help:
 	@echo 'make series     build/series: patches for QEMU, tried with git am'
 	@echo '                  SIGNOFF=1, FORMAT="-v2 --rfc" (see git format-patch)'
 	@echo 'make check-series  build and test after each of them'
-	@echo '                  PATCHES=1,7-9'
+	@echo '                  PATCHES=1,7-9, JOBS=; FULL=1: all of QEMU, optimized'
 	@echo 'make deps       install build dependencies'
 	@echo 'make compose    build/qemu: the base with our files and edits'
 	@echo 'make install    install (DESTDIR= is honoured)'

@@ -13,6 +13,7 @@ import tempfile
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import output  # noqa: E402
 import testing  # noqa: E402
 import tree  # noqa: E402
 
@@ -31,8 +32,7 @@ class Packages(testing.RefusalCase):
         self.deb = testing.command('deb')
         self.deb.BUILD = self.top
         self.deb.OUT = os.path.join(self.top, 'out')
-        for name in (*self.deb.EMULATORS, self.deb.TOOL,
-                     self.deb.HYPERVISOR):
+        for name in output.PROGRAMS:
             path = os.path.join(self.deb.OUT, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             shutil.copy('/bin/true', path)
@@ -98,7 +98,7 @@ class Packages(testing.RefusalCase):
             self.field(packages['qemu-nitro-doc'], 'Architecture'), 'all')
 
     def test_not_built(self):
-        os.unlink(os.path.join(self.deb.OUT, self.deb.TOOL))
+        os.unlink(os.path.join(self.deb.OUT, output.TOOL))
         self.assert_refused('qemu-eif is not there', 'make', self.make)
 
     def test_no_clean_root(self):

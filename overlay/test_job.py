@@ -88,8 +88,14 @@ class Jobs(unittest.TestCase):
         steps = names(job.JOBS['series']())
         self.assertEqual(steps, names(job.source_steps()) + ['series'])
         with mock.patch.dict(os.environ, PATCHES='3-5'):
+            command = job.JOBS['check-series']()[-1].command
+        self.assertEqual((command[0], command[-1]),
+                         ('overlay/check-series', '3-5'))
+        self.assertIn('--option=--disable-debug-info', command)
+        with mock.patch.dict(os.environ, FULL='1', JOBS='3'):
             self.assertEqual(job.JOBS['check-series']()[-1].command,
-                             ['overlay/check-series', '3-5'])
+                             ['overlay/check-series', '--full', '--jobs',
+                              '3'])
 
     def test_deb(self):
         """Packages are made of what was built; trying them is a choice."""
@@ -172,6 +178,29 @@ class Configure(unittest.TestCase):
         options = self.choice('riscv64')
         self.assertNotIn('--enable-nitro', options)
         self.assertIn('--with-devices-aarch64=nitro-parent', options)
+
+    def test_other_source(self):
+        """--source= configures a tree of QEMU as it is, firmware and all."""
+        source = os.path.join(self.top, 'a tree')
+        os.makedirs(source)
+        with open(source + '/configure', 'w', encoding='utf-8') as f:
+            f.write('#!/bin/sh\necho "in $PWD:"; printf "%s\\n" "$@"\n')
+        os.chmod(source + '/configure', 0o755)
+        run = self.run_on('x86_64', './configure', '--bare', '--out=deep/out',
+                          '--source=' + source, '--enable-x')
+        out = os.path.join(self.top, 'build', 'deep', 'out')
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertIn(f'in {out}:\n', run.stdout)
+        self.assertIn('\n--enable-x\n', run.stdout)
+        self.assertEqual(sorted(os.listdir(os.path.join(self.top, 'build'))),
+                         ['deep'])
+        for path in ('usr/share/qemu', 'usr/share/seabios'):
+            self.assertEqual(
+                os.readlink(f'{out}/qemu-bundle/{path}'), '/' + path)
+        with open(out + '.configured', encoding='utf-8') as f:
+            self.assertEqual(f.read().splitlines()[1:], [
+                '--bare', '--out=deep/out', '--source=' + source,
+                '--enable-x'])
 
     def test_cross_on_arm64(self):
         """Nobody cross-builds for the machine at hand."""

@@ -382,17 +382,52 @@ class Nightly(Case):
             check.source('configs/devices/x86_64-softmmu/series.mak'),
             'CONFIG_Q35=y\n')
 
-    def test_firmware(self):
+    def options(self, known, **more):
+        """What is chosen while meson knows these options of ours."""
+        self.write('series.check/qemu/meson_options.txt', known)
+        return self.command.Check(1, **more).options()
+
+    def test_options(self):
+        """Our ./configure's, with the list of devices that are there."""
+        there = "option('nitro', type : 'feature')"
+        options = self.options(there, more=['--disable-debug-info'])
+        self.assertIn('--target-list=x86_64-softmmu,aarch64-softmmu', options)
+        for word in ('--without-default-devices', '--enable-werror',
+                     '--with-devices-x86_64=series',
+                     '--with-devices-aarch64=series'):
+            self.assertIn(word, options)
+        self.assertEqual(options[-1], '--disable-debug-info')
+        if os.uname().machine in ('x86_64', 'aarch64'):
+            self.assertIn('--enable-nitro', options)
+        self.assertNotIn('--enable-nitro', self.options('other'))
+
+    def test_full(self):
+        """QEMU's default features and devices, and ours."""
+        options = self.options("option('nitro'", full=True)
+        self.assertEqual([w for w in options if w.startswith('--with')], [])
+        self.assertIn('--enable-libcbor', options)
+
+    def test_configured_once(self):
+        """A build directory is made anew for other options alone."""
         check = self.command.Check(1)
-        check.link_firmware(['--firmwarepath=/usr/share/qemu:/usr/lib/x'])
-        for path in ('usr/share/qemu', 'usr/lib/x'):
-            self.assertEqual(
-                os.readlink(f'{check.out}/qemu-bundle/{path}'), '/' + path)
+        self.write('series.check/out/build.ninja', '')
+        ran = []
+
+        def run(*words):
+            ran.append(words)
+            self.write('series.check/out.configured',
+                       '\n'.join(('digest', *words[1:])) + '\n')
+        with mock.patch.object(check, 'run', run):
+            for more, times in (([], 1), ([], 1), (['-Dx=y'], 2)):
+                check.more = more
+                check.configure()
+                self.assertEqual(len(ran), times)
+        self.assertEqual(ran[0][1:4], (
+            '--bare', f'--source={check.qemu}', '--out=series.check/out'))
 
     def test_failure(self):
         check = self.command.Check(1)
         check.log = self.top + '/log'
-        os.makedirs(check.out)
         with self.assertRaisesRegex(self.command.Failed,
                                     'false ended with status 1; log: '):
             check.run('false')
