@@ -9,26 +9,15 @@
 #include <sys/un.h>
 #include "qobject/qdict.h"
 #include "nitro-accel-util.h"
+#include "nitro-launch-util.h"
 #include "tests/nitro/temp-tree.h"
 
 static char *library;
 
-static void write_kernel(const char *path)
-{
-    char kernel[8192] = { };
-
-    if (g_str_equal(qtest_get_arch(), "aarch64")) {
-        memcpy(kernel + 56, "ARM\x64", 4);
-    } else {
-        memcpy(kernel + 0x1fe, "\x55\xaa", 2);
-        memcpy(kernel + 0x202, "HdrS", 4);
-    }
-    g_assert(g_file_set_contents(path, kernel, sizeof(kernel), NULL));
-}
-
 Run *run_new(void)
 {
     Run *run = g_new0(Run, 1);
+    char kernel[8192] = { };
 
     run->dir = g_dir_make_tmp("nitro-accel-XXXXXX", NULL);
     g_assert_nonnull(run->dir);
@@ -40,7 +29,7 @@ Run *run_new(void)
     run->smp = "-smp 2";
     run->memory = "-M nitro,memory-backend=ram -m 64M -object "
                   "memory-backend-memfd,id=ram,size=64M,hugetlb=on,share=on";
-    write_kernel(run->kernel);
+    write_kernel(run->kernel, kernel, sizeof(kernel));
     g_assert(g_file_set_contents(run->log, "", 0, NULL));
     g_setenv("NE_FAKE_LOG", run->log, true);
     g_setenv("NE_FAKE_VSOCK", run->dir, true);
@@ -126,12 +115,8 @@ void wait_log(Run *run, const char *part)
 static unsigned count_starts(Run *run)
 {
     g_autofree char *log = contents(run->log);
-    unsigned count = 0;
 
-    for (const char *p = log; (p = strstr(p, "START_ENCLAVE ret=0")); p++) {
-        count++;
-    }
-    return count;
+    return count_parts(log, "START_ENCLAVE ret=0");
 }
 
 void wait_starts(Run *run, unsigned count)
@@ -332,34 +317,17 @@ void send_heartbeat(Run *run)
     close(fd);
 }
 
-static char *find_library(void)
-{
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *dir = g_path_get_dirname(self);
-
-    return g_build_filename(dir, "nitro", "fake-ne.so", NULL);
-}
-
-/* In a sanitizer build the library comes before the sanitizer's own */
-static void preload_before_sanitizers(void)
-{
-    const char *before = getenv("ASAN_OPTIONS");
-    g_autofree char *options =
-        g_strdup_printf("%s%sverify_asan_link_order=0", before ?: "",
-                        before ? ":" : "");
-
-    g_setenv("ASAN_OPTIONS", options, true);
-}
-
 bool run_prepare(void)
 {
+    g_autofree char *asan_options = fake_driver_asan_options();
+
     if (!qtest_has_accel("nitro")) {
         g_test_message("%s has no accelerator nitro",
                        getenv("QTEST_QEMU_BINARY"));
         return false;
     }
-    library = find_library();
+    library = fake_driver();
     g_assert(g_file_test(library, G_FILE_TEST_IS_REGULAR));
-    preload_before_sanitizers();
+    g_setenv("ASAN_OPTIONS", asan_options, true);
     return true;
 }

@@ -12,6 +12,7 @@
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "nitro-fault-util.h"
+#include "nitro-launch-util.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/temp-tree.h"
 
@@ -90,8 +91,8 @@ static const struct Memory {
     { "most", "-M nitro -m 15E", "failed to resize memfd",
       "needs 8246337208320 huge pages of 2M: reserve them" },
     { "out-of-range", "-M nitro -m 16E", "'16E' is out of range" },
-    { "more-than-host", "-M nitro -m 64T", "-m 65536G is more than the memory of "
-      "this host, 4096G", "use less of it, or a larger instance",
+    { "more-than-host", "-M nitro -m 64T", "-m 65536G is more than the memory "
+      "of this host, 4096G", "use less of it, or a larger instance",
       "0x40000000000" },
     { "given-exbibyte", MEMFD("1E"), "unable to map backing store" },
 };
@@ -159,7 +160,7 @@ static void test_large_sections(const void *opaque)
     Launch *launch = launch_new();
     g_autofree char *path = launch_path(launch, "eif");
     g_autoptr(GByteArray) image =
-        eif_maker_image(4, g_str_equal(qtest_get_arch(), "aarch64"), "KCMR");
+        eif_maker_image(4, arch_is_arm(), "KCMR");
     uint64_t last = ldq_be_p(image->data + AT_OFFSETS + 8 * 3);
     uint64_t room = size - last - SECTION_HEADER_LEN;
 
@@ -254,7 +255,7 @@ static char *write_block_image(Launch *launch)
 {
     char *path = launch_path(launch, "image");
     g_autoptr(GByteArray) image =
-        eif_maker_image(4, g_str_equal(qtest_get_arch(), "aarch64"), EXAMPLE);
+        eif_maker_image(4, arch_is_arm(), EXAMPLE);
 
     g_assert(g_file_set_contents(path, (char *)image->data, image->len, NULL));
     make_sparse(path, 1 * MiB);

@@ -13,21 +13,17 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "nitro-fault-util.h"
+#include "nitro-launch-util.h"
 #include "tests/nitro/eif-maker.h"
 
 #define SMALL (8 * KiB)
 #define LARGE (20 * MiB)        /* several threads read it */
 #define MOST_READS 18
 
-static bool is_arm(void)
-{
-    return g_str_equal(qtest_get_arch(), "aarch64");
-}
-
 static void write_eif(const char *path, size_t size)
 {
     g_autofree char *kernel = g_malloc(size);
-    g_autoptr(GByteArray) image = eif_maker_new(4, is_arm());
+    g_autoptr(GByteArray) image = eif_maker_new(4, arch_is_arm());
 
     for (size_t i = 0; i < size; i++) {
         kernel[i] = i % 251 + 1;

@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "standard-headers/linux/nitro_enclaves.h"
 #include "nitro-fault-util.h"
+#include "nitro-launch-util.h"
 
 #define RETRY_US (2 * G_USEC_PER_SEC)
 

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include "nitro-fault-util.h"
+#include "nitro-launch-util.h"
 #include "tests/nitro/temp-tree.h"
 
 #define PATIENCE_S 60
@@ -43,14 +44,12 @@ static void make_empty_directory(Launch *launch)
     launch_set(launch, "TMPDIR", "%s", empty);
 }
 
-/* In a sanitizer build the library comes before the sanitizer's own */
 static void preload(Launch *launch)
 {
-    const char *options = getenv("ASAN_OPTIONS");
+    g_autofree char *asan_options = fake_driver_asan_options();
 
     launch_set(launch, "LD_PRELOAD", "%s", library);
-    launch_set(launch, "ASAN_OPTIONS", "%s%sverify_asan_link_order=0",
-               options ?: "", options ? ":" : "");
+    launch_set(launch, "ASAN_OPTIONS", "%s", asan_options);
 }
 
 Launch *launch_new(void)
@@ -87,13 +86,7 @@ void write_kernel_file(const char *path, size_t size)
     for (size_t i = 0; i < size; i++) {
         kernel[i] = i % 251 + 1;
     }
-    if (g_str_equal(qtest_get_arch(), "aarch64")) {
-        memcpy(kernel + 56, "ARM\x64", 4);
-    } else {
-        memcpy(kernel + 0x1fe, "\x55\xaa", 2);
-        memcpy(kernel + 0x202, "HdrS", 4);
-    }
-    g_assert(g_file_set_contents(path, kernel, size, NULL));
+    write_kernel(path, kernel, size);
 }
 
 /* Processes */
@@ -168,16 +161,6 @@ static char *read_file(Launch *launch, const char *name)
 
     g_assert(g_file_get_contents(path, &text, NULL, NULL));
     return text;
-}
-
-unsigned count_parts(const char *text, const char *part)
-{
-    unsigned count = 0;
-
-    for (; (text = strstr(text, part)); text += strlen(part)) {
-        count++;
-    }
-    return count;
 }
 
 static void look_for_rest(Launch *launch)
@@ -272,15 +255,12 @@ void launch_expect_remedy(Launch *launch, const char *part)
 /* Whatever QEMU starts and leaves behind becomes a child of this process */
 bool launch_prepare(void)
 {
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *dir = g_path_get_dirname(self);
-
     if (!qtest_has_accel("nitro")) {
         g_test_message("%s has no accelerator nitro",
                        getenv("QTEST_QEMU_BINARY"));
         return false;
     }
-    library = g_build_filename(dir, "nitro", "fake-ne.so", NULL);
+    library = fake_driver();
     g_assert(g_file_test(library, G_FILE_TEST_IS_REGULAR));
     g_assert_cmpint(prctl(PR_SET_CHILD_SUBREAPER, 1), ==, 0);
     return true;

@@ -82,9 +82,6 @@ void launch_expect_remedy(Launch *launch, const char *part);
 /* The test fails, with all that is known of the launch */
 void launch_fail(Launch *launch, const char *why);
 
-/* How often text has this part */
-unsigned count_parts(const char *text, const char *part);
-
 /* No process is left of all that were started */
 void launch_expect_no_children(void);
 

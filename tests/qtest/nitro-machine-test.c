@@ -19,6 +19,7 @@
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
 #include "qemu/units.h"
+#include "nitro-launch-util.h"
 #include "nitro-machine-util.h"
 #include "tests/nitro/eif-maker.h"
 
@@ -169,7 +170,7 @@ static void test_vcpus(void)
         g_assert(qbool_get_bool(qobject_to(QBool, realized)));
         qobject_unref(realized);
         g_assert_cmpint(qdict_get_int(cpu, "thread-id"), >, 0);
-        if (!nitro_machine_is_arm()) {
+        if (!arch_is_arm()) {
             QObject *list = get(qts, path, "unavailable-features");
 
             g_assert_nonnull(qobject_to(QList, list));
@@ -277,7 +278,7 @@ static int check_built(const char *memory, const char *cmdline, bool initrd)
     size_t room = 56 * MiB;
 
     g_assert_cmpmem(image, 4, ".eif", 4);
-    g_assert_cmpint(image[AT_FLAGS + 1], ==, nitro_machine_is_arm());
+    g_assert_cmpint(image[AT_FLAGS + 1], ==, arch_is_arm());
     g_assert_nonnull(memmem(image, room, cmdline, strlen(cmdline)));
     g_assert(!!memmem(image, room, "initial ramdisk", 15) == initrd);
     g_assert_cmpint(image[HEADER_LEN + SECTION_HEADER_LEN + 8191], ==, 'k');

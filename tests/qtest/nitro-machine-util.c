@@ -9,6 +9,7 @@
 #include <glib/gstdio.h>
 #include "libqtest.h"
 #include "qemu/units.h"
+#include "nitro-launch-util.h"
 #include "nitro-machine-util.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
@@ -28,29 +29,19 @@ static void write_file(const char *name, const void *data, size_t len)
     g_assert(g_file_set_contents(path, data, len, NULL));
 }
 
-bool nitro_machine_is_arm(void)
+static void write_kernel_file(void)
 {
-    return g_str_equal(qtest_get_arch(), "aarch64");
-}
-
-static void write_kernel(void)
-{
+    g_autofree char *path = nitro_machine_path("kernel");
     char kernel[8192] = { };
 
-    if (nitro_machine_is_arm()) {
-        memcpy(kernel + 56, "ARM\x64", 4);
-    } else {
-        memcpy(kernel + 0x1fe, "\x55\xaa", 2);
-        memcpy(kernel + 0x202, "HdrS", 4);
-    }
     memset(kernel + 4096, 'k', 4096);
-    write_file("kernel", kernel, sizeof(kernel));
+    write_kernel(path, kernel, sizeof(kernel));
 }
 
 static void write_images(void)
 {
     static const char large[57 * MiB];
-    bool arm = nitro_machine_is_arm();
+    bool arm = arch_is_arm();
     g_autoptr(GByteArray) good = eif_maker_image(4, arm, EXAMPLE);
     g_autoptr(GByteArray) other = eif_maker_image(4, !arm, EXAMPLE);
     g_autoptr(GByteArray) big = eif_maker_image(4, arm, "KCM");
@@ -72,7 +63,7 @@ static void write_signed(const char *name, int64_t valid_until,
     EifSignerParams params = { .not_after = valid_until, .pcr0 = pcr0 };
     g_autoptr(EifSigner) signer = eif_signer_new(&params);
     g_autoptr(GByteArray) image =
-        eif_signer_image(signer, nitro_machine_is_arm());
+        eif_signer_image(signer, arch_is_arm());
 
     write_file(name, image->data, image->len);
 #endif
@@ -94,7 +85,7 @@ static void write_files(void)
     g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
     write_images();
     write_signed_images();
-    write_kernel();
+    write_kernel_file();
     write_file("initrd", "initial ramdisk", 15);
     write_file("empty", "", 0);
     write_file("text", "just text\n", 10);
@@ -120,14 +111,6 @@ char *nitro_machine_options(const char *options)
     g_auto(GStrv) parts = g_strsplit(options, "%s", 0);
 
     return g_strjoinv(nitro_machine_dir, parts);
-}
-
-static char *fake_driver(void)
-{
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *here = g_path_get_dirname(self);
-
-    return g_build_filename(here, "nitro", "fake-ne.so", NULL);
 }
 
 void nitro_machine_setup(void)

@@ -37,11 +37,6 @@ char *nitro_machine_path(const char *name);
 char *nitro_machine_options(const char *options);
 
 /**
- * nitro_machine_is_arm: is the QEMU under test one for aarch64?
- */
-bool nitro_machine_is_arm(void);
-
-/**
  * nitro_machine_add_refusals: add the tests of what cannot be launched
  */
 void nitro_machine_add_refusals(void);

@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
+#include "nitro-launch-util.h"
 #include "nitro-monitor-util.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
@@ -72,7 +73,7 @@ static void test_eif(void)
     g_assert_cmpint(qdict_get_int(image, "version"), ==, 4);
     g_assert_cmpint(qdict_get_int(image, "size"), ==, EXAMPLE_SIZE);
     g_assert_cmphex(qdict_get_int(image, "crc"), ==,
-                    arm64() ? EXAMPLE_CRC_ARM64 : EXAMPLE_CRC);
+                    arch_is_arm() ? EXAMPLE_CRC_ARM64 : EXAMPLE_CRC);
     g_assert_false(qdict_get_bool(image, "signed"));
     check_sections(image);
     check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
@@ -251,7 +252,7 @@ static void test_signed(const void *opaque)
         params.not_after = end = time(NULL) + EIF_SIGNER_DAY;
     }
     signer = eif_signer_new(&params);
-    eif = eif_signer_image(signer, arm64());
+    eif = eif_signer_image(signer, arch_is_arm());
     g_assert(g_file_set_contents(path, (char *)eif->data, eif->len, NULL));
     start_eif(run, NITRO, path);
     reply = query(run->qts, &info);

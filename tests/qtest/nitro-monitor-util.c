@@ -7,13 +7,9 @@
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
+#include "nitro-launch-util.h"
 #include "nitro-monitor-util.h"
 #include "tests/nitro/eif-maker.h"
-
-bool arm64(void)
-{
-    return g_str_equal(qtest_get_arch(), "aarch64");
-}
 
 QDict *query(QTestState *qts, QDict **info)
 {
@@ -62,7 +58,7 @@ QDict *wait_event(Run *run, const char *name, QDict **data)
 char *write_eif(Run *run, const char *sections)
 {
     char *path = g_build_filename(run->dir, "image", NULL);
-    GByteArray *eif = eif_maker_image(4, arm64() ? 1 : 0, sections);
+    GByteArray *eif = eif_maker_image(4, arch_is_arm(), sections);
 
     g_assert(g_file_set_contents(path, (char *)eif->data, eif->len, NULL));
     g_byte_array_unref(eif);

@@ -10,9 +10,6 @@
 
 #include "nitro-accel-util.h"
 
-/* Is the QEMU under test one for aarch64? */
-bool arm64(void);
-
 /* Ask; the caller releases the reply, of which @info is a part */
 QDict *query(QTestState *qts, QDict **info);
 
