@@ -16,7 +16,9 @@ from nitro_parent import (DEMO, DEMO_MIB, INITRD, KERNEL, NitroParentTest,
                           ScopedTest, config, images, stop_parent)
 
 from nitro_lab.arch import GUEST, PROGRAM
-from nitro_lab.libvirt import SUITES, Release
+from nitro_lab.libvirt import SUITES
+from nitro_lab.libvirt import Release as LibvirtRelease
+from nitro_lab.release import Release
 
 EXAMPLES = Path(config.TREE, 'docs/system/nitro-libvirt')
 TELLING = '/lab/telling.eif'
@@ -90,13 +92,31 @@ class Examples(ScopedTest):
         bad = Path(self.scratch_file('bad.xml'))
         bad.write_text(example('eif').replace('hugepages', 'largepages'))
         for suite in SUITES:
-            release = Release(suite)
+            release = LibvirtRelease(suite)
             for path in paths:
                 run = self.validate(release, path)
                 self.assertEqual(run.returncode, 0, run.stdout)
             run = self.validate(release, bad)
             self.assertIn('memoryBacking', run.stdout)
             self.assertNotEqual(run.returncode, 0)
+
+    def test_apparmor(self):
+        """The rules are rules to AppArmor, and one with a mistake is not."""
+        rules = (EXAMPLES / 'apparmor').read_text()
+        profile = Path(self.scratch_file('profile'))
+        for suite in SUITES:
+            release = Release(suite, ('apparmor',), ())
+            base = release.path('etc/apparmor.d')
+            for text, status in ((rules, 0),
+                                 (rules.replace('vsock', 'vsuck'), 1)):
+                profile.write_text('abi <abi/3.0>,\nprofile nitro {\n%s}\n'
+                                   % text)
+                run = subprocess.run(
+                    [*release.here('sbin/apparmor_parser'), '--base', base,
+                     '--skip-kernel-load', '--skip-cache', profile],
+                    text=True, check=False, stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT)
+                self.assertEqual(run.returncode, status, run.stdout)
 
     def test_pairs(self):
         """Each is there for both architectures, and boots alike."""
@@ -119,7 +139,7 @@ class Libvirt(NitroParentTest):
 
     @classmethod
     def parent_files(cls):
-        release = Release(cls.suite)
+        release = LibvirtRelease(cls.suite)
         files = {'/' + name: path for name, path in release.files().items()}
         return {**super().parent_files(), **files,
                 TELLING: images.demo_image('telling', 'demo.tell=5006')}
@@ -127,7 +147,7 @@ class Libvirt(NitroParentTest):
     @classmethod
     def setUpClass(cls):
         stop_parent()
-        cls.fits = Release(cls.suite).fits()
+        cls.fits = LibvirtRelease(cls.suite).fits()
         if cls.fits:
             super().setUpClass()
             cls.parent.check(['sh', '-c', ACCOUNTS])

@@ -8,6 +8,10 @@ from pathlib import Path
 BLOCK = 512
 
 
+class Link(str):
+    """Target of a symbolic link, where a file's content may be given."""
+
+
 class Cpio:
     """Collects entries, parents made on demand; owner is always root."""
 
@@ -27,7 +31,10 @@ class Cpio:
         self.entries[path.strip('/')] = (mode, data, device)
 
     def file(self, path, data, mode=0o644):
-        """A file with the bytes @data (or the content of a Path)."""
+        """A file with the bytes @data (or the content of a Path), or a Link."""
+        if isinstance(data, Link):
+            self.link(path, data)
+            return
         if isinstance(data, Path):
             data = data.read_bytes()
         self._add(path, stat.S_IFREG | mode, data)

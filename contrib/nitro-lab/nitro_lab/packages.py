@@ -6,6 +6,8 @@ Nothing is installed.  A filled cache is used as it is, without network;
 'nitro-lab fetch --refresh' looks for newer versions.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -39,6 +41,15 @@ def _apt(*args, arch=GUEST, suite=None, cwd=None, capture=True):
                        % (' '.join(args), run.stderr.strip()),
                        'check that apt-get update works on this machine')
     return run.stdout
+
+
+@contextlib.contextmanager
+def _alone():
+    """Nobody else fills the cache meanwhile."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    with open(STORE / 'lock', 'w', encoding='utf-8') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _kernel_package():
@@ -79,7 +90,12 @@ def fetch(refresh=False):
     """Fill the cache unless it is filled."""
     if not refresh and _complete():
         return
-    STORE.mkdir(parents=True, exist_ok=True)
+    with _alone():
+        if refresh or not _complete():
+            _fill()
+
+
+def _fill():
     _apt('update')
     kernel = _kernel_package()
     have = _download([kernel, *GUEST_PACKAGES])
@@ -108,21 +124,25 @@ def fetch_suite(suite, roots, more):
     Returns the directories they are unpacked in.  Like the others they are
     fetched once, and taken from the cache from then on.
     """
-    note = STORE / ('%s-%s.json' % (suite, GUEST.debian))
+    with _alone():
+        return [STORE / name for name in _suite(suite, roots, more)]
+
+
+def _suite(suite, roots, more):
+    note = STORE / ('%s-%s-%s.json' % (suite, GUEST.debian, roots[0]))
     wanted = [*roots, *more]
     if note.exists():
         noted = json.loads(note.read_text())
         if noted['wanted'] == wanted and all(
                 (STORE / name).exists() for name in noted['trees']):
-            return [STORE / name for name in noted['trees']]
-    STORE.mkdir(parents=True, exist_ok=True)
+            return noted['trees']
     _apt('update', suite=suite)
     closure = _apt('closure', *roots, suite=suite).split()
     names = sorted({*wanted, *(name for name in closure
                                if re.match('z?lib', name))})
     trees = sorted(_download(names, suite=suite).values())
     note.write_text(json.dumps({'wanted': wanted, 'trees': trees}, indent=1))
-    return [STORE / name for name in trees]
+    return trees
 
 
 def tree(name, arch=GUEST):
@@ -134,13 +154,13 @@ def tree(name, arch=GUEST):
 
 def extra(names):
     """Name -> directory of further packages for the parent."""
-    have = _manifest()
-    if not all(_key(name) in have and (STORE / have[_key(name)]).exists()
-               for name in names):
-        STORE.mkdir(parents=True, exist_ok=True)
-        _apt('update')
-        have.update(_download(names))
-        MANIFEST.write_text(json.dumps(have, indent=1))
+    with _alone():
+        have = _manifest()
+        if not all(_key(name) in have and (STORE / have[_key(name)]).exists()
+                   for name in names):
+            _apt('update')
+            have.update(_download(names))
+            MANIFEST.write_text(json.dumps(have, indent=1))
     return {name: STORE / have[_key(name)] for name in names}
 
 

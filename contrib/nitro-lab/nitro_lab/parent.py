@@ -44,6 +44,13 @@ def clock_words():
 LEASH = ('setpriv', '--pdeathsig', 'KILL', '--')
 
 
+def _mode(data):
+    """Programs may be run, by whoever it is; other files may be read."""
+    if isinstance(data, Path):
+        return data.stat().st_mode & 0o111 | 0o644
+    return 0o755 if data[:2] == b'#!' else 0o644
+
+
 class Process:
     """A program on the host with its log; ends with its owner."""
 
@@ -89,7 +96,7 @@ class Parent:
                  qemu_args=(), enclave_args=()):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
-        @files: guest path -> Path or bytes, put into the initramfs.
+        @files: guest path -> Path, bytes or Link, put into the initramfs.
         @machine: the parent's -M.
         """
         self.cpus, self.memory_mib, self.files = cpus, memory_mib, files or {}
@@ -216,7 +223,7 @@ class Parent:
             return base
         extra, target = Cpio(), self.dir / 'initramfs'
         for path, data in self.files.items():
-            extra.file(path, data, 0o755)
+            extra.file(path, data, _mode(data))
         extra.write(target)
         combined = self._initramfs_with_files
         with open(combined, 'wb') as out:
