@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Enclaves are services of systemd, in an x86_64 parent.
+"""Enclaves are services of systemd, in an x86_64 parent."""
 
-On this architecture only: units and helper are the same on all of them.
-"""
-
-from nitro_systemd import Command, Ready, Units    # noqa: F401
+from nitro_systemd import Ready, Services, Units    # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted
