@@ -57,7 +57,7 @@ class Unprivileged(Parent):
     into the directory they were built in.
     """
 
-    def start(self, timeout=120):
+    def start(self, timeout=240):
         self.copies = Path(tempfile.mkdtemp(prefix='nitro-copies-'))
         self.copies.chmod(0o755)
         if os.geteuid() == 0:

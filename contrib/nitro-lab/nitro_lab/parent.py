@@ -126,7 +126,7 @@ class Parent:
     def __exit__(self, *_):
         self.stop()
 
-    def start(self, timeout=120):
+    def start(self, timeout=240):
         """Boot; returns when commands can be run."""
         begun = time.monotonic()
         if self.devices:
@@ -162,7 +162,7 @@ class Parent:
             self.vm.popen.wait(10)
             self.vm.check()
 
-    def reset(self, timeout=120):
+    def reset(self, timeout=240):
         """Reset the machine, whatever it does; returns when it has booted."""
         self.agent.hello.clear()
         self.qmp.command('set-action', reboot='reset')
