@@ -13,27 +13,53 @@
 #include "qemu/sockets.h"
 #include "listener.h"
 
+/* Out of descriptors or memory: time until there may be some */
+#define RETRY_MS 500
+
 struct NitroListener {
     char *path;
     int fd;
-    guint source;
+    guint source;               /* accepting, or waiting to try again */
+    bool told;                  /* that nobody can be accepted */
     NitroAccepted *accepted;
     void *opaque;
 };
+
+static gboolean retry(gpointer opaque)
+{
+    NitroListener *listener = opaque;
+
+    listener->source = 0;
+    nitro_listener_resume(listener);
+    return G_SOURCE_REMOVE;
+}
+
+/* The peer still waits: looking at once would find the same, for ever */
+static void retry_later(NitroListener *listener, int err)
+{
+    if (!listener->told) {
+        warn_report("cannot accept a connection on %s: %s", listener->path,
+                    strerror(err));
+    }
+    listener->told = true;
+    listener->source = g_timeout_add(RETRY_MS, retry, listener);
+}
 
 static gboolean peer_waiting(gint fd, GIOCondition condition, gpointer opaque)
 {
     NitroListener *listener = opaque;
     int peer = qemu_accept(fd, NULL, NULL);
 
-    if (peer < 0) {
-        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-            warn_report("cannot accept a connection on %s: %s",
-                        listener->path, strerror(errno));
-        }
+    if (peer < 0 && (errno == EAGAIN || errno == EINTR ||
+                     errno == ECONNABORTED)) {
         return G_SOURCE_CONTINUE;
     }
+    if (peer < 0) {
+        retry_later(listener, errno);
+        return G_SOURCE_REMOVE;
+    }
     listener->source = 0;
+    listener->told = false;
     listener->accepted(listener->opaque, peer);
     return G_SOURCE_REMOVE;
 }
