@@ -293,6 +293,25 @@ static gpointer check_thread(gpointer opaque)
     return NULL;
 }
 
+static void check_image(NitroEnclave *enclave)
+{
+    g_autoptr(GError) gerr = NULL;
+    GThread *thread;
+    Error *err = NULL;
+
+    enclave->state = STATE_CHECKING;
+    thread = g_thread_try_new("image", check_thread, enclave, &gerr);
+    if (!thread) {
+        error_setg(&err, "cannot check its image: %s", gerr->message);
+        error_append_hint(&err, "Raise the limit of processes and threads: "
+                          "ulimit -u, or TasksMax= of the service\n");
+        enclave_fail(enclave, -ENOMEM, err);
+        enclave_finish(enclave);
+        return;
+    }
+    g_thread_unref(thread);
+}
+
 /* @err is NULL when the image is copied */
 static void copy_finished(NitroEnclave *enclave, Error *err)
 {
@@ -301,8 +320,7 @@ static void copy_finished(NitroEnclave *enclave, Error *err)
         enclave_finish(enclave);
         return;
     }
-    enclave->state = STATE_CHECKING;
-    g_thread_unref(g_thread_new("image", check_thread, enclave));
+    check_image(enclave);
 }
 
 static gboolean copy_step(gpointer opaque)

@@ -277,6 +277,26 @@ static void test_bad_images(Fixture *f, gconstpointer data)
     g_assert_cmpuint(nr_exited, ==, 0);
 }
 
+/* That is no reason for all other enclaves to end */
+static void test_no_threads(Fixture *f, gconstpointer data)
+{
+    g_autofree char *text = NULL;
+
+    fake(f, "run");
+    no_threads = true;
+    error_text_begin();
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, -ENOMEM);
+    text = error_text_end();
+    no_threads = false;
+    assert_contains(text, "enclave with CID 16 not started: cannot check its "
+                    "image: no more threads");
+    assert_contains(text, "ulimit -u");
+    vm_run();
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+}
+
 /* The driver in the parent is not up: nobody knows its memory */
 static void test_no_memory(Fixture *f, gconstpointer data)
 {
@@ -331,6 +351,7 @@ int main(int argc, char **argv)
         { "/nitro/enclave/bad-requests", test_bad_requests },
         { "/nitro/enclave/other-architecture", test_other_architecture },
         { "/nitro/enclave/bad-images", test_bad_images },
+        { "/nitro/enclave/no-threads", test_no_threads },
         { "/nitro/enclave/no-memory", test_no_memory },
         { "/nitro/enclave/arguments", test_arguments },
     };
