@@ -55,10 +55,8 @@ static bool exists(const char *name)
     return g_file_test(path, G_FILE_TEST_EXISTS);
 }
 
-/* Run the tool within the directory */
-static void run(const char *arguments)
+static void spawn(const char *line)
 {
-    g_autofree char *line = g_strdup_printf("'%s' %s", tool, arguments);
     g_auto(GStrv) argv = NULL;
     int wait_status;
 
@@ -69,6 +67,14 @@ static void run(const char *arguments)
                           &err, &wait_status, NULL));
     g_assert(WIFEXITED(wait_status));
     status = WEXITSTATUS(wait_status);
+}
+
+/* Run the tool within the directory */
+static void run(const char *arguments)
+{
+    g_autofree char *line = g_strdup_printf("'%s' %s", tool, arguments);
+
+    spawn(line);
 }
 
 static void run_well(const char *arguments)
@@ -485,6 +491,26 @@ static void test_extract(void)
     assert_file("part", EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));
 }
 
+/* Whoever reads the output must not take none for success */
+static void test_full(void)
+{
+    static const char *const commands[] = {
+        "pcr good.eif", "pcr -p 0 good.eif", "verify good.eif",
+        "describe good.eif", "build -k bzImage -o full.eif", "pcr --help",
+        "--help", "--version",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        g_autofree char *line =
+            g_strdup_printf("/bin/sh -c 'exec \"$0\" %s > /dev/full' '%s'",
+                            commands[i], tool);
+
+        spawn(line);
+        g_assert_cmpint(status, ==, 1);
+        assert_in(err, "cannot write to stdout: No space left on device\n");
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *built = NULL;
@@ -510,6 +536,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/verify", test_verify);
     g_test_add_func("/eif/tool/extract", test_extract);
     g_test_add_func("/eif/tool/other", test_other);
+    g_test_add_func("/eif/tool/full", test_full);
     rc = g_test_run();
     temp_tree_remove(dir);
     g_free(dir);

@@ -43,11 +43,8 @@ static const char usage[] =
     "or written, 2 the image is broken, 3 its signature is missing or not\n"
     "valid, 4 a register is not the expected one.\n";
 
-int main(int argc, char **argv)
+static int run(const char *name, int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : "";
-
-    error_init(argv[0]);
     if (g_str_equal(name, "-h") || g_str_equal(name, "--help")) {
         return tool_usage(usage);
     }
@@ -68,4 +65,10 @@ int main(int argc, char **argv)
     }
     error_printf("Try 'qemu-eif --help'.\n");
     return TOOL_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    error_init(argv[0]);
+    return tool_finish(run(argc > 1 ? argv[1] : "", argc, argv));
 }

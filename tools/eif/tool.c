@@ -91,9 +91,14 @@ void tool_write_measurements(JSONWriter *w, const EifMeasurements *m)
 int tool_print_json(JSONWriter *w)
 {
     printf("%s\n", json_writer_get(w));
-    if (fflush(stdout) != 0) {
-        error_report("cannot write to stdout: %s", strerror(errno));
-        return TOOL_FAILED;
-    }
     return TOOL_OK;
+}
+
+int tool_finish(int rc)
+{
+    if (ferror(stdout) || fflush(stdout) != 0) {
+        error_report("cannot write to stdout: %s", strerror(errno));
+        return rc == TOOL_OK ? TOOL_FAILED : rc;
+    }
+    return rc;
 }

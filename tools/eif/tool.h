@@ -97,8 +97,16 @@ void tool_write_measurements(JSONWriter *w, const EifMeasurements *m);
  * tool_print_json: print what was written
  * @w: a complete value
  *
- * Returns: TOOL_OK, or TOOL_FAILED when stdout cannot be written.
+ * Returns: TOOL_OK.
  */
 int tool_print_json(JSONWriter *w);
+
+/**
+ * tool_finish: have all output written
+ * @rc: exit status so far
+ *
+ * Returns: @rc, or TOOL_FAILED when all was well but for writing to stdout.
+ */
+int tool_finish(int rc);
 
 #endif
