@@ -57,6 +57,14 @@ static void add_text(EifBuild *build, uint16_t type, const char *text)
     add_part(build, type, &src);
 }
 
+/* What a file may have for the image to remain one that a file can hold */
+static uint64_t room(const EifBuild *build)
+{
+    uint64_t used = build->size + sizeof(EifSectionHeader);
+
+    return INT64_MAX - MIN(used, INT64_MAX);
+}
+
 static bool add_file(EifBuild *build, uint16_t type, int fd, Error **errp)
 {
     ERRP_GUARD();
@@ -68,6 +76,13 @@ static bool add_file(EifBuild *build, uint16_t type, int fd, Error **errp)
     }
     if (src.size == 0) {
         error_setg(errp, "the %s file is empty", eif_section_type_str(type));
+        return false;
+    }
+    if (src.size > room(build)) {
+        error_setg(errp, "the %s file has %" PRIu64 " bytes, there is room "
+                   "for %" PRIu64, eif_section_type_str(type), src.size,
+                   room(build));
+        error_append_hint(errp, "Name another file.\n");
         return false;
     }
     add_part(build, type, &src);

@@ -260,6 +260,45 @@ static void test_bad_files(void)
     close_params(&good);
 }
 
+/* As files can be where nothing is stored for zeros */
+static int sparse_file(uint64_t size)
+{
+    int fd = memfd_create("eif-test", MFD_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    return fd;
+}
+
+/* The sizes of files add up to that of the image: it must not wrap */
+static void test_vast_files(void)
+{
+    static const struct {
+        uint64_t kernel, initrd;
+        const char *message;
+    } rows[] = {
+        { INT64_MAX, 4096, "the kernel file has 9223372036854775807 bytes, "
+          "there is room for 9223372036854775247" },
+        { 4096, INT64_MAX, "the ramdisk file has 9223372036854775807 bytes, "
+          "there is room for 9223372036854770882" },
+        { 7 * EiB, 7 * EiB, "the ramdisk file has 8070450532247928832 bytes, "
+          "there is room for 1152921504606846146" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        EifBuildParams params = {
+            .kernel_fd = sparse_file(rows[i].kernel),
+            .initrd_fd = sparse_file(rows[i].initrd),
+            .tool_version = "1",
+        };
+        Error *err = NULL;
+
+        g_assert_null(eif_build_new(&params, &err));
+        eif_maker_assert_error(err, rows[i].message, "Name another file");
+        close_params(&params);
+    }
+}
+
 static void test_file_changes(void)
 {
     EifBuildParams params = example_params();
@@ -447,6 +486,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/build/same-again", test_same_again);
     g_test_add_func("/eif/build/no-room", test_no_room);
     g_test_add_func("/eif/build/bad-files", test_bad_files);
+    g_test_add_func("/eif/build/vast-files", test_vast_files);
     g_test_add_func("/eif/build/file-changes", test_file_changes);
     g_test_add_func("/eif/build/no-memory", test_no_memory);
     g_test_add_func("/eif/build/escapes", test_escapes);
