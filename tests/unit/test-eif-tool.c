@@ -511,6 +511,39 @@ static void test_full(void)
     }
 }
 
+static void assert_nothing_begins_with(const char *prefix)
+{
+    GDir *files = g_dir_open(dir, 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(files))) {
+        g_assert_false(g_str_has_prefix(name, prefix));
+    }
+    g_dir_close(files);
+}
+
+/* No room for the file: the limit is easier to have than a full disk */
+static void test_no_room(void)
+{
+    static const char *const commands[] = {
+        "build -k bzImage -o large", "extract -s kernel -o large large-kernel",
+    };
+
+    run_well("build -k bzImage -o large-kernel");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        g_autofree char *line =
+            g_strdup_printf("/bin/sh -c 'trap \"\" XFSZ; ulimit -f 1; "
+                            "exec \"$0\" %s' '%s'", commands[i], tool);
+
+        spawn(line);
+        g_assert_cmpint(status, ==, 1);
+        assert_in(err, "cannot write large: File too large\n");
+        g_assert_cmpstr(out, ==, "");
+        g_assert_false(exists("large"));
+        assert_nothing_begins_with("large.");
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *built = NULL;
@@ -537,6 +570,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/extract", test_extract);
     g_test_add_func("/eif/tool/other", test_other);
     g_test_add_func("/eif/tool/full", test_full);
+    g_test_add_func("/eif/tool/no-room", test_no_room);
     rc = g_test_run();
     temp_tree_remove(dir);
     g_free(dir);
