@@ -172,8 +172,8 @@ class Ready(ScopedTest):
         self.assertIn('usage: ', run.stderr)
 
 
-class Services(NitroParentTest):
-    """systemd runs the parent, and enclaves in it."""
+class Life(NitroParentTest):
+    """systemd runs the parent, and an enclave in it."""
 
     nodes = []
 
@@ -291,6 +291,10 @@ class Services(NitroParentTest):
                          r'(?m)^\S+ / \S+ ro[, ]')
         self.parent.check(['systemd-analyze', 'security', '--no-pager',
                            '--threshold=%d' % EXPOSURE, 'nitro-enclave@app'])
+
+
+class Services(Life):
+    """That, and what makes it launch anew."""
 
     def test_no_heartbeat(self):
         """Not active before it; without it, launched again."""
