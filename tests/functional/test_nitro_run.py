@@ -9,13 +9,15 @@ import fcntl
 import io
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
 
 from qemu_test import QemuBaseTest
-from nitro_parent import only_wanted
+from nitro_parent import config, only_wanted
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]
                        / 'contrib' / 'nitro-run'))
@@ -245,6 +247,38 @@ class Directory(QemuBaseTest):
             self.assertEqual(enclave.id, 'i-0000000000000000-encabc')
             board.write_text('i-05f6ed443a\n')
             self.assertEqual(enclave.id, 'i-05f6ed443a-encabc')
+
+
+class Installed(QemuBaseTest):
+    """What is installed works by itself."""
+
+    def install(self, top):
+        """Do with the files of nitro-run what the installation does."""
+        run = subprocess.run(
+            [config.OUT / 'pyvenv/bin/meson', 'introspect', '--installed',
+             config.OUT], check=True, stdout=subprocess.PIPE)
+        for source, target in json.loads(run.stdout).items():
+            source, place = Path(source), Path(top + target)
+            if '/contrib/nitro-run/' in str(source) or \
+                    source.parts[-2:] == ('qemu', 'qmp'):
+                copy = shutil.copytree if source.is_dir() else shutil.copy
+                place.parent.mkdir(parents=True, exist_ok=True)
+                copy(source, place)
+        return next(Path(top).rglob('nitro-run/nitro-run'))
+
+    def test_installed(self):
+        """The program finds its modules, and bash its completion."""
+        with tempfile.TemporaryDirectory() as top:
+            program = self.install(top)
+            environment = {'PATH': os.environ['PATH'],
+                           'PYTHONDONTWRITEBYTECODE': '1'}
+            run = subprocess.run(
+                [sys.executable, program, '--runtime-dir', top + '/none',
+                 'describe-enclaves'], env=environment, text=True,
+                check=True, stdout=subprocess.PIPE)
+            self.assertEqual(json.loads(run.stdout), [])
+            place = 'share/bash-completion/completions/nitro-run'
+            self.assertEqual(len(list(Path(top).rglob(place))), 1)
 
 
 load_tests = only_wanted
