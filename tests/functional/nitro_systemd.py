@@ -254,7 +254,8 @@ class Life(NitroParentTest):
     def test_installed(self):
         """The driver's device is for group ne, directories are there."""
         self.assertEqual(self.nodes, ['root root 660\n', 'root ne 660\n'])
-        self.parent.check('cd /etc/nitro-enclaves && cd /var/lib/nitro-enclaves')
+        self.parent.check(['ls', '/etc/nitro-enclaves',
+                           '/var/lib/nitro-enclaves'])
 
     def test_life(self):
         """Active means booted; it comes back when it is killed."""
