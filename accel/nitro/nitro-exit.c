@@ -19,6 +19,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "system/nitro-thread.h"
 #include "system/runstate.h"
 #include "system/runstate-action.h"
 #include "system/system.h"
@@ -88,19 +89,23 @@ static void *close_thread(void *opaque)
     return NULL;
 }
 
-/* The hypervisor may take its time to free an enclave: not in the main loop */
+/*
+ * The hypervisor may take its time to free an enclave: not in the main loop,
+ * unless there can be no other thread.
+ */
 static void close_in_background(NitroAccelState *s)
 {
     int fd = take_enclave_fd(s);
     NitroClose *job;
-    QemuThread thread;
 
-    if (fd >= 0) {
-        job = g_new(NitroClose, 1);
-        *job = (NitroClose) { s, fd };
-        s->closing++;
-        qemu_thread_create(&thread, "nitro-close", close_thread, job,
-                           QEMU_THREAD_DETACHED);
+    if (fd < 0) {
+        return;
+    }
+    job = g_new(NitroClose, 1);
+    *job = (NitroClose) { s, fd };
+    s->closing++;
+    if (!nitro_thread_start("nitro-close", close_thread, job, NULL)) {
+        close_thread(job);
     }
 }
 

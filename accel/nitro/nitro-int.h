@@ -13,6 +13,7 @@
  * nitro-cpus.c    vCPU threads that have nothing to run
  * nitro-info.c    answers and events for the monitor
  * nitro-refuse.c  monitor commands that cannot work
+ * nitro-thread.c  threads that may be refused
  *
  * Everything here needs the BQL.
  */

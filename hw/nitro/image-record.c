@@ -14,11 +14,11 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/main-loop.h"
-#include "qemu/thread.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 #include "system/nitro-hints.h"
+#include "system/nitro-thread.h"
 #include "trace.h"
 
 #define MAX_FILES 2     /* kernel and ramdisk */
@@ -163,15 +163,20 @@ static void *measure_thread(void *opaque)
     return NULL;
 }
 
-static void measure(NitroImageRecord *rec)
+/* Without a thread now, whoever asks again may get one */
+static bool measure(NitroImageRecord *rec, Error **errp)
 {
-    QemuThread thread;
+    ERRP_GUARD();
 
     if (!rec->begun) {
-        rec->begun = true;
-        qemu_thread_create(&thread, "nitro-measure", measure_thread,
-                           g_atomic_rc_box_acquire(rec), QEMU_THREAD_DETACHED);
+        rec->begun = nitro_thread_start("nitro-measure", measure_thread,
+                                        g_atomic_rc_box_acquire(rec), errp);
     }
+    if (!rec->begun) {
+        nitro_image_record_unref(rec);
+        error_prepend(errp, "the image cannot be measured now: ");
+    }
+    return rec->begun;
 }
 
 /* Answers */
@@ -207,11 +212,16 @@ static char *hex(const uint8_t pcr[EIF_PCR_LEN])
     return g_string_free(text, false);
 }
 
+static void fill_failure(const Error *err, NitroEnclaveImage *info)
+{
+    info->measurement = NITRO_ENCLAVE_MEASUREMENT_FAILED;
+    info->measurement_error = g_strdup(error_get_pretty(err));
+}
+
 static void fill_findings(const RecordFindings *found, NitroEnclaveImage *info)
 {
     if (found->err) {
-        info->measurement = NITRO_ENCLAVE_MEASUREMENT_FAILED;
-        info->measurement_error = g_strdup(error_get_pretty(found->err));
+        fill_failure(found->err, info);
         return;
     }
     info->measurement = NITRO_ENCLAVE_MEASUREMENT_DONE;
@@ -227,6 +237,7 @@ static void fill_findings(const RecordFindings *found, NitroEnclaveImage *info)
 NitroEnclaveImage *nitro_image_record_query(NitroImageRecord *rec)
 {
     NitroEnclaveImage *info = g_new0(NitroEnclaveImage, 1);
+    Error *err = NULL;
 
     info->kind = rec->kind;
     info->path = g_strdup(rec->path);
@@ -239,9 +250,11 @@ NitroEnclaveImage *nitro_image_record_query(NitroImageRecord *rec)
     info->q_signed = rec->image->has_signature;
     fill_sections(rec->image, info);
 
-    measure(rec);
     info->measurement = NITRO_ENCLAVE_MEASUREMENT_RUNNING;
-    if (rec->done) {
+    if (!measure(rec, &err)) {
+        fill_failure(err, info);
+        error_free(err);
+    } else if (rec->done) {
         fill_findings(&rec->found, info);
     }
     return info;

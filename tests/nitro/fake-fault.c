@@ -18,6 +18,8 @@
  *                              another
  *   NE_FAKE_BLOCK=FILE         this file seems to be a block device
  *   NE_FAKE_MEMORY=BYTES       the host seems to have this much
+ *   NE_FAKE_THREADS=0          no thread can be created by those who can do
+ *                              without
  */
 #include "qemu/osdep.h"
 #include <poll.h>
@@ -157,4 +159,15 @@ long sysconf(int name)
 
     return bytes ? g_ascii_strtoull(bytes, NULL, 0) / __sysconf(_SC_PAGESIZE)
                  : __sysconf(name);
+}
+
+GThread *g_thread_try_new(const char *name, GThreadFunc func, gpointer data,
+                          GError **error)
+{
+    if (getenv("NE_FAKE_THREADS")) {
+        g_set_error_literal(error, G_THREAD_ERROR, G_THREAD_ERROR_AGAIN,
+                            "no more threads");
+        return NULL;
+    }
+    return g_thread_new(name, func, data);
 }

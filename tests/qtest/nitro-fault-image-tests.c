@@ -104,12 +104,14 @@ static const struct Reading {
     size_t size;
     unsigned most;              /* bytes per read, 0: as asked */
     const char *fault;
+    bool alone;                 /* one thread does it all */
 } readings[] = {
     { "bytewise", SMALL, 1 },
     { "short", LARGE, 4095 },
     { "interrupted", LARGE, 0, "read:4:1:0:2" },
     { "short-interrupted", LARGE, 65537, "read:4:2:0:2" },
     { "storm", SMALL, 512, "read:4:1:1000" },
+    { "alone", LARGE, 0, NULL, true },
 };
 
 static void test_reading(const void *opaque)
@@ -125,6 +127,9 @@ static void test_reading(const void *opaque)
         }
         if (reading->fault) {
             launch_set(launch, "NE_FAKE_FAULT", "%s", reading->fault);
+        }
+        if (reading->alone) {
+            launch_set(launch, "NE_FAKE_THREADS", "0");
         }
         start(launch, boots[i]);
         launch_wait(launch);

@@ -171,6 +171,27 @@ static void test_changed(void)
     run_quit(run);
 }
 
+/* No thread for it: that is said, and the enclave lives on */
+static void test_no_threads(void)
+{
+    Run *run = run_new();
+    g_autofree char *path = write_eif(run, EXAMPLE);
+    QDict *info, *image, *reply;
+
+    g_setenv("NE_FAKE_THREADS", "0", true);
+    start_eif(run, NITRO, path);
+    for (int i = 0; i < 2; i++) {
+        reply = query(run->qts, &info);
+        image = qdict_get_qdict(info, "image");
+        assert_str(image, "measurement", "failed");
+        assert_str(image, "measurement-error",
+                   "the image cannot be measured now: no more threads");
+        qobject_unref(reply);
+    }
+    assert_state(run, "prepared");
+    run_quit(run);
+}
+
 /* The signature */
 
 static void assert_signature(QDict *image, const char *state,
@@ -297,5 +318,6 @@ void add_image_tests(void)
     qtest_add_func("/nitro/monitor/debug", test_debug);
     qtest_add_func("/nitro/monitor/kernel", test_kernel);
     qtest_add_func("/nitro/monitor/changed", test_changed);
+    qtest_add_func("/nitro/monitor/no-threads", test_no_threads);
     add_signature_tests();
 }
