@@ -53,7 +53,7 @@ help:
 	@echo 'make fuzz       fuzzers, 10 CPU minutes each'
 	@echo '                  FUZZ_SECONDS=, JOBS=, TARGET='
 	@echo 'make deb        build/deb: packages that leave the distribution alone'
-	@echo '                  TRY=1: install them in a clean root and run them'
+	@echo '                  TRY=1: install them in a clean root, run an enclave'
 	@echo 'make series     build/series: patches for QEMU, tried with git am'
 	@echo '                  SIGNOFF=1, FORMAT="-v2 --rfc" (see git format-patch)'
 	@echo 'make check-series  build and test after each of them'

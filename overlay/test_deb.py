@@ -13,6 +13,7 @@ import tempfile
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import deb_try  # noqa: E402
 import output  # noqa: E402
 import testing  # noqa: E402
 import tree  # noqa: E402
@@ -20,7 +21,9 @@ import tree  # noqa: E402
 # Where a package may put files without being in the way of others
 OURS = re.compile(r'\./usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
                   r'/.+|bin/(qemu-nitro-system-\w+|qemu-eif|nitro-run|'
-                  r'nitro-lab))')
+                  r'nitro-lab)|(lib|libexec)/([a-z.]+/)*[9-]*nitro-enclave.+|'
+                  r'share/(man/man1|bash-completion/completions)/'
+                  r'(nitro-\w+|qemu-eif)[.1gz]*)$')
 
 
 class Packages(testing.RefusalCase):
@@ -38,8 +41,17 @@ class Packages(testing.RefusalCase):
             shutil.copy('/bin/true', path)
         os.makedirs(self.top + '/base')
         os.makedirs(self.top + '/qemu/python/qemu/qmp')
+        # Stands in for Sphinx, which test_docs.py has to work
+        mock.patch.object(self.deb.manual, 'make').start()
+        self.addCleanup(mock.patch.stopall)
+        pages = [f'manual/man/{n}.1' for n in (
+            'qemu-eif', 'nitro-run', 'nitro-lab', 'nitro-hypervisor')]
+        for directory in ('manual/man', 'manual/html/system'):
+            os.makedirs(os.path.join(self.top, directory))
         for name, text in (('base/VERSION', '10.0.13\n'),
-                           ('qemu/python/qemu/qmp/__init__.py', '')):
+                           ('qemu/python/qemu/qmp/__init__.py', ''),
+                           ('manual/html/system/nitro.html', 'Nitro'),
+                           *((page, '.TH') for page in pages)):
             with open(os.path.join(self.top, name), 'w',
                       encoding='utf-8') as f:
                 f.write(text)
@@ -86,6 +98,23 @@ class Packages(testing.RefusalCase):
             script = re.search(r'/usr/lib/\S*/' + name, text).group()
             self.assertTrue(os.path.isfile(root + script))
 
+    def test_services(self):
+        """The unit launches the packaged QEMU."""
+        root = os.path.join(self.top, 'root')
+        launcher = self.make()['qemu-nitro']
+        subprocess.run(['dpkg-deb', '--extract', launcher, root], check=True)
+        unit = tree.read(root + '/usr/lib/systemd/system/nitro-enclave@'
+                         '.service').decode()
+        program = re.search(r'QEMU=(\S+)', unit).group(1)
+        self.assertTrue(os.path.lexists(f'{root}/usr/bin/{program}'))
+        helper = re.search(r'ExecStartPost=(\S+)', unit).group(1)
+        self.assertTrue(os.access(root + helper, os.X_OK))
+        for name in ('postinst', 'prerm', 'postrm'):
+            script = subprocess.run(
+                ['dpkg-deb', '--info', launcher, name], check=True,
+                stdout=subprocess.PIPE).stdout
+            subprocess.run(['sh', '-n'], input=script, check=True)
+
     def test_control(self):
         packages = self.make()
         launcher = packages['qemu-nitro']
@@ -101,18 +130,36 @@ class Packages(testing.RefusalCase):
         os.unlink(os.path.join(self.deb.OUT, output.TOOL))
         self.assert_refused('qemu-eif is not there', 'make', self.make)
 
+    def test_failing_command(self):
+        self.assert_refused('false failed', 'see what it says',
+                            lambda: tree.say('false'))
+
+
+class Trial(testing.RefusalCase):
+    """The clean root, as far as it goes without one."""
+
     def test_no_clean_root(self):
         with mock.patch('shutil.which', lambda _name: None):
             self.assert_refused('by root, with debootstrap', 'TRY=1',
-                                self.deb.clean_root)
+                                lambda: deb_try.Root('/x'))
 
     def test_what_is_tried(self):
         """A command that fails, or says something else, is told."""
         done = subprocess.CompletedProcess([], 0, stdout='something\n')
         with mock.patch('subprocess.run', lambda *_a, **_k: done):
-            self.assert_refused('without "QEMU emulator version"',
-                                'look around', lambda: self.deb.try_out('/x'))
+            self.assert_refused('without "(Debian "', 'look around',
+                                lambda: deb_try.try_out(mock.MagicMock()))
 
-    def test_failing_command(self):
-        self.assert_refused('false failed', 'see what it says',
-                            lambda: self.deb.say('false'))
+    def test_leftovers(self):
+        """What a removal leaves is named; notes are not looked at."""
+        with tempfile.TemporaryDirectory() as top, \
+                contextlib.redirect_stdout(io.StringIO()):
+            root = deb_try.Root.__new__(deb_try.Root)
+            root.path, root.say = top, lambda *_words: ''
+            os.makedirs(top + '/var/log')
+            before = root.names()
+            os.mkdir(top + '/var/log/apt')
+            deb_try.remove(root, ['x'], before)
+            os.mkdir(top + '/usr')
+            self.assert_refused("'/usr'", 'look around', lambda:
+                                deb_try.remove(root, ['x'], before))

@@ -10,12 +10,11 @@ import errno
 import fnmatch
 import os
 import re
-import shutil
-import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import manual  # noqa: E402
 import tree  # noqa: E402
 
 REPO = tree.repository()
@@ -339,20 +338,11 @@ class DriverErrors(unittest.TestCase):
 class Sphinx(unittest.TestCase):
     """The manual is built from our pages without a complaint."""
 
-    def build(self, kind):
-        """Complaints of sphinx-build."""
-        if not shutil.which('sphinx-build'):
-            self.fail('no sphinx-build: overlay/deps installs it')
-        top = os.path.join(BUILD, 'manual')
-        fresh = ['-E'] if kind == 'html' else []
-        run = subprocess.run(
-            ['sphinx-build', '-q', '-j', 'auto', '-N', *fresh, '-b', kind,
-             '-Dversion=10.0', '-Drelease=', '-d', top + '/doctrees',
-             'docs', os.path.join(top, kind)],
-            cwd=os.path.join(BUILD, 'qemu'), check=False, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.assertEqual(run.returncode, 0, run.stdout)
-        return [line for line in run.stdout.splitlines()
+    @staticmethod
+    def build(kind):
+        """Complaints of sphinx-build about pages of ours."""
+        said = manual.make(BUILD, kind, fresh=kind == 'html')
+        return [line for line in said.splitlines()
                 if re.search('nitro|eif', line)]
 
     def test_pages(self):
@@ -364,14 +354,14 @@ class Sphinx(unittest.TestCase):
         for name in pages:
             with self.subTest(name):
                 self.assertTrue(os.path.exists(os.path.join(
-                    BUILD, 'manual', 'html', name[5:-4] + '.html')))
+                    manual.directory(BUILD, 'html'), name[5:-4] + '.html')))
         self.assertEqual(self.build('man'), [])
         for name in pages:
             if name.startswith('docs/tools/'):
                 page = os.path.basename(name)[:-4] + '.1'
                 with self.subTest(page):
                     self.assertTrue(os.path.exists(os.path.join(
-                        BUILD, 'manual', 'man', page)))
+                        manual.directory(BUILD, 'man'), page)))
 
 
 class Maintainers(unittest.TestCase):

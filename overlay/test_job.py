@@ -103,7 +103,8 @@ class Jobs(unittest.TestCase):
         self.assertEqual(job.JOBS['deb']()[-1].command, ['overlay/deb'])
         with mock.patch.dict(os.environ, TRY='1'):
             steps = job.JOBS['deb']()
-        self.assertEqual(names(steps), names(job.build_steps()) + ['deb'])
+        self.assertEqual(names(steps), names(job.build_steps()) +
+                         ['lab-image', 'deb'])
         self.assertEqual(steps[-1].command, ['overlay/deb', '--try'])
 
     def printed(self, log, counts):

@@ -41,6 +41,18 @@ def repository():
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def say(*words, **more):
+    """Run a command; its output."""
+    run = subprocess.run(words, check=False, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         **more)
+    if run.returncode != 0:
+        raise TreeError(
+            f'{" ".join(words[:3])} failed: {run.stdout[-600:]}'
+            f'{run.stderr[-600:]}', 'see what it says')
+    return run.stdout
+
+
 def read(path):
     """Contents of a file as bytes."""
     with open(path, 'rb') as f:
