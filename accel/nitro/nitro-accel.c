@@ -214,7 +214,7 @@ static int create_first_enclave(NitroAccelState *s, Error **errp)
     return ret;
 }
 
-static int nitro_init_machine(MachineState *ms)
+static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
 {
     NitroAccelState *s = NITRO_ACCEL(ms->accelerator);
     Error *err = NULL;
@@ -447,7 +447,7 @@ static void nitro_accel_instance_finalize(Object *obj)
     g_free(s->device);
 }
 
-static void nitro_accel_class_init(ObjectClass *oc, void *data)
+static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)
 {
     AccelClass *ac = ACCEL_CLASS(oc);
 

@@ -20,11 +20,11 @@
 #ifndef ACCEL_NITRO_INT_H
 #define ACCEL_NITRO_INT_H
 
-#include "qemu/accel.h"
 #include "qemu/notify.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
+#include "system/nitro-compat.h"
 #include "system/nitro-pool.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(NitroAccelState, NITRO_ACCEL)
@@ -119,7 +119,7 @@ extern NitroHooks nitro_hooks;
  *
  * Part of QEMU's start-up: reports what fails and exits with status 1.
  */
-void nitro_launch_setup(MachineState *ms, AccelState *accel);
+void nitro_launch_setup(NITRO_SETUP_POST_PARAMS);
 
 /* Start on the first transition to running; once, from init_machine */
 void nitro_launch_init(NitroAccelState *s);

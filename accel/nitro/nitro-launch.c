@@ -19,7 +19,6 @@
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "exec/cpu-common.h"
-#include "exec/memory.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
@@ -225,13 +224,13 @@ static NitroStep proceed(NitroAccelState *s, MachineState *ms, Error **errp)
     return step;
 }
 
-void nitro_launch_setup(MachineState *ms, AccelState *accel)
+void nitro_launch_setup(NITRO_SETUP_POST_PARAMS)
 {
-    NitroAccelState *s = NITRO_ACCEL(accel);
+    NitroAccelState *s = NITRO_ACCEL(as);
     Error *err = NULL;
 
     s->setup_done = true;
-    if (proceed(s, ms, &err) == NITRO_STEP_FAILED) {
+    if (proceed(s, current_machine, &err) == NITRO_STEP_FAILED) {
         error_report_err(err);
         exit(nitro_accel_failure_status());
     }

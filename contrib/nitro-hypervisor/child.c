@@ -92,7 +92,7 @@ static void output_open(NitroChild *child, Output *output, int fd,
 {
     *output = (Output) { .child = child, .fd = fd, .take = take };
     if (fd >= 0) {
-        qemu_socket_set_nonblock(fd);
+        g_unix_set_fd_nonblocking(fd, true, NULL);
         output->source = g_unix_fd_add(fd, G_IO_IN, output_ready, output);
     }
 }

@@ -294,7 +294,7 @@ static void accepted(void *opaque, int fd)
 {
     NitroControl *control = opaque;
 
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     control->fd = fd;
     control->greeted = false;
     control->input_source = g_unix_fd_add(fd, G_IO_IN, input_ready, control);

@@ -81,7 +81,7 @@ NitroListener *nitro_listener_new(const char *path, NitroAccepted *accepted,
     if (fd < 0) {
         return NULL;
     }
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     listener = g_new0(NitroListener, 1);
     listener->path = g_strdup(path);
     listener->fd = fd;

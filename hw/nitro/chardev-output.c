@@ -24,7 +24,7 @@
 #define HUNG_UP_RETRY_MS 100
 
 struct NitroOutput {
-    CharBackend *chr;
+    CharFrontend *chr;
     const NitroOutputOps *ops;
     void *opaque;
     NitroConsoleOverflow attended;
@@ -286,7 +286,7 @@ void nitro_output_set_overflow(NitroOutput *out,
     out->unattended = unattended;
 }
 
-NitroOutput *nitro_output_new(CharBackend *chr, uint32_t size,
+NitroOutput *nitro_output_new(CharFrontend *chr, uint32_t size,
                               const NitroOutputOps *ops, void *opaque)
 {
     NitroOutput *out = g_new0(NitroOutput, 1);

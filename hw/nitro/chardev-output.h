@@ -21,6 +21,7 @@
 
 #include "chardev/char-fe.h"
 #include "qapi/qapi-types-nitro.h"
+#include "system/nitro-compat.h"
 
 typedef struct NitroOutput NitroOutput;
 
@@ -45,7 +46,7 @@ typedef struct NitroOutputOps {
  *
  * Returns: the queue, to be freed with nitro_output_free()
  */
-NitroOutput *nitro_output_new(CharBackend *chr, uint32_t size,
+NitroOutput *nitro_output_new(CharFrontend *chr, uint32_t size,
                               const NitroOutputOps *ops, void *opaque);
 void nitro_output_free(NitroOutput *out);
 

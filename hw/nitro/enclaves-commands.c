@@ -13,8 +13,8 @@
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
-#include "exec/address-spaces.h"
 #include "hw/nitro/enclaves-pci.h"
+#include "system/nitro-compat.h"
 #include "trace.h"
 
 /* A handler that left the answer to the hypervisor; not an errno */

@@ -15,6 +15,7 @@
 #include "qapi/error.h"
 #include "qemu/queue.h"
 #include "qemu/units.h"
+#include "system/nitro-compat.h"
 #include "trace.h"
 
 typedef struct NitroHeartbeatPeer {
@@ -184,7 +185,7 @@ static void server_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
         trace_nitro_heartbeat_rejected(server, cid, "is not our enclave");
         return;
     }
-    if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, NULL) < 0) {
+    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
         trace_nitro_heartbeat_rejected(server, cid, "cannot be set up");
         return;
     }
@@ -207,7 +208,7 @@ static int listen_channel(NitroHeartbeatServer *server,
         return -EIO;
     }
     /* A peer that gives up while it waits must not leave us in accept() */
-    if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, errp) < 0) {
+    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
         object_unref(OBJECT(sioc));
         return -EIO;
     }

@@ -22,6 +22,7 @@
 #include "qemu/sockets.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
+#include "system/nitro-compat.h"
 #include "system/nitro-hints.h"
 #include "vsock-address.h"
 
@@ -272,7 +273,7 @@ static void nitro_heartbeat_finalize(Object *obj)
     nitro_heartbeat_server_free(NITRO_HEARTBEAT(obj)->server);
 }
 
-static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)
+static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);

@@ -13,7 +13,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "exec/memory.h"
 #include "image-record.h"
 #include "machine-int.h"
 #include "qapi/error.h"

@@ -26,6 +26,7 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
+#include "system/nitro-compat.h"
 #include "system/nitro-pool.h"
 #include "system/qtest.h"
 #include "system/runstate.h"
@@ -267,7 +268,7 @@ static void nitro_machine_instance_finalize(Object *obj)
     qapi_free_NitroEnclaveSignature(NITRO_MACHINE(obj)->signature);
 }
 
-static void nitro_machine_class_init(ObjectClass *oc, void *data)
+static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
 {
     MachineClass *mc = MACHINE_CLASS(oc);
     HotplugHandlerClass *hc = HOTPLUG_HANDLER_CLASS(oc);

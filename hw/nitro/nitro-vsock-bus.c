@@ -15,6 +15,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
+#include "system/nitro-compat.h"
 #include "trace.h"
 
 /* Children are kept newest first: backwards is the order they were added in */
@@ -168,7 +169,7 @@ static void nitro_vsock_bus_print_dev(Monitor *mon, DeviceState *dev,
     }
 }
 
-static void nitro_vsock_bus_class_init(ObjectClass *oc, void *data)
+static void nitro_vsock_bus_class_init(ObjectClass *oc, NitroClassData *data)
 {
     BusClass *bc = BUS_CLASS(oc);
 
@@ -193,7 +194,7 @@ static void nitro_vsock_bridge_init(Object *obj)
         "Read only: vsock CID of the running enclave, 0 while there is none");
 }
 
-static void nitro_vsock_bridge_class_init(ObjectClass *oc, void *data)
+static void nitro_vsock_bridge_class_init(ObjectClass *oc, NitroClassData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
 
@@ -205,7 +206,7 @@ static void nitro_vsock_bridge_class_init(ObjectClass *oc, void *data)
     set_bit(DEVICE_CATEGORY_BRIDGE, dc->categories);
 }
 
-static void nitro_vsock_device_class_init(ObjectClass *oc, void *data)
+static void nitro_vsock_device_class_init(ObjectClass *oc, NitroClassData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
 

@@ -23,7 +23,7 @@
 #define READ_SIZE (16 * 1024)
 
 struct NitroChannel {
-    CharBackend *chr;
+    CharFrontend *chr;
     const NitroChannelOps *ops;
     void *opaque;
     NitroConnector *connector;
@@ -369,7 +369,7 @@ static void channel_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
         trace_nitro_channel_busy(ch);
         return;
     }
-    if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, NULL) == 0) {
+    if (nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
         session_begin(ch, sioc);
     }
 }
@@ -407,7 +407,7 @@ bool nitro_channel_listen(NitroChannel *ch, SocketAddress *addr, Error **errp)
     /* A peer that gives up while it waits must not leave us in accept() */
     if (qio_channel_socket_listen_sync(sioc, addr, NITRO_CHANNEL_BACKLOG,
                                        errp) < 0 ||
-        qio_channel_set_blocking(QIO_CHANNEL(sioc), false, errp) < 0) {
+        !nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
         return false;
     }
     ch->listener = qio_net_listener_new();
@@ -468,7 +468,7 @@ void nitro_channel_set_retry(NitroChannel *ch, unsigned first_ms,
     nitro_connector_set_retry(ch->connector, first_ms, again_ms, limit_ms);
 }
 
-NitroChannel *nitro_channel_new(CharBackend *chr, const NitroChannelOps *ops,
+NitroChannel *nitro_channel_new(CharFrontend *chr, const NitroChannelOps *ops,
                                 void *opaque)
 {
     NitroChannel *ch = g_new0(NitroChannel, 1);

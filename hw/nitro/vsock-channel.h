@@ -30,6 +30,7 @@
 #include "io/channel-socket.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qapi/qapi-types-sockets.h"
+#include "system/nitro-compat.h"
 
 #define NITRO_CHANNEL_BUFFER_SIZE (64 * 1024)
 #define NITRO_CHANNEL_LINGER_MS   2000
@@ -59,7 +60,7 @@ typedef struct NitroChannelOps {
  *
  * Returns: the channel, to be freed with nitro_channel_free()
  */
-NitroChannel *nitro_channel_new(CharBackend *chr, const NitroChannelOps *ops,
+NitroChannel *nitro_channel_new(CharFrontend *chr, const NitroChannelOps *ops,
                                 void *opaque);
 
 /* Closes the stream; what is in the buffers is lost.  No callbacks. */

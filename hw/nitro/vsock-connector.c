@@ -13,6 +13,7 @@
 #include "qapi/clone-visitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-sockets.h"
+#include "system/nitro-compat.h"
 #include "trace.h"
 
 /* An attempt to connect that may outlive the connector that wanted it */
@@ -86,7 +87,7 @@ static void attempt_done(QIOTask *task, gpointer opaque)
     }
     cn->attempt = NULL;
     if (qio_task_propagate_error(task, &err) ||
-        qio_channel_set_blocking(QIO_CHANNEL(sioc), false, &err) < 0) {
+        !nitro_set_nonblocking(QIO_CHANNEL(sioc), &err)) {
         retry_later(cn, cn->pause_ms, err);
         return;
     }

@@ -21,7 +21,7 @@
 #define READ_SIZE (16 * KiB)
 
 struct NitroConsole {
-    CharBackend *chr;
+    CharFrontend *chr;
     const NitroConsoleOps *ops;
     void *opaque;
     NitroConnector *connector;
@@ -280,7 +280,7 @@ void nitro_console_set_retry(NitroConsole *con, unsigned first_ms,
     nitro_connector_set_retry(con->connector, first_ms, again_ms, limit_ms);
 }
 
-NitroConsole *nitro_console_new(CharBackend *chr, uint32_t backlog,
+NitroConsole *nitro_console_new(CharFrontend *chr, uint32_t backlog,
                                 NitroConsoleOverflow overflow,
                                 const NitroConsoleOps *ops, void *opaque)
 {

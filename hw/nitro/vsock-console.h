@@ -61,7 +61,7 @@ typedef struct NitroConsoleOps {
  *
  * Returns: the stream, to be freed with nitro_console_free()
  */
-NitroConsole *nitro_console_new(CharBackend *chr, uint32_t backlog,
+NitroConsole *nitro_console_new(CharFrontend *chr, uint32_t backlog,
                                 NitroConsoleOverflow overflow,
                                 const NitroConsoleOps *ops, void *opaque);
 

@@ -20,7 +20,7 @@ typedef struct Fixture {
     char *port_path;
     char *app_path;
     SocketAddress addr;
-    CharBackend be;
+    CharFrontend be;
     NitroChannel *ch;
     int listener;               /* of the enclave */
     int enclave;

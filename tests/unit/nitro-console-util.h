@@ -26,7 +26,7 @@ typedef struct Fixture {
     int hypervisor;             /* connection on the hypervisor's side */
     size_t sent;
     Chardev *chr;
-    CharBackend be;
+    CharFrontend be;
     NitroConsole *con;
     int nr_closed;
     int nr_told;

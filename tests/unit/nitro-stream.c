@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <glib-unix.h>
 #include <sys/un.h>
 #include "migration/vmstate.h"
 #include "nitro-stream.h"
@@ -49,7 +50,7 @@ int stream_listen(const char *path)
     unix_addr(&addr, path);
     g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
     g_assert_cmpint(listen(fd, 4), ==, 0);
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     return fd;
 }
 
@@ -58,7 +59,7 @@ int stream_accept(int listener)
     int fd = accept(listener, NULL, NULL);
 
     if (fd >= 0) {
-        qemu_socket_set_nonblock(fd);
+        g_unix_set_fd_nonblocking(fd, true, NULL);
     }
     return fd;
 }
@@ -71,7 +72,7 @@ int stream_connect(const char *path)
     unix_addr(&addr, path);
     g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)),
                     ==, 0);
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     return fd;
 }
 
@@ -172,7 +173,7 @@ void stream_stdio_remove(const char *path)
     unlink(out);
 }
 
-Chardev *stream_chardev(CharBackend *be, const char *options)
+Chardev *stream_chardev(CharFrontend *be, const char *options)
 {
     QemuOpts *opts = qemu_opts_parse(&qemu_chardev_opts, options, true,
                                      &error_abort);

@@ -19,7 +19,7 @@ typedef struct Fixture {
     char *out_path;
     char *log_path;
     Chardev *chr;
-    CharBackend be;
+    CharFrontend be;
     NitroOutput *out;
     size_t put;
     unsigned nr_changed;

@@ -12,6 +12,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <sys/un.h>
 #include "hw/nitro/heartbeat-server.h"
@@ -146,7 +147,7 @@ static int peer_connect(Fixture *f, uint32_t cid)
         close(fd);
         return -1;
     }
-    qemu_socket_set_nonblock(fd);
+    g_unix_set_fd_nonblocking(fd, true, NULL);
     return fd;
 }
 

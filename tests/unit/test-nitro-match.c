@@ -9,6 +9,7 @@
 #include "qapi/error.h"
 #include "hw/boards.h"
 #include "system/nitro.h"
+#include "system/nitro-compat.h"
 #include "tests/nitro/error-text.h"
 
 static const struct {
@@ -77,7 +78,7 @@ static void test_default(void)
 }
 
 /* As hw/core/machine.c has it: the name is the type's without the suffix */
-static void machine_base_init(ObjectClass *oc, void *data)
+static void machine_base_init(ObjectClass *oc, NitroClassData *data)
 {
     MachineClass *mc = MACHINE_CLASS(oc);
     const char *type = object_class_get_name(oc);

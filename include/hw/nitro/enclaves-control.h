@@ -24,6 +24,7 @@
 #include "chardev/char-fe.h"
 #include "hw/nitro/nitro-control.h"
 #include "hw/qdev-core.h"
+#include "system/nitro-compat.h"
 
 /**
  * struct NitroControlHandlers: what the owner is told
@@ -57,7 +58,7 @@ typedef struct NitroControlHandlers {
  * @waiting: requests without an answer, oldest first
  */
 typedef struct NitroControlChannel {
-    CharBackend *chr;
+    CharFrontend *chr;
     const NitroControlHandlers *handlers;
     void *opaque;
     uint32_t timeout_ms;
@@ -83,7 +84,7 @@ typedef struct NitroControlChannel {
  * @timeout_ms: longest time for an answer, in guest time
  * @handlers: called with @opaque; live as long as @ch
  */
-void nitro_control_init(NitroControlChannel *ch, CharBackend *chr,
+void nitro_control_init(NitroControlChannel *ch, CharFrontend *chr,
                         DeviceState *dev, uint32_t timeout_ms,
                         const NitroControlHandlers *handlers, void *opaque);
 

@@ -28,6 +28,7 @@
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qemu/units.h"
+#include "system/nitro-compat.h"
 
 #define TYPE_NITRO_SERIAL_VSOCK "nitro-serial-vsock"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
@@ -46,7 +47,7 @@ typedef struct NitroConsole NitroConsole;
 struct NitroSerialVsock {
     NitroVsockDevice parent_obj;
 
-    CharBackend chr;                    /* property "chardev" */
+    CharFrontend chr;                   /* property "chardev" */
     uint64_t backlog;                   /* property "backlog" */
     NitroConsoleOverflow overflow;      /* property "overflow" */
     NitroConsole *console;

@@ -8,7 +8,6 @@
 
 #include "qemu/osdep.h"
 #include "block/aio.h"
-#include "exec/address-spaces.h"
 #include "hw/pci/msix.h"
 #include "mailbox-world.h"
 #include "qapi/error.h"
@@ -16,6 +15,7 @@
 #include "qemu/module.h"
 #include "qemu/timer.h"
 #include "system/cpu-timers.h"
+#include "system/nitro-compat.h"
 #include "system/runstate.h"
 
 World world;
@@ -149,7 +149,7 @@ uint64_t world_read(uint16_t addr, unsigned size)
 
 /* The character device */
 
-void qemu_chr_fe_set_handlers(CharBackend *be, IOCanReadHandler *can_read,
+void qemu_chr_fe_set_handlers(CharFrontend *be, IOCanReadHandler *can_read,
                               IOReadHandler *read, IOEventHandler *event,
                               BackendChangeHandler *change, void *opaque,
                               GMainContext *context, bool set_open)
@@ -163,7 +163,7 @@ void qemu_chr_fe_set_handlers(CharBackend *be, IOCanReadHandler *can_read,
     }
 }
 
-int qemu_chr_fe_write(CharBackend *be, const uint8_t *buf, int len)
+int qemu_chr_fe_write(CharFrontend *be, const uint8_t *buf, int len)
 {
     size_t n = MIN(len, world.room);
 
@@ -187,7 +187,7 @@ static gboolean watch_ready(void *opaque)
     return watch->func(NULL, G_IO_OUT, watch->opaque);
 }
 
-guint qemu_chr_fe_add_watch(CharBackend *be, GIOCondition cond,
+guint qemu_chr_fe_add_watch(CharFrontend *be, GIOCondition cond,
                             FEWatchFunc func, void *user_data)
 {
     Watch *watch = g_new(Watch, 1);
@@ -196,7 +196,7 @@ guint qemu_chr_fe_add_watch(CharBackend *be, GIOCondition cond,
     return g_idle_add_full(G_PRIORITY_DEFAULT, watch_ready, watch, g_free);
 }
 
-void qemu_chr_fe_disconnect(CharBackend *be)
+void qemu_chr_fe_disconnect(CharFrontend *be)
 {
     world_connect(false);
 }
