@@ -3,20 +3,23 @@
 #
 # Each job does everything it needs, from a fresh clone on.
 
-BUILD ?= build
+# BASE= names another QEMU than the usual; what is made of it stays apart
+BUILD ?= build$(if $(BASE),/$(BASE))
 export BUILD := $(abspath $(BUILD))
+export BASE
 
 # A fresh machine may not even have Python, in which jobs are written
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
 .PHONY: all arm64 deps compose run parent check soak load bench fuzz series check-series deb \
-    install clean help
+    check-base check-bases install clean help
 
 all:
 	@$(JOB) build
 
-run parent check soak load bench fuzz series check-series deb arm64:
+run parent check soak load bench fuzz series check-series deb arm64 \
+check-base check-bases:
 	@$(JOB) $@
 
 deps:
@@ -45,6 +48,8 @@ help:
 	@echo 'make load       8 enclaves echo for 2 minutes while others are killed'
 	@echo '                  ENCLAVES=, SECONDS=, SEED='
 	@echo 'make            build (dependencies, base, compose, configure, ninja)'
+	@echo '                  BASE=10.2: that QEMU, in build/10.2; also with run'
+	@echo 'make check-bases  build and test with each other QEMU this fits'
 	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
 	@echo 'make parent     a shell in the emulated parent'
 	@echo 'make bench      speed and memory, as tables and JSON'

@@ -97,6 +97,31 @@ class Jobs(unittest.TestCase):
                              ['overlay/check-series', '--full', '--jobs',
                               '3'])
 
+    def test_bases(self):
+        """Each other QEMU is built and tested where nothing else is."""
+        job = load('x86_64')
+        steps = job.JOBS['check-bases']()
+        self.assertEqual(names(steps), ['base-10.2'])
+        self.assertEqual(steps[0].command, [
+            'make', 'BASE=10.2', 'BUILD=' + job.out('10.2'), 'check-base'])
+        steps = job.JOBS['check-base']()
+        self.assertEqual(names(steps), names(job.build_steps()) + [
+            'unit', 'qtest', 'lab-image', 'functional'])
+        for name in job.LAUNCHES:
+            self.assertIn(name, steps[-1].command)
+
+    def test_downloads_are_shared(self):
+        """Another base has the downloads of the usual one."""
+        with tempfile.TemporaryDirectory() as top:
+            build = os.path.join(top, 'build', '10.2')
+            os.makedirs(build)
+            with mock.patch.dict(os.environ, BUILD=build, BASE='10.2'):
+                job = load('x86_64')
+                job.share_downloads()
+                job.share_downloads()
+            cache = os.path.join(build, 'cache')
+            self.assertTrue(os.path.samefile(cache, top + '/build/cache'))
+
     def test_deb(self):
         """Packages are made of what was built; trying them is a choice."""
         job = load('x86_64')

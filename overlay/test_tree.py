@@ -40,6 +40,7 @@ class TreeCase(testing.RefusalCase):
         self.base = os.path.join(self.top, 'base')
         self.out = os.path.join(self.top, 'build', 'qemu')
         shutil.copytree(OVERLAY, os.path.join(self.repo, 'overlay'))
+        shutil.rmtree(self.repo + '/overlay/base-10.2')
         write(self.base + '/VERSION', '10.0.13\n')
         write(self.base + '/hw/a.c', ''.join(LINES))
         write(self.base + '/untouched.c', 'base\n')
@@ -125,6 +126,33 @@ class Compose(TreeCase):
         self.compose()
         self.assertEqual(text(self.out + '/untouched.c'), 'newer base\n')
 
+    def test_edits_of_one_series(self):
+        """They come beside the edits for all, or in place of one."""
+        own = self.repo + '/overlay/base-10.2/'
+        edit = text(self.repo + '/hw/a.c.patch')
+        write(own + 'hw/a.c.patch', edit.replace('five', 'V'))
+        write(self.base + '/hw/b.c', ''.join(LINES))
+        write(own + 'hw/b.c.patch', edit.replace('hw/a.c', 'hw/b.c'))
+        self.compose()
+        self.assertIn('line five\n', text(self.out + '/hw/a.c'))
+        self.assertNotIn('line five\n', text(self.out + '/hw/b.c'))
+        write(self.base + '/VERSION', '10.2.2\n')
+        self.compose()
+        self.assertIn('line V\n', text(self.out + '/hw/a.c'))
+        self.assertIn('line five\n', text(self.out + '/hw/b.c'))
+        with open(self.out + '/hw/a.c', 'a', encoding='utf-8') as f:
+            f.write('line 11\n')
+        self.assertEqual(self.tool('refresh', 'hw/a.c'),
+                         (0, 'overlay/base-10.2/hw/a.c.patch written\n'))
+        self.assertEqual(text(self.repo + '/hw/a.c.patch'), edit)
+
+    def test_each_base(self):
+        """Every series that has a description can be the base."""
+        self.assertEqual(tree.bases(), ['10.0', '10.2'])
+        for version in ('10.0.13', '10.2.0', '10.2.50'):
+            write(self.base + '/VERSION', version + '\n')
+            self.assertIn('hw/a.c', self.compose())
+
 
 class Refused(TreeCase):
     """Each error names its cause and the next command."""
@@ -175,7 +203,7 @@ class Refused(TreeCase):
         write(self.base + '/VERSION', '9.0.0\n')
         status, output = self.tool('compose')
         self.assertEqual(status, 1)
-        self.assertIn('made for QEMU 10.0.z\n', output)
+        self.assertIn('this tree fits 10.0 and 10.2\n', output)
         self.assertIn('compose: point QEMU_SRC= to a 10.0 source', output)
 
 
@@ -192,6 +220,17 @@ class Refresh(TreeCase):
         self.assertTrue(edit.startswith('subject\n\nwhy\n\nUpstream:'))
         self.assertIn('+line 11\n', edit)
         self.assertEqual(self.compose(), [])
+
+    def test_context_stays_as_wide_as_it_was(self):
+        for name, wide in (('hw/a.c', 1), ('untouched.c', 3)):
+            write(self.base + '/' + name, ''.join(LINES))
+            self.compose()
+            write(self.out + '/' + name,
+                  ''.join(LINES).replace('line 5\n', 'five\n'))
+            self.assertEqual(self.tool('refresh', name)[0], 0)
+            edit = text(f'{self.repo}/{name}.patch')
+            self.assertEqual(edit.count('\n line'), 2 * wide)
+            self.assertIn(f'@@ -{5 - wide},{1 + 2 * wide} ', edit)
 
     def test_new_edit_gets_a_template(self):
         self.compose()
@@ -223,7 +262,8 @@ class Base(TreeCase):
     """Where the base comes from."""
 
     def run_base(self, **env):
-        clean = {k: v for k, v in os.environ.items() if k != 'QEMU_SRC'}
+        clean = {k: v for k, v in os.environ.items()
+                 if k not in ('QEMU_SRC', 'BASE')}
         run = subprocess.run(
             [os.path.join(self.repo, 'overlay', 'base')], check=False,
             env=dict(clean, BUILD=self.top + '/build', **env),
@@ -284,13 +324,56 @@ class Base(TreeCase):
         self.pack(self.top + '/t.tar.gz', '11.0.1')
         status, output = self.run_base(QEMU_SRC=self.top + '/t.tar.gz')
         self.assertEqual(status, 1)
-        self.assertIn('is QEMU 11.0.1, this tree is made for 10.0.z', output)
+        self.assertIn('is QEMU 11.0.1, wanted is 10.0 or 10.2', output)
 
     def test_missing(self):
         status, output = self.run_base(QEMU_SRC=self.top + '/none')
         self.assertEqual(status, 1)
         self.assertIn('does not exist', output)
-        self.assertIn('QEMU 10.0 source directory or tarball', output)
+        self.assertIn('directory or tarball of QEMU 10.0 or 10.2', output)
+
+    def test_chosen_series(self):
+        """BASE= wants one series, whatever else this tree fits."""
+        self.pack(self.top + '/old.tar.gz')
+        self.pack(self.top + '/new.tar.gz', '10.2.3')
+        status, output = self.run_base(BASE='10.2',
+                                       QEMU_SRC=self.top + '/old.tar.gz')
+        self.assertEqual(status, 1)
+        self.assertIn('is QEMU 10.0.13, wanted is 10.2', output)
+        for chosen in ('', '10.2'):
+            status, output = self.run_base(BASE=chosen,
+                                           QEMU_SRC=self.top + '/new.tar.gz')
+            self.assertEqual(status, 0, output)
+        self.assertEqual(self.run_base(BASE='10.2'), (0, ''))
+
+    def test_another_series_is_there(self):
+        """What BASE= wants replaces what it does not want."""
+        self.assertEqual(self.run_base(QEMU_SRC=self.base)[0], 0)
+        self.pack(self.top + '/build/cache/qemu-10.2.0.tar.gz', '10.2.0')
+        status, output = self.run_base(BASE='10.2')
+        self.assertEqual(status, 0, output)
+        self.assertIn('QEMU 10.2.0 from', output)
+
+    def test_unknown_series(self):
+        status, output = self.run_base(BASE='10.1')
+        self.assertEqual(status, 1)
+        self.assertIn('BASE=10.1 is no base of this tree', output)
+        self.assertIn('say BASE=10.0 or 10.2, or describe it in '
+                      'overlay/base-10.1.conf', output)
+
+    def test_unreachable(self):
+        """A series that nobody has is told, not left out."""
+        conf = self.repo + '/overlay/base-10.2.conf'
+        write(conf, text(conf).replace('qemu=1:10.2.2', 'no-such-package'))
+        os.makedirs(self.top + '/bin')
+        write(self.top + '/bin/apt-get', '#!/bin/sh\nexit 100\n')
+        os.chmod(self.top + '/bin/apt-get', 0o755)
+        status, output = self.run_base(
+            BASE='10.2', PATH=self.top + '/bin:' + os.environ['PATH'])
+        self.assertEqual(status, 1)
+        self.assertIn('no source of QEMU 10.2 found, neither 10.2.2 nor '
+                      'no-such-package', output)
+        self.assertIn('QEMU_SRC=DIRECTORY-OR-TARBALL', output)
 
     def test_no_source(self):
         os.makedirs(self.top + '/src')

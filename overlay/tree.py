@@ -3,15 +3,18 @@
 """The sparse tree: which files are ours, and what they make of a base.
 
 A file of the repository lies where QEMU would have it.  `X.patch` is our edit
-of the base's file X; every other file is new.  Composing writes the result
+of the base's file X; every other file is new.  overlay/base-SERIES holds edits
+that one series of bases needs beside ours, or in their place.  Composing writes the result
 into a copy of the base, touching only what changed, so that ninja rebuilds
 little.  What was written is remembered beside the composed tree; a file that
 differs from that memory was edited by hand and is never overwritten silently.
 """
 
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +26,6 @@ OURS_ALONE = {
 }
 IGNORED_DIRS = {'__pycache__'}
 IGNORED_ENDS = ('.orig', '.rej', '.pyc', '~', '.swp')
-SERIES = '10.0'
 HEADER = 'include/standard-headers/linux/nitro_enclaves.h'
 KERNEL_HEADER = '/usr/include/linux/nitro_enclaves.h'
 
@@ -83,6 +85,22 @@ def overlay_files(repo):
     return [n for n in names if not n.endswith('.patch')], edits
 
 
+def series_of(version):
+    """Release series of a version: its first two numbers."""
+    return '.'.join(version.split('.')[:2])
+
+
+def bases():
+    """Release series this tree fits; base.conf's comes first."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    found = []
+    for conf in ['base.conf'] + sorted(glob.glob('base-*.conf',
+                                                 root_dir=here)):
+        text = read(os.path.join(here, conf)).decode()
+        found.append(series_of(re.search('(?m)^version=(.*)', text)[1]))
+    return found
+
+
 def check_base(base):
     """Refuse a base that is missing or of another series."""
     version = os.path.join(base, 'VERSION')
@@ -91,16 +109,29 @@ def check_base(base):
                         'run overlay/base, or ./configure with '
                         'QEMU_SRC=DIRECTORY-OR-TARBALL')
     found = read(version).decode().strip()
-    if not (found == SERIES or found.startswith(SERIES + '.')):
+    known = bases()
+    if series_of(found) not in known:
         raise TreeError(f'base {base} is QEMU {found}, '
-                        f'this tree is made for QEMU {SERIES}.z',
-                        f'point QEMU_SRC= to a {SERIES} source')
+                        f'this tree fits {" and ".join(known)}',
+                        f'point QEMU_SRC= to a {known[0]} source')
     return found
+
+
+def own_edits(repo, base):
+    """Directory of edits that only bases of this one's series need."""
+    return os.path.join(repo, 'overlay',
+                        'base-' + series_of(check_base(base)))
+
+
+def edit_of(repo, base, name):
+    """File of our edit of the base's file `name`."""
+    own = os.path.join(own_edits(repo, base), name + '.patch')
+    return own if os.path.isfile(own) else os.path.join(repo, name + '.patch')
 
 
 def apply_edit(repo, base, name):
     """Contents of the base's file `name` with our edit, no fuzz."""
-    edit = os.path.join(repo, name + '.patch')
+    edit = edit_of(repo, base, name)
     origin = os.path.join(base, name)
     if not os.path.isfile(origin):
         raise TreeError(f'{name}.patch edits a file the base does not have',
@@ -137,6 +168,7 @@ def import_header(repo):
 def wanted_files(repo, base):
     """All files of ours in the composed tree: {path: (contents, mode)}."""
     new, edits = overlay_files(repo)
+    own = overlay_files(own_edits(repo, base))[1]
     result = {}
     for name in new:
         path = os.path.join(repo, name)
@@ -144,7 +176,7 @@ def wanted_files(repo, base):
             raise TreeError(f'{name} would replace a file of the base',
                             f'make it an edit: {name}.patch')
         result[name] = (read(path), os.stat(path).st_mode & 0o755)
-    for name in edits:
+    for name in sorted({*edits, *own}):
         mode = os.stat(os.path.join(base, name)).st_mode & 0o755 \
             if os.path.exists(os.path.join(base, name)) else 0o644
         result[name] = (apply_edit(repo, base, name), mode)
