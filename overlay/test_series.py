@@ -382,6 +382,30 @@ class Nightly(Case):
             check.source('configs/devices/x86_64-softmmu/series.mak'),
             'CONFIG_Q35=y\n')
 
+    def test_poison(self):
+        """Our symbols are kept from common code from the beginning on."""
+        self.write('series.check/qemu/scripts/make-config-poison.sh', '')
+        check = self.command.Check(1)
+        declared = {'base': 'config Q35\n',
+                    'series': 'config Q35\nconfig TWO\nconfig ONE\n'}
+        with mock.patch.object(
+                series_git.Repository, 'within',
+                lambda _self, _path, *words: declared[words[3]]), \
+                mock.patch.object(
+                    series_git.Repository, 'git',
+                    lambda *_a: 'echo "#pragma GCC poison $*"\n'):
+            script = f'{check.qemu}/{self.command.POISON}'
+            check.write_poison()
+            before = os.stat(script).st_mtime_ns
+            self.write('series.check/qemu/' + self.command.POISON, 'new')
+            check.write_poison()
+        self.assertEqual(os.stat(script).st_mtime_ns, before)
+        run = subprocess.run([script, 'CONFIG_A'], check=True, text=True,
+                             stdout=subprocess.PIPE)
+        self.assertEqual(run.stdout, ''.join(
+            f'#pragma GCC poison CONFIG_{name}\n'
+            for name in ('A', 'ONE', 'TWO')))
+
     def options(self, known, **more):
         """What is chosen while meson knows these options of ours."""
         self.write('series.check/qemu/meson_options.txt', known)
