@@ -3,9 +3,10 @@
 """Which patch of the series brings what: overlay/series.toml, applied.
 
 Every file is claimed by one patch.  Files in the table `grow` are brought in
-pieces: paragraphs, or single lines.  A piece comes with the patch that the
-table `lines` of a patch says; else with the last of the patch that claims the
-file and those that bring the files of ours which the piece names.
+pieces: paragraphs, or single lines; strings that are added to a list are
+always single.  A piece comes with the patch that the table `lines` of a patch
+says; else with the last of the patch that claims the file and those that
+bring the files of ours which the piece names.
 """
 
 import difflib
@@ -20,6 +21,8 @@ import tree
 LISTED_AS = ('', '/meson.build', '/Kconfig', '/trace-events', '.rst')
 WORD = re.compile(r'[\w./*?+-]+')
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
+# A line of a list of strings
+ITEM = re.compile(r"\s+'[^']+',\n")
 # Files that fail to build when they name what is not there
 BUILD_FILES = ('meson.build', 'Kconfig', 'index.rst')
 
@@ -185,7 +188,8 @@ class Growth:
                 continue
             text = ''.join(new)
             due = self.told(text, patches)
-            if due is None and self.mode == 'lines' and not old:
+            if due is None and not old and (
+                    self.mode == 'lines' or all(map(ITEM.fullmatch, new))):
                 self.by_line(new, names, owner)
                 continue
             if due is None:

@@ -126,6 +126,16 @@ class Plans(Case):
                          'Accelerator\nF: acc/\nF: include/*.h\n')
         self.assertEqual(self.text(plan, 'OWNERS', 1), WANTED['OWNERS'])
 
+    def test_list(self):
+        """Each of the strings added to a list comes by itself."""
+        added = "l = [\n  'acc',\n  'dev',\n  'x',\n]\n"
+        with mock.patch.dict(BASE, {'meson.build': "l = [\n  'x',\n]\n"}):
+            plan = self.plan(wanted=dict(WANTED, **{
+                'meson.build': added, 'acc/trace-events': 'x\n'}))
+        self.assertEqual(self.text(plan, 'meson.build', 0),
+                         "l = [\n  'acc',\n  'x',\n]\n")
+        self.assertEqual(self.text(plan, 'meson.build', 1), added)
+
     def test_end(self):
         """After the last patch everything is there."""
         plan = self.plan()
