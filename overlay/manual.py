@@ -22,11 +22,13 @@ def make(build, kind, fresh=False):
     if not shutil.which('sphinx-build'):
         raise tree.TreeError('there is no sphinx-build',
                              'install what building needs: overlay/deps')
+    qemu = os.path.join(build, 'qemu')
+    version = tree.read(os.path.join(qemu, 'VERSION')).decode().strip()
     run = subprocess.run(
         ['sphinx-build', '-q', '-j', 'auto', '-N', *(['-E'] if fresh else []),
-         '-b', kind, '-Dversion=' + tree.SERIES, '-Drelease=',
+         '-b', kind, '-Dversion=' + tree.series_of(version), '-Drelease=',
          '-d', directory(build, 'doctrees'), 'docs', directory(build, kind)],
-        cwd=os.path.join(build, 'qemu'), check=False, text=True,
+        cwd=qemu, check=False, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode != 0:
         raise tree.TreeError(f'the manual was not built: {run.stdout[-600:]}',

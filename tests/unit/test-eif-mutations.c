@@ -179,7 +179,7 @@ static EifOutcome read_within_limits(const GByteArray *bytes)
     return outcome;
 }
 
-static int run_tool(const char *command, const char *option)
+static void run_tool(const char *command, const char *option, int expected)
 {
     g_autofree char *out = NULL, *err = NULL;
     const char *argv[] = { tool, command, sample_path, option, NULL };
@@ -187,9 +187,11 @@ static int run_tool(const char *command, const char *option)
 
     g_assert(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL,
                           NULL, &out, &err, &status, NULL));
-    g_assert_true(WIFEXITED(status));
-    g_assert_true(WEXITSTATUS(status) == 0 || *out || *err);
-    return WEXITSTATUS(status);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != expected) {
+        g_error("%s %s: wait status 0x%x, not exit status %d\n%s%s", tool,
+                command, status, expected, out, err);
+    }
+    g_assert_true(expected == 0 || *out || *err);
 }
 
 static void write_sample(const GByteArray *bytes)
@@ -206,8 +208,7 @@ static void try_tool(const GByteArray *bytes, EifOutcome outcome)
     sample_wait = 0;
     samples++;
     write_sample(bytes);
-    g_assert_cmpint(run_tool("verify", VERIFY_TIME), ==,
-                    exit_status[outcome]);
+    run_tool("verify", VERIFY_TIME, exit_status[outcome]);
 }
 
 static size_t peak_of_children(void)
@@ -221,7 +222,7 @@ static size_t peak_of_children(void)
 void eif_rule_describe(const GByteArray *image)
 {
     write_sample(image);
-    g_assert_cmpint(run_tool("describe", NULL), ==, 0);
+    run_tool("describe", NULL, 0);
     if (LIMIT_MEMORY) {
         g_assert_cmpuint(peak_of_children(), <,
                          tool_peak + image->len + ALLOWANCE);
@@ -234,8 +235,8 @@ static void measure_tool(void)
     g_autoptr(GByteArray) image = eif_maker_image(4, 0, EXAMPLE);
 
     write_sample(image);
-    g_assert_cmpint(run_tool("describe", NULL), ==, 0);
-    g_assert_cmpint(run_tool("verify", VERIFY_TIME), ==, 0);
+    run_tool("describe", NULL, 0);
+    run_tool("verify", VERIFY_TIME, 0);
     tool_peak = peak_of_children();
 }
 
