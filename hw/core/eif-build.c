@@ -16,6 +16,7 @@
 #include "qemu/units.h"
 #include "hw/core/eif-crc.h"
 #include "hw/core/eif-image.h"
+#include "qobject/json-writer.h"
 
 /* As the official builder has them; nothing reads these two */
 #define DEFAULT_MEMORY (1 * GiB)
@@ -89,31 +90,6 @@ static bool add_file(EifBuild *build, uint16_t type, int fd, Error **errp)
     return true;
 }
 
-/* Append a JSON string; whatever is not UTF-8 becomes U+FFFD */
-static void append_json(GString *json, const char *text)
-{
-    g_autofree char *valid = g_utf8_make_valid(text, -1);
-
-    g_string_append_c(json, '"');
-    for (const char *p = valid; *p; p++) {
-        if (*p == '"' || *p == '\\') {
-            g_string_append_printf(json, "\\%c", *p);
-        } else if ((unsigned char)*p < ' ') {
-            g_string_append_printf(json, "\\u%04x", *p);
-        } else {
-            g_string_append_c(json, *p);
-        }
-    }
-    g_string_append_c(json, '"');
-}
-
-static void append_member(GString *json, const char *key, const char *text)
-{
-    append_json(json, key);
-    g_string_append_c(json, ':');
-    append_json(json, text);
-}
-
 /* The same inputs give the same image: no clock is read */
 static char *default_build_time(Error **errp)
 {
@@ -164,15 +140,18 @@ static char *kernel_version(const EifSource *kernel, Error **errp)
     return g_strdup(text[0] ? text : "unknown");
 }
 
-/* All five keys: one official reader insists on them */
+/*
+ * All five keys: one official reader insists on them.  What is not a character
+ * of UTF-8 becomes U+FFFD.
+ */
 static char *make_metadata(const EifBuildParams *p, const EifSource *kernel,
                            Error **errp)
 {
     ERRP_GUARD();
     g_autofree char *time = p->build_time ? g_strdup(p->build_time)
                                           : default_build_time(errp);
+    g_autoptr(JSONWriter) json = json_writer_new(false);
     g_autofree char *version = NULL;
-    GString *json;
 
     if (!time) {
         return NULL;
@@ -182,22 +161,20 @@ static char *make_metadata(const EifBuildParams *p, const EifSource *kernel,
         error_prepend(errp, "%s: ", eif_section_type_str(EIF_SECTION_KERNEL));
         return NULL;
     }
-    json = g_string_new("{");
-    append_member(json, "ImageName", p->name ?: "qemu");
-    g_string_append_c(json, ',');
-    append_member(json, "ImageVersion", p->image_version ?: "1.0");
-    g_string_append(json, ",\"BuildMetadata\":{");
-    append_member(json, "BuildTime", time);
-    g_string_append_c(json, ',');
-    append_member(json, "BuildTool", "qemu");
-    g_string_append_c(json, ',');
-    append_member(json, "BuildToolVersion", p->tool_version ?: QEMU_VERSION);
-    g_string_append_c(json, ',');
-    append_member(json, "OperatingSystem", "Linux");
-    g_string_append_c(json, ',');
-    append_member(json, "KernelVersion", version);
-    g_string_append(json, "},\"DockerInfo\":null,\"CustomMetadata\":null}");
-    return g_string_free(json, false);
+    json_writer_start_object(json, NULL);
+    json_writer_str(json, "ImageName", p->name ?: "qemu");
+    json_writer_str(json, "ImageVersion", p->image_version ?: "1.0");
+    json_writer_start_object(json, "BuildMetadata");
+    json_writer_str(json, "BuildTime", time);
+    json_writer_str(json, "BuildTool", "qemu");
+    json_writer_str(json, "BuildToolVersion", p->tool_version ?: QEMU_VERSION);
+    json_writer_str(json, "OperatingSystem", "Linux");
+    json_writer_str(json, "KernelVersion", version);
+    json_writer_end_object(json);
+    json_writer_null(json, "DockerInfo");
+    json_writer_null(json, "CustomMetadata");
+    json_writer_end_object(json);
+    return g_strdup(json_writer_get(json));
 }
 
 EifBuild *eif_build_new(const EifBuildParams *params, Error **errp)

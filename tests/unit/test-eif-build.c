@@ -25,11 +25,11 @@
 
 /* Metadata as it must come out */
 #define METADATA(name, version, time, tool, kernel) \
-    "{\"ImageName\":\"" name "\",\"ImageVersion\":\"" version "\"," \
-    "\"BuildMetadata\":{\"BuildTime\":\"" time "\",\"BuildTool\":\"qemu\"," \
-    "\"BuildToolVersion\":\"" tool "\",\"OperatingSystem\":\"Linux\"," \
-    "\"KernelVersion\":\"" kernel "\"}," \
-    "\"DockerInfo\":null,\"CustomMetadata\":null}"
+    "{\"ImageName\": \"" name "\", \"ImageVersion\": \"" version "\", " \
+    "\"BuildMetadata\": {\"BuildTime\": \"" time "\", " \
+    "\"BuildTool\": \"qemu\", \"BuildToolVersion\": \"" tool "\", " \
+    "\"OperatingSystem\": \"Linux\", \"KernelVersion\": \"" kernel "\"}, " \
+    "\"DockerInfo\": null, \"CustomMetadata\": null}"
 
 static EifBuildParams example_params(void)
 {
@@ -280,9 +280,9 @@ static void test_vast_files(void)
         { INT64_MAX, 4096, "the kernel file has 9223372036854775807 bytes, "
           "there is room for 9223372036854775247" },
         { 4096, INT64_MAX, "the ramdisk file has 9223372036854775807 bytes, "
-          "there is room for 9223372036854770882" },
+          "there is room for 9223372036854770864" },
         { 7 * EiB, 7 * EiB, "the ramdisk file has 8070450532247928832 bytes, "
-          "there is room for 1152921504606846146" },
+          "there is room for 1152921504606846128" },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -378,6 +378,10 @@ static void test_escapes(void)
     assert_string(&params, "ImageName", control);
     params.name = "bad \xff.";
     assert_string(&params, "ImageName", "bad \xef\xbf\xbd.");
+    params.name = "bad \xf2\xbf\xbf\xbf.";      /* U+BFFFF is no character */
+    assert_string(&params, "ImageName", "bad \xef\xbf\xbd.");
+    params.name = "\xf0\x9f\x94\x92";
+    assert_string(&params, "ImageName", "\xf0\x9f\x94\x92");
     params.name = "";
     assert_string(&params, "ImageName", "");
     close_params(&params);

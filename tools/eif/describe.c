@@ -154,6 +154,19 @@ static void write_time(JSONWriter *w, const char *name, int64_t seconds)
     }
 }
 
+/* A name may have parts of one type; of these JSON readers take the last */
+static bool is_last_of_type(GArray *names, guint at)
+{
+    const char *type = g_array_index(names, EifName, at).type;
+
+    for (guint i = at + 1; i < names->len; i++) {
+        if (g_str_equal(g_array_index(names, EifName, i).type, type)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void write_certificate(JSONWriter *w, const EifCertificate *cert)
 {
     g_autoptr(GString) hex = g_string_new(NULL);
@@ -163,7 +176,9 @@ static void write_certificate(JSONWriter *w, const EifCertificate *cert)
     for (guint i = 0; i < cert->issuer->len; i++) {
         const EifName *name = &g_array_index(cert->issuer, EifName, i);
 
-        json_writer_str(w, name->type, name->value);
+        if (is_last_of_type(cert->issuer, i)) {
+            json_writer_str(w, name->type, name->value);
+        }
     }
     json_writer_end_object(w);
     json_writer_str(w, "Algorithm", cert->algorithm);
