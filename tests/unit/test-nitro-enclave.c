@@ -361,6 +361,7 @@ int main(int argc, char **argv)
         return fake_qemu(argc, argv);
     }
     g_test_init(&argc, &argv, NULL);
+    signal(SIGPIPE, SIG_IGN);           /* as the hypervisor process does */
     for (i = 0; i < ARRAY_SIZE(tests); i++) {
         g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
                    teardown);

@@ -238,6 +238,19 @@ static void test_disconnect(Fixture *f, gconstpointer data)
     g_assert_cmpuint(wire_receive(f->enclave, NULL, 0).op, ==, OP(RST));
 }
 
+/* It does not wait for the answer: an error like any other, no signal */
+static void test_disconnect_early(Fixture *f, gconstpointer data)
+{
+    uint32_t message[3] = { VHOST_USER_GET_FEATURES, 1, 0 };
+
+    g_assert_cmpint(send(f->m.fd, message, 12, 0), ==, 12);
+    close(f->m.fd);
+    f->m.fd = -1;
+    vm_run();
+    g_assert_nonnull(f->closed);
+    g_assert_false(is_up(f));
+}
+
 static void test_memory(Fixture *f, gconstpointer data)
 {
     uint64_t len = 100;
@@ -394,6 +407,7 @@ int main(int argc, char **argv)
         { "/nitro/vsock-device/driver-restart", test_driver_restart },
         { "/nitro/vsock-device/pause", test_pause },
         { "/nitro/vsock-device/disconnect", test_disconnect },
+        { "/nitro/vsock-device/disconnect-early", test_disconnect_early },
         { "/nitro/vsock-device/memory", test_memory },
         { "/nitro/vsock-device/odd-elements", test_odd_elements },
         { "/nitro/vsock-device/bad-address", test_bad_address },
@@ -407,6 +421,7 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
+    signal(SIGPIPE, SIG_IGN);           /* as the hypervisor process does */
     ADD_FIXTURE_TESTS(tests, Fixture);
     return g_test_run();
 }
