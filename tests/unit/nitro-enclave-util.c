@@ -49,21 +49,6 @@ void nitro_control_exited(NitroControl *control, uint64_t slot_uid,
     last_status = status;
 }
 
-/* GLib's, replaced: there may be no more threads */
-
-bool no_threads;
-
-GThread *g_thread_try_new(const char *name, GThreadFunc func, gpointer data,
-                          GError **error)
-{
-    if (no_threads) {
-        g_set_error_literal(error, G_THREAD_ERROR, G_THREAD_ERROR_AGAIN,
-                            "no more threads");
-        return NULL;
-    }
-    return g_thread_new(name, func, data);
-}
-
 /* The test */
 
 static void idle(void *opaque)

@@ -55,9 +55,6 @@ gboolean wait_time_is_up(gpointer opaque);
 extern unsigned int nr_exited;
 extern uint32_t last_cause, last_status;
 
-/* No thread can be created */
-extern bool no_threads;
-
 /* Images and memory */
 GByteArray *build_image(EifArch arch);
 void donate(Fixture *f, const GByteArray *image);

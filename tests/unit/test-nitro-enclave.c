@@ -17,6 +17,7 @@
 #include "qemu/units.h"
 #include "contrib/nitro-hypervisor/child.h"
 #include "nitro-enclave-util.h"
+#include "nitro-no-threads.h"
 #include "nitro-vsock-wire.h"
 #include "tests/nitro/error-text.h"
 

@@ -10,20 +10,7 @@
 #include "qapi/error.h"
 #include "qemu/thread.h"
 #include "system/nitro-thread.h"
-
-static bool no_threads;
-
-/* In place of GLib's */
-GThread *g_thread_try_new(const char *name, GThreadFunc func, gpointer data,
-                          GError **error)
-{
-    if (no_threads) {
-        g_set_error_literal(error, G_THREAD_ERROR, G_THREAD_ERROR_AGAIN,
-                            "no more threads");
-        return NULL;
-    }
-    return g_thread_new(name, func, data);
-}
+#include "nitro-no-threads.h"
 
 typedef struct Job {
     QemuSemaphore done;
