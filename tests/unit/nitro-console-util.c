@@ -178,3 +178,16 @@ int reader_connect(Fixture *f)
     wait_until(qemu_chr_fe_backend_open(&f->be));
     return fd;
 }
+
+int reader_connect_stuck(Fixture *f)
+{
+    int reader;
+
+    open_socket(f);
+    reader = reader_connect(f);
+    connect_console(f);
+    while (hypervisor_send(f, 1 * MiB)) {
+        settle();
+    }
+    return reader;
+}

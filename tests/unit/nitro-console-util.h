@@ -65,6 +65,12 @@ void assert_state(Fixture *f, const char *state);
 /* The reader behind a socket character device */
 int reader_connect(Fixture *f);
 
+/*
+ * The same with the stream: the reader reads nothing, and the hypervisor has
+ * sent until everything between them is full
+ */
+int reader_connect_stuck(Fixture *f);
+
 /* Tests of the other file */
 void add_console_end_tests(void);
 
