@@ -39,7 +39,7 @@ static uint64_t wanted_page_size(NitroMachineState *nitro)
 #define PAGES_WAIT_MS 2000
 #define PAGES_POLL_MS 100
 
-static bool check_hugepages(uint64_t size, uint64_t page_size, Error **errp)
+static bool wait_for_pages(uint64_t size, uint64_t page_size, Error **errp)
 {
     g_autoptr(NitroPool) pool = nitro_pool_read(NITRO_SYSFS);
     int node = pool ? pool->node : -1;
@@ -74,6 +74,12 @@ static bool check_host_memory(uint64_t size, Error **errp)
         return false;
     }
     return true;
+}
+
+static bool check_host(uint64_t size, uint64_t page_size, Error **errp)
+{
+    return wait_for_pages(size, page_size, errp) &&
+           check_host_memory(size, errp);
 }
 
 /* Backends */
@@ -131,8 +137,7 @@ static bool create_memfd(MachineState *machine, Error **errp)
     g_autoptr(Object) obj = NULL;
 
     if (!check_whole_pages(machine->ram_size, page_size, errp) ||
-        !check_hugepages(machine->ram_size, page_size, errp) ||
-        !check_host_memory(machine->ram_size, errp)) {
+        !check_host(machine->ram_size, page_size, errp)) {
         return false;
     }
     obj = object_new(TYPE_MEMORY_BACKEND_MEMFD);
@@ -154,8 +159,7 @@ static bool create_file(MachineState *machine, const char *path, Error **errp)
     if (!qtest_enabled() &&
         RETRY_ON_EINTR(statfs(path, &fs)) == 0 &&
         fs.f_type == HUGETLBFS_MAGIC &&
-        (!check_hugepages(machine->ram_size, fs.f_bsize, errp) ||
-         !check_host_memory(machine->ram_size, errp))) {
+        !check_host(machine->ram_size, fs.f_bsize, errp)) {
         return false;
     }
 #endif
