@@ -33,15 +33,7 @@ class StreamTest(NitroParentTest):
 
     def client(self, path=SOCKET):
         """Somebody who opens a socket character device."""
-        job = self.parent.spawn(['lab', 'relay', path])
-        self.addCleanup(self.end_job, job)
-        return job
-
-    def end_job(self, job):
-        """Whatever became of it, it must not outlive the scenario."""
-        if job.status is None:
-            job.signal(signal.SIGKILL)
-            job.wait(30)
+        return self.parent.spawn(['lab', 'relay', path])
 
 
 class Channels(StreamTest):
@@ -124,7 +116,6 @@ class Channels(StreamTest):
     def test_port_taken(self):
         """A port that another program has."""
         listener = self.parent.spawn(['lab', 'vsock', 'listen', TELL_PORT])
-        self.addCleanup(self.end_job, listener)
         listener.wait_for('listening')
         self.refused(self.arguments(
             *channel(TELL_PORT, 'null', 'direction=listen'), debug='off'),

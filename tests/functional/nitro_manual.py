@@ -147,6 +147,4 @@ class Manual(NitroParentTest):
                          launch.cid)
         line = next(re.search(r'\(qemu\) (.*)', block).group(1)
                     for block in blocks() if '(qemu)' in block)
-        answer = launch.qmp.command('human-monitor-command',
-                                    **{'command-line': line})
-        self.assertEqual(int(answer), launch.cid)
+        self.assertEqual(int(launch.qmp.human(line)), launch.cid)

@@ -205,8 +205,7 @@ class Options(NitroParentTest):
                 launch.qmp.command(command, **arguments)
         for command, words in (('xp /4x 0', 'memory of an enclave is out of'),
                                ('info registers', 'CPU state of an enclave')):
-            self.assertIn(words, launch.qmp.command(
-                'human-monitor-command', **{'command-line': command}))
+            self.assertIn(words, launch.qmp.human(command))
         launch.qmp.command('query-status')
 
 

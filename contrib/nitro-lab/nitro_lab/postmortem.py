@@ -33,12 +33,10 @@ def _console(parent, _patience):
 def _cpus(parent, _patience):
     """Where each virtual CPU is, twice: those that stand show the same."""
     for _ in range(2):
-        text = parent.qmp.command('human-monitor-command',
-                                  **{'command-line': 'info registers -a'})
+        text = parent.qmp.human('info registers -a')
         yield ' '.join(re.findall(r'CPU#\d+|\b(?:RIP|PC)=[0-9a-f]+|HLT=\d',
                                   text))
-    yield parent.qmp.command('human-monitor-command',
-                             **{'command-line': 'info cpus'}).strip()
+    yield parent.qmp.human('info cpus').strip()
 
 
 def _queues(parent, _patience):

@@ -100,6 +100,10 @@ class Qmp:
             else:
                 return message.get('return')
 
+    def human(self, line):
+        """Run a line of the human monitor; returns what it prints."""
+        return self.command('human-monitor-command', command_line=line)
+
     def get(self, path, name):
         """A QOM property."""
         return self.command('qom-get', path=path, property=name)
