@@ -25,7 +25,7 @@ int complain(const char *text);
 /* Write all of @buf, also to a slow non-blocking peer; false: see errno */
 bool write_all(int fd, const void *buf, size_t len);
 
-/* Copy stdin to @fd and @fd to stdout until @fd ends; 0 on orderly end */
+/* Copy stdin to socket @fd and @fd to stdout until @fd ends; 0 on orderly end */
 int relay_stdio(int fd);
 
 /* Decimal or 0x number; exits with a usage error when @text is none */

@@ -69,39 +69,86 @@ bool write_all(int fd, const void *buf, size_t len)
     return true;
 }
 
-/* One block from @from to @to: 1 copied, 0 end of @from, -1 error */
-static int copy_block(int from, int to)
+/* One block from @fd to stdout: 1 copied, 0 end of @fd, -1 error */
+static int copy_out(int fd)
 {
     static char buf[65536];
-    ssize_t n = read(from, buf, sizeof(buf));
+    ssize_t n = read(fd, buf, sizeof(buf));
 
     if (n <= 0) {
         return n;
     }
-    return write_all(to, buf, n) ? 1 : -1;
+    return write_all(STDOUT_FILENO, buf, n) ? 1 : -1;
 }
 
+/* From stdin to the peer, which may take it late, in part, or not at all */
+struct input {
+    char buf[65536];
+    size_t have, done;
+    bool ended;
+};
+
+static void end_input(struct input *in, int fd)
+{
+    shutdown(fd, SHUT_WR);
+    in->have = in->done = 0;
+    in->ended = true;
+}
+
+static void read_input(struct input *in, int fd)
+{
+    ssize_t n = read(STDIN_FILENO, in->buf, sizeof(in->buf));
+
+    if (n <= 0) {
+        end_input(in, fd);
+        return;
+    }
+    in->have = n;
+    in->done = 0;
+}
+
+static void send_input(struct input *in, int fd)
+{
+    ssize_t n = send(fd, in->buf + in->done, in->have - in->done,
+                     MSG_DONTWAIT);
+
+    if (n >= 0) {
+        in->done += n;
+    } else if (errno != EAGAIN && errno != EINTR) {
+        end_input(in, fd);
+    }
+}
+
+/*
+ * Never waits for the peer to read while the peer may wait for us: echoes
+ * would stand still with both directions full.
+ */
 int relay_stdio(int fd)
 {
-    struct pollfd fds[2] = {
-        { .fd = fd, .events = POLLIN },
-        { .fd = STDIN_FILENO, .events = POLLIN },
-    };
+    static struct input in;
 
     for (;;) {
+        bool full = in.done < in.have;
+        struct pollfd fds[2] = {
+            { .fd = fd, .events = POLLIN | (full ? POLLOUT : 0) },
+            { .fd = full || in.ended ? -1 : STDIN_FILENO, .events = POLLIN },
+        };
+
         if (poll(fds, 2, -1) < 0) {
             return complain("poll");
         }
-        if (fds[0].revents) {
-            int r = copy_block(fd, STDOUT_FILENO);
+        if (fds[0].revents & ~POLLOUT) {
+            int r = copy_out(fd);
 
             if (r <= 0) {
                 return r ? complain("read") : 0;
             }
         }
-        if (fds[1].revents && copy_block(STDIN_FILENO, fd) <= 0) {
-            shutdown(fd, SHUT_WR);
-            fds[1].fd = -1;
+        if (fds[0].revents & POLLOUT) {
+            send_input(&in, fd);
+        }
+        if (fds[1].revents) {
+            read_input(&in, fd);
         }
     }
 }
