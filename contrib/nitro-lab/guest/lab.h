@@ -25,7 +25,10 @@ int complain(const char *text);
 /* Write all of @buf, also to a slow non-blocking peer; false: see errno */
 bool write_all(int fd, const void *buf, size_t len);
 
-/* Copy stdin to socket @fd and @fd to stdout until @fd ends; 0 on orderly end */
+/*
+ * Copy stdin to socket @fd, and @fd to stdout until it ends; returns 0 when
+ * that was orderly
+ */
 int relay_stdio(int fd);
 
 /* Decimal or 0x number; exits with a usage error when @text is none */
