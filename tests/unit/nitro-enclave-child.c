@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/iov.h"
 #include "libvhost-user.h"
 #include "nitro-enclave-util.h"
 
@@ -36,6 +37,7 @@ static const char *argument(int argc, char **argv, const char *option)
     return "";
 }
 
+/* The answer is as long as the question, and comes in two parts */
 static void fake_realize(int vsock)
 {
     VhostUserConfig config = { .size = 8 };
@@ -45,8 +47,11 @@ static void fake_realize(int vsock)
         { .iov_base = head, .iov_len = sizeof(head) },
         { .iov_base = &config, .iov_len = head[2] },
     };
+    ssize_t len = iov_size(iov, 2);
+    char answer[sizeof(head) + sizeof(config)];
 
-    if (writev(vsock, iov, 2) < 0 || read(vsock, &config, 1) != 1) {
+    if (writev(vsock, iov, 2) != len ||
+        recv(vsock, answer, len, MSG_WAITALL) != len) {
         _exit(99);
     }
 }
