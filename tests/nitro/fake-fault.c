@@ -18,6 +18,7 @@
  *                              another
  *   NE_FAKE_BLOCK=FILE         this file seems to be a block device
  *   NE_FAKE_MEMORY=BYTES       the host seems to have this much
+ *   NE_FAKE_LATE=CHARACTER     who receives just this gets it a second later
  *   NE_FAKE_THREADS=0          no thread can be created by those who can do
  *                              without
  */
@@ -45,6 +46,7 @@ static uint64_t resize_size;
 static unsigned rewrite_nth;
 static size_t most;
 static struct stat block;
+static char late;
 
 static void __attribute__((constructor)) configure(void)
 {
@@ -53,6 +55,7 @@ static void __attribute__((constructor)) configure(void)
     const char *rewrite = getenv("NE_FAKE_REWRITE");
     const char *bytes = getenv("NE_FAKE_READ");
     const char *device = getenv("NE_FAKE_BLOCK");
+    const char *character = getenv("NE_FAKE_LATE");
 
     fault.step = 1;
     if (spec) {
@@ -65,6 +68,7 @@ static void __attribute__((constructor)) configure(void)
     }
     rewrite_nth = rewrite ? atoi(rewrite) : 0;
     most = bytes ? atoi(bytes) : SIZE_MAX;
+    late = character ? *character : 0;
     g_assert(!device || stat(device, &block) == 0);
 }
 
@@ -136,6 +140,17 @@ int ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
     /* The kernel writes to what it is given, the library's function must not */
     return syscall(SYS_ppoll, fds, nr, timeout ? &left : NULL, mask,
                    KERNEL_SIGSET_SIZE);
+}
+
+/* A monitor, which receives single characters, is that far behind */
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+    ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
+
+    if (late && n == 1 && *(char *)msg->msg_iov->iov_base == late) {
+        g_usleep(G_USEC_PER_SEC);
+    }
+    return n;
 }
 
 /* A block device tells its size by its end, not by its status */

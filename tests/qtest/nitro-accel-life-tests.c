@@ -361,6 +361,25 @@ static void test_stuck_monitor(const void *number)
     run_quit(run);
 }
 
+/* A request that is taken from its socket before QEMU ends, handled after */
+static void test_late_request(void)
+{
+    Run *run = run_new();
+    g_autofree char *more = g_strdup_printf("-qmp unix:%s/mon,server=on,"
+                                            "wait=off", run->dir);
+    int fd;
+
+    g_setenv("NE_FAKE_LATE", "!", true);
+    run_start(run, NITRO, more);
+    fd = peer_connect(run, "mon");
+    g_assert_cmpint(write(fd, "!", 1), ==, 1);
+    g_usleep(G_USEC_PER_SEC / 10);
+    kill(qtest_pid(run->qts), SIGTERM);
+    assert_ends(run, 0);
+    close(fd);
+    run_quit(run);
+}
+
 static void *flood(void *opaque)
 {
     char block[4096] = { };
@@ -442,6 +461,7 @@ void add_life_tests(void)
                         test_stuck_monitor);
     qtest_add_data_func("/nitro/accel/stuck-monitor/term",
                         GINT_TO_POINTER(SIGTERM), test_stuck_monitor);
+    qtest_add_func("/nitro/accel/late-request", test_late_request);
     qtest_add_data_func("/nitro/accel/flood/end", NULL, test_flood);
     qtest_add_data_func("/nitro/accel/flood/term", GINT_TO_POINTER(SIGTERM),
                         test_flood);

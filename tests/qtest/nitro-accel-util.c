@@ -53,7 +53,7 @@ void run_free(Run *run)
     static const char *const settings[] = {
         "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END",
         "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "NE_FAKE_SYS",
-        "NE_FAKE_SLOW", "NE_FAKE_THREADS",
+        "NE_FAKE_LATE", "NE_FAKE_SLOW", "NE_FAKE_THREADS",
         "LD_PRELOAD",
     };
 
