@@ -17,7 +17,7 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
 from nitro_lab import (accounts, check, config, eif, images, load, packages,
-                       soak)
+                       parent, soak)
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -55,6 +55,32 @@ class Archive(QemuBaseTest):
     def test_reproducible(self):
         """The same input gives the same bytes."""
         self.assertEqual(self.archive('one'), self.archive('two'))
+
+
+class MuteReset(QemuBaseTest):
+    """A parent VM that ends before its kernel has said anything."""
+
+    def boots(self, *words):
+        """How often a parent is started that is a program of the host."""
+        log = Path(self.scratch_file('boots'))
+        log.unlink(missing_ok=True)
+        vm = parent.Parent(devices=False, directory=self.scratch_file('vm'))
+        self.addCleanup(vm.stop)
+        script = '; '.join(['echo >> "$0"', *words])
+        with mock.patch.object(vm, '_command_line', return_value=[
+                'sh', '-c', script, log, vm.console]):
+            with self.assertRaisesRegex(config.LabError, 'parent VM ended'):
+                vm.start()
+        return len(log.read_text())
+
+    def test_once_more(self):
+        """It is booted again, once."""
+        self.assertEqual(self.boots('exit 0'), 2)
+
+    def test_reasons(self):
+        """Whoever gives a reason is not."""
+        self.assertEqual(self.boots('exit 1'), 1)
+        self.assertEqual(self.boots('echo panic > "$1"'), 1)
 
 
 class Image(QemuBaseTest):
