@@ -4,6 +4,7 @@
 """Enclaves launched through the real driver, in an aarch64 parent."""
 
 from nitro_launches import Boot, Life, Monitor    # noqa: F401
+from nitro_nsm import Module    # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted

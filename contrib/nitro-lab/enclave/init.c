@@ -4,8 +4,9 @@
  *
  * Demo enclave: the only program in it.  Loads the modules the distribution's
  * kernel needs, serves an echo port, repeats its greeting on another one
- * (production mode has no console), does the heartbeat, tells who and what it
- * is, and ends as the kernel command line says:
+ * (production mode has no console), passes requests to its security module on
+ * at a third one, does the heartbeat, tells who and what it is, and ends as the
+ * kernel command line says:
  *
  *   demo.mode=serve      stay until the parent ends the enclave (default)
  *   demo.mode=poweroff   orderly end after demo.seconds
@@ -44,6 +45,7 @@
 #define HEARTBEAT       0xb7
 #define ECHO_PORT       5005
 #define HELLO_PORT      5006
+#define NSM_PORT        5008
 
 static char cmdline[4096];
 
@@ -284,6 +286,7 @@ int main(void)
     /* Whoever has seen the heartbeat may connect */
     serve(ECHO_PORT, echo_one);
     serve(HELLO_PORT, hello_one);
+    serve(NSM_PORT, nsm_relay);
     if (strcmp(mode, "mute")) {
         heartbeat(strcmp(mode, "wrong") ? HEARTBEAT : 0x55);
     }

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * One request to the Nitro Secure Module: DescribePCR, in hand-made CBOR.
+ * Requests to the Nitro Secure Module: DescribePCR, in hand-made CBOR, and
+ * whatever comes from a stream.
  *
  *   request   { "DescribePCR": { "index": N } }
  *   reply     { "DescribePCR": { "lock": bool, "data": 48 bytes } }
@@ -10,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +31,8 @@ struct nsm_message {
 #define NSM_RAW _IOWR(0x0a, 0x0, struct nsm_message)
 
 #define REGISTER_SIZE 48
+#define REPLY_SIZE 0x3000
+#define RANDOM_SIZE 64
 
 /* The register behind the key "data" in @reply; NULL when there is none */
 static const uint8_t *find_register(const uint8_t *reply, size_t len)
@@ -54,28 +58,108 @@ static void print_register(int index, const uint8_t *value)
     printf("demo: PCR%d %s\n", index, hex);
 }
 
+/* Returns: length of the reply, or -1 with errno set */
+static ssize_t ask(const void *request, size_t len, uint8_t *reply)
+{
+    struct nsm_message message = {
+        .request = { (uintptr_t)request, len },
+        .reply = { (uintptr_t)reply, REPLY_SIZE },
+    };
+    int fd = open("/dev/nsm", O_RDWR | O_CLOEXEC);
+    int status = fd < 0 ? -1 : ioctl(fd, NSM_RAW, &message);
+    int err = errno;
+
+    close(fd);
+    errno = err;
+    return status < 0 ? -1 : (ssize_t)message.reply.len;
+}
+
 void nsm_print_pcr(int index)
 {
     uint8_t request[] = "\xa1\x6b" "DescribePCR" "\xa1\x65" "index" "\x00";
-    uint8_t reply[0x3000];
-    struct nsm_message message = {
-        .request = { (uintptr_t)request, sizeof(request) - 1 },
-        .reply = { (uintptr_t)reply, sizeof(reply) },
-    };
+    uint8_t reply[REPLY_SIZE];
     const uint8_t *value;
-    int fd = open("/dev/nsm", O_RDWR | O_CLOEXEC);
+    ssize_t len;
 
     request[sizeof(request) - 2] = index;
-    if (fd < 0 || ioctl(fd, NSM_RAW, &message) < 0) {
+    len = ask(request, sizeof(request) - 1, reply);
+    if (len < 0) {
         printf("demo: PCR%d unknown: %s\n", index, strerror(errno));
-        close(fd);
         return;
     }
-    close(fd);
-    value = find_register(reply, message.reply.len);
+    value = find_register(reply, len);
     if (value) {
         print_register(index, value);
     } else {
         printf("demo: PCR%d not in the reply\n", index);
+    }
+}
+
+static ssize_t read_random(uint8_t *reply)
+{
+    int fd = open("/dev/hwrng", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, reply, RANDOM_SIZE);
+    int err = errno;
+
+    close(fd);
+    errno = err;
+    return n;
+}
+
+static bool read_all(int fd, uint8_t *buf, size_t len)
+{
+    while (len) {
+        ssize_t n = read(fd, buf, len);
+
+        if (n <= 0) {
+            return false;
+        }
+        buf += n;
+        len -= n;
+    }
+    return true;
+}
+
+static bool write_all(int fd, const uint8_t *buf, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, buf, len);
+
+        if (n <= 0) {
+            return false;
+        }
+        buf += n;
+        len -= n;
+    }
+    return true;
+}
+
+static bool relay_one(int fd)
+{
+    static uint8_t request[UINT16_MAX], reply[4 + REPLY_SIZE];
+    uint8_t head[2];
+    size_t len;
+    ssize_t n;
+
+    if (!read_all(fd, head, sizeof(head))) {
+        return false;
+    }
+    len = head[0] << 8 | head[1];
+    if (!read_all(fd, request, len)) {
+        return false;
+    }
+    n = len ? ask(request, len, reply + 4) : read_random(reply + 4);
+    reply[0] = n < 0 ? errno >> 8 : 0;
+    reply[1] = n < 0 ? errno : 0;
+    n = n < 0 ? 0 : n;
+    reply[2] = n >> 8;
+    reply[3] = n;
+    return write_all(fd, reply, 4 + n);
+}
+
+void nsm_relay(int fd)
+{
+    while (relay_one(fd)) {
+        /* until the parent has no more requests */
     }
 }

@@ -70,7 +70,8 @@ class Job:
                 self.ended = time.monotonic()
             self.changed.notify_all()
 
-    def _wait_until(self, condition, timeout, what):
+    def wait_until(self, condition, timeout, what):
+        """Wait for something that frames of the guest bring about."""
         with self.changed:
             if not self.changed.wait_for(condition, timeout):
                 raise LabError('%s: no %s within %g s\n%s'
@@ -83,7 +84,7 @@ class Job:
 
     def wait(self, timeout=60):
         """Wait for the end; returns the exit status."""
-        self._wait_until(lambda: self.status is not None, timeout, 'end')
+        self.wait_until(lambda: self.status is not None, timeout, 'end')
         return self.status
 
     def wait_for(self, pattern, timeout=60, errors=False):
@@ -95,7 +96,7 @@ class Job:
             found[:] = [re.search(pattern, stream.decode(errors='replace'))]
             return found[0] or self.status is not None
 
-        self._wait_until(seen, timeout, "'%s'" % pattern)
+        self.wait_until(seen, timeout, "'%s'" % pattern)
         if not found[0]:
             raise LabError("%s ended (status %s) without '%s'\n%s"
                            % (' '.join(self.argv), self.status, pattern,

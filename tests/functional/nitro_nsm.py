@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: what an enclave gets from its Nitro Secure Module."""
+
+import errno
+import hashlib
+import time
+
+from nitro_parent import NitroParentTest
+
+from nitro_lab import eif, images, nsm
+
+REQUEST_MAX = 0x1000
+KEYS = ['module_id', 'digest', 'timestamp', 'pcrs', 'certificate', 'cabundle',
+        'public_key', 'user_data', 'nonce']
+
+
+def extended(value, data):
+    """A register after it was extended."""
+    return hashlib.sha384(value + data).digest()
+
+
+class Module(NitroParentTest):
+    """All requests, through the driver of the enclave's kernel."""
+
+    def setUp(self):
+        super().setUp()
+        self.module = None
+
+    def tearDown(self):
+        if self.module:
+            self.module.__exit__()
+        super().tearDown()
+
+    def failed(self, request, code):
+        """The module has to refuse it with this error."""
+        self.assertEqual(self.module.ask(request), {'Error': code}, request)
+
+    def pcr(self, index):
+        """Value of a register, and whether it is locked."""
+        told = self.module.ask({'DescribePCR': {'index': index}})
+        return told['DescribePCR']['data'], told['DescribePCR']['lock']
+
+    def test_requests(self):
+        """Each request in a production enclave, good and bad."""
+        launch = self.boot(debug='off')
+        self.module = nsm.Module(self.parent, launch.cid)
+        for check in (self.check_describe, self.check_registers,
+                      self.check_random, self.check_lengths,
+                      self.check_document, self.check_extend,
+                      self.check_locks):
+            with self.case(check.__name__):
+                check()
+
+    def check_describe(self):
+        """DescribeNSM."""
+        told = self.module.ask('DescribeNSM')['DescribeNSM']
+        self.assertEqual(told.pop('locked_pcrs'), list(range(16)))
+        self.assertRegex(told.pop('module_id'), r'^i-\w+-enc[0-9a-f]{16}$')
+        self.assertEqual(told, {
+            'version_major': 1, 'version_minor': 0, 'version_patch': 0,
+            'max_pcrs': 32, 'digest': 'SHA384'})
+
+    def check_registers(self):
+        """DescribePCR."""
+        measured = eif.measure(images.demo_image().read_bytes())
+        self.assertEqual([self.pcr(index)[0].hex() for index in range(3)],
+                         measured)
+        for index in [*range(5, 8), *range(9, 16)]:
+            self.assertEqual(self.pcr(index), (bytes(48), True))
+        for index in range(16, 32):
+            self.assertEqual(self.pcr(index), (bytes(48), False))
+        for index in (32, 255, 256, 65535, 65536, 2**32, 2**64 - 1):
+            self.failed({'DescribePCR': {'index': index}}, 'InvalidIndex')
+        # An index of two bytes that would do with one
+        told = self.module.ask(b'\xa1\x6bDescribePCR\xa1\x65index\x19\x00\x10')
+        self.assertEqual(told['DescribePCR']['data'], bytes(48))
+        self.failed({'DescribePCR': {}}, 'InvalidOperation')
+
+    def check_random(self):
+        """GetRandom, of the enclave and of its kernel."""
+        seen = {self.module.ask('GetRandom')['GetRandom']['random']
+                for _ in range(2)}
+        self.assertEqual([len(data) for data in seen], [256] * 2)
+        seen = {self.module.random() for _ in range(2)}
+        self.assertEqual([len(data) for data in seen], [64] * 2)
+
+    def check_lengths(self):
+        """The driver takes 4 KiB, and the module all of that."""
+        number, _ = self.module.raw(bytes(REQUEST_MAX + 1))
+        self.assertEqual(number, errno.EMSGSIZE)
+        head = len(nsm.encode({'Attestation': {'nonce': bytes(0xfff)}})) \
+            - 0xfff
+        nonce = bytes(REQUEST_MAX - head)
+        told = self.module.ask({'Attestation': {'nonce': nonce}})
+        self.assertIn(nonce, told['Attestation']['document'])
+        self.failed(b'\x80' * REQUEST_MAX, 'InvalidOperation')
+        self.failed('Describe', 'InvalidOperation')
+
+    def document(self, **fields):
+        """Payload of a document; what encloses it is looked at."""
+        document = nsm.decode(self.module.document(**fields))
+        self.assertEqual(len(document), 4)
+        payload = nsm.decode(document[2])
+        self.assertEqual(list(payload), KEYS)
+        return payload
+
+    def check_document(self):
+        """Attestation."""
+        fields = {'user_data': b'u' * 1024, 'nonce': b'n' * 1024,
+                  'public_key': b'k' * 1024}
+        payload = self.document(**fields)
+        self.assertLessEqual(fields.items(), payload.items())
+        self.assertEqual(list(payload['pcrs']), list(range(16)))
+        self.assertEqual(payload['pcrs'][0], self.pcr(0)[0])
+        # The clock of the module is that of this machine
+        self.assertLess(abs(payload['timestamp'] / 1000 - time.time()), 600)
+        payload = self.document(nonce=b'')
+        self.assertEqual((payload['nonce'], payload['user_data']), (b'', None))
+        # Pieces, and integers in place of bytes
+        told = self.module.ask(
+            b'\xbf\x6bAttestation\xbf\x65nonce\x5f\x42ab\x41c\xff'
+            b'\x69user_data\x83\x01\x18\xff\x19\x00\x02\xff\xff')
+        payload = nsm.decode(nsm.decode(told['Attestation']['document'])[2])
+        self.assertEqual((payload['nonce'], payload['user_data']),
+                         (b'abc', b'\x01\xff\x02'))
+
+    def check_extend(self):
+        """ExtendPCR."""
+        value = bytes(48)
+        for data in (b'x', b'', bytes(4000)):
+            value = extended(value, data)
+            self.assertEqual(self.module.ask(
+                {'ExtendPCR': {'index': 16, 'data': data}}),
+                {'ExtendPCR': {'data': value}})
+        self.assertEqual(self.pcr(16), (value, False))
+        self.failed({'ExtendPCR': {'index': 15, 'data': b'x'}},
+                    'ReadOnlyIndex')
+        self.failed({'ExtendPCR': {'index': 32, 'data': b'x'}},
+                    'InvalidIndex')
+        self.failed({'ExtendPCR': {'index': 17}}, 'InvalidOperation')
+
+    def check_locks(self):
+        """LockPCR, LockPCRs."""
+        value = self.pcr(16)[0]
+        self.failed({'LockPCR': {'index': 0}}, 'ReadOnlyIndex')
+        self.failed({'LockPCR': {'index': 32}}, 'InvalidIndex')
+        self.assertEqual(self.module.ask({'LockPCR': {'index': 16}}),
+                         'LockPCR')
+        self.failed({'LockPCR': {'index': 16}}, 'ReadOnlyIndex')
+        self.failed({'ExtendPCR': {'index': 16, 'data': b'x'}},
+                    'ReadOnlyIndex')
+        # A document lists what is locked
+        pcrs = self.document()['pcrs']
+        self.assertEqual((list(pcrs), pcrs[16]), (list(range(17)), value))
+        self.failed({'LockPCRs': {'range': 33}}, 'InvalidIndex')
+        self.assertEqual(self.module.ask({'LockPCRs': {'range': 32}}),
+                         'LockPCRs')
+        self.assertEqual(self.pcr(31), (bytes(48), True))
+        self.assertEqual(len(self.document()['pcrs']), 32)
