@@ -40,7 +40,7 @@ class Run(NitroParentTest):
 
     def tool(self, *words, status=0):
         """Run it; its output as JSON, and its messages."""
-        result = self.parent.run([TOOL, *words], 120)
+        result = self.parent.run([TOOL, *words], 600)
         self.assertEqual(result.status, status, result.errors)
         return (json.loads(result.output) if result.output else None,
                 re.sub(r'\s+', ' ', result.errors))
@@ -63,7 +63,7 @@ class Run(NitroParentTest):
             TOOL, 'run-enclave', '--eif-path', DEMO, '--memory',
             str(DEMO_MIB), '--cpu-count', '2', '--enclave-cid', '77',
             '--attach-console'])
-        told = json.loads(job.wait_for(r'(?s)({.*?\n}\n).*PCR0', 120)[1])
+        told = json.loads(job.wait_for(r'(?s)({.*?\n}\n).*PCR0', 600)[1])
         self.assertEqual(list(told), RUN_INFO)
         self.assertEqual((told['EnclaveName'], told['EnclaveCID'],
                           told['NumberOfCPUs'], told['MemoryMiB']),

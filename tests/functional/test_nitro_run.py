@@ -4,25 +4,35 @@
 """nitro-run without an enclave: options, files, and what it refuses."""
 
 import argparse
+import asyncio
 import contextlib
 import fcntl
 import io
 import json
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_parent import config, only_wanted
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]
-                       / 'contrib' / 'nitro-run'))
+from nitro_lab import images
+from nitro_lab.arch import FOREIGN, GUEST
 
-from nitro_run import cli, enclaves, launch, options    # noqa: E402
+PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
+           / 'nitro-run')
+sys.path.insert(0, str(PROGRAM.parent))
+
+from nitro_run import cli, enclaves, launch, options, qmp   # noqa: E402
 from nitro_run.common import RunError                   # noqa: E402
 
 GOOD = ['run-enclave', '--eif-path', 'app.eif', '--memory', '256',
@@ -133,7 +143,8 @@ class CommandLine(QemuBaseTest):
         line = self.line()
         for words in ('-accel nitro,debug-mode=off ', '-M nitro ', '-m 256M ',
                       '-smp 2 ', 'guest=a,,b', 'fd=7',
-                      'unix:/r,,d/x/qmp,server=on'):
+                      'unix:/r,,d/x/qmp,server=on',
+                      'unix:/r,,d/x/control,server=on'):
             self.assertIn(words, line)
         self.assertNotIn('console', line)
 
@@ -168,9 +179,9 @@ class CommandLine(QemuBaseTest):
 
     def test_names(self):
         """A name is there once."""
-        args = parse(*GOOD)
-        self.assertEqual(launch.unique_name(args, set()), 'app')
-        self.assertEqual(launch.unique_name(args, {'app', 'app_1'}), 'app_2')
+        self.assertEqual(enclaves.unique_name('app', set()), 'app')
+        self.assertEqual(enclaves.unique_name('app', {'app', 'app_1'}),
+                         'app_2')
 
     def test_no_qemu(self):
         """A program that is not there, and nothing is left of it."""
@@ -196,37 +207,49 @@ class Directory(QemuBaseTest):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
         self.path.chmod(0o750)
         with self.assertRaisesRegex(RunError, 'mode 750.*is not private'):
-            self.enclaves.new()
+            self.enclaves.new('app')
         self.path.rmdir()
         self.path.symlink_to('/tmp')
         with self.assertRaisesRegex(RunError, 'is not private'):
-            self.enclaves.new()
+            self.enclaves.new('app')
 
     def test_owner(self):
         """Somebody else's directory is refused."""
         self.enclaves.private()
         with mock.patch.object(os, 'getuid', lambda: os.geteuid() + 1):
             with self.assertRaisesRegex(RunError, 'is not private to user'):
-                self.enclaves.new()
+                self.enclaves.new('app')
 
     def test_no_place(self):
         """Neither a missing parent directory nor a long name will do."""
         with self.assertRaisesRegex(RunError, 'cannot make .*No such'):
-            enclaves.Enclaves('/none/here').new()
+            enclaves.Enclaves('/none/here').new('app')
         long = self.path.parent / ('x' * 120)
         with self.assertRaisesRegex(RunError, 'too long for sockets'):
-            enclaves.Enclaves(long).new()
+            enclaves.Enclaves(long).new('app')
         self.assertEqual(list(long.iterdir()), [])
 
     def test_leftovers(self):
         """What a dead QEMU left is removed, a starting one is let be."""
-        dead, starting = self.enclaves.new(), self.enclaves.new()
-        for place in (dead, starting):
-            (place / 'log').touch()
-        with open(starting / 'log', 'rb') as log:
-            fcntl.flock(log, fcntl.LOCK_EX)
-            self.assertEqual(list(self.enclaves.alive()), [])
-        self.assertEqual(list(self.path.iterdir()), [starting])
+        dead, log = self.enclaves.new('app')
+        log.close()
+        starting, log = self.enclaves.new('app')
+        with log:
+            self.assertEqual([(e.name, e.state) for e in
+                              self.enclaves.known()],
+                             [('app', enclaves.State.STARTING)])
+            self.assertFalse(dead.place.exists())
+            self.assertEqual(list(self.path.iterdir()), [starting.place])
+
+    def test_locked(self):
+        """Somebody who keeps the directory locked is named."""
+        self.enclaves.private()
+        directory = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, directory)
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        with mock.patch.object(enclaves, 'LOCK_SECONDS', 0):
+            with self.assertRaisesRegex(RunError, 'another nitro-run keeps'):
+                self.enclaves.new('app')
 
     def test_nobody(self):
         """Nothing runs: an empty list, and no directory is made."""
@@ -240,13 +263,245 @@ class Directory(QemuBaseTest):
 
     def test_identity(self):
         """Instance and slot make the id."""
-        enclave = enclaves.Enclave(self.path)
-        enclave.info = {'slot-uid': 0xabc}
-        board = Path(self.scratch_file('board'))
-        with mock.patch.object(enclaves, 'BOARD', board):
-            self.assertEqual(enclave.id, 'i-0000000000000000-encabc')
-            board.write_text('i-05f6ed443a\n')
-            self.assertEqual(enclave.id, 'i-05f6ed443a-encabc')
+        file = Path(self.scratch_file('board'))
+        with mock.patch.object(enclaves, 'BOARD', file):
+            for text, tag in ((None, 'i-0000000000000000'),
+                              ('i-05f6ed443a\n', 'i-05f6ed443a')):
+                if text:
+                    file.write_text(text)
+                enclave = enclaves.Enclave(self.path)
+                enclave.learn('app', {'state': 'booted', 'cid': 16,
+                                      'slot-uid': 0xabc})
+                self.assertEqual(enclave.id, tag + '-encabc')
+
+
+# Plays QEMU's part until QEMU itself: a driver that is a model, then the
+# commands of a test
+WRAPPER = '''#!/bin/sh
+export LD_PRELOAD=%(fake)s NE_FAKE_VSOCK=%(top)s NE_FAKE_SYS=%(top)s
+%(before)s
+exec %(qemu)s "$@"
+'''
+BARRIER = '''echo >> %(top)s/here
+while [ $(wc -l < %(top)s/here) -lt 2 ]; do sleep 0.05; done'''
+
+
+class Processes(QemuBaseTest):
+    """Several at once, some of which do not answer: real QEMUs."""
+
+    def setUp(self):
+        super().setUp()
+        fake = config.OUT / 'tests' / 'qtest' / 'nitro' / 'fake-ne.so'
+        if FOREIGN or not fake.exists():
+            self.skipTest(f'there is no {fake.name} for {GUEST.name} here')
+        self.path = runtime_directory(self)
+        self.words = {'fake': fake, 'top': self.path.parent,
+                      'qemu': images.emulator(), 'before': ''}
+        self.qemu = self.path.parent / 'qemu'
+        self.before('')
+        self.addCleanup(self.kill_all)
+
+    def before(self, commands):
+        """What the next QEMUs do first."""
+        self.words['before'] = commands % self.words
+        self.qemu.write_text(WRAPPER % self.words)
+        self.qemu.chmod(0o755)
+
+    def kill_all(self):
+        """Whatever a failed test left."""
+        for place in self.path.iterdir() if self.path.exists() else ():
+            with contextlib.suppress(ProcessLookupError, TypeError):
+                os.kill(enclaves.Enclave(place).pid, signal.SIGKILL)
+
+    def spawn(self, *words):
+        """Start a command."""
+        return subprocess.Popen(
+            [PROGRAM, '--runtime-dir', self.path, *words], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, 'PYTHONPATH': str(config.BUILD / 'qemu'
+                                                 / 'python')})
+
+    def result(self, process, status=0):
+        """Its JSON, or None, and its messages."""
+        output, errors = process.communicate()
+        self.assertEqual(process.returncode, status, errors)
+        return json.loads(output) if output else None, errors
+
+    def tool(self, *words, status=0):
+        """Run a command to its end."""
+        return self.result(self.spawn(*words), status)
+
+    def launching(self, *more, name=()):
+        """Start run-enclave."""
+        return self.spawn(
+            'run-enclave', '--eif-path', images.demo_image(), '--memory',
+            '128', '--cpu-count', '2', '--qemu', self.qemu, *name, '--',
+            '-M', 'heartbeat=off', *more)
+
+    def run_enclave(self, name):
+        """Launch; what it printed."""
+        return self.result(self.launching(name=('--enclave-name', name)))[0]
+
+    def place(self, name):
+        """The directory of one."""
+        return next(place for place in self.path.iterdir()
+                    if enclaves.Enclave(place).name == name)
+
+    def hold(self, name, monitor='control'):
+        """Be the client of a monitor."""
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.place(name) / monitor))
+        self.addCleanup(client.close)
+        return client
+
+    def here(self, *words):
+        """Run a command in this process; its status, JSON and messages."""
+        out, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(errors):
+            status = cli.main(['--runtime-dir', str(self.path), *words])
+        return (status, json.loads(out.getvalue() or 'null'),
+                errors.getvalue())
+
+    def names(self):
+        """What is listed."""
+        return [one['EnclaveName']
+                for one in self.tool('describe-enclaves')[0]]
+
+    def assert_gone(self, *pids):
+        """Neither processes nor files are left."""
+        for pid in pids:
+            enclave = enclaves.Enclave(self.path)
+            enclave.pid = pid
+            self.assertIn(enclave.stat(), '-Z')
+        self.assertEqual(list(self.path.iterdir()), [])
+
+    def test_stopped(self):
+        """One that is stopped hides nobody, and can be ended."""
+        first, second = self.run_enclave('one'), self.run_enclave('two')
+        os.kill(first['ProcessID'], signal.SIGSTOP)
+        told, errors = self.tool('describe-enclaves', status=1)
+        self.assertEqual([one['ProcessID'] for one in told],
+                         [second['ProcessID']])
+        for words in (first['EnclaveID'] + ' (one) does not answer',
+                      'process %d is stopped' % first['ProcessID'],
+                      'kill -CONT %d' % first['ProcessID']):
+            self.assertIn(words, errors)
+        _, errors = self.tool('console', '--enclave-name', 'one', status=1)
+        self.assertIn('(one) does not answer', errors)
+        ended, _ = self.tool('terminate-enclave', '--enclave-name', 'one')
+        self.assertEqual((ended['EnclaveID'], ended['Terminated']),
+                         (first['EnclaveID'], True))
+        self.assertEqual(self.names(), ['two'])
+        os.kill(second['ProcessID'], signal.SIGSTOP)
+        self.tool('terminate-enclave', '--all')
+        self.assert_gone(first['ProcessID'], second['ProcessID'])
+
+    def test_monitor_of_others(self):
+        """The user's monitor is the user's: nobody waits for it."""
+        told = self.run_enclave('one')
+        self.hold('one', 'qmp')
+        self.assertEqual(self.names(), ['one'])
+        self.tool('terminate-enclave', '--enclave-name', 'one')
+        self.assert_gone(told['ProcessID'])
+
+    def test_monitor_is_held(self):
+        """Somebody keeps nitro-run's own monitor."""
+        told = self.run_enclave('one')
+        self.hold('one')
+        with mock.patch.object(qmp, 'SECONDS', 1):
+            status, listed, errors = self.here('describe-enclaves')
+            self.assertEqual((status, listed), (1, []))
+            self.assertRegex(errors, r'\(one\) does not answer within 1 s\n'
+                             '.*end the program that is connected to '
+                             + str(self.place('one') / 'control'))
+            other = self.run_enclave('two')
+            status, ended, _ = self.here('terminate-enclave', '--all')
+        self.assertEqual(status, 0)
+        self.assertEqual({one['EnclaveName'] for one in ended},
+                         {'one', 'two'})
+        self.assert_gone(told['ProcessID'], other['ProcessID'])
+
+    def test_busy(self):
+        """A monitor whose queue is full is waited for."""
+        self.run_enclave('one')
+        clients = [self.hold('one')]
+        with self.assertRaises(BlockingIOError):
+            while True:
+                clients.append(socket.socket(socket.AF_UNIX))
+                clients[-1].setblocking(False)
+                clients[-1].connect(str(self.place('one') / 'control'))
+        slept = []
+
+        async def sleep(_seconds, pause=asyncio.sleep):
+            slept.append(len(clients))
+            while clients:
+                clients.pop().close()
+            await pause(0.1)
+
+        with mock.patch.object(qmp, 'sleep', sleep):
+            status, listed, errors = self.here('describe-enclaves')
+        self.assertGreater(slept[0], 1)
+        self.assertEqual((status, errors), (0, ''))
+        self.assertEqual([one['EnclaveName'] for one in listed], ['one'])
+        self.tool('terminate-enclave', '--all')
+
+    def test_two_at_once(self):
+        """Two launches at the same moment get two names."""
+        self.before(BARRIER)
+        both = [self.launching(), self.launching()]
+        told = [self.result(process)[0] for process in both]
+        self.assertEqual({one['EnclaveName'] for one in told},
+                         {'demo', 'demo_1'})
+        self.assertEqual(sorted(self.names()), ['demo', 'demo_1'])
+        self.tool('terminate-enclave', '--all')
+        self.assert_gone(*(one['ProcessID'] for one in told))
+
+    def test_ambiguous(self):
+        """A name that two have is refused."""
+        for _ in range(2):
+            self.result(self.launching('-name', 'guest=same'))
+        for command in ('terminate-enclave', 'console'):
+            _, errors = self.tool(command, '--enclave-name', 'same',
+                                  status=1)
+            self.assertIn('2 enclaves have the name same', errors)
+            self.assertEqual(len(re.findall(r'i-\w+-enc\w+ \(same\)',
+                                            errors)), 2, errors)
+        self.assertEqual(self.names(), ['same', 'same'])
+        self.tool('terminate-enclave', '--all')
+
+    def test_orphan(self):
+        """--all ends what a launch that was killed left."""
+        self.before('echo $$ > %(top)s/here; kill -STOP $$')
+        launch = self.launching()
+        here = self.path.parent / 'here'
+        while not here.exists() or not here.read_text():
+            self.assertIsNone(launch.poll())
+            time.sleep(0.05)
+        launch.kill()
+        launch.communicate()
+        self.assertEqual(self.names(), [])
+        self.tool('terminate-enclave', '--all')
+        self.assert_gone(int(here.read_text()))
+
+    def test_deaf(self):
+        """One that ignores SIGTERM is killed."""
+        enclave, log = enclaves.Enclaves(self.path).new('deaf')
+        with log:
+            process = subprocess.Popen(
+                ['sh', '-c', 'trap "" TERM; echo; while :; do sleep 1; done',
+                 'sh', enclave.place / 'pid'], stdout=log,
+                start_new_session=True)
+        threading.Thread(target=process.wait).start()
+        enclave.pid = process.pid
+        enclave.note()
+        while not (enclave.place / 'log').read_text():
+            time.sleep(0.05)
+        with mock.patch.object(enclaves, 'TERM_SECONDS', 0.5):
+            status, ended, _ = self.here('terminate-enclave', '--all')
+        self.assertEqual((status, [one['EnclaveName'] for one in ended]),
+                         (0, ['deaf']))
+        self.assertEqual(process.wait(), -signal.SIGKILL)
 
 
 class Installed(QemuBaseTest):

@@ -4,79 +4,87 @@
 
 import argparse
 import os
-import shutil
 import signal
 import sys
+from pathlib import Path
 
-from .common import RunError, print_json, tell
+from .common import RunError, complain, print_json, tell
 from .console import connect_console, copy_console
-from .enclaves import Enclave, Enclaves
-from .launch import Launch, unique_name
+from .enclaves import Enclaves, State
+from .launch import Launch
 from .options import complete, cpu_numbers, memory_mib
-from .qmp import monitors
 
 
 def run_enclave(args):
     """Launch; returns when the enclave has booted."""
     complete(args)
-    enclaves = Enclaves(args.runtime_dir)
-    name = unique_name(args, {e.name for e in enclaves.alive()})
-    place = enclaves.new()
-    launch = None
+    enclave, log = Enclaves(args.runtime_dir).new(
+        args.enclave_name or Path(args.eif_path).stem)
+    tell('Start allocating memory...')
+    launch = Launch(args, enclave, log)
     try:
-        tell('Start allocating memory...')
-        launch = Launch(args, place, name)
         launch.start(args.attach_console)
-        enclave = Enclave(place)
-        if not enclave.query():
-            raise launch.failure()
     except BaseException:
-        if launch:
-            launch.abandon()
-        else:
-            shutil.rmtree(place, ignore_errors=True)
+        launch.abandon()
         raise
     if launch.said():
         tell(launch.said())
+    launch.close()
     told = enclave.run_info()
     tell(f'Started enclave with enclave-cid: {told["EnclaveCID"]}, memory: '
          f'{told["MemoryMiB"]} MiB, cpu-ids: {told["CPUIDs"]}')
     print_json(told)
     if launch.console:
-        monitors.close()
         copy_console(launch.console)
+    return 0
 
 
 def describe_enclaves(args):
-    """List what runs."""
-    print_json([enclave.describe_info()
-                for enclave in Enclaves(args.runtime_dir).alive()])
+    """List what runs; fails when one does not answer."""
+    known = Enclaves(args.runtime_dir).known()
+    print_json([enclave.describe_info() for enclave in known
+                if enclave.state == State.UP])
+    silent = [enclave for enclave in known if enclave.state == State.SILENT]
+    for enclave in silent:
+        complain(enclave.silence())
+    return 1 if silent else 0
 
 
 def terminate_enclave(args):
-    """End one, or all."""
+    """End one, or all; those that do not answer come last."""
     enclaves = Enclaves(args.runtime_dir)
-    doomed = list(enclaves.alive()) if args.all else [enclaves.find(args)]
-    told = []
+    doomed = enclaves.known() if args.all else [enclaves.find(args)]
+    doomed.sort(key=lambda enclave: enclave.state == State.SILENT)
+    told, status = [], 0
     for enclave in doomed:
-        told.append(enclave.terminate())
-        tell(f'Successfully terminated enclave {enclave.id}.')
-    print_json(told if args.all else told[0])
+        try:
+            told.append(enclave.terminate())
+            tell(f'Successfully terminated enclave {enclave.id}.')
+        except RunError as error:
+            complain(error)
+            status = error.status
+    if args.all:
+        print_json(told)
+    elif told:
+        print_json(told[0])
+    return status
 
 
 def console(args):
     """Show the console of an enclave."""
     enclave = Enclaves(args.runtime_dir).find(args)
+    if enclave.state == State.SILENT:
+        raise enclave.silence()
     if not enclave.info['debug-mode']:
         raise RunError(f'enclave {enclave.id} has no console, as debug mode'
                        ' is off', 'launch it with --debug-mode')
-    for device in enclave.qmp.cmd('query-chardev'):
+    for device in enclave.chardevs():
         if device['label'] == 'console' and not \
                 device['filename'].startswith('disconnected:'):
             raise RunError(f'somebody reads the console of {enclave.id}'
                            ' already', 'end that reader first')
-    monitors.close()
     copy_console(connect_console(enclave.place), args.disconnect_timeout)
+    return 0
 
 
 def add_choice(parser, everything=False):
@@ -154,13 +162,9 @@ def main(words=None):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
-        with monitors:
-            args.main(args)
+        return args.main(args)
     except RunError as error:
-        tell(f'nitro-run: {error}')
-        if error.remedy:
-            tell(f'nitro-run: {error.remedy}')
+        complain(error)
         return error.status
     except KeyboardInterrupt:
         return 130
-    return 0

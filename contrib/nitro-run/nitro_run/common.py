@@ -22,3 +22,10 @@ def print_json(value):
 def tell(text):
     """A remark, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def complain(error):
+    """A RunError, on stderr."""
+    tell(f'nitro-run: {error}')
+    if error.remedy:
+        tell(f'nitro-run: {error.remedy}')

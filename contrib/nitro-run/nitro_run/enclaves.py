@@ -2,26 +2,44 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Enclaves that run: one directory each, below a private one.
 
-QEMU holds a lock on the log in there as long as it lives.
+QEMU holds a lock on the log in there as long as it lives; its launcher takes
+that lock before the directory can be seen by anybody.  Names are chosen under
+a lock on the private directory.  A monitor of their own ('control') serves
+these commands; the other one ('qmp') is the user's.
 """
 
+import asyncio
 import contextlib
+import enum
 import fcntl
+import json
 import os
 import select
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
 
+from . import qmp
 from .common import RunError
-from .qmp import GONE, Monitor
 
 BOARD = Path('/sys/devices/virtual/dmi/id/board_asset_tag')
 NO_BOARD = 'i-0000000000000000'
 MIB = 1 << 20
-MEASURE_SECONDS, END_SECONDS, PAUSE = 120, 150, 0.1
+MEASURE_SECONDS, END_SECONDS, TERM_SECONDS, PAUSE = 120, 150, 15, 0.1
+LOCK_SECONDS = 30
 SOCKET_NAME_MAX = 107
+NOTED = ('name', 'begun', 'pid', 'id')
+
+
+class State(enum.Enum):
+    """What is known of an enclave whose QEMU lives."""
+
+    STARTING = 'is being launched'
+    UP = 'answers'
+    SILENT = 'does not answer'
+    ENDING = 'is just ending'
 
 
 class Enclaves:
@@ -48,81 +66,185 @@ class Enclaves:
                 f'{os.getuid()}',
                 f'use chown and chmod 0700 {self.path}, or --runtime-dir')
 
-    def new(self):
-        """A directory for another enclave."""
+    @contextlib.contextmanager
+    def _alone(self):
+        """No other nitro-run makes or removes directories meanwhile."""
         self.private()
-        made = Path(tempfile.mkdtemp(prefix='', dir=self.path))
-        if len(str(made / 'console')) > SOCKET_NAME_MAX:
-            made.rmdir()
-            raise RunError(f'the name {self.path} is too long for sockets',
-                           'name a shorter one with --runtime-dir')
-        return made
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        end = time.monotonic() + LOCK_SECONDS
+        try:
+            while not locked(directory, fcntl.LOCK_EX):
+                if time.monotonic() > end:
+                    raise RunError(f'another nitro-run keeps {self.path}'
+                                   f' locked for {LOCK_SECONDS} s',
+                                   f'find it with: fuser -v {self.path}')
+                time.sleep(PAUSE)
+            yield
+        finally:
+            os.close(directory)
 
-    def alive(self):
-        """Those that run, oldest first; what dead ones left is removed."""
-        if not self.path.exists():
-            return
-        self.private()
-        for place in sorted(self.path.iterdir(),
-                            key=lambda p: p.stat().st_ctime_ns):
-            if (place / 'log').exists() and not in_use(place / 'log'):
+    def new(self, wanted):
+        """A directory for another enclave, with a name like @wanted.
+
+        Returns the enclave and its log, which is open and locked.
+        """
+        with self._alone():
+            taken = {Enclave(place).name for place in self._places()}
+            enclave = Enclave(tempfile.mkdtemp(prefix='', dir=self.path))
+            if len(str(enclave.place / 'control')) > SOCKET_NAME_MAX:
+                enclave.place.rmdir()
+                raise RunError(f'the name {self.path} is too long for sockets',
+                               'name a shorter one with --runtime-dir')
+            log = open(enclave.place / 'log', 'w+b')
+            fcntl.flock(log, fcntl.LOCK_EX)
+            enclave.name = unique_name(wanted, taken)
+            enclave.note()
+        return enclave, log
+
+    def _places(self):
+        """Directories whose QEMU lives; what dead ones left is removed."""
+        for place in self.path.iterdir():
+            if in_use(place / 'log'):
+                yield place
+            else:
                 shutil.rmtree(place, ignore_errors=True)
-            elif (place / 'qmp').exists():
-                enclave = Enclave(place)
-                if enclave.query():
-                    yield enclave
+
+    def known(self):
+        """Enclaves whose QEMU lives, oldest first, asked all at once."""
+        if not self.path.exists():
+            return []
+        with self._alone():
+            found = [Enclave(place) for place in self._places()]
+
+        async def query():
+            await asyncio.gather(*(enclave.query() for enclave in found))
+
+        asyncio.run(query())
+        return sorted(found, key=lambda enclave: enclave.begun)
 
     def find(self, args):
         """The one with this id or name."""
         wanted = args.enclave_id or args.enclave_name
-        known = []
-        for enclave in self.alive():
-            if wanted == (enclave.id if args.enclave_id else enclave.name):
-                return enclave
-            known.append(f'{enclave.id} ({enclave.name})')
-        raise RunError(f'no enclave {wanted} runs here',
-                       'running are: ' + (', '.join(known) or 'none'))
+        running = [enclave for enclave in self.known()
+                   if enclave.state in (State.UP, State.SILENT)]
+        found = [enclave for enclave in running if wanted == (
+            enclave.id if args.enclave_id else enclave.name)]
+        if len(found) > 1:
+            raise RunError(f'{len(found)} enclaves have the name {wanted}',
+                           'use --enclave-id with one of '
+                           + ', '.join(map(str, found)))
+        if not found:
+            raise RunError(f'no enclave {wanted} runs here', 'running are: '
+                           + (', '.join(map(str, running)) or 'none'))
+        return found[0]
+
+
+def unique_name(wanted, taken):
+    """@wanted, with a number when it is taken."""
+    number, result = 0, wanted
+    while result in taken:
+        number += 1
+        result = f'{wanted}_{number}'
+    return result
+
+
+def locked(file, kind):
+    """Get a lock, if nobody else has it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def in_use(log):
-    """Is there a QEMU with this log?"""
-    with open(log, 'rb') as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    """Is there a QEMU with this log, or somebody who starts it?"""
+    try:
+        with open(log, 'rb') as f:
+            return not locked(f, fcntl.LOCK_SH)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 class Enclave:
-    """One that runs: what QEMU says of it."""
+    """One that runs: what its directory and QEMU say of it.
+
+    name, pid, id and begun are noted in the directory, for when QEMU does not
+    answer; id is None until the enclave has started.
+    """
 
     def __init__(self, place):
-        self.place, self.qmp = Path(place), None
-        self.name = self.info = self.pid = None
-
-    def query(self):
-        """Ask QEMU; False when it is just ending."""
-        try:
-            self.qmp = Monitor(str(self.place / 'qmp'))
+        self.place, self.state, self.info = Path(place), State.STARTING, None
+        self.name, self.begun = self.place.name, time.time_ns()
+        self.pid = self.id = None
+        with contextlib.suppress(OSError, ValueError):
+            note = json.loads((self.place / 'note').read_text())
+            vars(self).update({name: note[name] for name in NOTED})
+        with contextlib.suppress(OSError, ValueError):
             self.pid = int((self.place / 'pid').read_text())
-            self.name = self.qmp.cmd('query-name').get('name')
-            self.info = self.qmp.cmd('query-nitro-enclave')
-        except GONE:
-            return False
-        return self.info['state'] not in ('created', 'prepared') \
-            and 'cid' in self.info
 
-    @property
-    def id(self):
-        """Instance and slot."""
+    def __str__(self):
+        return f'{self.id or f"process {self.pid}"} ({self.name})'
+
+    def note(self):
+        """Write down what others need when QEMU does not answer."""
+        partial = self.place / 'note.partial'
+        partial.write_text(json.dumps({
+            name: getattr(self, name) for name in NOTED}))
+        partial.rename(self.place / 'note')
+
+    def ask(self, *commands):
+        """Have QEMU run commands; a coroutine."""
+        return qmp.ask(self.place / 'control', *commands,
+                       hopeless=lambda: self.stat() in 'Tt')
+
+    async def query(self):
+        """Learn the state from QEMU."""
         try:
-            board = BOARD.read_text(encoding='utf-8').strip()
+            name, info = await self.ask('query-name', 'query-nitro-enclave')
+        except FileNotFoundError:
+            self.state = State.STARTING
+        except asyncio.TimeoutError:
+            self.state = State.SILENT
+        except qmp.GONE:
+            self.state = State.ENDING
+        else:
+            self.learn(name.get('name', self.name), info)
+
+    def chardevs(self):
+        """QEMU's character devices."""
+        try:
+            return asyncio.run(self.ask('query-chardev'))[0]
+        except (asyncio.TimeoutError, *qmp.GONE) as error:
+            raise self.silence() from error
+
+    def learn(self, name, info):
+        """Take over what QEMU says."""
+        self.name, self.info = name, info
+        if info['state'] in ('created', 'prepared') or 'cid' not in info:
+            self.state = State.STARTING
+        else:
+            self.state = State.UP
+            self.id = f'{board()}-enc{info["slot-uid"]:x}'
+
+    def stat(self):
+        """State of the process as ps shows it; '-' when there is none."""
+        try:
+            text = Path(f'/proc/{self.pid}/stat').read_text()
         except OSError:
-            board = ''
-        if not board.startswith('i-'):
-            board = NO_BOARD
-        return f'{board}-enc{self.info["slot-uid"]:x}'
+            return '-'
+        return text.rpartition(')')[2].split()[0]
+
+    def silence(self):
+        """Cause and remedy of an enclave that does not answer."""
+        if self.stat() in 'Tt':
+            return RunError(f'enclave {self} does not answer: process '
+                            f'{self.pid} is stopped',
+                            f'continue it with: kill -CONT {self.pid}')
+        return RunError(f'enclave {self} does not answer within'
+                        f' {qmp.SECONDS} s', 'end the program that is'
+                        f' connected to {self.place}/control, or the enclave'
+                        ' with: nitro-run terminate-enclave')
 
     def run_info(self):
         """What run-enclave prints."""
@@ -139,11 +261,10 @@ class Enclave:
     def describe_info(self):
         """What describe-enclaves prints of it."""
         end = time.monotonic() + MEASURE_SECONDS
-        while self.info['image']['measurement'] == 'running':
-            if time.monotonic() > end:
-                break
+        while self.state == State.UP and time.monotonic() < end and \
+                self.info['image']['measurement'] == 'running':
             time.sleep(PAUSE)
-            self.info = self.qmp.cmd('query-nitro-enclave')
+            asyncio.run(self.query())
         image, told = self.info['image'], self.run_info()
         told['State'] = 'RUNNING' if self.info['state'] in (
             'started', 'booted') else 'TERMINATING'
@@ -157,21 +278,77 @@ class Enclave:
                 told[name] = image[member]
         return told
 
-    def terminate(self):
-        """End it; returns once its process has gone."""
-        told = {'EnclaveName': self.name, 'EnclaveID': self.id,
-                'Terminated': True}
+    def _process(self):
+        """A descriptor of the process, or None when it is gone."""
         try:
             process = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return told
-        with contextlib.suppress(*GONE):
-            self.qmp.cmd('quit')
-        if not select.select([process], [], [], END_SECONDS)[0]:
-            raise RunError(
-                f'process {self.pid} of enclave {self.id} has not ended'
-                f' after {END_SECONDS} s',
-                'the driver frees its memory; see dmesg | grep'
-                ' nitro_enclaves')
+        except (ProcessLookupError, TypeError):
+            return None
+        # The number may be that of another program by now
+        with contextlib.suppress(OSError):
+            words = Path(f'/proc/{self.pid}/cmdline').read_bytes()
+            if os.fsencode(self.place / 'pid') in words.split(b'\0'):
+                return process
+        os.close(process)
+        return None
+
+    def _quit(self):
+        """Have QEMU end itself; did it hear that?"""
+        try:
+            asyncio.run(self.ask('quit'))
+        except (asyncio.TimeoutError, FileNotFoundError):
+            return False
+        except qmp.GONE:
+            pass
+        return True
+
+    def terminate(self):
+        """End it; returns once its process has gone."""
+        process = self._process()
+        if process is not None:
+            try:
+                self._end(process)
+            finally:
+                os.close(process)
+        end = time.monotonic() + TERM_SECONDS
+        while in_use(self.place / 'log'):
+            if time.monotonic() > end:
+                raise RunError(f'enclave {self} {State.STARTING.value} and has'
+                               ' not ended', 'try again')
+            time.sleep(PAUSE)
         shutil.rmtree(self.place, ignore_errors=True)
-        return told
+        return {'EnclaveName': self.name, 'EnclaveID': self.id,
+                'Terminated': True}
+
+    def _end(self, process):
+        """By the monitor, then by signals."""
+        heard = self.state == State.ENDING or \
+            self.state != State.SILENT and self._quit()
+        if heard and ended(process, END_SECONDS):
+            return
+        # One that is stopped cannot see SIGTERM before it goes on
+        for number, seconds in ((signal.SIGTERM, 0),
+                                (signal.SIGCONT, TERM_SECONDS),
+                                (signal.SIGKILL, END_SECONDS)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if ended(process, seconds):
+                return
+        raise RunError(
+            f'process {self.pid} of enclave {self} has not ended'
+            f' {END_SECONDS} s after SIGKILL', 'the driver frees its memory;'
+            ' see dmesg | grep nitro_enclaves')
+
+
+def board():
+    """The instance's id."""
+    try:
+        tag = BOARD.read_text(encoding='utf-8').strip()
+    except OSError:
+        tag = ''
+    return tag if tag.startswith('i-') else NO_BOARD
+
+
+def ended(process, seconds):
+    """Wait for the end of a process."""
+    return bool(select.select([process], [], [], seconds)[0])

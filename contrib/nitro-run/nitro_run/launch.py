@@ -3,7 +3,7 @@
 """From options to an enclave that has booted."""
 
 import asyncio
-import fcntl
+import os
 import re
 import shutil
 import socket
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .common import RunError
 from .console import connect_console, copy_console
+from .enclaves import TERM_SECONDS
 from .qmp import GONE, Monitor
 
 HUGE_PAGES = Path('/sys/kernel/mm/hugepages')
@@ -40,16 +41,6 @@ def choose_pages(wanted, free):
     return None, wanted + wanted % 2
 
 
-def unique_name(args, names):
-    """The name that was asked for, or that of the file; with a number."""
-    name = args.enclave_name or Path(args.eif_path).stem
-    number, result = 0, name
-    while result in names:
-        number += 1
-        result = f'{name}_{number}'
-    return result
-
-
 def escaped(value):
     """A value in an option of QEMU."""
     return str(value).replace(',', ',,')
@@ -72,6 +63,7 @@ def command_line(args, name, place, monitor_fd, pages):
              '-name', 'guest=' + escaped(name), '-pidfile', f'{place}/pid',
              '-chardev', f'socket,id=launch,fd={monitor_fd}',
              '-mon', 'chardev=launch,mode=control',
+             '-qmp', f'unix:{where}/control,server=on,wait=off',
              '-qmp', f'unix:{where}/qmp,server=on,wait=off']
     if args.debug_mode:
         words += ['-chardev', f'socket,id=console,path={where}/console,'
@@ -83,40 +75,48 @@ def command_line(args, name, place, monitor_fd, pages):
 class Launch:
     """QEMU from its start to the heartbeat of its enclave."""
 
-    def __init__(self, args, place, name):
-        self.place, self.console, self.qmp = place, None, None
+    def __init__(self, args, enclave, log):
+        """@log: open and locked; it is closed by close() or abandon()."""
+        self.enclave, self.place, self.log = enclave, enclave.place, log
+        self.console = self.qmp = self.process = None
         self.ours, theirs = socket.socketpair()
-        log = open(place / 'log', 'wb')     # QEMU's copy keeps the lock
-        fcntl.flock(log, fcntl.LOCK_EX)
         pages = choose_pages(args.memory_mib, free_pages())
-        argv = command_line(args, name, place, theirs.fileno(), pages)
-        try:
-            self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                pass_fds=[theirs.fileno()], start_new_session=True)
-        except OSError as error:
-            raise RunError(f'cannot run {args.qemu}: {error.strerror}',
-                           'name the program with --qemu') from error
-        finally:
-            theirs.close()
-            log.close()
+        argv = command_line(args, enclave.name, self.place, theirs.fileno(),
+                            pages)
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    pass_fds=[theirs.fileno()], start_new_session=True)
+            except OSError as error:
+                self.abandon()
+                raise RunError(f'cannot run {args.qemu}: {error.strerror}',
+                               'name the program with --qemu') from error
+        enclave.pid = self.process.pid
 
     def said(self):
         """What QEMU had to say."""
-        return (self.place / 'log').read_text(errors='replace').strip()
+        size = os.fstat(self.log.fileno()).st_size
+        return os.pread(self.log.fileno(), size, 0).decode(
+            errors='replace').strip()
 
     def start(self, attach):
-        """Until the heartbeat, if there is one."""
+        """Until the heartbeat, if there is one; fills in the enclave."""
         try:
+            self.enclave.note()
             self.qmp = Monitor(self.ours)
             if attach:
                 self.console = connect_console(self.place)
             self.qmp.cmd('cont')
-        except GONE as error:
+            while not self.ready():
+                if self.process.poll() is not None:
+                    raise self.failure()
+            self.enclave.learn(self.qmp.cmd('query-name')['name'],
+                               self.qmp.cmd('query-nitro-enclave'))
+        except (*GONE, FileNotFoundError) as error:
             raise self.failure() from error
-        while not self.ready():
-            if self.process.poll() is not None:
-                raise self.failure()
+        self.enclave.pid = int((self.place / 'pid').read_text())
+        self.enclave.note()
 
     def ready(self):
         """Look at the next event: is the enclave up?"""
@@ -137,8 +137,22 @@ class Launch:
         return RunError(self.said() or f'QEMU ended with status {status}',
                         status=status if status > 0 else 1)
 
+    def close(self):
+        """Leave QEMU to itself."""
+        if self.qmp:
+            self.qmp.close()
+        self.ours.close()
+        self.log.close()
+
     def abandon(self):
         """End it and leave nothing."""
-        self.process.terminate()
-        self.process.wait()
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(TERM_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         shutil.rmtree(self.place, ignore_errors=True)
+        self.ours.close()
+        self.log.close()

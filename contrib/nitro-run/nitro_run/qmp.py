@@ -3,45 +3,79 @@
 """QEMU's own QMP client: installed, in this tree, or in the composed one."""
 
 import asyncio
-import contextlib
 import logging
+import socket
 import sys
+from asyncio import sleep
 from pathlib import Path
-
-from .common import RunError
 
 TREE = Path(__file__).resolve().parents[3]
 sys.path += [str(TREE / 'python'), str(TREE / 'build' / 'qemu' / 'python')]
 try:
-    from qemu.qmp import QMPError
+    from qemu.qmp import QMPClient, QMPError
     from qemu.qmp.legacy import QEMUMonitorProtocol
 except ImportError as error:
     sys.exit(f'nitro-run: cannot import the Python module qemu.qmp: {error}\n'
              "nitro-run: set PYTHONPATH to 'python' in QEMU's source")
 
-SECONDS = 30
+SECONDS, PAUSE = 30, 0.1
 # What happens when a QEMU ends meanwhile
-GONE = (QMPError, EOFError, ConnectionError, FileNotFoundError)
+GONE = (QMPError, EOFError, ConnectionError)
 
-monitors = contextlib.ExitStack()
 logging.getLogger('qemu.qmp').setLevel(logging.CRITICAL)
 
 
 class Monitor(QEMUMonitorProtocol):
-    """A monitor, which is left by monitors.close()."""
+    """The monitor of a launch: a connected socket.
 
-    def __init__(self, address):
-        super().__init__(address)
-        monitors.callback(self.leave)
+    Waits without limit, as loading an image or starting an enclave may take
+    long; the end of QEMU ends the wait.
+    """
+
+    def __init__(self, connected):
+        super().__init__(connected)
+        self.connect()
+
+
+async def _connect(path):
+    """Connect to a socket; waits while its queue is full."""
+    client = socket.socket(socket.AF_UNIX)
+    client.setblocking(False)
+    while True:
         try:
-            self._sync(self._qmp.connect(address), SECONDS)
-        except asyncio.TimeoutError:
-            raise RunError(f'the monitor {address} does not answer within'
-                           f' {SECONDS} s', 'end the program that is'
-                           ' connected to it') from None
-        self.settimeout(SECONDS)
+            client.connect(str(path))
+            return client
+        except BlockingIOError:
+            await sleep(PAUSE)
+        except OSError:
+            client.close()
+            raise
 
-    def leave(self):
-        """Let the next client have it."""
-        with contextlib.suppress(*GONE, asyncio.TimeoutError):
-            self.close()
+
+async def _converse(path, commands):
+    client = QMPClient()
+    await client.connect(await _connect(path))
+    try:
+        return [await client.execute(command) for command in commands]
+    finally:
+        await client.disconnect()
+
+
+async def ask(path, *commands, hopeless=lambda: False):
+    """Run commands in the monitor @path, then let the next client have it.
+
+    @hopeless: whether it is known that no answer will come.
+
+    Returns the answers.  Raises asyncio.TimeoutError when there is none
+    within SECONDS, FileNotFoundError without a monitor, or one of GONE.
+    """
+    talk = asyncio.ensure_future(_converse(path, commands))
+    end = asyncio.get_running_loop().time() + SECONDS
+    try:
+        while not (await asyncio.wait([talk], timeout=PAUSE))[0]:
+            if hopeless() or asyncio.get_running_loop().time() > end:
+                raise asyncio.TimeoutError
+        return talk.result()
+    finally:
+        talk.cancel()
+        await asyncio.gather(talk, return_exceptions=True)
