@@ -84,6 +84,23 @@ class Options(QemuBaseTest):
                              [2, 6])
         self.refused('either a number', *GOOD[:5])
 
+    def test_once(self):
+        """An option that is given twice is refused, not taken silently."""
+        for words in (['run-enclave', '--cpu-count', '2'],
+                      ['run-enclave', '--cpu-ids', '2'],
+                      ['run-enclave', '--debug-mode'],
+                      ['terminate-enclave', '--all'],
+                      ['console', '--enclave-id', 'a'],
+                      ['--runtime-dir', 'a']):
+            option = next(word for word in words if word.startswith('--'))
+            errors = io.StringIO()
+            twice = words + words[words.index(option):]
+            with self.subTest(option=option), self.assertRaises(SystemExit), \
+                    contextlib.redirect_stderr(errors):
+                cli.parser().parse_args(twice)
+            self.assertIn(f'{option}: given more than once',
+                          errors.getvalue())
+
     def test_console_means_debug(self):
         """--attach-console implies --debug-mode."""
         self.assertFalse(parse(*GOOD).debug_mode)

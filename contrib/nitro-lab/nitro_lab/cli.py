@@ -2,14 +2,16 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Command line of the lab."""
 
-import argparse
 import os
 import signal
 import sys
 
 from . import bench, check, images, load, packages, shell, soak
-from .config import LAB, LabError
+from .config import LAB, TREE, LabError
 from .run import run
+
+sys.path.append(str(TREE / 'contrib/nitro-run'))
+from nitro_run.once import OnceParser               # noqa: E402
 
 
 def _fetch(args):
@@ -29,7 +31,7 @@ def _image(_args):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = OnceParser(
         prog='nitro-lab', description='An EC2 parent instance on the desk:'
         ' boots a virtual machine with the real Nitro Enclaves driver and'
         ' launches enclaves in it.')

@@ -2,7 +2,6 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Command line: the commands of nitro-cli."""
 
-import argparse
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from .common import RunError, complain, print_json, tell
 from .console import connect_console, copy_console
 from .enclaves import Enclaves, State
 from .launch import Launch
+from .once import OnceParser
 from .options import complete, cpu_numbers, memory_mib
 
 
@@ -127,7 +127,7 @@ def add_run(commands):
 
 def parser():
     """Command line."""
-    top = argparse.ArgumentParser(
+    top = OnceParser(
         prog='nitro-run', description='Run, list and end Nitro enclaves with'
         ' QEMU: commands, options and output of nitro-cli.')
     top.add_argument('--runtime-dir', metavar='DIR',
