@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
+#include "qemu/option-once.h"
 #include "options.h"
 
 #define DEFAULT_ACCEL "tcg,thread=multi"
@@ -93,12 +94,95 @@ static void options_defaults(NitroOptions *opts)
     }
 }
 
+/* Entries as GOption knows them, and those that were given */
+typedef struct OnceEntries {
+    const GOptionEntry *entries;
+    GHashTable *given;
+} OnceEntries;
+
+static gboolean take_once(const char *name, const char *value, gpointer opaque,
+                          GError **gerr)
+{
+    OnceEntries *once = opaque;
+    const GOptionEntry *entry = once->entries;
+    Error *err = NULL;
+
+    while (!g_str_equal(entry->long_name, name + strlen("--"))) {
+        entry++;
+    }
+    if (!option_once(once->given, entry->long_name, &err)) {
+        g_set_error_literal(gerr, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                            error_get_pretty(err));
+        error_free(err);
+        return false;
+    }
+    if (entry->arg == G_OPTION_ARG_NONE) {
+        *(bool *)entry->arg_data = true;
+    } else {
+        *(char **)entry->arg_data = g_strdup(value);
+    }
+    return true;
+}
+
+/* Strings, file names and switches may be given once; arrays collect */
+static GOptionEntry once_entry(const GOptionEntry *entry)
+{
+    GOptionEntry result = *entry;
+
+    switch (entry->arg) {
+    case G_OPTION_ARG_NONE:
+        result.flags |= G_OPTION_FLAG_NO_ARG;
+        break;
+    case G_OPTION_ARG_FILENAME:
+        result.flags |= G_OPTION_FLAG_FILENAME;
+        break;
+    case G_OPTION_ARG_STRING:
+        break;
+    default:
+        return result;
+    }
+    result.arg = G_OPTION_ARG_CALLBACK;
+    result.arg_data = take_once;
+    return result;
+}
+
+static GOptionGroup *once_group(OnceEntries *once)
+{
+    GOptionGroup *group = g_option_group_new(NULL, NULL, NULL, once, NULL);
+
+    for (const GOptionEntry *entry = once->entries; entry->long_name;
+         entry++) {
+        GOptionEntry entries[] = { once_entry(entry), { NULL } };
+
+        g_option_group_add_entries(group, entries);
+    }
+    return group;
+}
+
+static bool parse_entries(const GOptionEntry *entries, int *argc, char ***argv,
+                          Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(GHashTable) given = g_hash_table_new(g_str_hash, g_str_equal);
+    OnceEntries once = { .entries = entries, .given = given };
+    g_autoptr(GOptionContext) context =
+        g_option_context_new("- hypervisor of an emulated EC2 parent");
+    g_autoptr(GError) gerr = NULL;
+
+    g_option_context_set_description(context, summary);
+    g_option_context_set_main_group(context, once_group(&once));
+    if (g_option_context_parse(context, argc, argv, &gerr)) {
+        return true;
+    }
+    error_setg(errp, "%s", gerr->message);
+    error_append_hint(errp, "Try --help\n");
+    return false;
+}
+
 bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
                          Error **errp)
 {
     g_autofree char *acpi = NULL;
-    g_autoptr(GError) gerr = NULL;
-    g_autoptr(GOptionContext) context = NULL;
     const GOptionEntry entries[] = {
         { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &opts->runtime_dir,
           "Directory for sockets and logs", "DIR" },
@@ -129,12 +213,7 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
         { NULL }
     };
 
-    context = g_option_context_new("- hypervisor of an emulated EC2 parent");
-    g_option_context_set_description(context, summary);
-    g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &gerr)) {
-        error_setg(errp, "%s", gerr->message);
-        error_append_hint(errp, "Try --help\n");
+    if (!parse_entries(entries, &argc, &argv, errp)) {
         return false;
     }
     options_defaults(opts);

@@ -428,6 +428,17 @@ static const Row other_rows[] = {
     { "build -k good.eif -o none.eif", 1, "good.eif is an enclave image "
       "already" },
     { "build -k bzImage -i good.eif -o none.eif", 1, "not a ramdisk" },
+    { "build -k bzImage -k bzImage -o none.eif", 1, "--kernel is given more "
+      "than once\nTry 'qemu-eif build --help'." },
+    { "build -k bzImage -o none.eif --cmdline a -c b", 1, "--cmdline is given "
+      "more than once" },
+    { "extract -d parts --output-dir=parts good.eif", 1, "--output-dir is "
+      "given more than once" },
+    { "pcr -p 0 -p 1 good.eif", 1, "--pcr is given more than once" },
+    { "verify -s -s good.eif", 1, "--require-signature is given more than "
+      "once" },
+    { "verify --pcr0=" EXAMPLE_PCR0 " --pcr0=" EXAMPLE_PCR0 " good.eif", 1,
+      "--pcr0 is given more than once" },
     { "", 1, "a command is needed\nTry 'qemu-eif --help'." },
     { "sign", 1, "there is no command 'sign'" },
     { "--help", 0, "Usage: qemu-eif COMMAND" },

@@ -53,6 +53,26 @@ static void test_options(void)
     nitro_options_clear(&opts);
 }
 
+/* One switch does not undo another, whatever their order */
+static void test_switches(void)
+{
+    static const char *const row[] = {
+        "x " QEMU " " DIRECTORY " --keep-logs --once",
+        "x " QEMU " " DIRECTORY " --once --keep-logs",
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(row); i++) {
+        NitroOptions opts;
+        g_autofree char *message = parse(&opts, row[i]);
+
+        g_assert_cmpstr(message, ==, NULL);
+        g_assert_true(opts.once);
+        g_assert_true(opts.keep_logs);
+        g_assert_false(opts.version);
+        nitro_options_clear(&opts);
+    }
+}
+
 /* Prints and exits */
 static void test_help(void)
 {
@@ -112,6 +132,10 @@ static void test_bad_options(void)
         { "x " QEMU " --qemu-aarch64 /none " DIRECTORY,
           "--qemu-aarch64: cannot run /none: No such file or directory" },
         { "x --what", "Unknown option --what" },
+        { "x " QEMU " " QEMU " " DIRECTORY, "--qemu is given more than once" },
+        { "x --once " QEMU " " DIRECTORY " --once",
+          "--once is given more than once" },
+        { "x --accel tcg --accel kvm", "--accel is given more than once" },
     };
     int i;
 
@@ -167,6 +191,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/nitro/hypervisor-start/options", test_options);
+    g_test_add_func("/nitro/hypervisor-start/switches", test_switches);
     g_test_add_func("/nitro/hypervisor-start/help", test_help);
     g_test_add_func("/nitro/hypervisor-start/architectures",
                     test_architectures);

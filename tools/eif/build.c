@@ -168,7 +168,7 @@ static int build_image(Options *o)
     return ok ? print_result(&job.m) : tool_fail(err);
 }
 
-/* Returns where to put the argument of option @c; NULL when there is none */
+/* Returns where to put the argument of option @c */
 static const char **option_target(Options *o, int c)
 {
     switch (c) {
@@ -187,26 +187,34 @@ static const char **option_target(Options *o, int c)
     case 'a':
         return &o->arch;
     default:
-        return NULL;
+        g_assert_not_reached();
     }
 }
+
+static bool take_build(void *opaque, int c, Error **errp)
+{
+    Options *o = opaque;
+
+    *option_target(o, c) = optarg;
+    if (c == 'a' && !parse_arch(optarg, &o->params.arch)) {
+        error_setg(errp, "architecture '%s' is neither x86_64 nor aarch64",
+                   optarg);
+        return false;
+    }
+    return true;
+}
+
+static const ToolOptions build_options = {
+    "build", usage, "k:o:i:c:n:v:a:h", long_options, NULL
+};
 
 int tool_build(int argc, char **argv)
 {
     Options o = { .params = { .kernel_fd = -1, .initrd_fd = -1 } };
-    int c;
+    int rc = tool_options(&build_options, argc, argv, take_build, &o);
 
-    while ((c = getopt_long(argc, argv, "k:o:i:c:n:v:a:h", long_options,
-                            NULL)) != -1) {
-        const char **target = option_target(&o, c);
-
-        if (c == 'h') {
-            return tool_usage(usage);
-        }
-        if (!target) {
-            return tool_try_help("build");
-        }
-        *target = optarg;
+    if (rc >= 0) {
+        return rc;
     }
     if (optind != argc) {
         return tool_bad_usage("build", "'%s' is no option", argv[optind]);
@@ -214,10 +222,6 @@ int tool_build(int argc, char **argv)
     if (!o.kernel || !o.output) {
         return tool_bad_usage("build", "%s is needed",
                               o.kernel ? "--output" : "--kernel");
-    }
-    if (o.arch && !parse_arch(o.arch, &o.params.arch)) {
-        return tool_bad_usage("build", "architecture '%s' is neither x86_64 "
-                              "nor aarch64", o.arch);
     }
     return build_image(&o);
 }

@@ -283,14 +283,17 @@ static int run_describe(ToolImage *t)
     return describe(w, t, &err) ? tool_print_json(w) : tool_fail(err);
 }
 
+static const ToolOptions describe_options = {
+    "describe", usage, "h", long_options, NULL
+};
+
 int tool_describe(int argc, char **argv)
 {
     ToolImage t = TOOL_IMAGE_INIT;
-    int c, rc;
+    int rc = tool_options(&describe_options, argc, argv, NULL, NULL);
 
-    c = getopt_long(argc, argv, "h", long_options, NULL);
-    if (c != -1) {
-        return c == 'h' ? tool_usage(usage) : tool_try_help("describe");
+    if (rc >= 0) {
+        return rc;
     }
     rc = tool_image_open(&t, "describe", argc, argv);
     if (rc == TOOL_OK) {

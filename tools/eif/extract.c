@@ -157,28 +157,28 @@ static bool options_are_whole(const Options *o)
     return o->dir ? !o->section && !o->output : o->section && o->output;
 }
 
+static bool take_extract(void *opaque, int c, Error **errp)
+{
+    Options *o = opaque;
+    const char **target = c == 'd' ? &o->dir
+                        : c == 's' ? &o->section : &o->output;
+
+    *target = optarg;
+    return true;
+}
+
+static const ToolOptions extract_options = {
+    "extract", usage, "d:s:o:h", long_options, NULL
+};
+
 int tool_extract(int argc, char **argv)
 {
     ToolImage t = TOOL_IMAGE_INIT;
     Options o = { NULL };
-    int c, rc;
+    int rc = tool_options(&extract_options, argc, argv, take_extract, &o);
 
-    while ((c = getopt_long(argc, argv, "d:s:o:h", long_options, NULL)) != -1) {
-        switch (c) {
-        case 'd':
-            o.dir = optarg;
-            break;
-        case 's':
-            o.section = optarg;
-            break;
-        case 'o':
-            o.output = optarg;
-            break;
-        case 'h':
-            return tool_usage(usage);
-        default:
-            return tool_try_help("extract");
-        }
+    if (rc >= 0) {
+        return rc;
     }
     if (!options_are_whole(&o)) {
         return tool_bad_usage("extract", "either --output-dir or both "

@@ -60,30 +60,41 @@ static int run_pcr(ToolImage *t, const unsigned *index)
     return index ? print_one(&m, *index) : print_all(&m);
 }
 
+typedef struct PcrOptions {
+    bool one;
+    unsigned index;
+} PcrOptions;
+
+static bool take_pcr(void *opaque, int c, Error **errp)
+{
+    static const EifMeasurements any;
+    PcrOptions *o = opaque;
+
+    o->one = true;
+    if (qemu_strtoui(optarg, NULL, 10, &o->index) < 0 ||
+        !eif_measurements_pcr(&any, o->index)) {
+        error_setg(errp, "'%s' is not 0, 1, 2 or 8", optarg);
+        return false;
+    }
+    return true;
+}
+
+static const ToolOptions pcr_options = {
+    "pcr", usage, "p:h", long_options, NULL
+};
+
 int tool_pcr(int argc, char **argv)
 {
     ToolImage t = TOOL_IMAGE_INIT;
-    EifMeasurements none;
-    unsigned index;
-    bool one = false;
-    int c, rc;
+    PcrOptions o = { .one = false };
+    int rc = tool_options(&pcr_options, argc, argv, take_pcr, &o);
 
-    while ((c = getopt_long(argc, argv, "p:h", long_options, NULL)) != -1) {
-        if (c == 'h') {
-            return tool_usage(usage);
-        }
-        if (c != 'p') {
-            return tool_try_help("pcr");
-        }
-        if (qemu_strtoui(optarg, NULL, 10, &index) < 0 ||
-            !eif_measurements_pcr(&none, index)) {
-            return tool_bad_usage("pcr", "'%s' is not 0, 1, 2 or 8", optarg);
-        }
-        one = true;
+    if (rc >= 0) {
+        return rc;
     }
     rc = tool_image_open(&t, "pcr", argc, argv);
     if (rc == TOOL_OK) {
-        rc = run_pcr(&t, one ? &index : NULL);
+        rc = run_pcr(&t, o.one ? &o.index : NULL);
     }
     tool_image_close(&t);
     return rc;

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <getopt.h>
 #include "qemu/error-report.h"
+#include "qemu/option-once.h"
 #include "tool.h"
 
 int tool_fail(Error *err)
@@ -39,6 +40,41 @@ int tool_usage(const char *text)
 {
     printf("%s", text);
     return TOOL_OK;
+}
+
+static bool check_once(const ToolOptions *o, int c, GHashTable *given,
+                       Error **errp)
+{
+    const struct option *option = o->table;
+
+    while (option->val != c) {
+        option++;
+    }
+    return (o->lists && c <= UCHAR_MAX && strchr(o->lists, c)) ||
+           option_once(given, option->name, errp);
+}
+
+int tool_options(const ToolOptions *o, int argc, char **argv,
+                 ToolTakeOption *take, void *opaque)
+{
+    g_autoptr(GHashTable) given = g_hash_table_new(g_str_hash, g_str_equal);
+    Error *err = NULL;
+    int c, rc;
+
+    while ((c = getopt_long(argc, argv, o->letters, o->table, NULL)) != -1) {
+        if (c == 'h') {
+            return tool_usage(o->usage);
+        }
+        if (c == '?') {
+            return tool_try_help(o->command);
+        }
+        if (!check_once(o, c, given, &err) || !take(opaque, c, &err)) {
+            rc = tool_bad_usage(o->command, "%s", error_get_pretty(err));
+            error_free(err);
+            return rc;
+        }
+    }
+    return -1;
 }
 
 int tool_image_open(ToolImage *t, const char *command, int argc, char **argv)

@@ -64,6 +64,35 @@ int tool_try_help(const char *command);
  */
 int tool_usage(const char *text);
 
+/* The command line of a command */
+typedef struct ToolOptions {
+    const char *command;
+    const char *usage; /* text for --help */
+    const char *letters; /* for getopt_long() */
+    const struct option *table; /* same; all long options have a name here */
+    const char *lists; /* letters of options that can be repeated, or NULL */
+} ToolOptions;
+
+/*
+ * Take option @c, as getopt_long() returned it, with its argument in optarg.
+ * On failure sets @errp and returns false.
+ */
+typedef bool ToolTakeOption(void *opaque, int c, Error **errp);
+
+/**
+ * tool_options: go through the options of a command
+ * @o: which there are; "help" is taken care of
+ * @argc: as main() has it
+ * @argv: same; afterwards optind is at the first argument without option
+ * @take: called for each; NULL when there is no option but "help"
+ * @opaque: passed to @take
+ *
+ * Returns: -1 to go on, or the exit status: help was printed, or an unknown,
+ * repeated or refused option was reported.
+ */
+int tool_options(const ToolOptions *o, int argc, char **argv,
+                 ToolTakeOption *take, void *opaque);
+
 /* An image file that is being looked at */
 typedef struct ToolImage {
     const char *path;

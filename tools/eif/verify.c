@@ -154,8 +154,9 @@ static bool parse_time(const char *text, int64_t *when, Error **errp)
     return true;
 }
 
-static bool parse_verify_option(VerifyOptions *o, int c, Error **errp)
+static bool take_verify(void *opaque, int c, Error **errp)
 {
+    VerifyOptions *o = opaque;
     uint8_t pcr[EIF_PCR_LEN];
 
     switch (c) {
@@ -168,7 +169,6 @@ static bool parse_verify_option(VerifyOptions *o, int c, Error **errp)
         if (!eif_pcr_parse(optarg, pcr, errp)) {
             return false;
         }
-        g_free(o->expected[c - OPTION_PCR]);
         o->expected[c - OPTION_PCR] = g_memdup2(pcr, sizeof(pcr));
         return true;
     default:
@@ -176,33 +176,15 @@ static bool parse_verify_option(VerifyOptions *o, int c, Error **errp)
     }
 }
 
-/* Returns -1 to go on, or the exit status */
-static int parse_verify(VerifyOptions *o, int argc, char **argv)
-{
-    Error *err = NULL;
-    int c, rc;
-
-    while ((c = getopt_long(argc, argv, "st:h", long_options, NULL)) != -1) {
-        if (c == 'h') {
-            return tool_usage(usage);
-        }
-        if (c == '?') {
-            return tool_try_help("verify");
-        }
-        if (!parse_verify_option(o, c, &err)) {
-            rc = tool_bad_usage("verify", "%s", error_get_pretty(err));
-            error_free(err);
-            return rc;
-        }
-    }
-    return -1;
-}
+static const ToolOptions verify_options = {
+    "verify", usage, "st:h", long_options, NULL
+};
 
 int tool_verify(int argc, char **argv)
 {
     VerifyOptions o = { .when = g_get_real_time() / G_USEC_PER_SEC };
     ToolImage t = TOOL_IMAGE_INIT;
-    int rc = parse_verify(&o, argc, argv);
+    int rc = tool_options(&verify_options, argc, argv, take_verify, &o);
 
     if (rc < 0) {
         rc = tool_image_open(&t, "verify", argc, argv);
