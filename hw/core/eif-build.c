@@ -22,7 +22,6 @@
 #define DEFAULT_MEMORY (1 * GiB)
 #define DEFAULT_CPUS 2
 
-#define MAX_PARTS 4
 #define MAX_EPOCH 253402300799 /* the last second of the year 9999 */
 
 /* Where a bzImage says where its version text is */
@@ -38,14 +37,14 @@ struct EifBuild {
     EifArch arch;
     char *cmdline;
     char *metadata;
-    Part parts[MAX_PARTS];
+    Part parts[EIF_MAX_SECTIONS];
     unsigned nr_parts;
     uint64_t size;
 };
 
 static void add_part(EifBuild *build, uint16_t type, const EifSource *src)
 {
-    assert(build->nr_parts < MAX_PARTS);
+    assert(build->nr_parts < EIF_MAX_SECTIONS);
     build->parts[build->nr_parts++] = (Part) { .type = type, .src = *src };
     build->size += sizeof(EifSectionHeader) + src->size;
 }
@@ -140,6 +139,15 @@ static char *kernel_version(const EifSource *kernel, Error **errp)
     return g_strdup(text[0] ? text : "unknown");
 }
 
+/* The text of the metadata, to be freed, with @custom as its last value */
+static char *end_metadata(const char *json, const char *custom)
+{
+    size_t len = strlen(json) - strlen("null}");
+
+    return custom ? g_strdup_printf("%.*s%s}", (int)len, json, custom)
+                  : g_strdup(json);
+}
+
 /*
  * All five keys: one official reader insists on them.  What is not a character
  * of UTF-8 becomes U+FFFD.
@@ -174,7 +182,20 @@ static char *make_metadata(const EifBuildParams *p, const EifSource *kernel,
     json_writer_null(json, "DockerInfo");
     json_writer_null(json, "CustomMetadata");
     json_writer_end_object(json);
-    return g_strdup(json_writer_get(json));
+    return end_metadata(json_writer_get(json), p->custom_metadata);
+}
+
+static bool add_ramdisks(EifBuild *build, const EifBuildParams *params,
+                         Error **errp)
+{
+    assert(params->nr_ramdisks <= EIF_BUILD_MAX_RAMDISKS);
+    for (unsigned i = 0; i < params->nr_ramdisks; i++) {
+        if (!add_file(build, EIF_SECTION_RAMDISK, params->ramdisk_fds[i],
+                      errp)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 EifBuild *eif_build_new(const EifBuildParams *params, Error **errp)
@@ -193,11 +214,7 @@ EifBuild *eif_build_new(const EifBuildParams *params, Error **errp)
         return NULL;
     }
     add_text(build, EIF_SECTION_METADATA, build->metadata);
-    if (params->initrd_fd >= 0 &&
-        !add_file(build, EIF_SECTION_RAMDISK, params->initrd_fd, errp)) {
-        return NULL;
-    }
-    return g_steal_pointer(&build);
+    return add_ramdisks(build, params, errp) ? g_steal_pointer(&build) : NULL;
 }
 
 uint64_t eif_build_size(const EifBuild *build)

@@ -1,5 +1,5 @@
 /*
- * Enclave Image Format: read CBOR, for the signature section
+ * Enclave Image Format: read and write CBOR, for the signature section
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -7,6 +7,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/host-utils.h"
 #include "eif-cbor.h"
 
 bool eif_cbor_head(EifCbor *c, EifCborMajor major, uint64_t *value)
@@ -67,4 +69,36 @@ bool eif_cbor_byte(EifCbor *c, uint8_t *byte)
     *c = at;
     *byte = value;
     return true;
+}
+
+void eif_cbor_put_head(GByteArray *cbor, EifCborMajor major, uint64_t value)
+{
+    unsigned width = value < 24 ? 0 : value <= UINT8_MAX ? 1
+                   : value <= UINT16_MAX ? 2 : value <= UINT32_MAX ? 4 : 8;
+    uint8_t head = major << 5 | (width ? 24 + ctz32(width) : value);
+    uint8_t bytes[8];
+
+    stq_be_p(bytes, value);
+    g_byte_array_append(cbor, &head, 1);
+    g_byte_array_append(cbor, bytes + sizeof(bytes) - width, width);
+}
+
+void eif_cbor_put_string(GByteArray *cbor, EifCborMajor major,
+                         const void *data, size_t len)
+{
+    eif_cbor_put_head(cbor, major, len);
+    g_byte_array_append(cbor, data, len);
+}
+
+void eif_cbor_put_key(GByteArray *cbor, const char *key)
+{
+    eif_cbor_put_string(cbor, EIF_CBOR_TEXT, key, strlen(key));
+}
+
+void eif_cbor_put_integers(GByteArray *cbor, const uint8_t *data, size_t len)
+{
+    eif_cbor_put_head(cbor, EIF_CBOR_ARRAY, len);
+    for (size_t i = 0; i < len; i++) {
+        eif_cbor_put_head(cbor, EIF_CBOR_UINT, data[i]);
+    }
 }

@@ -1,5 +1,5 @@
 /*
- * Enclave Image Format: read CBOR, for the signature section
+ * Enclave Image Format: read and write CBOR, for the signature section
  *
  * Only what the section needs: definite lengths, no tags, no floats.
  *
@@ -70,5 +70,40 @@ bool eif_cbor_key(EifCbor *c, const char *key);
  * Returns: true on success.
  */
 bool eif_cbor_byte(EifCbor *c, uint8_t *byte);
+
+/**
+ * eif_cbor_put_head: append the head of one item, in its shortest form
+ * @cbor: where to
+ * @major: its kind
+ * @value: its number: a value, or a count of what follows
+ */
+void eif_cbor_put_head(GByteArray *cbor, EifCborMajor major, uint64_t value);
+
+/**
+ * eif_cbor_put_string: append a text or byte string
+ * @cbor: where to
+ * @major: EIF_CBOR_TEXT or EIF_CBOR_BYTES
+ * @data: its bytes, NULL allowed when @len is 0
+ * @len: how many
+ */
+void eif_cbor_put_string(GByteArray *cbor, EifCborMajor major,
+                         const void *data, size_t len);
+
+/**
+ * eif_cbor_put_key: append a text string
+ * @cbor: where to
+ * @key: the text
+ */
+void eif_cbor_put_key(GByteArray *cbor, const char *key);
+
+/**
+ * eif_cbor_put_integers: append bytes as an array of integers
+ * @cbor: where to
+ * @data: the bytes
+ * @len: how many
+ *
+ * The signature section has its bytes in this form.
+ */
+void eif_cbor_put_integers(GByteArray *cbor, const uint8_t *data, size_t len);
 
 #endif

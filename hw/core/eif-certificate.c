@@ -217,7 +217,9 @@ static gnutls_pubkey_t import_key(gnutls_x509_crt_t crt,
     }
     if (rc < 0 || !curve_is_known(*curve)) {
         error_setg(errp, "the certificate has no key on the curves P-256, "
-                   "P-384 or P-521");
+                   "P-384 or P-521 (its type is %s)",
+                   gnutls_pk_get_name(gnutls_pubkey_get_pk_algorithm(key,
+                                                                     NULL)));
         gnutls_pubkey_deinit(key);
         return NULL;
     }

@@ -1,5 +1,5 @@
 /*
- * Enclave Image Format: decode the COSE_Sign1 message of a signature
+ * Enclave Image Format: the COSE_Sign1 message of a signature
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -55,7 +55,7 @@ static bool take_bytes(EifCbor *c, EifCbor *content, const char *what,
     return true;
 }
 
-static size_t signature_len(EifCoseAlgorithm algorithm)
+size_t eif_cose_signature_len(EifCoseAlgorithm algorithm)
 {
     switch (algorithm) {
     case EIF_COSE_ES256:
@@ -80,7 +80,7 @@ static bool decode_protected(EifCbor c, EifCose *cose, Error **errp)
         !eif_cbor_head(&c, EIF_CBOR_NEGATIVE, &value) || eif_cbor_left(&c)) {
         return refuse(errp, start, "a map of the algorithm alone");
     }
-    if (value >= INT_MAX || !signature_len(-1 - (int)value)) {
+    if (value >= INT_MAX || !eif_cose_signature_len(-1 - (int)value)) {
         error_setg(errp, "algorithm -%" PRIu64 " of the COSE_Sign1 message is "
                    "not ES256 (-7), ES384 (-35) or ES512 (-36)",
                    value == UINT64_MAX ? value : value + 1);
@@ -115,11 +115,13 @@ static bool decode_payload(EifCbor c, EifCose *cose, Error **errp)
 
 static bool decode_signature(EifCbor c, EifCose *cose, Error **errp)
 {
+    size_t len = eif_cose_signature_len(cose->algorithm);
+
     cose->signature = c.data + c.pos;
     cose->signature_len = eif_cbor_left(&c);
-    if (cose->signature_len != signature_len(cose->algorithm)) {
+    if (cose->signature_len != len) {
         error_setg(errp, "the signature has %zu bytes, its algorithm makes "
-                   "%zu", cose->signature_len, signature_len(cose->algorithm));
+                   "%zu", cose->signature_len, len);
         return false;
     }
     return true;
@@ -150,31 +152,53 @@ bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
     return !eif_cbor_left(&c) || refuse(errp, c.pos, "the end");
 }
 
-static void append_bytes(GByteArray *cbor, const uint8_t *data, size_t len)
-{
-    const uint8_t head[] = { EIF_CBOR_BYTES << 5 | 25, len >> 8, len };
-    const uint8_t short_head[] = { EIF_CBOR_BYTES << 5 | 24, len };
-    const uint8_t tiny_head[] = { EIF_CBOR_BYTES << 5 | len };
-
-    assert(len <= UINT16_MAX); /* EIF_SIGNATURE_MAX bounds it */
-    if (len < 24) {
-        g_byte_array_append(cbor, tiny_head, sizeof(tiny_head));
-    } else if (len <= UINT8_MAX) {
-        g_byte_array_append(cbor, short_head, sizeof(short_head));
-    } else {
-        g_byte_array_append(cbor, head, sizeof(head));
-    }
-    g_byte_array_append(cbor, data, len);
-}
-
 GByteArray *eif_cose_signed_bytes(const EifCose *cose)
 {
-    static const char start[] = "\x84\x6aSignature1"; /* a list of four */
     GByteArray *cbor = g_byte_array_new();
 
-    g_byte_array_append(cbor, (const uint8_t *)start, sizeof(start) - 1);
-    append_bytes(cbor, cose->protected, cose->protected_len);
-    append_bytes(cbor, NULL, 0);
-    append_bytes(cbor, cose->payload, cose->payload_len);
+    eif_cbor_put_head(cbor, EIF_CBOR_ARRAY, SIGN1_PARTS);
+    eif_cbor_put_key(cbor, "Signature1");
+    eif_cbor_put_string(cbor, EIF_CBOR_BYTES, cose->protected,
+                        cose->protected_len);
+    eif_cbor_put_string(cbor, EIF_CBOR_BYTES, NULL, 0);
+    eif_cbor_put_string(cbor, EIF_CBOR_BYTES, cose->payload,
+                        cose->payload_len);
+    return cbor;
+}
+
+GByteArray *eif_cose_protected(EifCoseAlgorithm algorithm)
+{
+    GByteArray *cbor = g_byte_array_new();
+
+    eif_cbor_put_head(cbor, EIF_CBOR_MAP, 1);
+    eif_cbor_put_head(cbor, EIF_CBOR_UINT, HEADER_ALGORITHM);
+    eif_cbor_put_head(cbor, EIF_CBOR_NEGATIVE, -1 - algorithm);
+    return cbor;
+}
+
+GByteArray *eif_cose_payload(const uint8_t pcr0[EIF_PCR_LEN])
+{
+    GByteArray *cbor = g_byte_array_new();
+
+    eif_cbor_put_head(cbor, EIF_CBOR_MAP, 2);
+    eif_cbor_put_key(cbor, "register_index");
+    eif_cbor_put_head(cbor, EIF_CBOR_UINT, 0);
+    eif_cbor_put_key(cbor, "register_value");
+    eif_cbor_put_integers(cbor, pcr0, EIF_PCR_LEN);
+    return cbor;
+}
+
+GByteArray *eif_cose_encode(const EifCose *cose)
+{
+    GByteArray *cbor = g_byte_array_new();
+
+    eif_cbor_put_head(cbor, EIF_CBOR_ARRAY, SIGN1_PARTS);
+    eif_cbor_put_string(cbor, EIF_CBOR_BYTES, cose->protected,
+                        cose->protected_len);
+    eif_cbor_put_head(cbor, EIF_CBOR_MAP, 0);
+    eif_cbor_put_string(cbor, EIF_CBOR_BYTES, cose->payload,
+                        cose->payload_len);
+    eif_cbor_put_string(cbor, EIF_CBOR_BYTES, cose->signature,
+                        cose->signature_len);
     return cbor;
 }

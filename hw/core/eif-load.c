@@ -174,22 +174,30 @@ static bool finish_pcr(QCryptoHash *hash, uint8_t *pcr, Error **errp)
            extend_zeros(digest, pcr, errp);
 }
 
+bool eif_source_measure(const EifSource *src, uint8_t pcr[EIF_PCR_LEN],
+                        Error **errp)
+{
+    QCryptoHash *hash = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA384, errp);
+    bool ok = hash &&
+              for_each_piece(src, 0, src->size, hash_piece, hash, errp) &&
+              finish_pcr(hash, pcr, errp);
+
+    qcrypto_hash_free(hash);
+    return ok;
+}
+
 static bool measure_certificate(const EifImage *image, const EifSource *src,
                                 EifMeasurements *m, Error **errp)
 {
     g_autoptr(EifSignature) sig = eif_image_read_signature(image, src, errp);
-    uint8_t digest[EIF_PCR_LEN];
-    uint8_t *result = digest;
-    size_t len = sizeof(digest);
+    EifSource der;
 
     if (!sig) {
         return false;
     }
     m->has_pcr8 = true;
-    return qcrypto_hash_bytes(QCRYPTO_HASH_ALGO_SHA384,
-                              (const char *)sig->cert_der->data,
-                              sig->cert_der->len, &result, &len, errp) == 0 &&
-           extend_zeros(digest, m->pcr8, errp);
+    eif_source_init_buffer(&der, sig->cert_der->data, sig->cert_der->len);
+    return eif_source_measure(&der, m->pcr8, errp);
 }
 
 /* Does the section go into register PCR0, PCR1, PCR2? */

@@ -22,14 +22,22 @@ static bool fail(const char *path, int err, Error **errp)
     return false;
 }
 
-/* A device or pipe must not be replaced by a file of its name */
-static bool check_target(const char *path, Error **errp)
+/*
+ * A device or pipe must not be replaced by a file of its name.  @mode: -1, or
+ * permissions of the file that is replaced.
+ */
+static bool check_target(const char *path, int *mode, Error **errp)
 {
     struct stat st;
 
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        error_setg(errp, "cannot write %s: it is not a regular file", path);
-        return false;
+    *mode = -1;
+    if (stat(path, &st) == 0) {
+        if (!S_ISREG(st.st_mode)) {
+            error_setg(errp, "cannot write %s: it is not a regular file",
+                       path);
+            return false;
+        }
+        *mode = st.st_mode & 0777;
     }
     return true;
 }
@@ -58,10 +66,11 @@ static bool fill_file(int fd, const char *path, uint64_t size,
     return ok;
 }
 
-static bool finish_file(int fd, const char *temp, const char *path,
+static bool finish_file(int fd, const char *temp, const char *path, int mode,
                         Error **errp)
 {
-    if (fsync(fd) < 0 || g_rename(temp, path) < 0) {
+    if ((mode >= 0 && fchmod(fd, mode) < 0) || fsync(fd) < 0 ||
+        g_rename(temp, path) < 0) {
         return fail(path, errno, errp);
     }
     return true;
@@ -72,9 +81,9 @@ bool eif_output_file(const char *path, uint64_t size, EifFillFunc *fill,
 {
     g_autofree char *temp = g_strdup_printf("%s.XXXXXX", path);
     bool ok;
-    int fd;
+    int fd, mode;
 
-    if (!check_target(path, errp)) {
+    if (!check_target(path, &mode, errp)) {
         return false;
     }
     fd = g_mkstemp_full(temp, O_RDWR | O_CLOEXEC, PERMISSIONS);
@@ -82,7 +91,7 @@ bool eif_output_file(const char *path, uint64_t size, EifFillFunc *fill,
         return fail(path, errno, errp);
     }
     ok = fill_file(fd, path, size, fill, opaque, errp) &&
-         finish_file(fd, temp, path, errp);
+         finish_file(fd, temp, path, mode, errp);
     if (!ok) {
         g_unlink(temp);
     }

@@ -142,6 +142,36 @@ static GByteArray *pem_to_der(const GByteArray *pem, Error **errp)
     return g_byte_array_new_take(g_steal_pointer(&der), len);
 }
 
+/* The line of a marker ends with it, with or without an end of line */
+static size_t line_end_len(const char *text)
+{
+    return g_str_has_prefix(text, "\r\n") ? 2 : *text == '\n';
+}
+
+GByteArray *eif_pem_certificate(const GByteArray *text, GByteArray **der,
+                                Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *copy = g_strndup((const char *)text->data, text->len);
+    g_autoptr(GByteArray) pem = g_byte_array_new();
+    char *begin = strstr(copy, PEM_BEGIN);
+    char *end = begin ? strstr(begin, PEM_END) : NULL;
+
+    if (end) {
+        end += strlen(PEM_END);
+        end += line_end_len(end);
+        g_byte_array_append(pem, (uint8_t *)begin, end - begin);
+        *der = pem_to_der(pem, NULL);
+    }
+    if (!end || !*der) {
+        error_setg(errp, "no X.509 certificate in PEM form");
+        error_append_hint(errp, "Give a file that has the line " PEM_BEGIN
+                          "\n");
+        return NULL;
+    }
+    return g_steal_pointer(&pem);
+}
+
 EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
                                    Error **errp)
 {

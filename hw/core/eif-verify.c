@@ -93,23 +93,35 @@ static void check_certificate(EifVerification *v, const EifSignature *sig)
     }
 }
 
-static void check_dates(EifVerification *v, int64_t when)
+bool eif_certificate_check_dates(const EifCertificate *cert, int64_t when,
+                                 Error **errp)
 {
     g_autofree char *now = time_str(when);
     g_autofree char *limit = NULL;
 
-    if (when < v->cert->not_before) {
-        limit = time_str(v->cert->not_before);
-        set_other(v, EIF_CHECK_DATES, EIF_VERDICT_BAD,
-                  g_strdup_printf("the certificate is valid from %s on, it is "
-                                  "%s", limit, now));
-    } else if (when > v->cert->not_after) {
-        limit = time_str(v->cert->not_after);
-        set_other(v, EIF_CHECK_DATES, EIF_VERDICT_BAD,
-                  g_strdup_printf("the certificate was valid until %s, it is "
-                                  "%s", limit, now));
-    } else {
+    if (when < cert->not_before) {
+        limit = time_str(cert->not_before);
+        error_setg(errp, "the certificate is valid from %s on, it is %s",
+                   limit, now);
+        return false;
+    }
+    if (when > cert->not_after) {
+        limit = time_str(cert->not_after);
+        error_setg(errp, "the certificate was valid until %s, it is %s",
+                   limit, now);
+        return false;
+    }
+    return true;
+}
+
+static void check_dates(EifVerification *v, int64_t when)
+{
+    Error *err = NULL;
+
+    if (eif_certificate_check_dates(v->cert, when, &err)) {
         set_good(v, EIF_CHECK_DATES);
+    } else {
+        set_from_error(v, EIF_CHECK_DATES, EIF_VERDICT_BAD, err);
     }
 }
 

@@ -21,7 +21,7 @@
 #include "system/nitro-thread.h"
 #include "trace.h"
 
-#define MAX_FILES 2     /* kernel and ramdisk */
+#define MAX_FILES (1 + EIF_BUILD_MAX_RAMDISKS)  /* kernel and ramdisks */
 #define MAX_METADATA (64 * KiB)
 
 typedef struct RecordFile {
@@ -94,11 +94,13 @@ static bool file_unchanged(const RecordFile *file)
 
 static bool check_files(const NitroImageRecord *rec, Error **errp)
 {
-    if (file_unchanged(&rec->files[0]) && file_unchanged(&rec->files[1])) {
-        return true;
+    for (int i = 0; i < MAX_FILES; i++) {
+        if (!file_unchanged(&rec->files[i])) {
+            error_setg(errp, "the file was changed after it had been loaded");
+            return false;
+        }
     }
-    error_setg(errp, "the file was changed after it had been loaded");
-    return false;
+    return true;
 }
 
 static QDict *parse_metadata(const NitroImageRecord *rec,
@@ -270,7 +272,9 @@ static NitroImageRecord *record_new(NitroEnclaveImageKind kind,
     rec->kind = kind;
     rec->path = g_strdup(path);
     rec->initrd = g_strdup(initrd);
-    rec->files[0].fd = rec->files[1].fd = -1;
+    for (int i = 0; i < MAX_FILES; i++) {
+        rec->files[i].fd = -1;
+    }
     return rec;
 }
 
@@ -324,13 +328,18 @@ static bool open_kernel(NitroImageRecord *rec, const EifBuildParams *params,
 {
     EifBuildParams mine = *params;
 
-    if (!take_file(&rec->files[0], params->kernel_fd, errp) ||
-        (params->initrd_fd >= 0 &&
-         !take_file(&rec->files[1], params->initrd_fd, errp))) {
+    if (!take_file(&rec->files[0], params->kernel_fd, errp)) {
         return false;
     }
     mine.kernel_fd = rec->files[0].fd;
-    mine.initrd_fd = rec->files[1].fd;
+    for (unsigned i = 0; i < params->nr_ramdisks; i++) {
+        RecordFile *file = &rec->files[1 + i];
+
+        if (!take_file(file, params->ramdisk_fds[i], errp)) {
+            return false;
+        }
+        mine.ramdisk_fds[i] = file->fd;
+    }
     rec->build = eif_build_new(&mine, errp);
     if (!rec->build) {
         return false;

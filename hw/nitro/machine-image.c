@@ -17,6 +17,7 @@
 #include "machine-int.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
+#include "qemu/option.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
 #include "system/nitro-hints.h"
@@ -26,7 +27,8 @@
 /* The files, as they are before anything is read of them */
 typedef struct ImageFiles {
     struct stat kernel;
-    struct stat initrd;
+    struct stat ramdisks[EIF_BUILD_MAX_RAMDISKS];
+    char **ramdisk_names;
 } ImageFiles;
 
 /* Without waiting: whoever names a pipe shall be told, not kept */
@@ -197,14 +199,65 @@ static int open_initrd(const char *path, struct stat *st, Error **errp)
     return fd;
 }
 
+/* Names are separated by commas; a comma within a name is doubled */
+static char **split_names(const char *list)
+{
+    GPtrArray *names = g_ptr_array_new();
+    char *name;
+
+    for (;;) {
+        list = get_opt_value(list, &name);
+        g_ptr_array_add(names, name);
+        if (!*list) {
+            break;
+        }
+        list++;
+    }
+    g_ptr_array_add(names, NULL);
+    return (char **)g_ptr_array_free(names, false);
+}
+
+static bool open_ramdisks(MachineState *machine, ImageFiles *files,
+                          Error **errp)
+{
+    ERRP_GUARD();
+    NitroMachineState *nms = NITRO_MACHINE(machine);
+    unsigned count;
+
+    files->ramdisk_names = split_names(machine->initrd_filename);
+    count = g_strv_length(files->ramdisk_names);
+    if (count > EIF_BUILD_MAX_RAMDISKS) {
+        error_setg(errp, "-initrd names %u files, an enclave image has room "
+                   "for %d", count, EIF_BUILD_MAX_RAMDISKS);
+        error_append_hint(errp, "Join some: cat FIRST SECOND > BOTH; a comma "
+                          "within a name must be doubled.\n");
+        return false;
+    }
+    while (nms->nr_ramdisks < count) {
+        unsigned i = nms->nr_ramdisks;
+        int fd = open_initrd(files->ramdisk_names[i], &files->ramdisks[i],
+                             errp);
+
+        if (fd < 0) {
+            return false;
+        }
+        nms->ramdisk_fds[nms->nr_ramdisks++] = fd;
+    }
+    return true;
+}
+
 static EifBuildParams build_params(MachineState *machine)
 {
-    return (EifBuildParams) {
+    const NitroMachineState *nms = NITRO_MACHINE(machine);
+    EifBuildParams params = {
         .arch = nitro_machine_eif_arch(),
-        .kernel_fd = NITRO_MACHINE(machine)->image_fd,
-        .initrd_fd = NITRO_MACHINE(machine)->initrd_fd,
+        .kernel_fd = nms->image_fd,
+        .nr_ramdisks = nms->nr_ramdisks,
         .cmdline = machine->kernel_cmdline,
     };
+
+    memcpy(params.ramdisk_fds, nms->ramdisk_fds, sizeof(params.ramdisk_fds));
+    return params;
 }
 
 static bool load(MachineState *machine, Error **errp)
@@ -259,12 +312,7 @@ static bool open_files(MachineState *machine, ImageFiles *files, Error **errp)
                                errp)) {
         return false;
     }
-    if (machine->initrd_filename) {
-        nms->initrd_fd = open_initrd(machine->initrd_filename, &files->initrd,
-                                     errp);
-        return nms->initrd_fd >= 0;
-    }
-    return true;
+    return !machine->initrd_filename || open_ramdisks(machine, files, errp);
 }
 
 static bool check_file(int fd, const struct stat *before, const char *path,
@@ -273,7 +321,7 @@ static bool check_file(int fd, const struct stat *before, const char *path,
     ERRP_GUARD();
     struct stat now;
 
-    if (fd < 0 || !S_ISREG(before->st_mode) ||
+    if (!S_ISREG(before->st_mode) ||
         (fstat(fd, &now) == 0 && now.st_size == before->st_size &&
          now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
          now.st_mtim.tv_nsec == before->st_mtim.tv_nsec)) {
@@ -293,9 +341,13 @@ static bool check_files(MachineState *machine, const ImageFiles *files,
 {
     NitroMachineState *nms = NITRO_MACHINE(machine);
 
+    for (unsigned i = 0; i < nms->nr_ramdisks; i++) {
+        if (!check_file(nms->ramdisk_fds[i], &files->ramdisks[i],
+                        files->ramdisk_names[i], errp)) {
+            return false;
+        }
+    }
     return check_file(nms->image_fd, &files->kernel, machine->kernel_filename,
-                      errp) &&
-           check_file(nms->initrd_fd, &files->initrd, machine->initrd_filename,
                       errp);
 }
 
@@ -303,6 +355,7 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp)
 {
     ERRP_GUARD();
     ImageFiles files = { };
+    bool ok;
 
     if (!machine->kernel_filename) {
         if (qtest_enabled()) {
@@ -313,8 +366,10 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp)
                           "or a Linux kernel.\n");
         return false;
     }
-    return open_files(machine, &files, errp) && load(machine, errp) &&
-           remember(machine, errp) && check_files(machine, &files, errp);
+    ok = open_files(machine, &files, errp) && load(machine, errp) &&
+         remember(machine, errp) && check_files(machine, &files, errp);
+    g_strfreev(files.ramdisk_names);
+    return ok;
 }
 
 bool nitro_machine_reload_image(MachineState *machine, Error **errp)

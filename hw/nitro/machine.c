@@ -249,21 +249,23 @@ static void nitro_machine_instance_init(Object *obj)
         machine->smp.cpus = machine->smp.max_cpus = vcpus;
     }
     NITRO_MACHINE(obj)->heartbeat = ON_OFF_AUTO_AUTO;
-    NITRO_MACHINE(obj)->image_fd = NITRO_MACHINE(obj)->initrd_fd = -1;
+    NITRO_MACHINE(obj)->image_fd = -1;
     nitro_machine_init_policy(&NITRO_MACHINE(obj)->policy);
 }
 
-static void close_file(int fd)
+static void close_files(const NitroMachineState *nms)
 {
-    if (fd >= 0) {
-        qemu_close(fd);
+    if (nms->image_fd >= 0) {
+        qemu_close(nms->image_fd);
+    }
+    for (unsigned i = 0; i < nms->nr_ramdisks; i++) {
+        qemu_close(nms->ramdisk_fds[i]);
     }
 }
 
 static void nitro_machine_instance_finalize(Object *obj)
 {
-    close_file(NITRO_MACHINE(obj)->image_fd);
-    close_file(NITRO_MACHINE(obj)->initrd_fd);
+    close_files(NITRO_MACHINE(obj));
     nitro_machine_free_policy(&NITRO_MACHINE(obj)->policy);
     qapi_free_NitroEnclaveSignature(NITRO_MACHINE(obj)->signature);
 }

@@ -43,7 +43,7 @@ class Completion(QemuBaseTest):
             'console'])
         self.assertEqual(self.offers(RUN, 't'), ['terminate-enclave'])
         self.assertEqual(self.offers(EIF, ''), [
-            'build', 'describe', 'extract', 'pcr', 'verify'])
+            'build', 'describe', 'extract', 'pcr', 'sign', 'verify'])
         self.assertLessEqual({'run', 'parent', 'check', 'soak'},
                              set(self.offers(LAB, '')))
 

@@ -79,6 +79,17 @@ static char *make_pem(gnutls_x509_privkey_t key, const EifSignerParams *params)
     return text;
 }
 
+static char *export_key(gnutls_x509_privkey_t key)
+{
+    gnutls_datum_t pem;
+    char *text;
+
+    ok(gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &pem));
+    text = g_strndup((const char *)pem.data, pem.size);
+    gnutls_free(pem.data);
+    return text;
+}
+
 static void append(GByteArray *array, const void *data, size_t len)
 {
     g_byte_array_append(array, data, len);
@@ -179,6 +190,7 @@ EifSigner *eif_signer_new(const EifSignerParams *params)
     params = params ?: &defaults;
     key = make_key(params->curve);
     signer->pem = make_pem(key, params);
+    signer->key_pem = export_key(key);
     signer->cose = make_cose(key, find_algorithm(params),
                              params->pcr0 ?: EXAMPLE_PCR0);
     gnutls_x509_privkey_deinit(key);
@@ -188,6 +200,7 @@ EifSigner *eif_signer_new(const EifSignerParams *params)
 void eif_signer_free(EifSigner *signer)
 {
     g_free(signer->pem);
+    g_free(signer->key_pem);
     g_byte_array_unref(signer->cose);
     g_free(signer);
 }

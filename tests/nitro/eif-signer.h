@@ -27,6 +27,7 @@ typedef struct EifSignerParams {
 
 typedef struct EifSigner {
     char *pem;
+    char *key_pem; /* the private key */
     GByteArray *cose;
 } EifSigner;
 

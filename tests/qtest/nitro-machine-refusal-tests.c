@@ -133,6 +133,13 @@ static const struct Refusal {
       "is a directory, not a ramdisk" },
     { "initrd-eif", QTEST "-kernel %s/kernel -initrd %s/eif",
       "not a ramdisk" },
+    { "initrd-second", QTEST "-kernel %s/kernel -initrd %s/initrd,%s/empty",
+      "/empty is an empty file, not a ramdisk" },
+    { "initrd-comma", QTEST "-kernel %s/kernel -initrd %s/initrd,",
+      "-initrd: Could not open '': No such file or directory" },
+    { "initrd-many", QTEST "-kernel %s/kernel -initrd a,b,c,d,e,f,g,h,i,j,k,l,"
+      "m,n,o,p,q,r,s,t,u,v,w,x,y,z,1,2,3,4", "-initrd names 30 files, an "
+      "enclave image has room for 29", "Join some" },
 
     /* which image may be launched */
     { "pcr0", QTEST "-kernel %s/eif -M expect-pcr0=" EXAMPLE_PCR1,

@@ -302,6 +302,25 @@ static void test_kernel_initrd(void)
     g_assert_cmpint(check_built(memory, "a=b c", true), ==, 4);
 }
 
+/* Names are separated by commas; a comma in a name is doubled */
+static void test_kernel_ramdisks(void)
+{
+    g_autofree char *comma = nitro_machine_path("with,comma");
+    g_autofree char *memory = NULL;
+    const char *first, *second, *third;
+
+    g_assert(g_file_set_contents(comma, "name with comma", -1, NULL));
+    memory = memory_after("-kernel %s/kernel -initrd "
+                          "%s/with,,comma,%s/initrd,%s/text");
+    g_assert_cmpint(check_built(memory, "", true), ==, 6);
+    first = memmem(memory + LOAD_OFFSET, MiB, "name with comma", 15);
+    g_assert_nonnull(first);
+    second = first + 15 + SECTION_HEADER_LEN;
+    g_assert_cmpmem(second, 15, "initial ramdisk", 15);
+    third = second + 15 + SECTION_HEADER_LEN;
+    g_assert_cmpmem(third, 10, "just text\n", 10);
+}
+
 /* Which image may be launched */
 
 /* Text, a hole, and text again */
@@ -492,6 +511,7 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/machine/eif", test_eif);
     qtest_add_func("/nitro/machine/kernel", test_kernel);
     qtest_add_func("/nitro/machine/kernel-initrd", test_kernel_initrd);
+    qtest_add_func("/nitro/machine/kernel-ramdisks", test_kernel_ramdisks);
     qtest_add_func("/nitro/machine/sparse-initrd", test_sparse_initrd);
     qtest_add_func("/nitro/machine/policy-defaults", test_policy_defaults);
     qtest_add_func("/nitro/machine/expected", test_expected);

@@ -122,8 +122,11 @@ static void test_kernel(void)
 {
     Run *run = run_new();
     g_autofree char *initrd = g_build_filename(run->dir, "initrd", NULL);
+    g_autofree char *list = g_strdup_printf("%s,%s", initrd, initrd);
     g_autofree char *more = NULL;
-    g_autofree char *pcr = NULL;
+    g_autofree char *pcr0 = NULL;
+    g_autofree char *pcr1 = NULL;
+    g_autofree char *pcr2 = NULL;
     g_autofree char *kernel = NULL;
     g_autoptr(GString) all = g_string_new(NULL);
     QDict *info, *image, *reply;
@@ -132,18 +135,21 @@ static void test_kernel(void)
     g_assert(g_file_get_contents(run->kernel, &kernel, &len, NULL));
     g_string_append_len(all, kernel, len);
     g_string_append(all, "console=ttyS0" "0707ramdisk");
-    pcr = extended(all->str, all->len);
+    pcr1 = extended(all->str, all->len);
+    g_string_append(all, "0707ramdisk");
+    pcr0 = extended(all->str, all->len);
+    pcr2 = extended("0707ramdisk", 11);
     g_assert(g_file_set_contents(initrd, "0707ramdisk", -1, NULL));
-    more = g_strdup_printf("-S -append console=ttyS0 -initrd %s", initrd);
+    more = g_strdup_printf("-S -append console=ttyS0 -initrd %s", list);
     run_start(run, NITRO, more);
 
     reply = query_measured(run->qts, &info, &image);
     assert_str(image, "kind", "kernel");
     assert_str(image, "path", run->kernel);
-    assert_str(image, "initrd", initrd);
+    assert_str(image, "initrd", list);
     assert_str(image, "name", "qemu");
     g_assert_cmpint(qdict_get_int(image, "crc"), !=, 0);
-    check_pcrs(qdict_get_qdict(image, "pcrs"), pcr, pcr, EMPTY_PCR2, NULL);
+    check_pcrs(qdict_get_qdict(image, "pcrs"), pcr0, pcr1, pcr2, NULL);
     qobject_unref(reply);
     run_quit(run);
 }

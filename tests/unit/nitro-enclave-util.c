@@ -83,7 +83,7 @@ static int kernel_fd(void)
 GByteArray *build_image(EifArch arch)
 {
     EifBuildParams params = {
-        .arch = arch, .kernel_fd = kernel_fd(), .initrd_fd = -1,
+        .arch = arch, .kernel_fd = kernel_fd(),
         .cmdline = "console=ttyS0",
     };
     g_autoptr(EifBuild) build = eif_build_new(&params, &error_abort);

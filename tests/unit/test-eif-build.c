@@ -36,7 +36,8 @@ static EifBuildParams example_params(void)
     return (EifBuildParams) {
         .arch = EIF_ARCH_X86_64,
         .kernel_fd = eif_maker_file(EXAMPLE_KERNEL, 16),
-        .initrd_fd = eif_maker_file(EXAMPLE_RAMDISK0, 32),
+        .ramdisk_fds = { eif_maker_file(EXAMPLE_RAMDISK0, 32) },
+        .nr_ramdisks = 1,
         .cmdline = EXAMPLE_CMDLINE,
     };
 }
@@ -44,8 +45,8 @@ static EifBuildParams example_params(void)
 static void close_params(const EifBuildParams *params)
 {
     close(params->kernel_fd);
-    if (params->initrd_fd >= 0) {
-        close(params->initrd_fd);
+    for (unsigned i = 0; i < params->nr_ramdisks; i++) {
+        close(params->ramdisk_fds[i]);
     }
 }
 
@@ -109,8 +110,8 @@ static void test_bytes(void)
     assert_built(&params, 1, "",
                  METADATA("app", "2.1", "2024-01-01T00:00:00+00:00", "9",
                           "unknown"), true);
-    close(params.initrd_fd);
-    params.initrd_fd = -1;
+    close(params.ramdisk_fds[0]);
+    params.nr_ramdisks = 0;
     params.cmdline = "";
     assert_built(&params, 1, "",
                  METADATA("app", "2.1", "2024-01-01T00:00:00+00:00", "9",
@@ -179,14 +180,58 @@ static void test_source(void)
     close_params(&params);
 }
 
+/* Official order; the first ramdisk is in PCR1, the others are in PCR2 */
+static void test_ramdisks(void)
+{
+    EifBuildParams params = example_params();
+    g_autoptr(GByteArray) bytes = NULL;
+    g_autoptr(EifImage) image = NULL;
+    EifMeasurements m;
+    EifSource src;
+
+    params.ramdisk_fds[params.nr_ramdisks++] =
+        eif_maker_file(EXAMPLE_RAMDISK1, 8);
+    bytes = build(&params);
+    image = eif_image_parse_buffer(bytes->data, bytes->len, &error_abort);
+    g_assert_cmpint(image->nr_ramdisks, ==, 2);
+    eif_source_init_buffer(&src, bytes->data, bytes->len);
+    g_assert_true(eif_image_verify_crc(image, &src, &error_abort));
+    g_assert_true(eif_image_measure(image, &src, &m, &error_abort));
+    assert_pcr(m.pcr0, EXAMPLE_PCR0);
+    assert_pcr(m.pcr1, EXAMPLE_PCR1);
+    assert_pcr(m.pcr2, EXAMPLE_PCR2);
+    while (params.nr_ramdisks < EIF_BUILD_MAX_RAMDISKS) {
+        params.ramdisk_fds[params.nr_ramdisks++] = eif_maker_file("x", 1);
+    }
+    g_byte_array_unref(bytes);
+    bytes = build(&params);
+    eif_image_free(image);
+    image = eif_image_parse_buffer(bytes->data, bytes->len, &error_abort);
+    g_assert_cmpint(image->nr_sections, ==, EIF_MAX_SECTIONS);
+    close_params(&params);
+}
+
+static void test_custom_metadata(void)
+{
+    static const char end[] = "\"DockerInfo\": null, \"CustomMetadata\": "
+                              "{\"a\": [1, \"}\"]}}";
+    EifBuildParams params = example_params();
+    g_autoptr(GByteArray) bytes = NULL;
+
+    params.custom_metadata = "{\"a\": [1, \"}\"]}";
+    bytes = build(&params);
+    g_assert_nonnull(memmem(bytes->data, bytes->len, end, strlen(end)));
+    close_params(&params);
+}
+
 static void test_no_initrd(void)
 {
     EifBuildParams params = example_params();
     g_autoptr(GByteArray) bytes = NULL;
     g_autoptr(EifImage) image = NULL;
 
-    close(params.initrd_fd);
-    params.initrd_fd = -1;
+    close(params.ramdisk_fds[0]);
+    params.nr_ramdisks = 0;
     bytes = build(&params);
     image = eif_image_parse_buffer(bytes->data, bytes->len, &error_abort);
     g_assert_cmpint(image->nr_ramdisks, ==, 0);
@@ -250,9 +295,9 @@ static void test_bad_files(void)
     assert_new_fails(&bad, "kernel: neither a regular file nor a block "
                      "device", NULL);
     bad = good;
-    bad.initrd_fd = empty;
+    bad.ramdisk_fds[0] = empty;
     assert_new_fails(&bad, "the ramdisk file is empty", NULL);
-    bad.initrd_fd = dir;
+    bad.ramdisk_fds[0] = dir;
     assert_new_fails(&bad, "ramdisk: neither a regular file nor a block "
                      "device", NULL);
     close(empty);
@@ -288,7 +333,8 @@ static void test_vast_files(void)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         EifBuildParams params = {
             .kernel_fd = sparse_file(rows[i].kernel),
-            .initrd_fd = sparse_file(rows[i].initrd),
+            .ramdisk_fds = { sparse_file(rows[i].initrd) },
+            .nr_ramdisks = 1,
             .tool_version = "1",
         };
         Error *err = NULL;
@@ -307,7 +353,7 @@ static void test_file_changes(void)
     g_autofree uint8_t *dest = g_malloc(size);
     Error *err = NULL;
 
-    g_assert_cmpint(ftruncate(params.initrd_fd, 33), ==, 0);
+    g_assert_cmpint(ftruncate(params.ramdisk_fds[0], 33), ==, 0);
     g_assert_false(eif_build_write(plan, dest, size, &err));
     eif_maker_assert_error(err, "ramdisk: the file had 32 bytes, now it has "
                            "33", "Do not change");
@@ -465,7 +511,7 @@ static void test_pieces(void)
     }
     close_params(&params);
     params.kernel_fd = eif_maker_file(data, len);
-    params.initrd_fd = eif_maker_file(data + 1, len - 1);
+    params.ramdisk_fds[0] = eif_maker_file(data + 1, len - 1);
     bytes = build(&params);
     image = eif_image_parse_buffer(bytes->data, bytes->len, &error_abort);
     eif_source_init_buffer(&src, bytes->data, bytes->len);
@@ -486,6 +532,8 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/build/bytes", test_bytes);
     g_test_add_func("/eif/build/read-back", test_read_back);
     g_test_add_func("/eif/build/source", test_source);
+    g_test_add_func("/eif/build/ramdisks", test_ramdisks);
+    g_test_add_func("/eif/build/custom-metadata", test_custom_metadata);
     g_test_add_func("/eif/build/no-initrd", test_no_initrd);
     g_test_add_func("/eif/build/same-again", test_same_again);
     g_test_add_func("/eif/build/no-room", test_no_room);

@@ -18,8 +18,14 @@
 
 #define SIGNED_AT "--time=2023-11-14T22:13:20Z " /* EIF_SIGNER_NOW */
 
+/* A register after "initial ramdisk" */
+#define INITRD_PCR \
+    "8898c2035f9782c15dc378aaa37bfccaf53526641ca2c408" \
+    "24a99ef337460580d4e9cc729cfb6b06d9a94a85ff2c607e"
+
 static char *tool;
 static char *dir;
+static GByteArray *original; /* content of good.eif */
 
 /* Result of the last run */
 static int status;
@@ -112,6 +118,53 @@ static void write_signed(const char *name, const EifSignerParams *params)
     write_image(name, image);
 }
 
+/* NAME.pem and NAME.key; from and to are days from now */
+static void write_pair(const char *name, int curve, int from, int to)
+{
+    int64_t now = g_get_real_time() / G_USEC_PER_SEC;
+    EifSignerParams params = {
+        .curve = curve,
+        .not_before = now + from * EIF_SIGNER_DAY,
+        .not_after = now + to * EIF_SIGNER_DAY,
+    };
+    g_autoptr(EifSigner) signer = eif_signer_new(&params);
+    g_autofree char *pem = g_strconcat(name, ".pem", NULL);
+    g_autofree char *key = g_strconcat(name, ".key", NULL);
+
+    write_file(pem, signer->pem, strlen(signer->pem));
+    write_file(key, signer->key_pem, strlen(signer->key_pem));
+}
+
+/* What a file may have around the certificate must not go into an image */
+static void write_bundle(void)
+{
+    g_autofree char *pem_path = path_of("p384.pem");
+    g_autofree char *key_path = path_of("p384.key");
+    g_autofree char *pem = NULL;
+    g_autofree char *key = NULL;
+    g_autofree char *both = NULL;
+
+    g_assert(g_file_get_contents(pem_path, &pem, NULL, NULL));
+    g_assert(g_file_get_contents(key_path, &key, NULL, NULL));
+    both = g_strconcat("Subject: signer\n", key, pem, pem, NULL);
+    write_file("bundle.pem", both, strlen(both));
+}
+
+static void write_custom(void)
+{
+    g_autofree char *large = g_strnfill(4097, ' ');
+
+    large[4095] = '1';
+    write_file("bulk.json", large, 4097);
+    write_file("most.json", large, 4096);
+    write_file("null.json", "null\n", 5);
+    write_file("single.json", "{'a': 1}", 8);
+    write_file("quote.json", "\"it's \\\"\\\\\"", 11);
+    write_file("nul.json", "1\0", 2);
+    write_file("two.json", "1 2", 3);
+    write_file("open.json", "{\"a\": [", 7);
+}
+
 static void write_files(void)
 {
     static const char zboot[] = "MZ\0\0zimg\0\0\0\0\0\0\0\0gzip";
@@ -122,6 +175,7 @@ static void write_files(void)
     g_autoptr(GByteArray) odd = eif_maker_image(4, 0, "KC");
 
     write_image("good.eif", good);
+    original = g_byte_array_append(g_byte_array_new(), good->data, good->len);
     write_image("arm.eif", arm);
     write_image("old.eif", old);
     eif_maker_add(odd, 5, "{'a':[1e999,-1,18446744073709551615,1.5,true]", 45);
@@ -142,6 +196,13 @@ static void write_files(void)
     write_file("Image.gz", "\x1f\x8b\x08\0\0\0\0\0\2\3", 10);
     write_file("vmlinuz.efi", zboot, sizeof(zboot) - 1);
     write_file("initrd", "initial ramdisk", 15);
+    write_pair("p256", 256, -1, 1);
+    write_pair("p384", 384, -1, 1);
+    write_pair("p521", 521, -1, 1);
+    write_pair("past", 384, -2, -1);
+    write_pair("future", 384, 1, 2);
+    write_bundle();
+    write_custom();
     write_file("text", "just text\n", 10);
     write_file("empty", "", 0);
 }
@@ -227,6 +288,147 @@ static void test_build_atomic(void)
         g_assert_null(strstr(name, ".eif."));
     }
     g_dir_close(list);
+}
+
+static void test_build_ramdisks(void)
+{
+    g_autoptr(GString) line = g_string_new("build -k bzImage -o many.eif");
+
+    run_well("build -k bzImage -i initrd --initrd text -i initrd -o many.eif");
+    run_well("extract -s ramdisk-1 -o part many.eif");
+    assert_file("part", "just text\n", 10);
+    run_well("extract -s ramdisk-2 -o part many.eif");
+    assert_file("part", "initial ramdisk", 15);
+
+    for (int i = 0; i < 29; i++) {
+        g_string_append(line, " -i text");
+    }
+    run_well(line->str);
+    run("sign -s p384.pem -p p384.key many.eif");
+    g_assert_cmpint(status, ==, 1);
+    assert_in(err, "many.eif: the image has 32 sections already, there is no "
+                   "room for a signature\nBuild it with fewer ramdisks.");
+    g_string_append(line, " -i text");
+    run(line->str);
+    g_assert_cmpint(status, ==, 1);
+    assert_in(err, "an image has room for 29 ramdisks");
+}
+
+/* build --metadata */
+
+static void assert_custom(const char *file, const char *json)
+{
+    g_autofree char *line = g_strdup_printf("build -k bzImage -m %s -o "
+                                            "custom.eif", file);
+    g_autofree char *end = g_strdup_printf("\"CustomMetadata\": %s}", json);
+    g_autofree char *path = path_of("part");
+    g_autofree char *found = NULL;
+
+    run_well(line);
+    run_well("extract -s metadata -o part custom.eif");
+    g_assert(g_file_get_contents(path, &found, NULL, NULL));
+    g_assert_true(g_str_has_suffix(found, end));
+}
+
+static void test_build_metadata(void)
+{
+    static const char custom[] = " {\"z\": [1.5, -1, null, {}],\n\"a\":true}\n";
+
+    write_file("custom.json", custom, strlen(custom));
+    assert_custom("custom.json", "{\"a\": true, \"z\": [1.5, -1, null, {}]}");
+    assert_custom("most.json", "1");
+    assert_custom("null.json", "null");
+    assert_custom("quote.json", "\"it's \\\"\\\\\"");
+}
+
+/* sign */
+
+/* The section is always the last, so the rest has to be the same */
+static void test_sign(void)
+{
+    static const char *const pairs[] = { "p384", "p521", "p256" };
+
+    run_well("extract -d plain-parts good.eif");
+    run_well("sign -s p256.pem -p p256.key -o again.eif good.eif");
+    for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+        g_autofree char *line = g_strdup_printf(
+            "sign --signing-certificate=%s.pem --private-key=%s.key again.eif",
+            pairs[i], pairs[i]);
+        g_autoptr(QDict) d = NULL;
+
+        run_well(line);
+        d = json();
+        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(d, "Measurements"),
+                                      "PCR0"), ==, EXAMPLE_PCR0);
+        g_assert_true(qdict_haskey(qdict_get_qdict(d, "SigningCertificate"),
+                                   "NotAfter"));
+        run_well("verify --require-signature again.eif");
+        run_well("extract -s metadata -o part again.eif");
+        assert_file("part", EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));
+    }
+    assert_file("good.eif", original->data, original->len);
+}
+
+/* A signature that stands before other sections, a gap behind it */
+static void test_sign_within(void)
+{
+    g_autoptr(GByteArray) image = eif_maker_image(4, 0, "KCSMRr");
+
+    write_image("within.eif", image);
+    run_well("sign -s p521.pem -p p521.key within.eif");
+    run_well("verify -s --pcr0=" EXAMPLE_PCR0 " within.eif");
+    run_well("sign -s p256.pem -p p256.key within.eif");
+    run_well("verify -s --pcr2=" EXAMPLE_PCR2 " within.eif");
+    run_well("extract -s ramdisk-1 -o part within.eif");
+    assert_file("part", EXAMPLE_RAMDISK1, strlen(EXAMPLE_RAMDISK1));
+}
+
+/* The same key and image give the same bytes, also in one step */
+static void test_sign_same(void)
+{
+    g_autofree char *path = path_of("one-step.eif");
+    g_autofree char *data = NULL;
+    gsize len;
+
+    run_well("build -k bzImage -i initrd -s p384.pem -p p384.key "
+             "-o one-step.eif");
+    g_assert(g_file_get_contents(path, &data, &len, NULL));
+    run_well("build -k bzImage -i initrd -o two-steps.eif");
+    run_well("sign -s p384.pem -p p384.key two-steps.eif");
+    assert_file("two-steps.eif", data, len);
+    run_well("sign -s bundle.pem -p p384.key two-steps.eif");
+    assert_file("two-steps.eif", data, len);
+}
+
+/* Permissions stay, and a failure changes nothing */
+static void test_sign_file(void)
+{
+    g_autofree char *path = path_of("mode.eif");
+    struct stat st;
+
+    write_image("mode.eif", original);
+    g_assert_cmpint(chmod(path, 0640), ==, 0);
+    run("sign -s past.pem -p past.key mode.eif");
+    g_assert_cmpint(status, ==, 1);
+    assert_file("mode.eif", original->data, original->len);
+    run("sign -s future.pem -p future.key mode.eif");
+    g_assert_cmpint(status, ==, 0);
+    assert_in(err, "warning: the certificate is valid from ");
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0640);
+}
+
+static void test_pcr_certificate(void)
+{
+    g_autofree char *pcr8 = NULL;
+
+    run_well("sign -s p384.pem -p p384.key -o again.eif good.eif");
+    run_well("pcr -p 8 again.eif");
+    pcr8 = g_strdup_printf("{\n    \"PCR8\": \"%.96s\"\n}\n", out);
+    run_well("pcr --signing-certificate p384.pem");
+    g_assert_cmpstr(out, ==, pcr8);
+    run_well("pcr --signing-certificate bundle.pem");
+    g_assert_cmpstr(out, ==, pcr8);
 }
 
 /* describe */
@@ -440,7 +642,51 @@ static const Row other_rows[] = {
     { "verify --pcr0=" EXAMPLE_PCR0 " --pcr0=" EXAMPLE_PCR0 " good.eif", 1,
       "--pcr0 is given more than once" },
     { "", 1, "a command is needed\nTry 'qemu-eif --help'." },
-    { "sign", 1, "there is no command 'sign'" },
+    { "resign", 1, "there is no command 'resign'" },
+    { "sign good.eif", 1, "--signing-certificate and --private-key are "
+      "needed" },
+    { "sign -s p384.pem -p p384.key", 1, "one image file is needed" },
+    { "sign -s p384.pem -s p384.pem", 1, "given more than once" },
+    { "sign -s p384.pem -p p384.key -o none.eif damaged.eif", 2,
+      "damaged.eif: the image is damaged" },
+    { "sign -s p384.pem -p p384.key -o none.eif text", 2, "not an enclave" },
+    { "sign -s p384.pem -p p256.key -o none.eif good.eif", 1, "cannot sign "
+      "with p384.pem and p256.key: the certificate does not belong to the "
+      "private key\nMake one for it: " },
+    { "sign -s text -p p256.key -o none.eif good.eif", 1, "no X.509 "
+      "certificate in PEM form" },
+    { "sign -s p384.pem -p text -o none.eif good.eif", 1, "the private key "
+      "cannot be read" },
+    { "sign -s p384.pem -p none.key -o none.eif good.eif", 1, "'none.key': No "
+      "such file or directory" },
+    { "sign -s past.pem -p past.key -o none.eif good.eif", 1, "the certificate "
+      "was valid until " },
+    { "build -k bzImage -s p384.pem -o none.eif", 1, "--signing-certificate "
+      "and --private-key are needed together, --private-key is missing" },
+    { "build -k bzImage -p p384.key -o none.eif", 1, "--signing-certificate "
+      "is missing" },
+    { "build -k bzImage -s past.pem -p past.key -o none.eif", 1, "An enclave "
+      "would not start" },
+    { "build -k bzImage -m none -o none.eif", 1, "'none': No such file" },
+    { "build -k bzImage -m . -o none.eif", 1, "cannot read .: Is a directory" },
+    { "build -k bzImage -m bulk.json -o none.eif", 1, "bulk.json has more "
+      "than 4096 bytes" },
+    { "build -k bzImage -m empty -o none.eif", 1, "empty is not JSON: " },
+    { "build -k bzImage -m text -o none.eif", 1, "text is not JSON: " },
+    { "build -k bzImage -m single.json -o none.eif", 1, "single.json is not "
+      "JSON: JSON parse error, byte 0x27 at offset 1" },
+    { "build -k bzImage -m nul.json -o none.eif", 1, "byte 0x00 at offset 1" },
+    { "build -k bzImage -m two.json -o none.eif", 1, "two.json is not JSON" },
+    { "build -k bzImage -m open.json -o none.eif", 1, "open.json is not JSON" },
+    { "pcr --input initrd", 0, "{\n    \"PCR\": \"" INITRD_PCR "\"\n}\n" },
+    { "pcr -i empty", 0, "{\n    \"PCR\": \"" EMPTY_PCR2 "\"\n}\n" },
+    { "pcr -i .", 1, ".: neither a regular file nor a block device" },
+    { "pcr -i initrd good.eif", 1, "--input and --signing-certificate stand "
+      "alone" },
+    { "pcr -i initrd -s p384.pem", 1, "stand alone" },
+    { "pcr -i initrd -p 0", 1, "stand alone" },
+    { "pcr -s initrd", 1, "initrd: no X.509 certificate in PEM form" },
+    { "sign --help", 0, "Usage: qemu-eif sign" },
     { "--help", 0, "Usage: qemu-eif COMMAND" },
     { "--version", 0, "qemu-eif version 1" },
     { "build --help", 0, "Usage: qemu-eif build" },
@@ -508,6 +754,7 @@ static void test_full(void)
     static const char *const commands[] = {
         "pcr good.eif", "pcr -p 0 good.eif", "verify good.eif",
         "describe good.eif", "build -k bzImage -o full.eif", "pcr --help",
+        "pcr -i initrd", "sign -s p384.pem -p p384.key -o full.eif good.eif",
         "--help", "--version",
     };
 
@@ -538,6 +785,7 @@ static void test_no_room(void)
 {
     static const char *const commands[] = {
         "build -k bzImage -o large", "extract -s kernel -o large large-kernel",
+        "sign -s p384.pem -p p384.key -o large large-kernel",
     };
 
     run_well("build -k bzImage -o large-kernel");
@@ -572,6 +820,13 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/build/reproducible", test_build_reproducible);
     g_test_add_func("/eif/tool/build/arch", test_build_arch);
     g_test_add_func("/eif/tool/build/atomic", test_build_atomic);
+    g_test_add_func("/eif/tool/build/ramdisks", test_build_ramdisks);
+    g_test_add_func("/eif/tool/build/metadata", test_build_metadata);
+    g_test_add_func("/eif/tool/sign", test_sign);
+    g_test_add_func("/eif/tool/sign/within", test_sign_within);
+    g_test_add_func("/eif/tool/sign/same", test_sign_same);
+    g_test_add_func("/eif/tool/sign/file", test_sign_file);
+    g_test_add_func("/eif/tool/pcr/certificate", test_pcr_certificate);
     g_test_add_func("/eif/tool/describe", test_describe);
     g_test_add_func("/eif/tool/describe/signed", test_describe_signed);
     g_test_add_func("/eif/tool/describe/odd", test_describe_odd);
@@ -584,6 +839,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/no-room", test_no_room);
     rc = g_test_run();
     temp_tree_remove(dir);
+    g_byte_array_unref(original);
     g_free(dir);
     g_free(tool);
     g_free(out);

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <getopt.h>
 #include "hw/core/eif-output.h"
+#include "signing.h"
 #include "tool.h"
 
 static const char usage[] =
@@ -17,11 +18,17 @@ static const char usage[] =
     "\n"
     "  -k, --kernel=FILE    bzImage (x86_64) or Image (arm64)\n"
     "  -o, --output=FILE    where to write the image; replaced as a whole\n"
-    "  -i, --initrd=FILE    cpio archive, compressed or not\n"
+    "  -i, --initrd=FILE    cpio archive, compressed or not; can be repeated,\n"
+    "                       for several ramdisks in this order\n"
     "  -c, --cmdline=TEXT   kernel command line (default: empty)\n"
     "  -n, --name=TEXT      ImageName (default: qemu)\n"
     "  -v, --version=TEXT   ImageVersion (default: 1.0)\n"
+    "  -m, --metadata=FILE  CustomMetadata: JSON of at most 4096 bytes\n"
     "  -a, --arch=ARCH      x86_64 or aarch64 (default: what the kernel is)\n"
+    "  -s, --signing-certificate=FILE\n"
+    "                       sign the image; X.509 certificate (PEM)\n"
+    "  -p, --private-key=FILE\n"
+    "                       its key (PEM), on the curve P-256, P-384 or P-521\n"
     "  -h, --help           this text\n"
     "\n"
     "The same inputs give the same image. BuildTime is 1970-01-01 unless the\n"
@@ -34,22 +41,29 @@ static const struct option long_options[] = {
     { "cmdline", required_argument, NULL, 'c' },
     { "name", required_argument, NULL, 'n' },
     { "version", required_argument, NULL, 'v' },
+    { "metadata", required_argument, NULL, 'm' },
     { "arch", required_argument, NULL, 'a' },
+    { "signing-certificate", required_argument, NULL, 's' },
+    { "private-key", required_argument, NULL, 'p' },
     { "help", no_argument, NULL, 'h' },
     { }
 };
 
 typedef struct Options {
     const char *kernel;
-    const char *initrd;
+    const char *initrds[EIF_BUILD_MAX_RAMDISKS];
+    unsigned nr_initrds;
     const char *output;
     const char *arch;
+    const char *metadata;
+    ToolSigning signing;
     EifBuildParams params;
 } Options;
 
 /* What the output file is filled from, and what was measured on the way */
 typedef struct Job {
     EifBuild *build;
+    EifSigningKey *key; /* NULL: not to be signed */
     EifMeasurements m;
 } Job;
 
@@ -103,24 +117,42 @@ static bool open_kernel(Options *o, Error **errp)
     return eif_file_check_kernel(kind, o->params.arch, o->kernel, errp);
 }
 
-static bool open_initrd(Options *o, Error **errp)
+static int open_initrd(const char *path, Error **errp)
 {
     EifFileKind kind;
+    int fd = open_input(path, &kind, errp);
 
-    if (!o->initrd) {
-        return true;
-    }
-    o->params.initrd_fd = open_input(o->initrd, &kind, errp);
-    if (o->params.initrd_fd < 0) {
-        return false;
-    }
-    if (kind == EIF_KIND_EMPTY || kind == EIF_KIND_DIRECTORY ||
-        kind == EIF_KIND_SPECIAL || kind == EIF_KIND_EIF) {
-        error_setg(errp, "%s is %s, not a ramdisk", o->initrd,
+    if (fd >= 0 && (kind == EIF_KIND_EMPTY || kind == EIF_KIND_DIRECTORY ||
+                    kind == EIF_KIND_SPECIAL || kind == EIF_KIND_EIF)) {
+        error_setg(errp, "%s is %s, not a ramdisk", path,
                    eif_file_kind_str(kind));
-        return false;
+        qemu_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static bool open_initrds(Options *o, Error **errp)
+{
+    for (unsigned i = 0; i < o->nr_initrds; i++) {
+        int fd = open_initrd(o->initrds[i], errp);
+
+        if (fd < 0) {
+            return false;
+        }
+        o->params.ramdisk_fds[o->params.nr_ramdisks++] = fd;
     }
     return true;
+}
+
+static void close_inputs(const EifBuildParams *params)
+{
+    if (params->kernel_fd >= 0) {
+        qemu_close(params->kernel_fd);
+    }
+    for (unsigned i = 0; i < params->nr_ramdisks; i++) {
+        qemu_close(params->ramdisk_fds[i]);
+    }
 }
 
 static bool fill_and_measure(void *dest, uint64_t size, void *opaque,
@@ -138,34 +170,63 @@ static bool fill_and_measure(void *dest, uint64_t size, void *opaque,
     return image && eif_image_measure(image, &src, &job->m, errp);
 }
 
-static int print_result(const EifMeasurements *m)
+static bool write_signed(Job *job, const char *path, Error **errp)
 {
-    g_autoptr(JSONWriter) w = json_writer_new(true);
+    g_autoptr(EifImage) image = NULL;
+    EifSource src;
 
-    json_writer_start_object(w, NULL);
-    tool_write_measurements(w, m);
-    json_writer_end_object(w);
-    return tool_print_json(w);
+    eif_source_init_build(&src, job->build);
+    image = eif_image_parse(&src, errp);
+    return image && tool_write_signed(path, image, &src, job->key, &job->m,
+                                      errp);
+}
+
+static bool write_output(Job *job, const Options *o, Error **errp)
+{
+    job->build = eif_build_new(&o->params, errp);
+    if (!job->build) {
+        return false;
+    }
+    return job->key ? write_signed(job, o->output, errp)
+                    : eif_output_file(o->output, eif_build_size(job->build),
+                                      fill_and_measure, job, errp);
+}
+
+static bool read_metadata(Options *o, char **json, Error **errp)
+{
+    if (!o->metadata) {
+        return true;
+    }
+    *json = tool_custom_metadata(o->metadata, errp);
+    o->params.custom_metadata = *json;
+    return *json != NULL;
+}
+
+static bool read_key(const Options *o, Job *job, Error **errp)
+{
+    if (!o->signing.certificate) {
+        return true;
+    }
+    job->key = tool_signing_key(&o->signing, errp);
+    return job->key != NULL;
 }
 
 static int build_image(Options *o)
 {
+    g_autofree char *json = NULL;
     Error *err = NULL;
     Job job = { NULL };
     bool ok;
+    int rc;
 
-    ok = open_kernel(o, &err) && open_initrd(o, &err) &&
-         (job.build = eif_build_new(&o->params, &err)) &&
-         eif_output_file(o->output, eif_build_size(job.build),
-                         fill_and_measure, &job, &err);
+    ok = open_kernel(o, &err) && open_initrds(o, &err) &&
+         read_metadata(o, &json, &err) && read_key(o, &job, &err) &&
+         write_output(&job, o, &err);
+    rc = ok ? tool_print_built(&job.m, job.key) : tool_fail(err);
     eif_build_free(job.build);
-    if (o->params.kernel_fd >= 0) {
-        qemu_close(o->params.kernel_fd);
-    }
-    if (o->params.initrd_fd >= 0) {
-        qemu_close(o->params.initrd_fd);
-    }
-    return ok ? print_result(&job.m) : tool_fail(err);
+    eif_signing_key_free(job.key);
+    close_inputs(&o->params);
+    return rc;
 }
 
 /* Returns where to put the argument of option @c */
@@ -177,15 +238,21 @@ static const char **option_target(Options *o, int c)
     case 'o':
         return &o->output;
     case 'i':
-        return &o->initrd;
+        return &o->initrds[o->nr_initrds++];
     case 'c':
         return &o->params.cmdline;
     case 'n':
         return &o->params.name;
     case 'v':
         return &o->params.image_version;
+    case 'm':
+        return &o->metadata;
     case 'a':
         return &o->arch;
+    case 's':
+        return &o->signing.certificate;
+    case 'p':
+        return &o->signing.private_key;
     default:
         g_assert_not_reached();
     }
@@ -195,6 +262,11 @@ static bool take_build(void *opaque, int c, Error **errp)
 {
     Options *o = opaque;
 
+    if (c == 'i' && o->nr_initrds == EIF_BUILD_MAX_RAMDISKS) {
+        error_setg(errp, "an image has room for %d ramdisks",
+                   EIF_BUILD_MAX_RAMDISKS);
+        return false;
+    }
     *option_target(o, c) = optarg;
     if (c == 'a' && !parse_arch(optarg, &o->params.arch)) {
         error_setg(errp, "architecture '%s' is neither x86_64 nor aarch64",
@@ -205,23 +277,39 @@ static bool take_build(void *opaque, int c, Error **errp)
 }
 
 static const ToolOptions build_options = {
-    "build", usage, "k:o:i:c:n:v:a:h", long_options, NULL
+    "build", usage, "k:o:i:c:n:v:m:a:s:p:h", long_options, "i"
 };
 
-int tool_build(int argc, char **argv)
+static int check_build(const Options *o, int argc, char **argv)
 {
-    Options o = { .params = { .kernel_fd = -1, .initrd_fd = -1 } };
-    int rc = tool_options(&build_options, argc, argv, take_build, &o);
+    Error *err = NULL;
+    int rc;
 
-    if (rc >= 0) {
-        return rc;
-    }
     if (optind != argc) {
         return tool_bad_usage("build", "'%s' is no option", argv[optind]);
     }
-    if (!o.kernel || !o.output) {
+    if (!o->kernel || !o->output) {
         return tool_bad_usage("build", "%s is needed",
-                              o.kernel ? "--output" : "--kernel");
+                              o->kernel ? "--output" : "--kernel");
     }
-    return build_image(&o);
+    if (tool_signing_is_whole(&o->signing, &err)) {
+        return TOOL_OK;
+    }
+    rc = tool_bad_usage("build", "%s", error_get_pretty(err));
+    error_free(err);
+    return rc;
+}
+
+int tool_build(int argc, char **argv)
+{
+    Options o = { .params = { .kernel_fd = -1 } };
+    int rc = tool_options(&build_options, argc, argv, take_build, &o);
+
+    if (rc < 0) {
+        rc = check_build(&o, argc, argv);
+        if (rc == TOOL_OK) {
+            rc = build_image(&o);
+        }
+    }
+    return rc;
 }

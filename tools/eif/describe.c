@@ -167,7 +167,7 @@ static bool is_last_of_type(GArray *names, guint at)
     return true;
 }
 
-static void write_certificate(JSONWriter *w, const EifCertificate *cert)
+void tool_write_certificate(JSONWriter *w, const EifCertificate *cert)
 {
     g_autoptr(GString) hex = g_string_new(NULL);
 
@@ -216,7 +216,7 @@ static bool write_signature(JSONWriter *w, ToolImage *t,
     v = eif_signature_verify(sig, m->pcr0,
                              g_get_real_time() / G_USEC_PER_SEC);
     if (v->cert) {
-        write_certificate(w, v->cert);
+        tool_write_certificate(w, v->cert);
     } else {
         warn_report("%s: %s", t->path,
                     v->checks[EIF_CHECK_CERTIFICATE].reason);

@@ -21,6 +21,7 @@ static const struct {
     { "describe", tool_describe },
     { "extract", tool_extract },
     { "pcr", tool_pcr },
+    { "sign", tool_sign },
     { "verify", tool_verify },
 };
 
@@ -29,10 +30,11 @@ static const char usage[] =
     "Work with images of Nitro Enclaves (EIF).\n"
     "\n"
     "Commands:\n"
-    "  build      make an image from a kernel and an initrd\n"
+    "  build      make an image from a kernel and ramdisks, sign it\n"
     "  describe   print what an image holds, as JSON\n"
     "  extract    write the parts of an image to files\n"
     "  pcr        print the registers that an image leads to\n"
+    "  sign       add a signature to an image, or replace the one it has\n"
     "  verify     check the CRC, the signature and registers of an image\n"
     "\n"
     "Options:\n"

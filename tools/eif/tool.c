@@ -108,6 +108,55 @@ void tool_image_close(ToolImage *t)
     }
 }
 
+/* A pipe without a writer is empty; one with a writer is waited for */
+static int open_small(const char *path, Error **errp)
+{
+    int fd = qemu_open(path, O_RDONLY | O_NONBLOCK, errp);
+
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    }
+    return fd;
+}
+
+/* Reads until the end, or one byte more than @max */
+static ssize_t read_all(int fd, GByteArray *bytes, size_t max)
+{
+    ssize_t n, len = 0;
+
+    g_byte_array_set_size(bytes, max + 1);
+    do {
+        n = RETRY_ON_EINTR(read(fd, bytes->data + len, max + 1 - len));
+        len += MAX(n, 0);
+    } while (n > 0);
+    g_byte_array_set_size(bytes, len);
+    return n < 0 ? n : len;
+}
+
+GByteArray *tool_read_file(const char *path, size_t max, Error **errp)
+{
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    int fd = open_small(path, errp);
+    ssize_t len;
+    int err;
+
+    if (fd < 0) {
+        return NULL;
+    }
+    len = read_all(fd, bytes, max);
+    err = errno;
+    qemu_close(fd);
+    if (len < 0) {
+        error_setg_errno(errp, err, "cannot read %s", path);
+        return NULL;
+    }
+    if (len > max) {
+        error_setg(errp, "%s has more than %zu bytes", path, max);
+        return NULL;
+    }
+    return g_steal_pointer(&bytes);
+}
+
 void tool_write_measurements(JSONWriter *w, const EifMeasurements *m)
 {
     json_writer_start_object(w, "Measurements");

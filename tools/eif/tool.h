@@ -12,7 +12,7 @@
 #ifndef TOOLS_EIF_TOOL_H
 #define TOOLS_EIF_TOOL_H
 
-#include "hw/core/eif-image.h"
+#include "hw/core/eif-verify.h"
 #include "qobject/json-writer.h"
 
 /* Exit status, as in docs/tools/qemu-eif.rst */
@@ -28,6 +28,7 @@ int tool_build(int argc, char **argv);
 int tool_describe(int argc, char **argv);
 int tool_extract(int argc, char **argv);
 int tool_pcr(int argc, char **argv);
+int tool_sign(int argc, char **argv);
 int tool_verify(int argc, char **argv);
 
 /**
@@ -121,6 +122,32 @@ void tool_image_close(ToolImage *t);
  * @m: the registers
  */
 void tool_write_measurements(JSONWriter *w, const EifMeasurements *m);
+
+/**
+ * tool_write_certificate: add the object "SigningCertificate"
+ * @w: where to
+ * @cert: the certificate
+ */
+void tool_write_certificate(JSONWriter *w, const EifCertificate *cert);
+
+/**
+ * tool_read_file: read a small file
+ * @path: its name; a pipe is read to its end
+ * @max: how many bytes it may have
+ * @errp: filled in on failure, with the name
+ *
+ * Returns: its bytes, to be freed; NULL on failure.
+ */
+GByteArray *tool_read_file(const char *path, size_t max, Error **errp);
+
+/**
+ * tool_custom_metadata: read a file for CustomMetadata
+ * @path: its name; it holds one JSON value, of at most 4096 bytes
+ * @errp: filled in on failure
+ *
+ * Returns: the value as JSON with sorted members, to be freed; NULL on failure.
+ */
+char *tool_custom_metadata(const char *path, Error **errp);
 
 /**
  * tool_print_json: print what was written

@@ -394,6 +394,19 @@ bool eif_image_measure(const EifImage *image, const EifSource *src,
                        EifMeasurements *result, Error **errp);
 
 /**
+ * eif_source_measure: a register into which some bytes were extended
+ * @src: the bytes
+ * @pcr: filled in on success
+ * @errp: filled in when they cannot be read
+ *
+ * As eif_image_measure() has it for PCR8 and a certificate in DER form.
+ *
+ * Returns: true on success.
+ */
+bool eif_source_measure(const EifSource *src, uint8_t pcr[EIF_PCR_LEN],
+                        Error **errp);
+
+/**
  * eif_pcr_str: a register as text
  * @pcr: its 48 bytes
  *
@@ -457,6 +470,18 @@ EifSignature *eif_image_read_signature(const EifImage *image,
  */
 EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
                                    Error **errp);
+/**
+ * eif_pem_certificate: find the first certificate in some text
+ * @text: any bytes, for example a file with a chain of certificates
+ * @der: filled in on success with the certificate in DER form, to be freed
+ * @errp: filled in when there is none
+ *
+ * Returns: the lines of the certificate as they are, without what stands
+ * around them, to be freed; NULL on failure.
+ */
+GByteArray *eif_pem_certificate(const GByteArray *text, GByteArray **der,
+                                Error **errp);
+
 void eif_signature_free(EifSignature *sig);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifSignature, eif_signature_free)
 
@@ -464,11 +489,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifSignature, eif_signature_free)
 
 typedef struct EifBuild EifBuild;
 
+/* Kernel, cmdline and metadata are sections as well */
+#define EIF_BUILD_MAX_RAMDISKS (EIF_MAX_SECTIONS - 3)
+
 /* Strings are copied; NULL gives the default */
 typedef struct EifBuildParams {
     EifArch arch;
     int kernel_fd; /* bzImage or Image, see eif_file_check_kernel() */
-    int initrd_fd; /* cpio, compressed or not; -1 when there is none */
+    int ramdisk_fds[EIF_BUILD_MAX_RAMDISKS]; /* cpio, compressed or not */
+    unsigned nr_ramdisks;
     const char *cmdline; /* default empty */
     const char *name; /* metadata ImageName, default "qemu" */
     const char *image_version; /* metadata ImageVersion, default "1.0" */
@@ -478,6 +507,8 @@ typedef struct EifBuildParams {
      * SOURCE_DATE_EPOCH decides, without that 1970-01-01T00:00:00+00:00.
      */
     const char *build_time;
+    /* Metadata CustomMetadata: valid JSON in UTF-8, default null */
+    const char *custom_metadata;
 } EifBuildParams;
 
 /**
@@ -508,10 +539,9 @@ uint64_t eif_build_size(const EifBuild *build);
  * @dest_size: room at @dest in bytes
  * @errp: filled in on failure
  *
- * Kernel and initrd are read straight to their final place, nothing is
- * allocated that grows with them.  Same inputs, same bytes.  Sections: kernel,
- * cmdline, metadata and, when there is an initrd, one ramdisk.  Blocks for as
- * long as reading takes.
+ * The files are read straight to their final place, nothing is allocated that
+ * grows with them.  Same inputs, same bytes.  Sections: kernel, cmdline,
+ * metadata, ramdisks in the order given.  Blocks for as long as reading takes.
  *
  * Returns: true on success; on false the content of @dest is undefined.
  */

@@ -68,6 +68,38 @@ bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
  */
 GByteArray *eif_cose_signed_bytes(const EifCose *cose);
 
+/**
+ * eif_cose_signature_len: length of a signature
+ * @algorithm: any number
+ *
+ * Returns: bytes of r and s together; 0 when the algorithm is not known.
+ */
+size_t eif_cose_signature_len(EifCoseAlgorithm algorithm);
+
+/**
+ * eif_cose_protected: the header that names the algorithm
+ * @algorithm: the algorithm
+ *
+ * Returns: bytes for EifCose.protected, to be freed.
+ */
+GByteArray *eif_cose_protected(EifCoseAlgorithm algorithm);
+
+/**
+ * eif_cose_payload: what is to be signed of an image
+ * @pcr0: its register
+ *
+ * Returns: bytes for EifCose.payload, to be freed.
+ */
+GByteArray *eif_cose_payload(const uint8_t pcr0[EIF_PCR_LEN]);
+
+/**
+ * eif_cose_encode: write a message
+ * @cose: the message; @algorithm and @pcr are not looked at
+ *
+ * Returns: the message, to be freed; eif_cose_decode() reads it.
+ */
+GByteArray *eif_cose_encode(const EifCose *cose);
+
 /* The certificate */
 
 typedef struct EifName {
@@ -94,6 +126,17 @@ typedef struct EifCertificate {
 EifCertificate *eif_certificate_decode(const GByteArray *der, Error **errp);
 void eif_certificate_free(EifCertificate *cert);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifCertificate, eif_certificate_free)
+
+/**
+ * eif_certificate_check_dates: is a certificate valid at some time?
+ * @cert: the certificate
+ * @when: seconds since 1970
+ * @errp: filled in when not, with the time that counts
+ *
+ * Returns: true when it is.
+ */
+bool eif_certificate_check_dates(const EifCertificate *cert, int64_t when,
+                                 Error **errp);
 
 /**
  * eif_certificate_check_signature: does the message carry its signature?

@@ -65,7 +65,8 @@ typedef struct NitroImagePolicy {
  * @image_crc: CRC-32 of that image
  * @image_kind: what -kernel names
  * @image_fd: the file that -kernel names, kept open for a reset
- * @initrd_fd: the file that -initrd names, or -1; kept open, too
+ * @ramdisk_fds: the files that -initrd names, kept open, too
+ * @nr_ramdisks: how many there are
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
  * @image: the image in memory, or NULL
@@ -83,7 +84,8 @@ struct NitroMachineState {
     uint32_t image_crc;
     EifFileKind image_kind;
     int image_fd;
-    int initrd_fd;
+    int ramdisk_fds[EIF_BUILD_MAX_RAMDISKS];
+    unsigned nr_ramdisks;
     DeviceState *default_heartbeat;
     DeviceState *default_console;
     struct NitroImageRecord *image;
@@ -124,7 +126,9 @@ bool nitro_machine_check_memory(MachineState *machine, Error **errp);
  *
  * An enclave image file is checked (structure, architecture, CRC) and read to
  * the offset that the driver wants; a kernel is made into an image there,
- * together with initrd and command line.  The files stay open.
+ * together with ramdisks and command line.  -initrd takes several names,
+ * separated by commas, where a comma within a name is doubled.  The files stay
+ * open.
  *
  * Returns: true on success; on false the memory may have been written to
  */

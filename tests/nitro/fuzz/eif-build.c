@@ -113,7 +113,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *texts[NR_TEXTS];
     EifBuildParams params = {
         .arch = choices & CHOICE_ARM64 ? EIF_ARCH_AARCH64 : EIF_ARCH_X86_64,
-        .initrd_fd = -1,
     };
     const uint8_t *kernel;
     size_t len;
@@ -133,12 +132,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     params.kernel_fd = file_of(kernel, len);
     check_kind(params.kernel_fd, kernel, len, params.arch);
     if (choices & CHOICE_INITRD) {
-        params.initrd_fd = file_of(in.data, in.size);
+        params.ramdisk_fds[params.nr_ramdisks++] = file_of(in.data, in.size);
+        params.ramdisk_fds[params.nr_ramdisks++] = file_of(kernel, len);
     }
     build_image(&params);
     close(params.kernel_fd);
-    if (params.initrd_fd >= 0) {
-        close(params.initrd_fd);
+    for (unsigned i = 0; i < params.nr_ramdisks; i++) {
+        close(params.ramdisk_fds[i]);
     }
     for (int i = 0; i < NR_TEXTS; i++) {
         g_free(texts[i]);
