@@ -238,6 +238,7 @@ int main(int argc, char **argv)
         { "/nitro/nsm/refused", test_refused },
         { "/nitro/nsm/properties", test_properties },
     };
+    int status;
 
     g_test_init(&argc, &argv, NULL);
     if (!qtest_has_device("virtio-nsm-device") ||
@@ -249,5 +250,12 @@ int main(int argc, char **argv)
         qtest_add_func(tests[i].path, tests[i].test);
     }
     nsm_add_request_tests();
-    return g_test_run();
+#ifdef CONFIG_GNUTLS
+    nsm_add_signer_tests();
+#endif
+    status = g_test_run();
+#ifdef CONFIG_GNUTLS
+    nsm_remove_signer_files();
+#endif
+    return status;
 }

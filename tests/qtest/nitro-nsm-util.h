@@ -94,4 +94,14 @@ size_t nsm_ask(NSMDevice *nsm, const void *request, size_t len,
  */
 void nsm_add_request_tests(void);
 
+/**
+ * nsm_add_signer_tests: add the tests of signed documents; needs GnuTLS
+ */
+void nsm_add_signer_tests(void);
+
+/**
+ * nsm_remove_signer_files: remove what these tests leave
+ */
+void nsm_remove_signer_files(void);
+
 #endif
