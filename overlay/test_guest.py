@@ -16,7 +16,7 @@ from nitro_lab import images  # noqa: E402
 
 # More than a relay, two pipes and a socket hold
 BULK = bytes(range(256)) * 16384
-PATIENCE = 60
+PATIENCE = 600
 
 
 class Relay(unittest.TestCase):

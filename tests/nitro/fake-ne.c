@@ -14,6 +14,10 @@
  * gets SIGSEGV.  vsock is made of unix sockets, see fake-vsock.c; what can be
  * made to fail besides is told in fake-fault.c.
  *
+ * QEMU leaves an enclave that takes long to close to the driver, and ends.  The
+ * library then waits for that close, so that the log has it however busy the
+ * host is, and says so on stderr.
+ *
  * Environment:
  *   NE_FAKE_LOG=FILE           one line per request, and per close of an
  *                              enclave's descriptor
@@ -25,7 +29,7 @@
  *                              is empty, or has its CID
  *   NE_FAKE_CID=N              START reports this CID
  *   NE_FAKE_SYS=DIR            what is read of /sys is read of here
- *   NE_FAKE_SLOW=MS            closing an enclave takes this long
+ *   NE_FAKE_HOLD=FILE          closing an enclave takes until FILE is gone
  *   NE_FAKE_HUGE=1             huge pages are those of the kernel
  *   NE_FAKE_TIMES=FILE         written once at START: "load" and a moment,
  *                              then name, begin and end of each request, in
@@ -42,6 +46,7 @@
 #include "fake-fault.h"
 #include "fake-vsock.h"
 #include "ne-model.h"
+#include "patience.h"
 
 #define MAX_FD 1024
 #define DEFAULT_PAGE_SHIFT 21
@@ -305,12 +310,12 @@ int fortified_open(const char *path, int flags)
     return open(path, flags);
 }
 
-static void sleep_if_asked(void)
+static void wait_if_asked(void)
 {
-    const char *ms = getenv("NE_FAKE_SLOW");
+    const char *file = getenv("NE_FAKE_HOLD");
 
-    if (ms) {
-        g_usleep(atoi(ms) * 1000);
+    while (file && access(file, F_OK) == 0) {
+        g_usleep(1000);
     }
 }
 
@@ -333,7 +338,7 @@ int close(int fd)
     bool enclave = known && is_enclave[fd];
 
     if (enclave) {
-        sleep_if_asked();
+        wait_if_asked();
     }
     if (enclave || (known && huge_shift[fd])) {
         forget(fd);
@@ -344,6 +349,27 @@ int close(int fd)
     }
     /* A kernel that says so has closed it nevertheless */
     return enclave && fake_fault("close") ? -1 : 0;
+}
+
+static bool all_closed(void)
+{
+    bool closed = true;
+
+    pthread_mutex_lock(&lock);
+    for (int fd = 0; fd < MAX_FD; fd++) {
+        closed = closed && !is_enclave[fd];
+    }
+    pthread_mutex_unlock(&lock);
+    return closed;
+}
+
+/* Threads of QEMU run on while it ends */
+static void __attribute__((destructor)) wait_closed(void)
+{
+    if (!all_closed()) {
+        fprintf(stderr, "fake-ne: QEMU ends, an enclave is being closed\n");
+        poll_until(all_closed());
+    }
 }
 
 /* Huge pages without huge pages */

@@ -22,7 +22,6 @@ static void test_heartbeat(void)
     send_heartbeat(run);
     assert_state(run, "booted");
     g_assert_cmpint(get_number(run, "boot-time"), >, 0);
-    g_assert_cmpint(get_number(run, "boot-time"), <, 60000);
     run_quit(run);
 }
 
@@ -82,7 +81,6 @@ static void test_endless_console(void)
     Run *run = run_new();
     g_autofree char *more = NULL;
     int listener = peer_listen(run, "0-10016");
-    int64_t start;
     int fd;
 
     more = g_strdup_printf("-chardev null,id=con "
@@ -90,10 +88,8 @@ static void test_endless_console(void)
     run_start(run, NITRO ",debug-mode=on", more);
     fd = accept(listener, NULL, NULL);
     end_enclave(run);
-    start = g_get_monotonic_time();
     qtest_set_expected_status(run->qts, 4);
     qtest_wait_qemu(run->qts);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, 20 * G_USEC_PER_SEC);
     close(fd);
     close(listener);
     run_quit(run);

@@ -105,7 +105,8 @@ static void test_deadline(void)
 {
     Run *run = run_new();
 
-    run_start(run, NITRO, "-global nitro-heartbeat.timeout=1");
+    run_start(run, NITRO, "-S -global nitro-heartbeat.timeout=1");
+    run_continue(run);
     wait_shutdown(run, "host-error");
     assert_ends(run, 5);
     assert_said(run, "the enclave with CID 16 has sent no heartbeat for 1.0 s,"
@@ -149,7 +150,8 @@ static void test_port_taken(void)
     Run *run = run_new();
     int listener = peer_listen(run, "9000");
 
-    run_start(run, NITRO, "-global nitro-heartbeat.port-timeout=1");
+    run_start(run, NITRO, "-S -global nitro-heartbeat.port-timeout=1");
+    run_continue(run);
     wait_shutdown(run, "host-error");
     assert_ends(run, 1);
     assert_said(run, TAKEN ": waiting for it, up to 1 s");
@@ -265,8 +267,6 @@ static void test_powerdown_grace(void)
     run_start(run, NITRO ",powerdown-grace=1", "");
     start = g_get_monotonic_time();
     qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
-    qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
-    assert_state(run, "started");
     wait_shutdown(run, "guest-shutdown");
     /* QEMU counts in milliseconds, the first of which may be almost over */
     g_assert_cmpint(g_get_monotonic_time() - start, >=, 999000);
@@ -282,6 +282,8 @@ static void test_powerdown_in_time(void)
 
     run_start(run, NITRO ",powerdown-grace=600", "");
     qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
+    qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
+    assert_state(run, "started");
     end_enclave(run);
     wait_shutdown(run, "guest-shutdown");
     assert_ends(run, 0);
@@ -291,13 +293,10 @@ static void test_powerdown_in_time(void)
 static void test_signal(const void *number)
 {
     Run *run = run_new();
-    int64_t start;
 
     run_start(run, NITRO, "");
-    start = g_get_monotonic_time();
     kill(qtest_pid(run->qts), GPOINTER_TO_INT(number));
     assert_ends(run, 0);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, 10 * G_USEC_PER_SEC);
     assert_log(run, STARTED "close\n");
     run_quit(run);
 }
@@ -307,19 +306,17 @@ static void test_slow_close(void)
 {
     Run *run = run_new();
 
-    g_setenv("NE_FAKE_SLOW", "100000", true);
+    hold_close(run);
     run_start(run, NITRO, "");
     kill(qtest_pid(run->qts), SIGTERM);
-    assert_ends(run, 0);
+    wait_said(run, "fake-ne: QEMU ends, an enclave is being closed");
     assert_said(run, "the driver has not freed the enclave with CID 16 yet");
+    let_close(run);
+    assert_ends(run, 0);
     run_quit(run);
 }
 
-/*
- * Whatever others do, QEMU ends within a second.  The bound is larger, as this
- * machine may be busy.
- */
-#define BOUND (10 * G_USEC_PER_SEC)
+/* Whatever others do, QEMU ends: these would keep it up for ever */
 
 /* A monitor that asks a lot and reads nothing */
 static int stuck_monitor(Run *run)
@@ -343,20 +340,17 @@ static void test_stuck_monitor(const void *number)
     Run *run = run_new();
     g_autofree char *more = g_strdup_printf("-qmp unix:%s/mon,server=on,"
                                             "wait=off", run->dir);
-    int64_t start;
     int fd;
 
     run_start(run, NITRO, more);
     send_heartbeat(run);
     fd = stuck_monitor(run);
-    start = g_get_monotonic_time();
     if (number) {
         kill(qtest_pid(run->qts), GPOINTER_TO_INT(number));
     } else {
         end_enclave(run);
     }
     assert_ends(run, 0);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, BOUND);
     close(fd);
     run_quit(run);
 }
@@ -395,21 +389,18 @@ static void test_flood(const void *number)
     Run *run = run_new();
     int listener = peer_listen(run, "0-10016");
     GThread *writer;
-    int64_t start;
     int fd;
 
     run_start(run, NITRO ",debug-mode=on", "-serial null");
     send_heartbeat(run);
     fd = accept(listener, NULL, NULL);
     writer = g_thread_new("flood", flood, (void *)(intptr_t)fd);
-    start = g_get_monotonic_time();
     if (number) {
         kill(qtest_pid(run->qts), GPOINTER_TO_INT(number));
     } else {
         end_enclave(run);
     }
     assert_ends(run, 0);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, BOUND);
     g_thread_join(writer);
     close(fd);
     close(listener);

@@ -11,6 +11,7 @@
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "nitro-accel-util.h"
+#include "tests/nitro/patience.h"
 
 #define MEMORY "the memory of an enclave is out of reach"
 #define CPU "the CPU state of an enclave is out of reach"
@@ -187,6 +188,21 @@ static void test_stats(void)
 }
 
 /* The job starts, and ends with the reason */
+/* Why the first job has failed, once it has */
+static char *job_error(Run *run)
+{
+    QDict *reply = qtest_qmp(run->qts, "{'execute': 'query-jobs'}");
+    QList *jobs = qdict_get_qlist(reply, "return");
+    QDict *job = qobject_to(QDict, qlist_peek(jobs));
+    char *error = NULL;
+
+    if (g_str_equal(qdict_get_str(job, "status"), "concluded")) {
+        error = g_strdup(qdict_get_str(job, "error"));
+    }
+    qobject_unref(reply);
+    return error;
+}
+
 static void test_snapshot(void)
 {
     Run *run = start();
@@ -195,17 +211,7 @@ static void test_snapshot(void)
     qtest_qmp_assert_success(run->qts, "{'execute': 'snapshot-save', "
                              "'arguments': {'job-id': 'job', 'tag': 'one', "
                              "'vmstate': 'disk', 'devices': ['disk']}}");
-    for (int i = 0; i < 1000 && !reason; i++) {
-        QDict *reply = qtest_qmp(run->qts, "{'execute': 'query-jobs'}");
-        QList *jobs = qdict_get_qlist(reply, "return");
-        QDict *job = qobject_to(QDict, qlist_peek(jobs));
-
-        if (g_str_equal(qdict_get_str(job, "status"), "concluded")) {
-            reason = g_strdup(qdict_get_str(job, "error"));
-        }
-        qobject_unref(reply);
-        g_usleep(10000);
-    }
+    poll_until((reason = job_error(run)));
     g_assert_cmpstr(reason, ==, SAVED);
     end(run);
 }

@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
 #include "nitro-accel-util.h"
+#include "tests/nitro/patience.h"
 
 #define RESTARTED(cid) STARTED "close\n" PREPARED \
     "START_ENCLAVE ret=0 cid=" cid " flags=0\n"
@@ -29,6 +30,13 @@ static QDict *query(Run *run)
     qobject_ref(info);
     qobject_unref(reply);
     return info;
+}
+
+static bool enclave_is(Run *run, const char *expected)
+{
+    g_autofree char *state = get_string(run, "state");
+
+    return g_str_equal(state, expected);
 }
 
 static void assert_launches(Run *run, unsigned count)
@@ -178,7 +186,10 @@ static void test_deadline(void)
 
     run_start(run, NITRO, "-no-shutdown -global nitro-heartbeat.timeout=1");
     wait_shutdown(run, "host-error");
-    assert_relaunch(run);
+    reset(run);
+    qtest_qmp_eventwait(run->qts, "RESET");
+    poll_until(enclave_is(run, "prepared"));
+    assert_runstate(run, "prelaunch");
     qtest_qmp_assert_success(run->qts, "{'execute': 'quit'}");
     assert_ends(run, 0);
     run_quit(run);
@@ -189,12 +200,14 @@ static void test_twice(void)
 {
     Run *run = run_new();
 
-    g_setenv("NE_FAKE_SLOW", "200", true);
+    hold_close(run);
     run_start(run, NITRO, "");
     reset(run);
     reset(run);
     wait_exited(run, "reset");
     reset(run);
+    assert_state(run, "exited");
+    let_close(run);
     wait_starts(run, 2);
     assert_log(run, RESTARTED("17"));
     run_quit(run);
@@ -257,12 +270,9 @@ static bool no_more(const Footprint *a, const Footprint *b)
 /* Threads that close or watch an enclave end a moment after it */
 static Footprint settled(Run *run, const Footprint *expected)
 {
-    Footprint now = footprint(run);
+    Footprint now;
 
-    for (int i = 0; i < 1000 && !no_more(&now, expected); i++) {
-        g_usleep(10000);
-        now = footprint(run);
-    }
+    poll_until((now = footprint(run), no_more(&now, expected)));
     return now;
 }
 
@@ -415,12 +425,13 @@ static void test_slow_close(void)
 {
     Run *run = run_new();
 
-    g_setenv("NE_FAKE_SLOW", "1500", true);
+    hold_close(run);
     run_start(run, NITRO, "");
     reset(run);
     wait_said(run, "the driver has not freed the enclave with CID 16 yet, "
               "after 1.0 s: it is launched again when its memory is back");
     assert_state(run, "exited");
+    let_close(run);
     wait_starts(run, 2);
     assert_log(run, RESTARTED("17"));
     run_quit(run);
@@ -431,20 +442,13 @@ static void test_stop(void)
 {
     Run *run = run_new();
 
-    g_setenv("NE_FAKE_SLOW", "300", true);
+    hold_close(run);
     run_start(run, NITRO, "");
     reset(run);
     wait_exited(run, "reset");
     qtest_qmp_assert_success(run->qts, "{'execute': 'stop'}");
-    for (int i = 0; i < 1000; i++) {
-        g_autofree char *state = get_string(run, "state");
-
-        if (g_str_equal(state, "prepared")) {
-            break;
-        }
-        g_usleep(10000);
-    }
-    assert_state(run, "prepared");
+    let_close(run);
+    poll_until(enclave_is(run, "prepared"));
     assert_log(run, STARTED "close\n" PREPARED);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
     assert_log(run, RESTARTED("17"));
@@ -456,11 +460,13 @@ static void test_signal(void)
 {
     Run *run = run_new();
 
-    g_setenv("NE_FAKE_SLOW", "500", true);
+    hold_close(run);
     run_start(run, NITRO, "");
     reset(run);
     wait_exited(run, "reset");
     kill(qtest_pid(run->qts), SIGTERM);
+    wait_shutdown(run, "host-signal");
+    let_close(run);
     assert_ends(run, 0);
     assert_log(run, STARTED "close\n");
     run_quit(run);

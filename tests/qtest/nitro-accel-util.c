@@ -10,6 +10,7 @@
 #include "qobject/qdict.h"
 #include "nitro-accel-util.h"
 #include "nitro-launch-util.h"
+#include "tests/nitro/patience.h"
 #include "tests/nitro/temp-tree.h"
 
 static char *library;
@@ -53,7 +54,7 @@ void run_free(Run *run)
     static const char *const settings[] = {
         "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END",
         "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "NE_FAKE_SYS",
-        "NE_FAKE_LATE", "NE_FAKE_SLOW", "NE_FAKE_THREADS",
+        "NE_FAKE_LATE", "NE_FAKE_HOLD", "NE_FAKE_THREADS",
         "LD_PRELOAD",
     };
 
@@ -68,6 +69,26 @@ void run_free(Run *run)
     g_free(run->sys);
     g_free(run->dir);
     g_free(run);
+}
+
+static char *hold_path(Run *run)
+{
+    return g_build_filename(run->dir, "hold", NULL);
+}
+
+void hold_close(Run *run)
+{
+    g_autofree char *path = hold_path(run);
+
+    g_assert(g_file_set_contents(path, "", 0, NULL));
+    g_setenv("NE_FAKE_HOLD", path, true);
+}
+
+void let_close(Run *run)
+{
+    g_autofree char *path = hold_path(run);
+
+    g_assert_cmpint(unlink(path), ==, 0);
 }
 
 void end_enclave(Run *run)
@@ -97,19 +118,16 @@ void assert_log(Run *run, const char *expected)
     g_assert_cmpstr(log, ==, expected);
 }
 
+static bool file_has(const char *path, const char *part)
+{
+    g_autofree char *text = contents(path);
+
+    return strstr(text, part);
+}
+
 void wait_log(Run *run, const char *part)
 {
-    bool found = false;
-
-    for (int i = 0; i < 3000 && !found; i++) {
-        g_autofree char *log = contents(run->log);
-
-        found = strstr(log, part);
-        if (!found) {
-            g_usleep(10000);
-        }
-    }
-    g_assert(found);
+    poll_until(file_has(run->log, part));
 }
 
 static unsigned count_starts(Run *run)
@@ -121,9 +139,7 @@ static unsigned count_starts(Run *run)
 
 void wait_starts(Run *run, unsigned count)
 {
-    for (int i = 0; i < 3000 && count_starts(run) < count; i++) {
-        g_usleep(10000);
-    }
+    poll_until(count_starts(run) >= count);
     g_assert_cmpuint(count_starts(run), ==, count);
 }
 
@@ -151,6 +167,11 @@ void run_start(Run *run, const char *accel, const char *more)
     g_unsetenv("LD_PRELOAD");
 }
 
+void run_continue(Run *run)
+{
+    qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+}
+
 void run_quit(Run *run)
 {
     qtest_quit(run->qts);
@@ -163,7 +184,8 @@ void run_to_end(Run *run, const char *accel, const char *more, int expected)
     g_autofree char *command = NULL;
     int status;
 
-    command = g_strdup_printf("exec timeout 60 %s -display none "
+    command = g_strdup_printf("exec timeout " PATIENCE_WORD
+                              " %s -display none "
                               "-monitor none %s 2>%s",
                               getenv("QTEST_QEMU_BINARY"), args, run->err);
     status = system(command);
@@ -261,17 +283,16 @@ void wait_panic(Run *run, const char *action)
     qobject_unref(event);
 }
 
+unsigned times_said(Run *run, const char *part)
+{
+    g_autofree char *err = contents(run->err);
+
+    return count_parts(err, part);
+}
+
 void wait_said(Run *run, const char *part)
 {
-    bool found = false;
-
-    for (int i = 0; i < 3000 && !found; i++) {
-        g_autofree char *err = contents(run->err);
-
-        found = strstr(err, part);
-        g_usleep(found ? 0 : 10000);
-    }
-    g_assert(found);
+    poll_until(file_has(run->err, part));
 }
 
 static void vsock_path(Run *run, const char *name, struct sockaddr_un *un)

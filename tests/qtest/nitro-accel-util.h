@@ -47,8 +47,15 @@ void run_free(Run *run);
 void run_start(Run *run, const char *accel, const char *more);
 void run_quit(Run *run);
 
+/* Go on after run_start() with "-S", which QEMU's end could overtake */
+void run_continue(Run *run);
+
 /* Start something that ends by itself, with this exit status */
 void run_to_end(Run *run, const char *accel, const char *more, int expected);
+
+/* Closing an enclave takes until let_close(); before run_start() */
+void hold_close(Run *run);
+void let_close(Run *run);
 
 /* Let the enclave end, now or as soon as it was started */
 void end_enclave(Run *run);
@@ -67,6 +74,9 @@ void wait_log(Run *run, const char *part);
 
 /* Wait until so many enclaves were started in all */
 void wait_starts(Run *run, unsigned count);
+
+/* How often QEMU's messages have this part */
+unsigned times_said(Run *run, const char *part);
 
 /* Wait until QEMU's messages have this part */
 void wait_said(Run *run, const char *part);

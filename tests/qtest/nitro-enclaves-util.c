@@ -15,8 +15,8 @@
 #include "libqos/pci-pc.h"
 #include "hw/pci/pci_regs.h"
 #include "nitro-enclaves-util.h"
+#include "tests/nitro/patience.h"
 
-#define WAIT_MS 20000
 #define DEVFN QPCI_DEVFN(4, 0)
 
 #define ARM_RAM_BASE 0x40000000
@@ -283,7 +283,7 @@ uint16_t nitro_vm_events(NitroVM *vm)
 /* What the hypervisor's side sent is on its way through the main loop */
 #define WAIT_FOR(expr, value) \
     do { \
-        gint64 end_ = g_get_monotonic_time() + WAIT_MS * 1000; \
+        gint64 end_ = g_get_monotonic_time() + PATIENCE_MS * INT64_C(1000); \
         while ((expr) != (value) && g_get_monotonic_time() < end_) { \
             g_usleep(200); \
         } \
@@ -451,7 +451,7 @@ static bool readable(int fd, int timeout_ms)
 void hv_accept(NitroVM *vm)
 {
     g_assert_cmpint(vm->hv, ==, -1);
-    g_assert_true(readable(vm->listener, WAIT_MS));
+    g_assert_true(readable(vm->listener, PATIENCE_MS));
     vm->hv = accept(vm->listener, NULL, NULL);
     g_assert_cmpint(vm->hv, >=, 0);
 }
@@ -528,7 +528,7 @@ static void receive(NitroVM *vm, void *buf, size_t len)
     while (len) {
         ssize_t n;
 
-        g_assert_true(readable(vm->hv, WAIT_MS));
+        g_assert_true(readable(vm->hv, PATIENCE_MS));
         n = RETRY_ON_EINTR(recv(vm->hv, p, len, 0));
         g_assert_cmpint(n, >, 0);
         p += n;
@@ -569,7 +569,7 @@ void hv_expect_eof(NitroVM *vm)
     uint8_t byte;
     ssize_t n;
 
-    g_assert_true(readable(vm->hv, WAIT_MS));
+    g_assert_true(readable(vm->hv, PATIENCE_MS));
     n = RETRY_ON_EINTR(recv(vm->hv, &byte, 1, 0));
     /* a reset: the device did not want to read the rest */
     g_assert_true(n == 0 || (n < 0 && errno == ECONNRESET));

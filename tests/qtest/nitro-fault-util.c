@@ -11,9 +11,8 @@
 #include <sys/resource.h>
 #include "nitro-fault-util.h"
 #include "nitro-launch-util.h"
+#include "tests/nitro/patience.h"
 #include "tests/nitro/temp-tree.h"
-
-#define PATIENCE_S 60
 
 static char *library;
 

@@ -12,6 +12,7 @@
 #include "libqtest.h"
 #include "nitro-machine-util.h"
 #include "tests/nitro/eif-maker.h"
+#include "tests/nitro/patience.h"
 
 #define QTEST "-accel qtest -M nitro "
 #define NITRO "-accel nitro,device=/dev/null -M nitro "
@@ -229,8 +230,8 @@ static char *run(const char *options, int *status)
     g_autofree char *all = nitro_machine_options(options);
     g_autofree char *err = nitro_machine_path("err");
     g_autofree char *command =
-        g_strdup_printf("exec timeout 60 %s -display none -monitor none %s "
-                        "< /dev/null > %s 2>&1",
+        g_strdup_printf("exec timeout " PATIENCE_WORD " %s -display none "
+                        "-monitor none %s < /dev/null > %s 2>&1",
                         getenv("QTEST_QEMU_BINARY"), all, err);
     char *said = NULL;
     int ret;

@@ -115,8 +115,9 @@ char *nitro_machine_options(const char *options)
 
 void nitro_machine_setup(void)
 {
-    /* In a sanitizer build the library comes before the sanitizer's own */
-    g_setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", false);
+    g_autofree char *asan_options = fake_driver_asan_options();
+
+    g_setenv("ASAN_OPTIONS", asan_options, true);
     nitro_machine_library = fake_driver();
     nitro_machine_dir = g_dir_make_tmp("nitro-machine-XXXXXX", NULL);
     write_files();

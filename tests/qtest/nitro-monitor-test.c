@@ -13,6 +13,7 @@
 #include "qobject/qlist.h"
 #include "nitro-monitor-util.h"
 #include "tests/nitro/eif-maker.h"
+#include "tests/nitro/patience.h"
 
 #define MIB (1024 * 1024)
 #define STAYS "-action shutdown=pause "
@@ -183,8 +184,9 @@ static void test_boot_timeout(void)
 {
     Run *run = run_new();
 
-    run_start(run, NITRO, STAYS "-global nitro-heartbeat.timeout=1");
+    run_start(run, NITRO, STAYS "-S -global nitro-heartbeat.timeout=1");
     qtest_set_expected_status(run->qts, 5);
+    run_continue(run);
     check_exited(run, "boot-timeout");
     run_quit(run);
 }
@@ -269,28 +271,32 @@ static void test_preconfig(void)
 
 /* The console */
 
+static int64_t console_bytes(Run *run)
+{
+    QDict *info;
+    QDict *reply = query(run->qts, &info);
+    QDict *console = qdict_get_qdict(info, "console");
+    int64_t bytes = qdict_get_int(console, "bytes");
+
+    assert_str(console, "chardev", "con");
+    assert_str(console, "lost", NULL);
+    qobject_unref(reply);
+    return bytes;
+}
+
 static void test_console(void)
 {
     Run *run = run_new();
     int listener = peer_listen(run, "0-10016");
-    QDict *info, *console, *reply;
-    int64_t bytes = 0;
+    QDict *info, *reply;
     int fd;
 
     run_start(run, NITRO ",debug-mode=on", "-chardev null,id=con "
               "-device nitro-serial-vsock,chardev=con");
     fd = accept(listener, NULL, NULL);
     g_assert_cmpint(write(fd, "hello\n", 6), ==, 6);
-    for (int i = 0; i < 3000 && bytes < 6; i++) {
-        reply = query(run->qts, &info);
-        console = qdict_get_qdict(info, "console");
-        bytes = qdict_get_int(console, "bytes");
-        assert_str(console, "chardev", "con");
-        assert_str(console, "lost", NULL);
-        qobject_unref(reply);
-        g_usleep(10000);
-    }
-    g_assert_cmpint(bytes, ==, 6);
+    poll_until(console_bytes(run) >= 6);
+    g_assert_cmpint(console_bytes(run), ==, 6);
     reply = query(run->qts, &info);
     assert_device_state(info, "console", "open");
     qobject_unref(reply);

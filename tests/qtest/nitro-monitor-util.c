@@ -10,6 +10,7 @@
 #include "nitro-launch-util.h"
 #include "nitro-monitor-util.h"
 #include "tests/nitro/eif-maker.h"
+#include "tests/nitro/patience.h"
 
 QDict *query(QTestState *qts, QDict **info)
 {
@@ -20,20 +21,26 @@ QDict *query(QTestState *qts, QDict **info)
     return reply;
 }
 
-QDict *query_measured(QTestState *qts, QDict **info, QDict **image)
+/* NULL while the image is being measured */
+static QDict *try_query_measured(QTestState *qts, QDict **info, QDict **image)
 {
-    for (int i = 0; i < 3000; i++) {
-        QDict *reply = query(qts, info);
+    QDict *reply = query(qts, info);
 
-        *image = qdict_get_qdict(*info, "image");
-        if (!g_str_equal(qdict_get_str(*image, "measurement"), "running")) {
-            return reply;
-        }
+    *image = qdict_get_qdict(*info, "image");
+    if (g_str_equal(qdict_get_str(*image, "measurement"), "running")) {
         g_assert_null(qdict_get(*image, "pcrs"));
         qobject_unref(reply);
-        g_usleep(10000);
+        return NULL;
     }
-    g_assert_not_reached();
+    return reply;
+}
+
+QDict *query_measured(QTestState *qts, QDict **info, QDict **image)
+{
+    QDict *reply;
+
+    poll_until((reply = try_query_measured(qts, info, image)));
+    return reply;
 }
 
 void assert_str(QDict *dict, const char *key, const char *expected)

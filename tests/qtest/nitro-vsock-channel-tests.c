@@ -101,7 +101,7 @@ static void test_connect(void)
     read_pattern(enclave, 0, 1000);
     send_pattern(enclave, 0, 100000);
     read_pattern(client, 0, 100000);
-    wait_until(number_of(run, 0, "sent") == 1000);
+    poll_until(number_of(run, 0, "sent") == 1000);
     g_assert_cmpint(number_of(run, 0, "received"), ==, 100000);
     text = qtest_hmp(run->qts, "info nitro");
     g_assert_nonnull(strstr(text, "channel: open, connect port 5005, 100000 "
@@ -112,10 +112,10 @@ static void test_connect(void)
     close(enclave);
     assert_end(client);
     close(client);
-    wait_until(in_state(run, 0, "waiting"));
+    poll_until(in_state(run, 0, "waiting"));
     client = peer_connect(run, "app");
     enclave = accept(listener, NULL, NULL);
-    wait_until(number_of(run, 0, "connections") == 2);
+    poll_until(number_of(run, 0, "connections") == 2);
     close(client);
     assert_end(enclave);
     close(enclave);
@@ -133,7 +133,7 @@ static void test_listen(void)
     assert_text(run, 0, "state", "listening");
     enclave = peer_connect(run, "5006");
     send_pattern(enclave, 0, 30000);
-    wait_until(in_state(run, 0, "open"));
+    poll_until(in_state(run, 0, "open"));
     client = peer_connect(run, "app");
     read_pattern(client, 0, 30000);
     send_pattern(client, 0, 100);
@@ -141,7 +141,7 @@ static void test_listen(void)
     close(client);
     assert_end(enclave);
     close(enclave);
-    wait_until(in_state(run, 0, "listening"));
+    poll_until(in_state(run, 0, "listening"));
     run_quit(run);
 }
 
@@ -205,7 +205,7 @@ static void test_several(void)
     send_pattern(client, 0, 10);
     read_pattern(enclave, 0, 10);
     g_assert_cmpint(write(log, "booted\n", 7), ==, 7);
-    wait_until(number_of(run, 1, "received") == 7);
+    poll_until(number_of(run, 1, "received") == 7);
     assert_text(run, 0, "chardev", "control");
     assert_text(run, 1, "chardev", "log");
     assert_text(run, 1, "id", NULL);
@@ -241,14 +241,14 @@ static void test_reset(void)
         read_pattern(enclave, 0, 1000);
         send_pattern(enclave, 0, 1000);
         read_pattern(client, 0, 1000);
-        wait_until(number_of(run, 0, "sent") == 1000);
+        poll_until(number_of(run, 0, "sent") == 1000);
         g_assert_cmpint(number_of(run, 0, "connections"), ==, 1);
         qtest_qmp_assert_success(run->qts, "{'execute': 'system_reset'}");
         assert_end(enclave);
         assert_end(client);
         close(enclave);
         close(client);
-        wait_until(in_state(run, 0, "waiting") &&
+        poll_until(in_state(run, 0, "waiting") &&
                    number_of(run, 0, "connections") == 0);
     }
     close(listener);
@@ -271,7 +271,7 @@ static void test_reset_listen(void)
         assert_end(client);
         close(enclave);
         close(client);
-        wait_until(in_state(run, 0, "listening") &&
+        poll_until(in_state(run, 0, "listening") &&
                    number_of(run, 0, "connections") == 0);
     }
     run_quit(run);
@@ -284,7 +284,7 @@ static void test_timeout(void)
 
     run_start(run, NITRO, "-chardev null,id=app -device nitro-vsock-chardev,"
               "chardev=app,port=5005,connect-timeout=1");
-    wait_until(in_state(run, 0, "closed"));
+    poll_until(in_state(run, 0, "closed"));
     error = text_of(run, 0, "error");
     g_assert_nonnull(error);
     assert_said(run, "no connection to vsock port 5005 of the enclave within "

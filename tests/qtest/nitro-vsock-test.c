@@ -56,7 +56,7 @@ static int64_t console_number(Console *con, const char *member)
 
 static void wait_console(Console *con, const char *member, int64_t expected)
 {
-    wait_until(console_number(con, member) == expected);
+    poll_until(console_number(con, member) == expected);
 }
 
 static void assert_ringbuf(Run *run, const char *expected)
@@ -134,7 +134,7 @@ static void test_drop_oldest(void)
 
     start_console(&con, NULL, ",overflow=drop-oldest");
     reader = peer_connect(con.run, "reader");
-    wait_until(chardev_is_open(con.run, "con"));
+    poll_until(chardev_is_open(con.run, "con"));
     send_pattern(con.peer, 0, 4 * MiB);
     wait_console(&con, "bytes", 4 * MiB);
     kept = 4 * MiB - console_number(&con, "dropped");
@@ -157,7 +157,7 @@ static void test_block(void)
 
     start_console(&con, NULL, "");
     reader = peer_connect(con.run, "reader");
-    wait_until(chardev_is_open(con.run, "con"));
+    poll_until(chardev_is_open(con.run, "con"));
     sent = send_until_full(con.run, con.peer, 0, 64 * MiB);
     g_assert_cmpint(sent, >, 64 * KiB);
     g_assert_cmpint(sent, <, 16 * MiB);

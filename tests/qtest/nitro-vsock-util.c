@@ -19,17 +19,6 @@ QDict *vsock_query(Run *run, QDict **info)
     return reply;
 }
 
-unsigned times_said(Run *run, const char *part)
-{
-    g_autofree char *err = contents(run->err);
-    unsigned times = 0;
-
-    for (const char *at = err; (at = strstr(at, part)); at++) {
-        times++;
-    }
-    return times;
-}
-
 bool chardev_is_open(Run *run, const char *label)
 {
     QDict *reply = qtest_qmp(run->qts, "{'execute': 'query-chardev'}");

@@ -13,22 +13,10 @@
 #include "nitro-accel-util.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
-
-/* Ask until it is so, for half a minute at most */
-#define wait_until(condition)                   \
-    do {                                        \
-        int left_ = 3000;                       \
-        while (!(condition)) {                  \
-            g_assert_cmpint(left_--, >, 0);     \
-            g_usleep(10000);                    \
-        }                                       \
-    } while (0)
+#include "tests/nitro/patience.h"
 
 /* query-nitro-enclave; the caller releases the reply */
 QDict *vsock_query(Run *run, QDict **info);
-
-/* How often QEMU has said that */
-unsigned times_said(Run *run, const char *part);
 
 /* Somebody has this character device open */
 bool chardev_is_open(Run *run, const char *label);

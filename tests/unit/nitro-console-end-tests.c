@@ -44,14 +44,9 @@ static void test_finish_while_waiting(Fixture *f, gconstpointer data)
     open_file(f);
     nitro_console_set_retry(f->con, PATIENCE_MS / 2, 1, 2 * PATIENCE_MS);
     nitro_console_connect(f->con, &f->addr);
-    /* until the attempt has failed and the next one is 10 s away */
-    for (int i = 0; i < 100 && nitro_console_finish(f->con); i++) {
-        if (f->nr_closed) {
-            break;
-        }
-        main_loop_wait(true);
-        g_usleep(1000);
-    }
+    /* until the attempt has failed, long before the next one */
+    poll_until((main_loop_wait(true),
+                f->nr_closed || !nitro_console_finish(f->con)));
     assert_state(f, "closed");
     g_assert(!f->failure);
 }

@@ -16,10 +16,10 @@
 #include "contrib/nitro-hypervisor/slots.h"
 #include "hw/core/eif-image.h"
 #include "nitro-vhost-master.h"
+#include "tests/nitro/patience.h"
 
 #define REGIONS     8
 #define REGION_SIZE (2 * MiB)
-#define WAIT_SECONDS 30
 
 typedef struct Fixture {
     NitroOptions opts;
@@ -42,7 +42,7 @@ gboolean wait_time_is_up(gpointer opaque);
 #define WAIT_FOR(condition)                                             \
     do {                                                                \
         bool late = false;                                              \
-        guint timer = g_timeout_add_seconds(WAIT_SECONDS,               \
+        guint timer = g_timeout_add_seconds(PATIENCE_S,               \
                                             wait_time_is_up, &late);    \
         while (!(condition) && !late) {                                 \
             g_main_context_iteration(NULL, TRUE);                       \

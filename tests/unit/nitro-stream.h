@@ -19,8 +19,7 @@
 #include "qemu/sockets.h"
 #include "qemu/units.h"
 #include "system/nitro-compat.h"
-
-#define PATIENCE_MS 20000
+#include "tests/nitro/patience.h"
 
 /* A timer that ends the test, for wait_until() */
 gboolean stream_out_of_patience(gpointer opaque);

