@@ -103,7 +103,8 @@ static unsigned int tsc_khz(void)
 /*
  * A guest that is not scheduled often enough fails to calibrate its time stamp
  * counter and hangs.  Under TCG the counter is the host's, so its frequency can
- * be told.  What is appended is not measured.
+ * be told.  For the same reason its timer seems not to work when the kernel
+ * tries it.  What is appended is not measured.
  */
 static void add_clock(GPtrArray *args)
 {
@@ -111,7 +112,8 @@ static void add_clock(GPtrArray *args)
 
     if (khz) {
         add(args, "-append");
-        add(args, "tsc_early_khz=%u tsc=reliable lpj=%u", khz, khz * 4);
+        add(args, "tsc_early_khz=%u tsc=reliable lpj=%u no_timer_check", khz,
+            khz * 4);
     }
 }
 

@@ -180,6 +180,7 @@ static void test_tcg_x86(void)
                                &khz, &lpj), ==, 2);
         g_assert_cmpuint(lpj, ==, khz * 4);
         g_assert_cmpuint(khz, >, 0);
+        g_assert_true(g_str_has_suffix(append, " no_timer_check"));
     }
 }
 
