@@ -69,7 +69,7 @@ class Channels(StreamTest):
                          ('open', 'connect', ECHO_PORT, len(BULK), len(BULK),
                           1))
         client.end_input()
-        self.assertEqual(client.wait(30), 0)
+        self.assertEqual(client.wait(), 0)
         self.wait_until(lambda: self.state(launch)['state'] == 'waiting',
                         'end of the stream')
         self.echo()
@@ -84,7 +84,7 @@ class Channels(StreamTest):
         launch.qmp.command('system_reset')
         self.wait_until(lambda: self.state(launch)['connections'] == 0
                         and self.query(launch)['state'] == 'booted',
-                        'another enclave', 120)
+                        'another enclave')
         self.echo(b'pong\n')
         self.assertEqual(self.state(launch)['sent'], 5)
 
@@ -158,7 +158,7 @@ class Console(StreamTest):
             text += self.ringbuf(launch)
             return 'demo: serving' in text
 
-        self.wait_until(serving, 'console', 60)
+        self.wait_until(serving, 'console')
         # The kernel is quiet, so this is the first line of all
         self.assertTrue(text.startswith('demo: init started'), text)
         self.assertEqual(self.console_state(launch)['dropped'], 0)
@@ -167,7 +167,7 @@ class Console(StreamTest):
         """The hypervisor hangs up, the enclave lives on: it is read again."""
         launch = self.with_console('ringbuf,size=1M')
         self.wait_until(lambda: 'demo: serving' in self.ringbuf(launch),
-                        'console', 60)
+                        'console')
         before = self.console_state(launch)
         self.assertEqual(before['reconnects'], 0)
         self.parent.hypervisor.popen.send_signal(signal.SIGUSR1)
@@ -192,7 +192,7 @@ class Console(StreamTest):
         self.wait_until(lambda: self.is_connected(launch), 'reader')
         launch.qmp.command('cont')
         launch.wait_booted()
-        reader.wait_for('flood 0', 60)
+        reader.wait_for('flood 0')
         reader.signal(signal.SIGSTOP)
         return launch, reader
 
@@ -211,13 +211,13 @@ class Console(StreamTest):
     def test_flood_block(self):
         """A stopped reader stops the hypervisor, and neither of the others."""
         launch, reader = self.flood('')
-        self.wait_until(lambda: self.stopped(launch), 'back-pressure', 60)
+        self.wait_until(lambda: self.stopped(launch), 'back-pressure')
         self.assertEqual(self.console_state(launch)['dropped'], 0)
         self.assertIn('hello from enclave', self.hello(launch))
         seen = len(reader.output)
         reader.signal(signal.SIGCONT)
         self.wait_until(lambda: len(reader.output) > seen + (1 << 20),
-                        'more output', 60)
+                        'more output')
         self.assertEqual(self.stop(launch), 0)
         self.in_order(reader)
 
@@ -234,7 +234,7 @@ class Console(StreamTest):
         """With the other policy the hypervisor is read all the time."""
         launch, reader = self.flood(',overflow=drop-oldest')
         self.wait_until(lambda: self.console_state(launch)['dropped']
-                        > 1 << 20, 'dropped output', 60)
+                        > 1 << 20, 'dropped output')
         launch.job.wait_for('is dropped: its reader is too slow', 10,
                             errors=True)
         self.assertIn('hello from enclave', self.hello(launch))
@@ -249,8 +249,8 @@ class Console(StreamTest):
             'demo.mode=poweroff', properties=',backlog=4K')
         launch.qmp.command('set-action', shutdown='pause')
         self.wait_until(lambda: self.query(launch)['state'] == 'exited',
-                        'end', 60)
+                        'end')
         reader = self.client(CONSOLE)
-        reader.wait_for('demo: orderly power-off', 20)
+        reader.wait_for('demo: orderly power-off')
         self.assertTrue(reader.text().startswith('demo: init started'))
         self.assertEqual(self.console_state(launch)['dropped'], 0)

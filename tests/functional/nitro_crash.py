@@ -17,6 +17,7 @@ from nitro_parent import (DEMO_MIB, ECHO_PORT, NitroParentTest,
                           stop_parent)
 
 from nitro_lab.accounts import children
+from nitro_lab.patience import PATIENCE
 
 # What a kernel prints when something is wrong with itself
 OOPS = re.compile(r'^.*(?:\bBUG\b|Oops|WARNING:|Call [Tt]race|Kernel panic|'
@@ -47,7 +48,7 @@ class CrashTest(NitroParentTest):
         """Traffic without end to an enclave and back."""
         job = self.parent.spawn(['lab', 'vsock', 'stream', launch.cid,
                                  ECHO_PORT, FOREVER, 1000000])
-        job.wait_for('connected', 30)
+        job.wait_for('connected')
         return job
 
     def kill_hypervisor(self):
@@ -56,7 +57,7 @@ class CrashTest(NitroParentTest):
         pids = self.enclave_processes() if children(hypervisor.pid) != 'none' \
             else []
         hypervisor.send_signal(signal.SIGKILL)
-        hypervisor.wait(60)
+        hypervisor.wait(PATIENCE)
         return pids
 
     def assert_gone(self, pids):
@@ -81,7 +82,7 @@ class Hypervisor(CrashTest):
         holder.wait_for('holding')
         self.assertEqual(self.kill_hypervisor(), [])
         holder.end_input()
-        self.assertEqual(holder.wait(60), 0)
+        self.assertEqual(holder.wait(), 0)
         self.refused(self.arguments(), 'NE_')
         self.assert_no_oops()
 
@@ -90,7 +91,7 @@ class Hypervisor(CrashTest):
         running = self.boot()
         stream = self.stream(running)
         booting = self.start(self.arguments())
-        self.wait_until(lambda: booting.poll() and booting.cid, 'START', 60)
+        self.wait_until(lambda: booting.poll() and booting.cid, 'START')
         pids = self.kill_hypervisor()
         self.assertEqual(len(pids), 2)
         self.assert_gone(pids)
@@ -99,7 +100,7 @@ class Hypervisor(CrashTest):
         self.assertIn('before its heartbeat', booting.job.text())
         # Its socket has no other side any more, and nobody who says so
         stream.signal(signal.SIGKILL)
-        stream.wait(30)
+        stream.wait()
         self.assert_no_oops()
 
 
@@ -114,7 +115,7 @@ class Enclave(CrashTest):
             self.wait_until(lambda: children(hypervisor) != 'none', 'process')
             for pid in self.enclave_processes():
                 os.kill(pid, signal.SIGKILL)
-            self.assertIn(launch.job.wait(60), (3, 4), launch.job.text())
+            self.assertIn(launch.job.wait(), (3, 4), launch.job.text())
         self.boot()
         self.assert_no_oops()
 

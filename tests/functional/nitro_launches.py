@@ -299,7 +299,7 @@ class Life(NitroParentTest):
         """Many bytes in odd chunks, to the enclave and back, intact."""
         launch = self.boot()
         output = self.parent.check(['lab', 'vsock', 'bulk', launch.cid,
-                                    ECHO_PORT, BULK_BYTES], timeout=120)
+                                    ECHO_PORT, BULK_BYTES])
         self.assertIn('%d bytes intact' % BULK_BYTES, output)
 
     def test_power_off(self):
@@ -313,7 +313,7 @@ class Life(NitroParentTest):
         """A panic ends the launcher, and the last words are shown."""
         launch = self.start(self.arguments(
             *self.direct('demo.mode=crash', 'demo.seconds=1'), image=None))
-        self.end(launch, seconds=120)
+        self.end(launch)
         self.assertIn('Kernel panic', launch.job.text())
         self.assertIn(', booted after', launch.job.text())
 
@@ -396,7 +396,7 @@ class Life(NitroParentTest):
                                          '9000']) for _ in range(3)]
         launch.wait_booted()
         for stranger in strangers:
-            stranger.wait(30)
+            stranger.wait()
 
     def test_mute_enclave(self):
         """Without a heartbeat the enclave runs on, unbooted."""
@@ -411,7 +411,7 @@ class Life(NitroParentTest):
         launch = self.start(self.arguments(
             '-global', 'nitro-heartbeat.timeout=4',
             *self.direct('demo.mode=mute'), image=None))
-        self.end(launch, status=5, seconds=60)
+        self.end(launch, status=5)
         self.assertIn('has sent no heartbeat for 4.0 s, ending it',
                       launch.job.text())
         self.assert_free()
@@ -421,7 +421,7 @@ class Life(NitroParentTest):
         launch = self.start(self.arguments(
             '-kernel', KERNEL, '-initrd', INITRD, '-append',
             'console=ttyS0 panic=-1 reboot=t rdinit=/none', image=None))
-        self.end(launch, status=4, seconds=120)
+        self.end(launch, status=4)
         self.assertIn('Kernel panic', launch.job.text())
         self.assertRegex(launch.job.text(),
                          r'ended after [0-9.]+ s, before its heartbeat')

@@ -187,9 +187,9 @@ class Libvirt(NitroParentTest):
 
     # Domains
 
-    def virsh(self, *words, timeout=60):
+    def virsh(self, *words):
         """A command that has to succeed; returns what it prints."""
-        return self.parent.check(['virsh', '-q', *words], timeout)
+        return self.parent.check(['virsh', '-q', *words])
 
     def virsh_refuses(self, expected, *words):
         """A command that has to fail and say @expected."""
@@ -223,7 +223,7 @@ class Libvirt(NitroParentTest):
             found.update(self.query(name))
             return (found['launches'], found['state']) == (launches, 'booted')
         found = {}
-        self.wait_until(there, '%s booted' % name, 60)
+        self.wait_until(there, '%s booted' % name)
         return found
 
     def state(self, name):
@@ -233,7 +233,7 @@ class Libvirt(NitroParentTest):
     def in_state(self, name, state):
         """Wait for a state."""
         self.wait_until(lambda: self.state(name) == state,
-                        '%s %s' % (name, state), 60)
+                        '%s %s' % (name, state))
 
     def has(self, name, command, **expected):
         """Lines 'key: value' that a command has to print."""
@@ -262,7 +262,7 @@ class Libvirt(NitroParentTest):
         self.virsh('reboot', name)
         self.booted(name, 3)
         self.stop_daemon()
-        self.assertEqual(events.wait(20), 1)    # its connection is gone
+        self.assertEqual(events.wait(), 1)    # its connection is gone
         self.parent.check('libvirtd -d')
         self.assertEqual(self.booted(name, 3)['launches'], 3)
         self.virsh('shutdown', name)
@@ -286,9 +286,9 @@ class Libvirt(NitroParentTest):
     def read_console(self, name):
         """virsh console has what was said before, the log file all."""
         job = self.parent.spawn(['virsh', 'console', name], terminal=True)
-        job.wait_for('demo: serving', 30)
+        job.wait_for('demo: serving')
         job.send(b'\x1d')
-        self.assertEqual(job.wait(20), 0)
+        self.assertEqual(job.wait(), 0)
         text = self.parent.get('%s/%s-console.log' % (LOGS, name))
         self.assertTrue(text.startswith('demo: init started'), text)
         self.assertIn('demo: serving', text)
@@ -319,7 +319,7 @@ class Libvirt(NitroParentTest):
         self.parent.check('libvirtd -d')
         for name in names:
             self.wait_until(lambda n=name: self.state(n).startswith('running'),
-                            '%s started' % name, 60)
+                            '%s started' % name)
         cids = {self.booted(name)['cid'] for name in names}
         self.assertEqual(len(cids), 2)
         for name in names:
@@ -334,7 +334,7 @@ class Libvirt(NitroParentTest):
         relay = self.parent.spawn(
             ['lab', 'relay', '/var/lib/libvirt/qemu/enclave-app.sock'])
         relay.send(b'to and fro\n')
-        relay.wait_for('to and fro', 30)
+        relay.wait_for('to and fro')
         relay.end_input()
         log = '/var/lib/libvirt/qemu/enclave-app.log'
         self.wait_until(lambda: 'hello from enclave' in self.parent.get(log),
@@ -392,7 +392,7 @@ class Debian13(Libvirt):
             self.in_state(name, 'crashed (panicked)')
         else:
             self.wait_until(lambda: self.query(name)['launches'] > 1,
-                            'launched again', 60)
+                            'launched again')
 
     def test_device_list(self):
         """The device has to be in qemu.conf, as the manual says."""
@@ -418,6 +418,6 @@ class Debian13(Libvirt):
             ['su', 'member', '-c', 'cd; export XDG_RUNTIME_DIR=$HOME/run;'
              ' mkdir $XDG_RUNTIME_DIR; virsh -c qemu:///session "%s"'
              % commands])
-        self.assertEqual(job.wait(120), 0, job.text())
+        self.assertEqual(job.wait(), 0, job.text())
         for words in ('running', 'event NITRO_ENCLAVE_BOOTED', 'destroyed'):
             self.assertIn(words, job.text())

@@ -29,9 +29,9 @@ class LifeTest(NitroParentTest):
         data = launch.qmp.wait_event('NITRO_ENCLAVE_EXITED')['data']
         self.assertEqual(data['cause'], 'reset')
 
-    def booted(self, launch, seconds=60):
+    def booted(self, launch):
         """Wait for the heartbeat of an enclave after the first."""
-        data = launch.qmp.wait_event('NITRO_ENCLAVE_BOOTED', seconds)['data']
+        data = launch.qmp.wait_event('NITRO_ENCLAVE_BOOTED')['data']
         launch.cid = data['cid']
 
     def first_boot(self, *more, **options):
@@ -128,7 +128,7 @@ class Reset(LifeTest):
         launch = self.first_boot('-no-shutdown', *self.direct(
             'demo.mode=crash', 'demo.seconds=1'), image=None)
         for _ in range(2):
-            launch.qmp.wait_event('SHUTDOWN', 60)
+            launch.qmp.wait_event('SHUTDOWN')
             launch.qmp.command('system_reset')
             launch.qmp.wait_event('RESET')
             self.assertEqual(launch.qmp.command('query-status')['status'],
@@ -183,7 +183,7 @@ class AtOnce(LifeTest):
             info = self.info(launch)
             launch.cid = info.get('cid')
             return info['launches'] == 2 and info['state'] == 'booted'
-        self.wait_until(booted, 'second boot', 60)
+        self.wait_until(booted, 'second boot')
 
     def test_busy_cpus(self):
         """CPUs that are free in a moment are waited for."""

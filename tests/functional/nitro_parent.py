@@ -30,6 +30,7 @@ from nitro_lab import (config, eif, images, packages,   # noqa: E402
 from nitro_lab.arch import GUEST, PROGRAM               # noqa: E402
 from nitro_lab.launch import Launch                     # noqa: E402
 from nitro_lab.parent import Parent                     # noqa: E402
+from nitro_lab.patience import PATIENCE                 # noqa: E402
 
 FAULT_DEVICE = '/machine/peripheral/ne'
 ECHO_PORT, HELLO_PORT = 5005, 5006
@@ -248,9 +249,9 @@ class NitroParentTest(ScopedTest):
         launch.wait_booted()
         return launch
 
-    def refused(self, arguments, *expected, seconds=60):
+    def refused(self, arguments, *expected):
         """The launcher has to refuse and say all of @expected."""
-        result = self.parent.run([PROGRAM, *arguments], seconds)
+        result = self.parent.run([PROGRAM, *arguments])
         text = re.sub(r'\s+', ' ', result.output + result.errors)
         self.assertEqual(result.status, refusal_status(text), text)
         for words in expected:
@@ -263,26 +264,26 @@ class NitroParentTest(ScopedTest):
 
     # Watching
 
-    def wait_until(self, condition, what, seconds=60):
+    def wait_until(self, condition, what):
         """Poll a condition in the guest."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > end:
-                self.fail('not within %d s: %s' % (seconds, what))
+                self.fail('not within %d s: %s' % (PATIENCE, what))
             time.sleep(0.1)
 
-    def end(self, launch, status=0, seconds=60):
+    def end(self, launch, status=0):
         """The launcher has to end by itself with this status."""
-        self.assertEqual(launch.job.wait(seconds), status, launch.job.text())
+        self.assertEqual(launch.job.wait(), status, launch.job.text())
 
     def stop(self, launch, number=signal.SIGTERM):
         """End a launcher with a signal; returns its status."""
         launch.job.signal(number)
         return launch.job.wait()
 
-    def console(self, launch, pattern, seconds=60):
+    def console(self, launch, pattern):
         """Wait for a line of the enclave's console."""
-        return launch.job.wait_for(pattern, seconds)
+        return launch.job.wait_for(pattern)
 
     def enclave_processes(self):
         """Host processes that are enclaves."""

@@ -57,12 +57,12 @@ class Unprivileged(Parent):
     into the directory they were built in.
     """
 
-    def start(self, timeout=240):
+    def start(self):
         self.copies = Path(tempfile.mkdtemp(prefix='nitro-copies-'))
         self.copies.chmod(0o755)
         if os.geteuid() == 0:
             os.chown(self.sockets, NOBODY, NOBODY)
-        super().start(timeout)
+        super().start()
 
     def stop(self):
         super().stop()

@@ -30,7 +30,7 @@ class Run(NitroParentTest):
     @classmethod
     def start_parent(cls):
         parent = super().start_parent()
-        parent.check(['python3', '-c', python.WARM_UP], 120)
+        parent.check(['python3', '-c', python.WARM_UP])
         return parent
 
     def tearDown(self):
@@ -40,7 +40,7 @@ class Run(NitroParentTest):
 
     def tool(self, *words, status=0):
         """Run it; its output as JSON, and its messages."""
-        result = self.parent.run([TOOL, *words], 600)
+        result = self.parent.run([TOOL, *words])
         self.assertEqual(result.status, status, result.errors)
         return (json.loads(result.output) if result.output else None,
                 re.sub(r'\s+', ' ', result.errors))
@@ -63,7 +63,7 @@ class Run(NitroParentTest):
             TOOL, 'run-enclave', '--eif-path', DEMO, '--memory',
             str(DEMO_MIB), '--cpu-count', '2', '--enclave-cid', '77',
             '--attach-console'])
-        told = json.loads(job.wait_for(r'(?s)({.*?\n}\n).*PCR0', 600)[1])
+        told = json.loads(job.wait_for(r'(?s)({.*?\n}\n).*PCR0')[1])
         self.assertEqual(list(told), RUN_INFO)
         self.assertEqual((told['EnclaveName'], told['EnclaveCID'],
                           told['NumberOfCPUs'], told['MemoryMiB']),
@@ -85,7 +85,7 @@ class Run(NitroParentTest):
         self.assertEqual(ended, {'EnclaveName': 'demo', 'Terminated': True,
                                  'EnclaveID': told['EnclaveID']})
         self.assertIn('Successfully terminated enclave', errors)
-        self.assertEqual(job.wait(30), 0)
+        self.assertEqual(job.wait(), 0)
         self.assertEqual(self.tool('describe-enclaves')[0], [])
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
 
@@ -121,10 +121,10 @@ class Run(NitroParentTest):
         self.refused('console', '--enclave-name', 'one', expected=[
             'has no console, as debug mode is off', '--debug-mode'])
         job = self.parent.spawn([TOOL, 'console', '--enclave-name', 'one_1'])
-        job.wait_for('PCR0', 60)
+        job.wait_for('PCR0')
         ended, _ = self.tool('terminate-enclave', '--all')
         self.assertEqual([e['EnclaveName'] for e in ended], ['one', 'one_1'])
-        self.assertEqual(job.wait(30), 0)
+        self.assertEqual(job.wait(), 0)
 
     def test_refusals(self):
         """What QEMU refuses, with its status; nothing stays."""

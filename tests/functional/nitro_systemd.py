@@ -23,6 +23,7 @@ from nitro_parent import (DEMO, DEMO_MIB, TINY, NitroParentTest, ScopedTest,
 
 from nitro_lab import python
 from nitro_lab.arch import PROGRAM
+from nitro_lab.patience import PATIENCE
 from nitro_lab.systemd import SUITES, Release
 
 UNITS = Path(config.TREE, 'contrib/nitro-systemd')
@@ -132,7 +133,7 @@ class Ready(ScopedTest):
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         run = subprocess.run([READY, path], text=True, check=False,
-                             timeout=60, stderr=subprocess.PIPE)
+                             timeout=PATIENCE, stderr=subprocess.PIPE)
         thread.join(10)
         os.unlink(path)
         self.assertEqual(run.returncode, expected, run.stderr)
@@ -191,14 +192,14 @@ class Life(NitroParentTest):
     @classmethod
     def start_parent(cls):
         parent = super().start_parent()
-        parent.check(['python3', '-c', python.WARM_UP], 120)
+        parent.check(['python3', '-c', python.WARM_UP])
         block = next(b for b in blocks() if 'cd contrib/nitro-systemd' in b)
         commands = [command for command in re.findall('(?m)^# (.*)', block)
                     if 'app' not in command]    # those are for one enclave
         node = 'stat -c "%U %G %a" /dev/nitro_enclaves'
         cls.nodes = [parent.check(node)]
         parent.check('set -e; cd /; %s; udevadm settle; systemctl'
-                     ' daemon-reload' % '; '.join(commands), 120)
+                     ' daemon-reload' % '; '.join(commands))
         cls.nodes.append(parent.check(node))
         return parent
 
@@ -216,9 +217,9 @@ class Life(NitroParentTest):
 
     # Units
 
-    def systemctl(self, *words, timeout=120):
+    def systemctl(self, *words):
         """A command that has to succeed; returns what it prints."""
-        return self.parent.check(['systemctl', *words], timeout)
+        return self.parent.check(['systemctl', *words])
 
     def show(self, name, *properties):
         """Properties of an instance."""
@@ -245,7 +246,7 @@ class Life(NitroParentTest):
         relay = self.parent.spawn(['lab', 'relay',
                                    '/run/nitro-enclave/%s/qmp' % name])
         relay.send(words.encode())
-        found = relay.wait_for(r'\{"return": (.*"state".*)\}\r\n', 20)
+        found = relay.wait_for(r'\{"return": (.*"state".*)\}\r\n')
         relay.signal(signal.SIGTERM)
         return json.loads(found.group(1))
 
@@ -265,7 +266,7 @@ class Life(NitroParentTest):
         self.systemctl('start', 'nitro-enclave@app')
         info = self.query('app')
         self.assertEqual((info['state'], info['cid']), ('booted', 40))
-        journal.wait_for(r'nitro-enclave-app\[\d+\]: demo: serving', 20)
+        journal.wait_for(r'nitro-enclave-app\[\d+\]: demo: serving')
         active, pid = self.show('app', 'ActiveState', 'MainPID')
         self.assertEqual(active, 'active')
         self.assert_confined(pid)
@@ -302,10 +303,10 @@ class Services(Life):
         journal = self.describe('mute', EIF=MUTE, OPTIONS='-serial stdio'
                                 ' -global nitro-heartbeat.timeout=15')
         self.systemctl('start', '--no-block', 'nitro-enclave@mute')
-        journal.wait_for('init started, mode mute', 60)
+        journal.wait_for('init started, mode mute')
         self.assertEqual(self.show('mute', 'ActiveState', 'SubState'),
                          ['activating', 'start-post'])
-        journal.wait_for('(?s)status=5/.*restart counter is at 1', 60)
+        journal.wait_for('(?s)status=5/.*restart counter is at 1')
         self.assertNotIn('Started', journal.text())
 
     def test_crash(self):
@@ -313,7 +314,7 @@ class Services(Life):
         journal = self.describe('crash', EIF=CRASHING)
         self.systemctl('start', 'nitro-enclave@crash')
         journal.wait_for('(?s)Started.*Kernel panic.*restart counter is at 1'
-                         '.*Started', 120)
+                         '.*Started')
 
     def test_refused(self):
         """Tried again unless nothing would be different."""
@@ -328,7 +329,7 @@ class Services(Life):
                                        'nitro-enclave@' + name])
                 self.assertEqual(run.status, 1, run.output)
                 self.assertEqual(self.show(name, 'SubState'), [state])
-                journal.wait_for('(?s)' + words, 20)
+                journal.wait_for('(?s)' + words)
         run = self.parent.run('systemctl start nitro-enclave@nobody;'
                               ' systemctl is-active nitro-enclave@nobody')
         self.assertEqual(run.output, 'inactive\n')
@@ -344,8 +345,8 @@ class Services(Life):
             'nitro_enclaves.device +start +running',
             self.systemctl('list-jobs')), 'waits for the device')
         self.parent.check([*trigger, 'add'])
-        journal.wait_for('Started', 60)
+        journal.wait_for('Started')
         self.parent.check([*trigger, 'remove'])
-        journal.wait_for('Stopped', 30)
+        journal.wait_for('Stopped')
         self.parent.check([*trigger, 'add'])
         self.systemctl('disable', 'nitro-enclave@boot')

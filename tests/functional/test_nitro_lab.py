@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import threading
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -17,7 +18,7 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
 from nitro_lab import (accounts, check, config, eif, images, load, packages,
-                       parent, soak)
+                       parent, patience, soak)
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -57,30 +58,62 @@ class Archive(QemuBaseTest):
         self.assertEqual(self.archive('one'), self.archive('two'))
 
 
-class MuteReset(QemuBaseTest):
-    """A parent VM that ends before its kernel has said anything."""
+class FailedBoot(QemuBaseTest):
+    """A parent VM that does not come to the point where it is of use."""
 
-    def boots(self, *words):
+    def boots(self, *words, how='parent VM ended'):
         """How often a parent is started that is a program of the host."""
         log = Path(self.scratch_file('boots'))
         log.unlink(missing_ok=True)
         vm = parent.Parent(devices=False, directory=self.scratch_file('vm'))
+        self.addCleanup(vm.forget)
         self.addCleanup(vm.stop)
         script = '; '.join(['echo >> "$0"', *words])
         with mock.patch.object(vm, '_command_line', return_value=[
                 'sh', '-c', script, log, vm.console]):
-            with self.assertRaisesRegex(config.LabError, 'parent VM ended'):
+            with self.assertRaisesRegex(config.LabError, how):
                 vm.start()
+        self.assertEqual(vm.retries + 1, len(log.read_text()))
         return len(log.read_text())
 
-    def test_once_more(self):
-        """It is booted again, once."""
-        self.assertEqual(self.boots('exit 0'), 2)
+    def test_again(self):
+        """After a reset before the first word it is booted again."""
+        self.assertEqual(self.boots('exit 0'), parent.Parent.attempts)
+
+    def test_hang(self):
+        """So it is when there was nothing to do for long."""
+        words = 'echo word > "$1"', 'exec sleep 1000'
+        with mock.patch.object(patience.Silence, 'IDLE_SECONDS', 1):
+            self.assertEqual(self.boots(*words, how='the parent hung'),
+                             parent.Parent.attempts)
+
+    def test_busy(self):
+        """And when it only made the CPU warm."""
+        with mock.patch.object(patience.Silence, 'BUSY_SECONDS', 0.5):
+            self.assertEqual(self.boots('while :; do :; done',
+                                        how='the parent hung'),
+                             parent.Parent.attempts)
 
     def test_reasons(self):
         """Whoever gives a reason is not."""
         self.assertEqual(self.boots('exit 1'), 1)
         self.assertEqual(self.boots('echo panic > "$1"'), 1)
+        with mock.patch.object(patience.Silence, 'IDLE_SECONDS', 1):
+            self.assertEqual(self.boots('echo Oops > "$1"', 'exec sleep 1000',
+                                        how='the parent hung'), 1)
+
+    def test_words(self):
+        """With each word the count begins anew."""
+        log = Path(self.scratch_file('console'))
+        with subprocess.Popen(['sleep', '1000']) as process:
+            silence = patience.Silence(process.pid, log)
+            while silence.idle < 0.5:
+                self.assertFalse(silence.look())
+                time.sleep(patience.POLL_SECONDS)
+            log.write_text('word')
+            self.assertFalse(silence.look())
+            self.assertLess(silence.idle, 0.5)
+            process.kill()
 
 
 class Image(QemuBaseTest):
@@ -306,7 +339,7 @@ class Soak(QemuBaseTest):
         with gate.alone():
             thread.start()
             self.assertFalse(entered.wait(0.2))
-        self.assertTrue(entered.wait(10))
+        self.assertTrue(entered.wait(patience.PATIENCE))
         thread.join()
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 
 from .config import LabError
+from .patience import PATIENCE
 
 FRAME = struct.Struct('<III')
 EXEC, STDIN, SIGNAL = 1, 2, 3
@@ -82,12 +83,12 @@ class Job:
         """All output so far, errors last."""
         return (self.output + self.errors).decode(errors='replace')
 
-    def wait(self, timeout=60):
+    def wait(self, timeout=PATIENCE):
         """Wait for the end; returns the exit status."""
         self.wait_until(lambda: self.status is not None, timeout, 'end')
         return self.status
 
-    def wait_for(self, pattern, timeout=60, errors=False):
+    def wait_for(self, pattern, timeout=PATIENCE, errors=False):
         """Wait until the output matches; returns the match."""
         found = []
 
@@ -186,7 +187,7 @@ class Agent:
         """Programs that have not ended."""
         return [job for job in list(self.jobs.values()) if job.status is None]
 
-    def run(self, argv, timeout=60, data=b''):
+    def run(self, argv, timeout=PATIENCE, data=b''):
         """Run a program to its end."""
         job = self.spawn(argv)
         job.send(data)

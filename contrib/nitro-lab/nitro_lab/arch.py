@@ -16,6 +16,7 @@ Arch = collections.namedtuple('Arch', (
     'image_flag',   # in the header of enclave images
     'aws_kernel',   # file name of AWS's kernel for enclaves
     'console',      # the first serial port
+    'parent_words',     # for the parent's kernel
     'machine',      # the parent's -M
     'cpu',          # the parent's -cpu
     'threads',      # of a core of the parent
@@ -24,11 +25,13 @@ Arch = collections.namedtuple('Arch', (
 ))
 
 ARCHES = {
-    'x86_64': Arch('x86_64', 'amd64', 0, 'bzImage', 'ttyS0', 'q35',
+    'x86_64': Arch('x86_64', 'amd64', 0, 'bzImage', 'ttyS0',
+                   # The timer's check needs CPU time that a busy host has not
+                   'earlyprintk=ttyS0 no_timer_check', 'q35',
                    'max,la57=off', 2, '--qemu',
                    (('qemu-system-data', 'usr/share/qemu'),
                     ('seabios', 'usr/share/seabios'))),
-    'aarch64': Arch('aarch64', 'arm64', 1, 'Image', 'ttyAMA0',
+    'aarch64': Arch('aarch64', 'arm64', 1, 'Image', 'ttyAMA0', 'earlycon',
                     'virt,gic-version=3', 'neoverse-n1', 1, '--qemu-aarch64',
                     ()),
 }

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from . import bench, check, images, load, packages, shell, soak
+from . import bench, boots, check, images, load, packages, shell, soak
 from .config import LAB, TREE, LabError
 from .run import run
 
@@ -115,7 +115,23 @@ def _parser():
                       help='launches side by side (4)')
     wear.set_defaults(main=soak.soak)
     _add_load(commands)
+    _add_boots(commands)
     return parser
+
+
+def _add_boots(commands):
+    parents = commands.add_parser(
+        'boots', help='boot parents of all kinds, many times',
+        description='Keeps the logs of those that did not boot at their first'
+        ' attempt.')
+    parents.add_argument('--boots', type=int, metavar='N', default=100,
+                         help='how many (100)')
+    parents.add_argument('--at-once', type=int, default=0, metavar='N',
+                         help='side by side (as many as there are CPUs)')
+    parents.add_argument('kinds', nargs='*', metavar='KIND',
+                         help='bare, small, usual, large, many, gigantic,'
+                         ' nodes, on Arm gicv2m (all)')
+    parents.set_defaults(main=boots.boots)
 
 
 def _add_load(commands):

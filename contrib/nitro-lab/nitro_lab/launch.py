@@ -14,6 +14,7 @@ from pathlib import Path
 from .arch import PROGRAM
 from .agent import STDERR, STDOUT, Job
 from .config import LabError
+from .patience import PATIENCE
 from .qmp import Qmp, SocketStream
 
 BRIDGE = '/machine/nitro-vsock'
@@ -137,7 +138,7 @@ class Launch:
         return (self.qmp.get(self.heartbeat_path, 'state')
                 if self.heartbeat_path else None)
 
-    def wait_booted(self, timeout=120):
+    def wait_booted(self, timeout=PATIENCE):
         """Wait for the heartbeat."""
         while self.booted is None:
             if not self.poll():

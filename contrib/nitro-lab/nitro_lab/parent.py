@@ -18,14 +18,17 @@ from .arch import GUEST, HOST
 from .agent import Agent
 from .config import LabError, RUN
 from .cpio import Cpio
+from .patience import PATIENCE, POLL_SECONDS, Silence
 from .qmp import JobStream, Qmp, SocketStream
 
 PORT_NAME = 'org.qemu.nitro-lab'
-PARENT_CMDLINE = ('console=%s quiet loglevel=4 panic=-1 reboot=t'
-                  % GUEST.console)
+# The kernel speaks from its first step on
+PARENT_CMDLINE = ('console=%s %s panic=-1 reboot=t'
+                  % (GUEST.console, GUEST.parent_words))
 BASE_MEMORY_MIB = 640
 HUGE_PAGE_MIB = 2
 NE_DEVICE = '/machine/peripheral/ne'
+PANIC = re.compile(r'Kernel panic|\bBUG\b|Oops|Internal error')
 
 
 def clock_words():
@@ -78,7 +81,7 @@ class Process:
         """The last words of its log."""
         return self.log.read_text(errors='replace').strip()[-1000:]
 
-    def stop(self, patience=5):
+    def stop(self, patience=60):
         """SIGTERM, then SIGKILL."""
         if self.running():
             self.popen.terminate()
@@ -91,6 +94,9 @@ class Process:
 
 class Parent:
     """One parent with its hypervisor; use as a context manager."""
+
+    words = ''      # more of them for the kernel
+    attempts = 3    # to boot, see _emulator_failed()
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
                  acpi='auto', machine=GUEST.machine, directory=None,
@@ -112,7 +118,7 @@ class Parent:
         self.console = self.dir / 'parent-console.log'
         self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
-        self.boot_seconds = None
+        self.boot_seconds, self.retries = None, 0
 
     # Starting and stopping
 
@@ -127,67 +133,85 @@ class Parent:
     def __exit__(self, *_):
         self.stop()
 
-    def start(self, timeout=240):
+    def start(self):
         """Boot; returns when commands can be run."""
         begun = time.monotonic()
         if self.devices:
             self._start_hypervisor()
-        command = self._command_line()
-        try:
-            self._boot(command, begun + timeout)
-        except LabError:
-            if not self._mute_reset():
-                raise
-            print('# parent: reset itself before its first word, booted again',
-                  file=sys.stderr, flush=True)
-            self._boot(command, begun + timeout)
+        self._boot_patiently(self._command_line())
         self.boot_seconds = time.monotonic() - begun
         self._initramfs_with_files.unlink(missing_ok=True)
 
-    def _boot(self, command, deadline):
+    def _boot_patiently(self, command):
+        while True:
+            try:
+                self._boot(command)
+                return
+            except LabError as error:
+                if self.retries + 1 == self.attempts or \
+                        not self._emulator_failed():
+                    raise
+                self._keep_logs()
+                print('# parent: booted again: %s' % error, file=sys.stderr,
+                      flush=True)
+
+    def _keep_logs(self):
+        """For whoever wants to know why it has to be booted again."""
+        self.vm.stop()
+        self.retries += 1
+        for log in (self.console, self.vm.log):
+            if log.exists():
+                log.rename('%s.%d' % (log, self.retries))
+
+    def _boot(self, command):
         address = self.sockets / 'agent'
         address.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(address))
         listener.listen(1)
         self.vm = Process('parent VM', command, self.dir / 'parent-qemu.log')
-        self.agent = Agent(self._accept(listener))
-        self._wait_hello(deadline)
+        silence = Silence(self.vm.popen.pid, self.console)
+        self.agent = Agent(self._accept(listener, silence))
+        self._wait_hello(silence)
 
-    def _mute_reset(self):
-        """Did the kernel fall over before it had a console?
+    def _emulator_failed(self):
+        """Did the machine hang, or reset itself before its first word?
 
-        TCG does that to it once in a thousand boots on a busy host; a panic
-        would be on the console, an error of QEMU in its exit status.
+        A panic would be on the console, an error of QEMU in its exit status.
         """
-        return self.vm.popen.poll() == 0 and not self.console_text()
+        status, said = self.vm.popen.poll(), self.console_text()
+        return (status is None and not PANIC.search(said)
+                or status == 0 and not said)
 
-    def _accept(self, listener):
+    def _accept(self, listener, silence):
         with listener:
-            listener.settimeout(0.5)
+            listener.settimeout(POLL_SECONDS)
             while True:
                 try:
                     return listener.accept()[0]
                 except TimeoutError:
-                    self.vm.check()
+                    self._check_boot(silence)
 
-    def _wait_hello(self, deadline):
-        while not self.agent.hello.wait(0.2):
-            self.vm.check()
-            if time.monotonic() > deadline:
-                raise LabError('the parent did not boot\n'
-                               + self.console_text()[-2000:],
-                               'see %s' % self.dir)
+    def _wait_hello(self, silence):
+        while not self.agent.hello.wait(POLL_SECONDS):
+            self._check_boot(silence)
         if self.agent.gone.is_set():
-            self.vm.popen.wait(10)
+            self.vm.popen.wait(PATIENCE)
             self.vm.check()
 
-    def reset(self, timeout=240):
+    def _check_boot(self, silence):
+        self.vm.check()
+        if silence.look():
+            raise LabError('the parent hung while it booted: %s\n%s'
+                           % (silence, self.console_text()[-2000:]),
+                           'see %s' % self.dir)
+
+    def reset(self):
         """Reset the machine, whatever it does; returns when it has booted."""
         self.agent.hello.clear()
         self.qmp.command('set-action', reboot='reset')
         self.qmp.command('system_reset')
-        self._wait_hello(time.monotonic() + timeout)
+        self._wait_hello(Silence(self.vm.popen.pid, self.console))
 
     def hypervisor_command(self):
         """Command line of the hypervisor process."""
@@ -204,7 +228,7 @@ class Parent:
         self.hypervisor = Process('nitro-hypervisor',
                                   self.hypervisor_command(),
                                   self.dir / 'hypervisor.log')
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while not all((self.sockets / name).exists()
                       for name in ('control.sock', 'parent-vsock.sock')):
             self.hypervisor.check()
@@ -262,7 +286,7 @@ class Parent:
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
         words = (PARENT_CMDLINE + clock_words() + ' lab.hugepages=%d' % pages
-                 + ' lab.cpus=2-%d' % (total - 1))
+                 + ' lab.cpus=2-%d' % (total - 1) + self.words)
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',
                 '-M', self.machine + ',memory-backend=ram',
                 '-cpu', GUEST.cpu, '-smp', '%d,sockets=1,cores=%d,threads=%d'
@@ -304,11 +328,11 @@ class Parent:
 
     # Inside the parent
 
-    def run(self, argv, timeout=60, data=b''):
+    def run(self, argv, timeout=PATIENCE, data=b''):
         """Run a program to its end; (status, output, errors)."""
         return self.agent.run(argv, timeout, data)
 
-    def check(self, argv, timeout=60, data=b''):
+    def check(self, argv, timeout=PATIENCE, data=b''):
         """Run a program that has to succeed; returns its output."""
         result = self.run(argv, timeout, data)
         if result.status:
@@ -323,7 +347,7 @@ class Parent:
     def put(self, path, data, mode=0o644):
         """Write a file in the parent."""
         self.check(['sh', '-c', 'cat > "$0" && chmod "$1" "$0"', path,
-                    '%o' % mode], data=data, timeout=120)
+                    '%o' % mode], data=data)
 
     def get(self, path):
         """Read a text file in the parent."""

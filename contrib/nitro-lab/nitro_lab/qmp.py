@@ -7,12 +7,13 @@ import socket
 import time
 
 from .config import LabError
+from .patience import PATIENCE
 
 
 class SocketStream:
     """Lines of a unix socket."""
 
-    def __init__(self, path, alive=lambda: True, timeout=10):
+    def __init__(self, path, alive=lambda: True, timeout=PATIENCE):
         """@alive: whether it is worth waiting for the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         end = time.monotonic() + timeout
@@ -74,7 +75,7 @@ class QmpError(LabError):
 class Qmp:
     """Negotiated QMP session."""
 
-    def __init__(self, stream, timeout=30):
+    def __init__(self, stream, timeout=PATIENCE):
         self.stream, self.timeout, self.events = stream, timeout, []
         self._message()
         self.command('qmp_capabilities')
@@ -112,7 +113,7 @@ class Qmp:
         """Set a QOM property."""
         self.command('qom-set', path=path, property=name, value=value)
 
-    def wait_event(self, name, timeout=30):
+    def wait_event(self, name, timeout=PATIENCE):
         """Wait for an event, also one that has come already."""
         end = time.monotonic() + timeout
         while True:
