@@ -56,7 +56,8 @@ static void service_send(NitroConsoleService *service, uint32_t port,
         .len = cpu_to_le32(len),
         .type = cpu_to_le16(VIRTIO_VSOCK_TYPE_STREAM),
         .op = cpu_to_le16(op),
-        .buf_alloc = cpu_to_le32(CHUNK),
+        /* Who resets has no buffer any more */
+        .buf_alloc = cpu_to_le32(op == VIRTIO_VSOCK_OP_RST ? 0 : CHUNK),
         .fwd_cnt = cpu_to_le32(reader ? reader->received : 0),
     };
     struct iovec iov[3] = { { .iov_base = &hdr, .iov_len = sizeof(hdr) } };

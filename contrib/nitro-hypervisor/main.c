@@ -119,7 +119,8 @@ static bool start(Hypervisor *hv, Error **errp)
     if (!nitro_runtime_dir_open(&hv->dir, dir, errp)) {
         return false;
     }
-    host.sw = hv->sw = nitro_switch_new(guest_misbehaved, hv);
+    host.sw = hv->sw = nitro_switch_new(hv->opts.max_connections,
+                                        guest_misbehaved, hv);
     host.consoles = hv->consoles = nitro_console_service_new(hv->sw);
     hv->slots = nitro_slots_new(&host, slots_idle, hv);
     hv->parent = nitro_parent_new(hv->sw, vsock_path, parent_gone, hv, errp);

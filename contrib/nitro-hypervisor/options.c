@@ -9,9 +9,12 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
+#include "qemu/cutils.h"
 #include "qemu/option-once.h"
 #include "options.h"
+#include "switch.h"
 
+#define MAX_CONNECTIONS (1 << 24)
 #define DEFAULT_ACCEL "tcg,thread=multi"
 
 static const char summary[] =
@@ -44,6 +47,20 @@ static bool check_executable(const char *option, const char *path,
         error_setg_errno(errp, errno, "%s: cannot run %s", option, path);
         error_append_hint(errp, "Give the path of a built QEMU, for example "
                           "build/out/qemu-system-x86_64\n");
+        return false;
+    }
+    return true;
+}
+
+static bool parse_max_connections(NitroOptions *opts, const char *text,
+                                  Error **errp)
+{
+    opts->max_connections = NITRO_SWITCH_MAX_CONNS;
+    if (text && (qemu_strtoui(text, NULL, 10, &opts->max_connections) ||
+                 opts->max_connections < 1 ||
+                 opts->max_connections > MAX_CONNECTIONS)) {
+        error_setg(errp, "--max-connections must be 1 to %d, not %s",
+                   MAX_CONNECTIONS, text);
         return false;
     }
     return true;
@@ -182,7 +199,7 @@ static bool parse_entries(const GOptionEntry *entries, int *argc, char ***argv,
 bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
                          Error **errp)
 {
-    g_autofree char *acpi = NULL;
+    g_autofree char *acpi = NULL, *max_connections = NULL;
     const GOptionEntry entries[] = {
         { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &opts->runtime_dir,
           "Directory for sockets and logs", "DIR" },
@@ -204,6 +221,8 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
           "Instance ID of the parent, measured in PCR4", "ID" },
         { "parent-role", 0, 0, G_OPTION_ARG_STRING, &opts->parent_role,
           "IAM role of the parent, measured in PCR3", "ARN" },
+        { "max-connections", 0, 0, G_OPTION_ARG_STRING, &max_connections,
+          "vsock connections one enclave may have (65536)", "N" },
         { "once", 0, 0, G_OPTION_ARG_NONE, &opts->once,
           "End when the parent has disconnected", NULL },
         { "keep-logs", 0, 0, G_OPTION_ARG_NONE, &opts->keep_logs,
@@ -217,7 +236,8 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
         return false;
     }
     options_defaults(opts);
-    return options_check(opts, acpi, argc, errp);
+    return parse_max_connections(opts, max_connections, errp) &&
+           options_check(opts, acpi, argc, errp);
 }
 
 const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch)

@@ -22,6 +22,7 @@ typedef struct NitroOptions {
     char **qemu_args;       /* additional arguments, NULL terminated, or NULL */
     char **firmware_dirs;   /* the same for -L */
     OnOffAuto acpi;
+    unsigned int max_connections;   /* of one enclave */
     bool once;
     bool keep_logs;
     bool version;

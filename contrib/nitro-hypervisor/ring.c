@@ -10,13 +10,21 @@
 #include "qemu/host-utils.h"
 #include "ring.h"
 
-#define RING_MIN_CAPACITY 4096
-/* An empty ring keeps no more than this */
-#define RING_KEEP_CAPACITY (64 * 1024)
+#define RING_MIN_CAPACITY 256
 
-static void ring_grow(NitroRing *ring, size_t needed)
+static size_t ring_capacity(const NitroRing *ring, size_t len)
 {
-    size_t capacity = MAX(RING_MIN_CAPACITY, pow2ceil(needed));
+    return len <= ring->capacity - ring->used ? ring->capacity :
+           MAX(RING_MIN_CAPACITY, pow2ceil(ring->used + len));
+}
+
+size_t nitro_ring_growth(const NitroRing *ring, size_t len)
+{
+    return ring_capacity(ring, len) - ring->capacity;
+}
+
+static void ring_grow(NitroRing *ring, size_t capacity)
+{
     uint8_t *buf = g_malloc(capacity);
     struct iovec iov = { .iov_base = buf, .iov_len = capacity };
     size_t used = nitro_ring_get(ring, &iov, 1, 0, ring->used);
@@ -37,8 +45,11 @@ bool nitro_ring_put(NitroRing *ring, const struct iovec *iov,
     if (ring->used > limit || len > limit - ring->used) {
         return false;
     }
+    if (!len) {
+        return true;
+    }
     if (len > ring->capacity - ring->used) {
-        ring_grow(ring, ring->used + len);
+        ring_grow(ring, ring_capacity(ring, len));
     }
     tail = (ring->head + ring->used) & (ring->capacity - 1);
     first = MIN(len, ring->capacity - tail);
@@ -64,7 +75,7 @@ size_t nitro_ring_get(NitroRing *ring, const struct iovec *iov,
     iov_from_buf(iov, iov_cnt, offset + first, ring->buf, len - first);
     ring->head = (ring->head + len) & (ring->capacity - 1);
     ring->used -= len;
-    if (!ring->used && ring->capacity > RING_KEEP_CAPACITY) {
+    if (!ring->used) {
         nitro_ring_clear(ring);
     }
     return len;

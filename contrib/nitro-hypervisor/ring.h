@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Holds the bytes of one direction of one connection while the receiver has
- * no buffer for them.  Empty rings own little memory, or none.
+ * no buffer for them.  An empty ring owns no memory.
  */
 
 #ifndef NITRO_RING_H
@@ -16,7 +16,7 @@
 
 typedef struct NitroRing {
     uint8_t *buf;
-    size_t capacity;
+    size_t capacity;            /* bytes of memory it owns */
     size_t head;
     size_t used;
 } NitroRing;
@@ -36,6 +36,15 @@ typedef struct NitroRing {
 bool nitro_ring_put(NitroRing *ring, const struct iovec *iov,
                     unsigned int iov_cnt, size_t offset, size_t len,
                     size_t limit);
+
+/**
+ * nitro_ring_growth: find out what appending would cost
+ * @ring: the ring
+ * @len: bytes to append
+ *
+ * Returns: bytes by which nitro_ring_put() of @len would raise the capacity.
+ */
+size_t nitro_ring_growth(const NitroRing *ring, size_t len);
 
 /**
  * nitro_ring_get: take the oldest bytes out

@@ -1,5 +1,5 @@
 /*
- * vsock switch: connections and their two directions
+ * vsock switch: states of connections
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -8,16 +8,34 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
-#include "qemu/bswap.h"
 #include "switch-conn.h"
 
 #define OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
+
+/* Resets of one connection that may be taken for late ones */
+#define MAX_DOUBTS 4
+
+/*
+ * Both ports of a key are the guests' choice.  With factors that guests do
+ * not know they cannot choose keys that all have one hash.
+ */
+static uint64_t hash_factor[3];
+
+void nitro_conn_hash_init(void)
+{
+    int i;
+
+    for (i = 0; !hash_factor[2] && i < ARRAY_SIZE(hash_factor); i++) {
+        hash_factor[i] = (uint64_t)g_random_int() << 32 | g_random_int() | 1;
+    }
+}
 
 guint nitro_conn_hash(gconstpointer key)
 {
     const NitroConnKey *k = key;
 
-    return (k->cid * 31 + k->port) * 31 + k->parent_port;
+    return (k->cid * hash_factor[0] + k->port * hash_factor[1] +
+            k->parent_port * hash_factor[2]) >> 32;
 }
 
 gboolean nitro_conn_equal(gconstpointer a, gconstpointer b)
@@ -28,60 +46,17 @@ gboolean nitro_conn_equal(gconstpointer a, gconstpointer b)
            x->parent_port == y->parent_port;
 }
 
-static int flow_sender(NitroFlow *flow)
-{
-    return flow == &flow->conn->flow[NITRO_SIDE_PARENT] ? NITRO_SIDE_PARENT
-                                                        : NITRO_SIDE_OTHER;
-}
-
-static NitroSwitchPort *flow_receiver(NitroFlow *flow)
-{
-    return flow->conn->port[!flow_sender(flow)];
-}
-
-static bool flow_empty(NitroFlow *flow)
-{
-    return !flow->todo && !flow->data.used;
-}
-
-static void flow_dequeue(NitroFlow *flow)
-{
-    if (flow->queued) {
-        QTAILQ_REMOVE(&flow_receiver(flow)->flows, flow, next);
-        flow->queued = false;
-    }
-}
-
-static void flow_discard(NitroFlow *flow)
-{
-    flow_dequeue(flow);
-    flow->todo = 0;
-    nitro_ring_clear(&flow->data);
-}
-
-static void flow_queue(NitroFlow *flow)
-{
-    NitroSwitchPort *port = flow_receiver(flow);
-
-    if (!port) {
-        flow_discard(flow);
-        return;
-    }
-    if (!flow->queued && !flow_empty(flow)) {
-        QTAILQ_INSERT_TAIL(&port->flows, flow, next);
-        flow->queued = true;
-    }
-    port->ready(port->opaque);
-}
-
-/* For the connection table only: use conn_remove() to get rid of one */
+/* Frees a connection that is not in the table */
 void nitro_conn_destroy(gpointer opaque)
 {
     NitroConn *conn = opaque;
     int side;
 
+    if (conn->successor) {
+        nitro_conn_destroy(conn->successor);
+    }
     for (side = 0; side < 2; side++) {
-        flow_discard(&conn->flow[side]);
+        nitro_flow_discard(&conn->flow[side]);
     }
     for (side = 0; side < 2; side++) {
         if (conn->port[side]) {
@@ -91,17 +66,72 @@ void nitro_conn_destroy(gpointer opaque)
     g_free(conn);
 }
 
-static void conn_remove(NitroConn *conn)
+/* Its requester is to get a reset of this connection, by the name it asked */
+static void conn_forget_successor(NitroConn *conn)
 {
-    g_hash_table_remove(conn->sw->conns, &conn->key);
+    NitroConn *successor = g_steal_pointer(&conn->successor);
+
+    if (successor) {
+        if (successor->requester == NITRO_SIDE_OTHER) {
+            conn->parent_cid = successor->parent_cid;
+        }
+        nitro_conn_destroy(successor);
+    }
+}
+
+static void flow_credit(NitroFlow *flow, const struct virtio_vsock_hdr *hdr)
+{
+    flow->buf_alloc = MIN(hdr->buf_alloc, NITRO_SWITCH_WINDOW);
+    flow->fwd_cnt = hdr->fwd_cnt;
+}
+
+static NitroConn *conn_new(NitroSwitch *sw, const NitroConnKey *key, int side,
+                           const NitroPacket *pkt)
+{
+    NitroConn *conn = g_new0(NitroConn, 1);
+
+    conn->sw = sw;
+    conn->key = *key;
+    conn->parent_cid = side == NITRO_SIDE_PARENT ? NITRO_CID_PARENT
+                                                 : pkt->hdr.dst_cid;
+    conn->requester = side;
+    conn->flow[0].conn = conn;
+    conn->flow[1].conn = conn;
+    conn->port[NITRO_SIDE_PARENT] = nitro_switch_port(sw, NITRO_CID_PARENT);
+    conn->port[NITRO_SIDE_OTHER] = nitro_switch_port(sw, key->cid);
+    conn->port[NITRO_SIDE_PARENT]->nr_conns++;
+    conn->port[NITRO_SIDE_OTHER]->nr_conns++;
+    flow_credit(&conn->flow[side], &pkt->hdr);
+    conn->flow[side].todo = OP_BIT(REQUEST);
+    return conn;
+}
+
+static void conn_begin(NitroConn *conn)
+{
+    g_hash_table_insert(conn->sw->conns, &conn->key, conn);
+    nitro_flow_queue(&conn->flow[conn->requester]);
+}
+
+void nitro_conn_open(NitroSwitch *sw, const NitroConnKey *key, int side,
+                     const NitroPacket *pkt)
+{
+    conn_begin(conn_new(sw, key, side, pkt));
 }
 
 /* A dead connection stays until its resets have been fetched */
 static void conn_settle(NitroConn *conn)
 {
-    if (conn->state == NITRO_CONN_DEAD &&
-        flow_empty(&conn->flow[0]) && flow_empty(&conn->flow[1])) {
-        conn_remove(conn);
+    NitroConn *successor;
+
+    if (conn->state != NITRO_CONN_DEAD ||
+        !nitro_flow_empty(&conn->flow[0]) ||
+        !nitro_flow_empty(&conn->flow[1])) {
+        return;
+    }
+    successor = g_steal_pointer(&conn->successor);
+    g_hash_table_remove(conn->sw->conns, &conn->key);
+    if (successor) {
+        conn_begin(successor);
     }
 }
 
@@ -109,11 +139,11 @@ static void flow_reset(NitroFlow *flow)
 {
     if (flow->todo & OP_BIT(REQUEST)) {
         /* The receiver has never heard of this connection */
-        flow_discard(flow);
+        nitro_flow_discard(flow);
         return;
     }
     flow->todo |= OP_BIT(RST);
-    flow_queue(flow);
+    nitro_flow_queue(flow);
 }
 
 void nitro_conn_abort(NitroConn *conn)
@@ -121,11 +151,12 @@ void nitro_conn_abort(NitroConn *conn)
     int side;
 
     conn->state = NITRO_CONN_DEAD;
+    conn_forget_successor(conn);
     for (side = 0; side < 2; side++) {
         NitroFlow *flow = &conn->flow[side];
 
         if (!(flow->todo & OP_BIT(REQUEST))) {
-            flow_discard(flow);
+            nitro_flow_discard(flow);
         }
         flow_reset(flow);
     }
@@ -136,43 +167,74 @@ void nitro_conn_abort(NitroConn *conn)
 static void conn_end(NitroConn *conn, int side)
 {
     conn->state = NITRO_CONN_DEAD;
-    flow_discard(&conn->flow[!side]);
+    nitro_flow_discard(&conn->flow[!side]);
     flow_reset(&conn->flow[side]);
     conn_settle(conn);
 }
 
 void nitro_conn_detach(NitroConn *conn, int side)
 {
-    flow_discard(&conn->flow[!side]);
+    conn_forget_successor(conn);
+    nitro_flow_discard(&conn->flow[!side]);
+    nitro_flow_dequeue(&conn->flow[side]);
     conn->port[side] = NULL;
     conn_end(conn, side);
 }
 
-static void flow_credit(NitroFlow *flow, const struct virtio_vsock_hdr *hdr)
+void nitro_conn_fetched(NitroConn *conn, int side, uint16_t op)
 {
-    flow->buf_alloc = MIN(hdr->buf_alloc, NITRO_SWITCH_WINDOW);
-    flow->fwd_cnt = hdr->fwd_cnt;
+    if (op == VIRTIO_VSOCK_OP_REQUEST) {
+        conn->asked = true;
+    } else if (op == VIRTIO_VSOCK_OP_RST) {
+        conn->told[!side] = true;
+    }
+    conn_settle(conn);
 }
 
-void nitro_conn_open(NitroSwitch *sw, const NitroConnKey *key, int side,
-                     const NitroPacket *pkt)
+/*
+ * The requester closed its socket before it had the answer, and asks again
+ * from the same port.  Linux' peer has one socket for both requests; the
+ * answer to the first one is good for the second.  It may have been fetched
+ * before the second socket was there, so it is sent once more.
+ */
+static void conn_ask_again(NitroConn *conn, int side, const NitroPacket *pkt)
 {
-    NitroConn *conn = g_new0(NitroConn, 1);
-
-    conn->sw = sw;
-    conn->key = *key;
-    conn->requester = side;
-    conn->flow[0].conn = conn;
-    conn->flow[1].conn = conn;
-    conn->port[NITRO_SIDE_PARENT] = nitro_switch_port(sw, NITRO_CID_PARENT);
-    conn->port[NITRO_SIDE_OTHER] = nitro_switch_port(sw, key->cid);
-    conn->port[NITRO_SIDE_PARENT]->nr_conns++;
-    conn->port[NITRO_SIDE_OTHER]->nr_conns++;
-    g_hash_table_insert(sw->conns, &conn->key, conn);
-
     flow_credit(&conn->flow[side], &pkt->hdr);
-    conn->flow[side].todo = OP_BIT(REQUEST);
-    flow_queue(&conn->flow[side]);
+    if (conn->state == NITRO_CONN_OPEN) {
+        conn->flow[!side].todo |= OP_BIT(RESPONSE);
+        nitro_flow_queue(&conn->flow[!side]);
+    }
+}
+
+static void conn_succeed(NitroConn *conn, int side, const NitroPacket *pkt)
+{
+    conn_forget_successor(conn);
+    conn->successor = conn_new(conn->sw, &conn->key, side, pkt);
+    if (conn->state != NITRO_CONN_DEAD) {
+        conn_end(conn, side);
+        return;
+    }
+    /* A reset for @side would end its new socket */
+    nitro_flow_discard(&conn->flow[!side]);
+    conn_settle(conn);
+}
+
+const char *nitro_conn_request(NitroConn *conn, int side,
+                               const NitroPacket *pkt)
+{
+    bool mine = conn->requester == side;
+
+    if (conn->state == NITRO_CONN_REQUESTED && !mine) {
+        nitro_conn_abort(conn);
+        return "request crosses a request";
+    }
+    if (conn->state != NITRO_CONN_DEAD && mine && !conn->spoken[side] &&
+        (side == NITRO_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid)) {
+        conn_ask_again(conn, side, pkt);
+    } else {
+        conn_succeed(conn, side, pkt);
+    }
+    return NULL;
 }
 
 static const char *conn_response(NitroConn *conn, int side)
@@ -185,20 +247,6 @@ static const char *conn_response(NitroConn *conn, int side)
     return NULL;
 }
 
-static const char *conn_data(NitroConn *conn, int side, const NitroPacket *pkt)
-{
-    NitroFlow *flow = &conn->flow[side];
-
-    if (flow->shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND) {
-        return "data after shutdown";
-    }
-    if (!nitro_ring_put(&flow->data, pkt->iov, pkt->iov_cnt, sizeof(pkt->hdr),
-                        pkt->hdr.len, NITRO_SWITCH_WINDOW)) {
-        return "data beyond the receiver's credit";
-    }
-    return NULL;
-}
-
 static const char *conn_established(NitroConn *conn, int side,
                                     const NitroPacket *pkt)
 {
@@ -207,12 +255,13 @@ static const char *conn_established(NitroConn *conn, int side,
     if (conn->state != NITRO_CONN_OPEN) {
         return "packet before response";
     }
+    conn->spoken[side] = true;
     switch (pkt->hdr.op) {
     case VIRTIO_VSOCK_OP_RW:
-        return conn_data(conn, side, pkt);
+        return flow->shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND ?
+               "data after shutdown" : nitro_flow_put(flow, pkt);
     case VIRTIO_VSOCK_OP_SHUTDOWN:
-        flow->shutdown |= pkt->hdr.flags & (VIRTIO_VSOCK_SHUTDOWN_RCV |
-                                            VIRTIO_VSOCK_SHUTDOWN_SEND);
+        flow->shutdown |= pkt->hdr.flags & NITRO_SHUTDOWN_BOTH;
         /* fall through */
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
@@ -223,96 +272,76 @@ static const char *conn_established(NitroConn *conn, int side,
     }
 }
 
+/*
+ * Linux answers a shutdown with a reset and sends another one when the
+ * program closes the socket.  By then the ports may have a new connection,
+ * which it must not end.  A refusal comes from no socket, so it announces no
+ * buffer; a socket that ends has been shut down by one of the two sides.
+ */
+static bool reset_in_doubt(NitroConn *conn, int side, const NitroPacket *pkt)
+{
+    return pkt->hdr.buf_alloc && !conn->flow[side].shutdown &&
+           conn->flow[!side].shutdown_told != NITRO_SHUTDOWN_BOTH &&
+           conn->doubts++ < MAX_DOUBTS;
+}
+
+static void conn_reset(NitroConn *conn, int side, const NitroPacket *pkt)
+{
+    if (conn->state == NITRO_CONN_REQUESTED &&
+        (side == conn->requester || !conn->asked)) {
+        /* Too early for this connection; a response will show who is there */
+        return;
+    }
+    if (reset_in_doubt(conn, side, pkt)) {
+        /* The answer is credit, or another reset if nobody is there */
+        conn->flow[!side].todo |= OP_BIT(CREDIT_REQUEST);
+        nitro_flow_queue(&conn->flow[!side]);
+        return;
+    }
+    conn_end(conn, side);
+}
+
+/* Most come from before the reset was seen; others know of none */
+static void conn_dead_input(NitroConn *conn, int side, uint16_t op)
+{
+    NitroFlow *to = &conn->flow[!side];
+
+    if (op == VIRTIO_VSOCK_OP_RST) {
+        return;
+    }
+    if (conn->successor && conn->successor->requester == side) {
+        conn_forget_successor(conn);
+        flow_reset(to);
+    } else if (!conn->told[side] && !(to->todo & OP_BIT(RST))) {
+        flow_reset(to);
+    }
+}
+
 const char *nitro_conn_input(NitroConn *conn, int side, const NitroPacket *pkt)
 {
+    uint16_t op = pkt->hdr.op;
     const char *why;
 
-    if (pkt->hdr.op == VIRTIO_VSOCK_OP_RST) {
-        conn_end(conn, side);
+    if (conn->state == NITRO_CONN_DEAD) {
+        conn_dead_input(conn, side, op);
+        return NULL;
+    }
+    if (op == VIRTIO_VSOCK_OP_RST) {
+        conn_reset(conn, side, pkt);
+        return NULL;
+    }
+    if (conn->state == NITRO_CONN_REQUESTED && side != conn->requester &&
+        (!conn->asked || op != VIRTIO_VSOCK_OP_RESPONSE)) {
+        /* From a connection of before, which has been reset */
         return NULL;
     }
     flow_credit(&conn->flow[side], &pkt->hdr);
-    if (pkt->hdr.op == VIRTIO_VSOCK_OP_RESPONSE) {
-        why = conn_response(conn, side);
-    } else {
-        why = conn_established(conn, side, pkt);
-    }
+    why = op == VIRTIO_VSOCK_OP_RESPONSE ? conn_response(conn, side)
+                                         : conn_established(conn, side, pkt);
     if (why) {
         nitro_conn_abort(conn);
     } else {
-        flow_queue(&conn->flow[side]);
+        nitro_flow_queue(&conn->flow[side]);
     }
     return why;
-}
-
-/* Setup first, then the stream, then what ends it */
-static uint16_t flow_next_op(NitroFlow *flow)
-{
-    static const uint16_t order[] = {
-        VIRTIO_VSOCK_OP_CREDIT_REQUEST,
-        VIRTIO_VSOCK_OP_SHUTDOWN,
-        VIRTIO_VSOCK_OP_RST,
-        VIRTIO_VSOCK_OP_CREDIT_UPDATE,
-    };
-    int i;
-
-    if (flow->todo & (OP_BIT(REQUEST) | OP_BIT(RESPONSE))) {
-        return flow->todo & OP_BIT(REQUEST) ? VIRTIO_VSOCK_OP_REQUEST
-                                            : VIRTIO_VSOCK_OP_RESPONSE;
-    }
-    if (flow->data.used) {
-        return VIRTIO_VSOCK_OP_RW;
-    }
-    for (i = 0; i < ARRAY_SIZE(order); i++) {
-        if (flow->todo & BIT(order[i])) {
-            return order[i];
-        }
-    }
-    g_assert_not_reached();
-}
-
-static void flow_header(NitroFlow *flow, struct virtio_vsock_hdr *hdr,
-                        uint16_t op, uint32_t len)
-{
-    NitroConnKey *key = &flow->conn->key;
-    bool from_parent = flow_sender(flow) == NITRO_SIDE_PARENT;
-    uint32_t shutdown = op == VIRTIO_VSOCK_OP_SHUTDOWN ? flow->shutdown : 0;
-
-    *hdr = (struct virtio_vsock_hdr) {
-        .src_cid = cpu_to_le64(from_parent ? NITRO_CID_PARENT : key->cid),
-        .dst_cid = cpu_to_le64(from_parent ? key->cid : NITRO_CID_PARENT),
-        .src_port = cpu_to_le32(from_parent ? key->parent_port : key->port),
-        .dst_port = cpu_to_le32(from_parent ? key->port : key->parent_port),
-        .len = cpu_to_le32(len),
-        .type = cpu_to_le16(VIRTIO_VSOCK_TYPE_STREAM),
-        .op = cpu_to_le16(op),
-        .flags = cpu_to_le32(shutdown),
-        .buf_alloc = cpu_to_le32(flow->buf_alloc),
-        .fwd_cnt = cpu_to_le32(flow->fwd_cnt),
-    };
-}
-
-size_t nitro_flow_emit(NitroFlow *flow, const struct iovec *iov,
-                       unsigned int iov_cnt)
-{
-    uint16_t op = flow_next_op(flow);
-    struct virtio_vsock_hdr hdr;
-    size_t len = 0;
-
-    if (op == VIRTIO_VSOCK_OP_RW) {
-        len = nitro_ring_get(&flow->data, iov, iov_cnt, sizeof(hdr),
-                             NITRO_SWITCH_MAX_PKT);
-    }
-    flow_header(flow, &hdr, op, len);
-    iov_from_buf(iov, iov_cnt, 0, &hdr, sizeof(hdr));
-
-    /* Every packet carries the credit state */
-    flow->todo &= ~(BIT(op) | OP_BIT(CREDIT_UPDATE));
-    flow_dequeue(flow);
-    if (flow_empty(flow)) {
-        conn_settle(flow->conn);
-    } else {
-        flow_queue(flow);
-    }
-    return sizeof(hdr) + len;
 }

@@ -11,6 +11,10 @@
  * packets that the receiver has not fetched yet.  Control packets carry
  * nothing but the sender's latest state, so one bit per kind is enough and
  * no number of packets makes a flow grow.
+ *
+ * Flows wait in queues.  An enclave fetches from one queue; the parent
+ * fetches from one per enclave, in turn, so that an enclave with many
+ * connections gets no larger share than one with a single connection.
  */
 
 #ifndef NITRO_SWITCH_CONN_H
@@ -22,18 +26,30 @@
 
 enum { NITRO_SIDE_PARENT, NITRO_SIDE_OTHER };
 
+#define NITRO_SHUTDOWN_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | \
+                             VIRTIO_VSOCK_SHUTDOWN_SEND)
+
 typedef struct NitroConn NitroConn;
+typedef struct NitroQueue NitroQueue;
 
 typedef struct NitroFlow {
     NitroConn *conn;
     QTAILQ_ENTRY(NitroFlow) next;
-    bool queued;                /* is on the receiver's list */
+    NitroQueue *queue;          /* where it waits, or NULL */
     uint32_t todo;              /* bit per VIRTIO_VSOCK_OP_* */
     uint32_t shutdown;          /* VIRTIO_VSOCK_SHUTDOWN_* seen so far */
+    uint32_t shutdown_told;     /* the part that the receiver has fetched */
     uint32_t buf_alloc;         /* credit state of the sender */
     uint32_t fwd_cnt;
     NitroRing data;
 } NitroFlow;
+
+/* Flows with something to fetch */
+struct NitroQueue {
+    QTAILQ_HEAD(, NitroFlow) flows;
+    NitroSwitchPort *receiver;  /* on whose list it is, or NULL */
+    QTAILQ_ENTRY(NitroQueue) next;
+};
 
 typedef struct NitroConnKey {
     uint32_t cid;               /* the end that is not the parent */
@@ -44,21 +60,29 @@ typedef struct NitroConnKey {
 typedef enum NitroConnState {
     NITRO_CONN_REQUESTED,
     NITRO_CONN_OPEN,
-    NITRO_CONN_DEAD,            /* only a reset is left to deliver */
+    NITRO_CONN_DEAD,            /* only the rest and a reset to deliver */
 } NitroConnState;
 
 struct NitroConn {
     NitroConnKey key;
+    uint32_t parent_cid;        /* CID by which the other end knows it */
     NitroSwitch *sw;
     NitroSwitchPort *port[2];   /* by side; NULL once detached */
+    NitroConn *successor;       /* opened as soon as this one is settled */
     NitroConnState state;
     int requester;              /* side that sent the request */
+    unsigned int doubts;        /* resets that were not believed */
+    bool asked;                 /* the request was fetched */
+    bool spoken[2];             /* by side: has used the connection */
+    bool told[2];               /* by side: has fetched a reset */
     NitroFlow flow[2];          /* indexed by the sending side */
 };
 
 struct NitroSwitch {
     GHashTable *ports;          /* CID -> NitroSwitchPort */
     GHashTable *conns;          /* NitroConnKey -> NitroConn */
+    unsigned int max_conns;
+    size_t max_queued;          /* NITRO_SWITCH_MAX_QUEUED; tests have less */
     NitroSwitchReport *report;
     void *opaque;
 };
@@ -67,9 +91,12 @@ struct NitroSwitchPort {
     NitroSwitch *sw;
     uint32_t cid;
     unsigned int nr_conns;
+    size_t queued[2];           /* bytes of its flows, by sending side */
     NitroSwitchReady *ready;
     void *opaque;
-    QTAILQ_HEAD(, NitroFlow) flows;     /* flows with something to fetch */
+    NitroQueue in;              /* to it; the parent: from enclaves gone */
+    NitroQueue out;             /* from it to the parent */
+    QTAILQ_HEAD(, NitroQueue) queues;   /* to fetch from, in turn */
     GQueue resets;                      /* struct virtio_vsock_hdr */
 };
 
@@ -84,6 +111,7 @@ NitroSwitchPort *nitro_switch_port(NitroSwitch *sw, uint32_t cid);
 void nitro_switch_report(NitroSwitchPort *port, const char *what);
 
 /* Hash table helpers for NitroConnKey */
+void nitro_conn_hash_init(void);
 guint nitro_conn_hash(gconstpointer key);
 gboolean nitro_conn_equal(gconstpointer a, gconstpointer b);
 void nitro_conn_destroy(gpointer conn);
@@ -99,7 +127,23 @@ void nitro_conn_open(NitroSwitch *sw, const NitroConnKey *key, int side,
                      const NitroPacket *pkt);
 
 /**
- * nitro_conn_input: take a packet of an existing, live connection
+ * nitro_conn_request: take a request for a connection that exists
+ * @conn: the connection, may be gone when the function returns; both its
+ *        ends are attached
+ * @side: side that sent @pkt
+ * @pkt: the request
+ *
+ * A side that asks has no socket of this connection any more.  Either its
+ * first attempt is still good enough, or another connection follows: the
+ * peer gets what is left of the old one and a reset, then the request.
+ *
+ * Returns: NULL, or what was wrong with the packet, as nitro_conn_input().
+ */
+const char *nitro_conn_request(NitroConn *conn, int side,
+                               const NitroPacket *pkt);
+
+/**
+ * nitro_conn_input: take any other packet of an existing connection
  * @conn: the connection; may be gone when the function returns
  * @side: side that sent @pkt
  * @pkt: any packet but a request
@@ -124,15 +168,44 @@ void nitro_conn_abort(NitroConn *conn);
 void nitro_conn_detach(NitroConn *conn, int side);
 
 /**
- * nitro_flow_emit: fetch one packet from a flow
- * @flow: a queued flow, the first one on its receiver's list
+ * nitro_conn_fetched: the receiver of a flow has fetched one packet of it
+ * @conn: the connection; may be gone when the function returns
+ * @side: side that had sent the packet
+ * @op: VIRTIO_VSOCK_OP_* of the packet
+ */
+void nitro_conn_fetched(NitroConn *conn, int side, uint16_t op);
+
+/* Side that sends what is in @flow */
+int nitro_flow_sender(NitroFlow *flow);
+
+bool nitro_flow_empty(NitroFlow *flow);
+
+/* Let the receiver know; drops everything when it has detached */
+void nitro_flow_queue(NitroFlow *flow);
+
+void nitro_flow_dequeue(NitroFlow *flow);
+
+/* Drop everything */
+void nitro_flow_discard(NitroFlow *flow);
+
+/**
+ * nitro_flow_put: queue the payload of a packet
+ * @flow: the flow, not shut down
+ * @pkt: the packet
+ *
+ * Returns: NULL, or why the payload was not taken.
+ */
+const char *nitro_flow_put(NitroFlow *flow, const NitroPacket *pkt);
+
+/**
+ * nitro_port_emit: fetch one packet
+ * @port: the receiver, on whose list there is a queue
  * @iov: destination, room for a header and at least one byte
  * @iov_cnt: number of elements in @iov
  *
- * Returns: bytes stored, never 0.  Requeues or dequeues the flow and frees
- * the connection behind its last reset.
+ * Returns: bytes stored, never 0.
  */
-size_t nitro_flow_emit(NitroFlow *flow, const struct iovec *iov,
+size_t nitro_port_emit(NitroSwitchPort *port, const struct iovec *iov,
                        unsigned int iov_cnt);
 
 #endif

@@ -24,10 +24,14 @@ void nitro_switch_report(NitroSwitchPort *port, const char *what)
     }
 }
 
-NitroSwitch *nitro_switch_new(NitroSwitchReport *report, void *opaque)
+NitroSwitch *nitro_switch_new(unsigned int max_conns,
+                              NitroSwitchReport *report, void *opaque)
 {
     NitroSwitch *sw = g_new0(NitroSwitch, 1);
 
+    nitro_conn_hash_init();
+    sw->max_conns = max_conns;
+    sw->max_queued = NITRO_SWITCH_MAX_QUEUED;
     sw->report = report;
     sw->opaque = opaque;
     sw->ports = g_hash_table_new(NULL, NULL);
@@ -60,7 +64,9 @@ NitroSwitchPort *nitro_switch_attach(NitroSwitch *sw, uint32_t cid,
     port->cid = cid;
     port->ready = ready;
     port->opaque = opaque;
-    QTAILQ_INIT(&port->flows);
+    QTAILQ_INIT(&port->in.flows);
+    QTAILQ_INIT(&port->out.flows);
+    QTAILQ_INIT(&port->queues);
     g_queue_init(&port->resets);
     g_hash_table_insert(sw->ports, GUINT_TO_POINTER(cid), port);
     return port;
@@ -93,7 +99,7 @@ void nitro_switch_detach(NitroSwitchPort *port)
     for (i = 0; i < conns->len; i++) {
         nitro_conn_detach(g_ptr_array_index(conns, i), side);
     }
-    assert(QTAILQ_EMPTY(&port->flows));
+    assert(QTAILQ_EMPTY(&port->queues) && !port->out.receiver);
     g_hash_table_remove(port->sw->ports, GUINT_TO_POINTER(port->cid));
     g_queue_clear_full(&port->resets, g_free);
     g_free(port);
@@ -161,13 +167,37 @@ static void refuse(NitroSwitchPort *port, const NitroPacket *pkt)
     port->ready(port->opaque);
 }
 
+/* A new attempt must not be ended by the reset of an old one */
+static void forget_refusals(NitroSwitchPort *port, const NitroPacket *pkt)
+{
+    GList *link = port->resets.head;
+
+    while (link) {
+        const struct virtio_vsock_hdr *reset = link->data;
+        GList *next = link->next;
+
+        if (le64_to_cpu(reset->src_cid) == pkt->hdr.dst_cid &&
+            le32_to_cpu(reset->src_port) == pkt->hdr.dst_port &&
+            le32_to_cpu(reset->dst_port) == pkt->hdr.src_port) {
+            g_free(link->data);
+            g_queue_delete_link(&port->resets, link);
+        }
+        link = next;
+    }
+}
+
+static bool is_parent(uint64_t cid)
+{
+    return cid == NITRO_CID_PARENT || cid == NITRO_CID_HOST;
+}
+
 /* Exactly one end is the parent, so enclaves cannot reach each other */
 static bool packet_key(const NitroPacket *pkt, NitroConnKey *key, int *side)
 {
     const struct virtio_vsock_hdr *hdr = &pkt->hdr;
     bool from_parent = hdr->src_cid == NITRO_CID_PARENT;
 
-    if (from_parent == (hdr->dst_cid == NITRO_CID_PARENT) ||
+    if (from_parent == is_parent(hdr->dst_cid) ||
         hdr->dst_cid > UINT32_MAX) {
         return false;
     }
@@ -198,43 +228,69 @@ static const char *packet_defect(const NitroPacket *pkt)
     return NULL;
 }
 
-static void request(NitroSwitchPort *port, const NitroConnKey *key, int side,
-                    const NitroPacket *pkt)
+static bool too_many(NitroSwitchPort *port)
 {
-    NitroSwitchPort *to = nitro_switch_port(port->sw, pkt->hdr.dst_cid);
-    NitroSwitchPort *other = side == NITRO_SIDE_OTHER ? port : to;
+    g_autofree char *text = NULL;
 
-    if (!to) {
-        refuse(port, pkt);
-    } else if (other->nr_conns >= NITRO_SWITCH_MAX_CONNS) {
-        nitro_switch_report(port, "too many connections, request refused");
-        refuse(port, pkt);
-    } else {
-        nitro_conn_open(port->sw, key, side, pkt);
+    if (port->nr_conns < port->sw->max_conns) {
+        return false;
     }
+    text = g_strdup_printf("has %u connections, request refused; the limit "
+                           "is --max-connections", port->nr_conns);
+    nitro_switch_report(port, text);
+    return true;
 }
 
-static void known_packet(NitroSwitchPort *port, NitroConn *conn, int side,
-                         const NitroPacket *pkt, const char *defect)
+/* Returns: what was wrong with the packet, or NULL */
+static const char *request(NitroSwitchPort *port, NitroConn *conn,
+                           const NitroConnKey *key, int side,
+                           const NitroPacket *pkt)
 {
-    if (conn->state == NITRO_CONN_DEAD) {
-        /* This end has a reset coming, or has sent one */
-        if (pkt->hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
-            refuse(port, pkt);
-        }
-        return;
+    NitroSwitchPort *to = nitro_switch_port(port->sw, side == NITRO_SIDE_OTHER
+                                            ? NITRO_CID_PARENT : key->cid);
+    NitroSwitchPort *other = side == NITRO_SIDE_OTHER ? port : to;
+
+    if (!to || (!conn && too_many(other))) {
+        refuse(port, pkt);
+        return NULL;
     }
-    if (!defect && pkt->hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
-        defect = "request for an open connection";
+    forget_refusals(port, pkt);
+    if (conn) {
+        return nitro_conn_request(conn, side, pkt);
     }
-    if (defect) {
+    nitro_conn_open(port->sw, key, side, pkt);
+    return NULL;
+}
+
+/* The other end knows the parent by one of its names only */
+static bool is_of(NitroConn *conn, int side, const NitroPacket *pkt)
+{
+    return side == NITRO_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid;
+}
+
+static const char *packet_input(NitroSwitchPort *port,
+                                const NitroConnKey *key, int side,
+                                const NitroPacket *pkt)
+{
+    NitroConn *conn = g_hash_table_lookup(port->sw->conns, key);
+    const char *defect = packet_defect(pkt);
+
+    if (conn && !is_of(conn, side, pkt) &&
+        pkt->hdr.op != VIRTIO_VSOCK_OP_REQUEST) {
+        conn = NULL;
+    }
+    if (defect && conn && conn->state != NITRO_CONN_DEAD) {
         nitro_conn_abort(conn);
+    } else if (defect) {
+        refuse(port, pkt);
+    } else if (pkt->hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
+        return request(port, conn, key, side, pkt);
+    } else if (conn) {
+        return nitro_conn_input(conn, side, pkt);
     } else {
-        defect = nitro_conn_input(conn, side, pkt);
+        refuse(port, pkt);
     }
-    if (defect) {
-        nitro_switch_report(port, defect);
-    }
+    return defect;
 }
 
 void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
@@ -242,7 +298,6 @@ void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
 {
     NitroPacket pkt;
     NitroConnKey key;
-    NitroConn *conn;
     const char *defect;
     int side;
 
@@ -253,23 +308,22 @@ void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
         refuse(port, &pkt);
         return;
     }
-    defect = packet_defect(&pkt);
-    conn = g_hash_table_lookup(port->sw->conns, &key);
-    if (conn) {
-        known_packet(port, conn, side, &pkt, defect);
-    } else if (defect) {
+    defect = packet_input(port, &key, side, &pkt);
+    if (defect) {
         nitro_switch_report(port, defect);
-        refuse(port, &pkt);
-    } else if (pkt.hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
-        request(port, &key, side, &pkt);
-    } else {
-        refuse(port, &pkt);
     }
+}
+
+bool nitro_switch_is_full(NitroSwitchPort *port)
+{
+    /* One more packet may double the memory of one flow */
+    return port->queued[NITRO_SIDE_OTHER] >
+           port->sw->max_queued - NITRO_SWITCH_WINDOW;
 }
 
 bool nitro_switch_pending(NitroSwitchPort *port)
 {
-    return !QTAILQ_EMPTY(&port->flows) || !g_queue_is_empty(&port->resets);
+    return !QTAILQ_EMPTY(&port->queues) || !g_queue_is_empty(&port->resets);
 }
 
 size_t nitro_switch_receive(NitroSwitchPort *port, const struct iovec *iov,
@@ -285,5 +339,5 @@ size_t nitro_switch_receive(NitroSwitchPort *port, const struct iovec *iov,
     if (reset) {
         return iov_from_buf(iov, iov_cnt, 0, reset, sizeof(*reset));
     }
-    return nitro_flow_emit(QTAILQ_FIRST(&port->flows), iov, iov_cnt);
+    return nitro_port_emit(port, iov, iov_cnt);
 }

@@ -13,15 +13,21 @@
  * - Traffic runs between the parent (CID 3) and one other CID only.  A
  *   request to anything else, to a CID nobody is attached to, or a packet
  *   that fits no connection is answered with a reset.
+ * - CID 2 is another name of the parent.  Who asks for it gets answers from
+ *   it; the parent sees its own CID.
  * - A packet with a foreign source CID is dropped and counted.
  * - Credit passes through end to end; the advertised buffer is capped at
  *   NITRO_SWITCH_WINDOW, so that is also all the switch ever queues for one
  *   direction of a connection.  A sender that ignores its credit loses the
  *   connection.
- * - Packets of an endpoint are always taken, never parked: a receiver that
- *   does not fetch its packets stalls its own connections (by credit) and
- *   nobody else's.
- * - Pending connections share a receiver in turn.
+ * - Packets of an endpoint are always taken: a receiver that does not fetch
+ *   its packets stalls its own connections (by credit) and nobody else's.
+ * - What waits for an enclave, and what it has sent, is bounded by
+ *   NITRO_SWITCH_MAX_QUEUED each: beyond it a connection is lost.  Who sends
+ *   for an enclave can wait instead, see nitro_switch_is_full().
+ * - Enclaves share the parent in turn, and connections an enclave.
+ * - A request from ports that have a connection opens a new one, behind the
+ *   rest and the reset of the old one.
  * - When an endpoint detaches its peers get what it had sent, then a reset.
  *
  * Not thread safe: all calls come from the main loop's thread.
@@ -34,14 +40,17 @@
 #include "standard-headers/linux/virtio_vsock.h"
 
 #define NITRO_CID_HYPERVISOR 0
+#define NITRO_CID_HOST       2
 #define NITRO_CID_PARENT     3
 
 /* Largest receive buffer an endpoint can announce to its peer, in bytes */
 #define NITRO_SWITCH_WINDOW     (256 * 1024)
 /* Largest payload of one packet, in bytes */
 #define NITRO_SWITCH_MAX_PKT    (64 * 1024)
-/* Connections one enclave (or the console service) may have */
-#define NITRO_SWITCH_MAX_CONNS  1024
+/* Connections that one enclave may have by default */
+#define NITRO_SWITCH_MAX_CONNS  65536
+/* Bytes of memory for what waits in one direction of all these, 256 MiB */
+#define NITRO_SWITCH_MAX_QUEUED (256 * 1024 * 1024)
 /* Resets kept for one endpoint that does not fetch its packets */
 #define NITRO_SWITCH_MAX_RESETS 1024
 
@@ -67,10 +76,12 @@ typedef void NitroSwitchReport(void *opaque, uint32_t cid, const char *what);
 
 /**
  * nitro_switch_new: create a switch without endpoints
+ * @max_conns: connections one enclave (or the console service) may have
  * @report: told about misbehaviour, not rate limited; may be NULL
  * @opaque: passed to @report
  */
-NitroSwitch *nitro_switch_new(NitroSwitchReport *report, void *opaque);
+NitroSwitch *nitro_switch_new(unsigned int max_conns,
+                              NitroSwitchReport *report, void *opaque);
 
 /**
  * nitro_switch_free: free a switch
@@ -117,6 +128,16 @@ bool nitro_switch_in_use(NitroSwitch *sw, uint32_t cid);
  */
 void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
                        unsigned int iov_cnt);
+
+/**
+ * nitro_switch_is_full: tell whether an endpoint should not send for now
+ * @port: the sender
+ *
+ * True for an enclave when the parent has not fetched most of
+ * NITRO_SWITCH_MAX_QUEUED bytes of it.  The port's NitroSwitchReady is called
+ * when that has changed.
+ */
+bool nitro_switch_is_full(NitroSwitchPort *port);
 
 /**
  * nitro_switch_pending: tell whether there is a packet to fetch

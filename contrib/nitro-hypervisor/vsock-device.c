@@ -132,7 +132,7 @@ static bool send_packets(NitroVsockDevice *dev)
     VuVirtq *vq = vu_get_queue(&dev->vu, QUEUE_TX);
     int i;
 
-    for (i = 0; i < QUEUE_BUDGET; i++) {
+    for (i = 0; i < QUEUE_BUDGET && !nitro_switch_is_full(dev->port); i++) {
         VuVirtqElement *elem = vu_queue_pop(&dev->vu, vq, sizeof(*elem));
 
         if (!elem) {

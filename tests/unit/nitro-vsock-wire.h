@@ -14,7 +14,10 @@
 
 typedef struct virtio_vsock_hdr VsockHdr;
 
-/* Header in host byte order, stream type, window as Linux announces it */
+/*
+ * Header in host byte order, stream type, window as Linux announces it: a
+ * reset from no socket has none.
+ */
 static inline VsockHdr wire_hdr(uint16_t op, uint32_t src_cid,
                                 uint32_t src_port, uint32_t dst_cid,
                                 uint32_t dst_port)
@@ -23,7 +26,7 @@ static inline VsockHdr wire_hdr(uint16_t op, uint32_t src_cid,
         .src_cid = src_cid, .src_port = src_port,
         .dst_cid = dst_cid, .dst_port = dst_port,
         .op = op, .type = VIRTIO_VSOCK_TYPE_STREAM,
-        .buf_alloc = NITRO_SWITCH_WINDOW,
+        .buf_alloc = op == VIRTIO_VSOCK_OP_RST ? 0 : NITRO_SWITCH_WINDOW,
     };
 }
 

@@ -46,7 +46,7 @@ static void setup(Fixture *f, gconstpointer data)
 {
     size_t i;
 
-    f->sw = nitro_switch_new(NULL, NULL);
+    f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
     f->parent = nitro_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
     f->enclave = nitro_switch_attach(f->sw, CID, nothing, NULL);
     f->service = nitro_console_service_new(f->sw);

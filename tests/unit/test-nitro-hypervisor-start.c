@@ -38,6 +38,7 @@ static void test_options(void)
     NitroOptions opts;
     g_autofree char *message = parse(&opts, "nitro-hypervisor " QEMU " "
                                      DIRECTORY " --acpi off --once "
+                                     "--max-connections 7 "
                                      "--qemu-arg=-d --qemu-arg=int "
                                      "--firmware-dir /a --firmware-dir /b");
 
@@ -46,6 +47,7 @@ static void test_options(void)
     g_assert_cmpstr(opts.qemu, ==, "/bin/true");
     g_assert_cmpstr(opts.accel, ==, "tcg,thread=multi");
     g_assert_cmpint(opts.acpi, ==, ON_OFF_AUTO_OFF);
+    g_assert_cmpuint(opts.max_connections, ==, 7);
     g_assert_true(opts.once);
     g_assert_false(opts.keep_logs);
     g_assert_cmpstr(opts.qemu_args[1], ==, "int");
@@ -108,6 +110,7 @@ static void test_architectures(void)
         g_autofree char *message = parse(&opts, words);
 
         g_assert_cmpstr(message, ==, NULL);
+        g_assert_cmpuint(opts.max_connections, ==, 65536);
         g_assert_cmpstr(nitro_options_qemu(&opts, EIF_ARCH_X86_64), ==,
                         row[i].x86_64);
         g_assert_cmpstr(nitro_options_qemu(&opts, EIF_ARCH_AARCH64), ==,
@@ -127,6 +130,12 @@ static void test_bad_options(void)
         { "x " QEMU " " DIRECTORY " more", "arguments that are not options" },
         { "x " QEMU " " DIRECTORY " --acpi maybe",
           "--acpi: invalid parameter value: maybe" },
+        { "x " QEMU " " DIRECTORY " --max-connections 0",
+          "--max-connections must be 1 to 16777216, not 0" },
+        { "x " QEMU " " DIRECTORY " --max-connections 16777217",
+          "--max-connections must be 1 to 16777216, not 16777217" },
+        { "x " QEMU " " DIRECTORY " --max-connections many",
+          "--max-connections must be 1 to 16777216, not many" },
         { "x --qemu /none " DIRECTORY,
           "--qemu: cannot run /none: No such file or directory" },
         { "x " QEMU " --qemu-aarch64 /none " DIRECTORY,

@@ -13,6 +13,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "contrib/nitro-hypervisor/switch-conn.h"
 #include "nitro-vsock-wire.h"
 #include "tests/nitro/fixture.h"
 
@@ -51,7 +52,7 @@ static void note_report(void *opaque, uint32_t cid, const char *what)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    f->sw = nitro_switch_new(note_report, f);
+    f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, note_report, f);
     f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
     f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
     f->b = nitro_switch_attach(f->sw, CID_B, count_ready, f);
@@ -264,20 +265,230 @@ static void test_wrong_state(Fixture *f, gconstpointer data)
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
 
-    connect_to(f, f->a, CID_A);
+    /* Both ask each other */
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
-    expect_report(f, "request for an open connection");
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, REQUEST, CID_A, 5005, CID_P, 1000);
+    expect_report(f, "request crosses a request");
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
 }
 
+/* The reset may be of an earlier connection: only the answer can tell */
 static void test_withdrawn_request(Fixture *f, gconstpointer data)
 {
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
     send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_nothing(f->a);
+    send_op(f->a, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+    expect_nothing(f->parent);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+}
+
+/* A reset from a socket, as Linux sends when a program closes it */
+static void send_late_reset(NitroSwitchPort *port, uint32_t src_cid,
+                            uint32_t src_port, uint32_t dst_cid,
+                            uint32_t dst_port)
+{
+    VsockHdr hdr = wire_hdr(RST, src_cid, src_port, dst_cid, dst_port);
+
+    hdr.buf_alloc = NITRO_SWITCH_WINDOW;
+    hdr.fwd_cnt = 1;
+    wire_send(port, hdr, NULL, 0);
+}
+
+static void send_shutdown(NitroSwitchPort *port, uint32_t src_cid,
+                          uint32_t src_port, uint32_t dst_cid,
+                          uint32_t dst_port)
+{
+    VsockHdr hdr = wire_hdr(SHUTDOWN, src_cid, src_port, dst_cid, dst_port);
+
+    hdr.flags = NITRO_SHUTDOWN_BOTH;
+    wire_send(port, hdr, NULL, 0);
+}
+
+/* One port, again and again; A's program closes late each time */
+static void test_late_reset(Fixture *f, gconstpointer data)
+{
+    int when;
+
+    for (when = 0; when < 3; when++) {
+        connect_to(f, f->a, CID_A);
+        send_shutdown(f->parent, CID_P, 1000, CID_A, 5005);
+        expect_op(f->a, SHUTDOWN, CID_P, 1000, CID_A, 5005);
+        send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+        expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+
+        send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+        if (when == 0) {
+            send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+        }
+        expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+        if (when == 1) {
+            send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+        }
+        send_op(f->a, RESPONSE, CID_A, 5005, CID_P, 1000);
+        expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+        if (when == 2) {
+            send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+        }
+        if (when) {
+            /* The switch makes sure that A has this connection */
+            expect_op(f->a, ASK, CID_P, 1000, CID_A, 5005);
+            send_op(f->a, UPDATE, CID_A, 5005, CID_P, 1000);
+            expect_op(f->parent, UPDATE, CID_A, 5005, CID_P, 1000);
+        }
+        parent_data(f, CID_A, "x", 1);
+        expect_op(f->a, RW, CID_P, 1000, CID_A, 5005);
+        expect_nothing(f->parent);
+        send_shutdown(f->a, CID_A, 5005, CID_P, 1000);
+        expect_op(f->parent, SHUTDOWN, CID_A, 5005, CID_P, 1000);
+        send_late_reset(f->parent, CID_P, 1000, CID_A, 5005);
+        expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+    }
+    g_assert_cmpuint(f->reports, ==, 0);
+}
+
+/* What looks like a late reset, but nobody is there */
+static void test_doubted_reset(Fixture *f, gconstpointer data)
+{
+    connect_to(f, f->a, CID_A);
+    send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->parent);
+    expect_op(f->a, ASK, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, RST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+
+    /* A guest whose refusals announce a buffer */
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+    while (!nitro_switch_pending(f->parent)) {
+        expect_op(f->a, ASK, CID_P, 1000, CID_A, 5005);
+        send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+    }
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+}
+
+/* The parent ends a connection and asks again before A has fetched that */
+static void test_source_port_again(Fixture *f, gconstpointer data)
+{
+    char buf[16];
+    int i;
+
+    connect_to(f, f->a, CID_A);
+    for (i = 0; i < 3; i++) {
+        parent_data(f, CID_A, "rest", 4);
+        wire_send(f->a, wire_hdr(RW, CID_A, 5005, CID_P, 1000), "lost", 4);
+        send_shutdown(f->parent, CID_P, 1000, CID_A, 5005);
+        if (i) {
+            send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+        }
+        send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+        send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+        send_late_reset(f->parent, CID_P, 1000, CID_A, 5005);
+        send_op(f->a, UPDATE, CID_A, 5005, CID_P, 1000);
+        g_assert_cmpuint(wire_receive(f->a, buf, 16).len, ==, 4);
+        expect_op(f->a, SHUTDOWN, CID_P, 1000, CID_A, 5005);
+        expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+        send_op(f->a, UPDATE, CID_A, 5005, CID_P, 1000);
+        expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+        expect_nothing(f->a);
+        expect_nothing(f->parent);
+        send_op(f->a, RESPONSE, CID_A, 5005, CID_P, 1000);
+        expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    }
+    g_assert_cmpuint(f->reports, ==, 0);
+    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+}
+
+/* The socket was closed before the answer came; another has the same port */
+static void test_hasty_close(Fixture *f, gconstpointer data)
+{
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->a);
+
+    /* A refused packet's reset would end the new socket */
+    send_op(f->parent, RW, CID_P, 1001, CID_A, 5005);
+    send_op(f->parent, REQUEST, CID_P, 1001, CID_A, 5005);
+    expect_op(f->a, REQUEST, CID_P, 1001, CID_A, 5005);
+    expect_nothing(f->parent);
+    g_assert_cmpuint(f->reports, ==, 0);
+}
+
+/* One of the two goes away while a request waits behind a reset */
+static void test_again_and_gone(Fixture *f, gconstpointer data)
+{
+    connect_to(f, f->a, CID_A);
+    parent_data(f, CID_A, "x", 1);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    nitro_switch_detach(f->a);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->parent);
+
+    f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+    connect_to(f, f->a, CID_A);
+    parent_data(f, CID_A, "x", 1);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    nitro_switch_detach(f->parent);
+    expect_op(f->a, RW, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_nothing(f->a);
     g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
+}
+
+/* CID 2 is the parent, too; the parent itself has one name only */
+static void test_host_cid(Fixture *f, gconstpointer data)
+{
+    char buf[16];
+
+    send_op(f->a, REQUEST, CID_A, 77, 2, 9000);
+    expect_op(f->parent, REQUEST, CID_A, 77, CID_P, 9000);
+    send_op(f->parent, RESPONSE, CID_P, 9000, CID_A, 77);
+    expect_op(f->a, RESPONSE, 2, 9000, CID_A, 77);
+    wire_send(f->a, wire_hdr(RW, CID_A, 77, 2, 9000), "x", 1);
+    g_assert_cmpuint(wire_receive(f->parent, buf, 16).dst_cid, ==, CID_P);
+    wire_send(f->parent, wire_hdr(RW, CID_P, 9000, CID_A, 77), "y", 1);
+    g_assert_cmpuint(wire_receive(f->a, buf, 16).src_cid, ==, 2);
+
+    /* By its other name nobody knows this connection */
+    send_op(f->a, UPDATE, CID_A, 77, CID_P, 9000);
+    expect_op(f->a, RST, CID_P, 9000, CID_A, 77);
+    expect_nothing(f->parent);
+
+    /* Asked again by the other name, it is another one */
+    send_op(f->a, REQUEST, CID_A, 77, CID_P, 9000);
+    expect_op(f->parent, RST, CID_A, 77, CID_P, 9000);
+    expect_op(f->parent, REQUEST, CID_A, 77, CID_P, 9000);
+    send_op(f->parent, RST, CID_P, 9000, CID_A, 77);
+    expect_op(f->a, RST, CID_P, 9000, CID_A, 77);
+
+    /* Refusals come from who was asked, and nobody may pose as CID 2 */
+    send_op(f->a, REQUEST, CID_A, 78, 2, 9001);
+    expect_op(f->parent, REQUEST, CID_A, 78, CID_P, 9001);
+    send_op(f->parent, RST, CID_P, 9001, CID_A, 78);
+    expect_op(f->a, RST, 2, 9001, CID_A, 78);
+    send_op(f->a, RW, CID_A, 79, 2, 9000);
+    expect_op(f->a, RST, 2, 9000, CID_A, 79);
+    g_assert_cmpuint(f->reports, ==, 0);
+    send_op(f->parent, REQUEST, 2, 1000, CID_A, 5005);
+    expect_report(f, "packet with a foreign source CID dropped");
+    expect_nothing(f->a);
 }
 
 static void test_credit_passes(Fixture *f, gconstpointer data)
@@ -451,6 +662,91 @@ static void test_reuse_while_pending(Fixture *f, gconstpointer data)
     connect_to(f, f->a, CID_A);
 }
 
+/* An enclave with many busy connections has no larger share */
+static void test_fair_enclaves(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    int i, packets[2] = { 0, 0 };
+
+    for (i = 0; i < 101; i++) {
+        NitroSwitchPort *port = i ? f->a : f->b;
+        uint32_t cid = i ? CID_A : CID_B;
+
+        send_op(port, REQUEST, cid, i, CID_P, 9000);
+        expect_op(f->parent, REQUEST, cid, i, CID_P, 9000);
+        send_op(f->parent, RESPONSE, CID_P, 9000, cid, i);
+        expect_op(port, RESPONSE, CID_P, 9000, cid, i);
+    }
+    for (i = 0; i < 101; i++) {
+        wire_send(i ? f->a : f->b, wire_hdr(RW, i ? CID_A : CID_B, i, CID_P,
+                                            9000),
+                  chunk, NITRO_SWITCH_MAX_PKT);
+    }
+    for (i = 0; i < 16; i++) {
+        packets[wire_receive(f->parent, chunk, 4096).src_cid == CID_B]++;
+    }
+    g_assert_cmpint(packets[0], ==, 8);
+    g_assert_cmpint(packets[1], ==, 8);
+}
+
+#define QUOTA (16 * NITRO_SWITCH_WINDOW)
+
+/* Fill the windows of connections, from port 0 on; returns how many lasted */
+static int fill(Fixture *f, NitroSwitchPort *port, uint32_t cid)
+{
+    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    int i, j;
+
+    for (i = 0; !f->reports && !nitro_switch_is_full(port); i++) {
+        NitroSwitchPort *from = cid == CID_A ? port : f->parent;
+
+        send_op(port, REQUEST, cid, i, CID_P, 9000);
+        while (wire_receive(f->parent, chunk, 1).op != REQUEST) {
+            /* data of others */
+        }
+        send_op(f->parent, RESPONSE, CID_P, 9000, cid, i);
+        for (j = 0; j < 4; j++) {
+            wire_send(from, from == port ? wire_hdr(RW, cid, i, CID_P, 9000)
+                      : wire_hdr(RW, CID_P, 9000, cid, i), chunk,
+                      NITRO_SWITCH_MAX_PKT);
+        }
+    }
+    return i;
+}
+
+static void test_quota(Fixture *f, gconstpointer data)
+{
+    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    int i, lasted;
+
+    f->sw->max_queued = QUOTA;
+    /* B does not fetch: what is too much for it is lost, and told */
+    lasted = fill(f, f->b, CID_B);
+    g_assert_cmpint(lasted, ==, QUOTA / NITRO_SWITCH_WINDOW + 1);
+    g_assert_cmpstr(f->last_report, ==,
+                    "256 MiB wait to be fetched, connection reset");
+    g_assert_cmpuint(f->b->queued[NITRO_SIDE_PARENT], ==, QUOTA);
+
+    /* A sends more than the parent fetches: it can see that */
+    f->reports = f->ready = 0;
+    fill(f, f->a, CID_A);
+    g_assert_cmpuint(f->reports, ==, 0);
+    g_assert_true(nitro_switch_is_full(f->a));
+    g_assert_cmpuint(f->a->queued[NITRO_SIDE_OTHER], <=, QUOTA);
+    for (i = 0; nitro_switch_is_full(f->a); i++) {
+        g_assert_cmpint(i, <, 2 * QUOTA / NITRO_SWITCH_MAX_PKT);
+        wire_receive(f->parent, chunk, NITRO_SWITCH_MAX_PKT);
+    }
+    while (nitro_switch_pending(f->parent)) {
+        wire_receive(f->parent, chunk, NITRO_SWITCH_MAX_PKT);
+    }
+    while (nitro_switch_pending(f->b)) {
+        wire_receive(f->b, chunk, NITRO_SWITCH_MAX_PKT);
+    }
+    g_assert_cmpuint(f->a->queued[NITRO_SIDE_OTHER], ==, 0);
+    g_assert_cmpuint(f->b->queued[NITRO_SIDE_PARENT], ==, 0);
+}
+
 static void test_connection_limit(Fixture *f, gconstpointer data)
 {
     int i;
@@ -460,7 +756,8 @@ static void test_connection_limit(Fixture *f, gconstpointer data)
     }
     g_assert_cmpuint(f->reports, ==, 0);
     send_op(f->a, REQUEST, CID_A, i, CID_P, 9000);
-    expect_report(f, "too many connections, request refused");
+    expect_report(f, "has 65536 connections, request refused; the limit is "
+                  "--max-connections");
     expect_op(f->a, RST, CID_P, 9000, CID_A, i);
     /* Others are not concerned */
     send_op(f->parent, REQUEST, CID_P, 1000, CID_B, 5005);
@@ -565,12 +862,20 @@ int main(int argc, char **argv)
         { "/nitro/switch/malformed", test_malformed },
         { "/nitro/switch/wrong-state", test_wrong_state },
         { "/nitro/switch/withdrawn-request", test_withdrawn_request },
+        { "/nitro/switch/late-reset", test_late_reset },
+        { "/nitro/switch/doubted-reset", test_doubted_reset },
+        { "/nitro/switch/source-port-again", test_source_port_again },
+        { "/nitro/switch/hasty-close", test_hasty_close },
+        { "/nitro/switch/again-and-gone", test_again_and_gone },
+        { "/nitro/switch/host-cid", test_host_cid },
         { "/nitro/switch/credit-passes", test_credit_passes },
         { "/nitro/switch/credit-ignored", test_credit_ignored },
         { "/nitro/switch/split", test_split },
         { "/nitro/switch/short-buffer", test_short_buffer },
         { "/nitro/switch/slow-receiver", test_slow_receiver },
         { "/nitro/switch/fairness", test_fairness },
+        { "/nitro/switch/fair-enclaves", test_fair_enclaves },
+        { "/nitro/switch/quota", test_quota },
         { "/nitro/switch/death", test_death },
         { "/nitro/switch/reuse-while-pending", test_reuse_while_pending },
         { "/nitro/switch/connection-limit", test_connection_limit },

@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "contrib/nitro-hypervisor/switch-conn.h"
 #include "contrib/nitro-hypervisor/vsock-device.h"
 #include "nitro-vhost-master.h"
 #include "nitro-vsock-wire.h"
@@ -52,7 +53,7 @@ static void nothing(void *opaque)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    f->sw = nitro_switch_new(NULL, NULL);
+    f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
     f->enclave = nitro_switch_attach(f->sw, CID, nothing, NULL);
     f->dev = nitro_vsock_device_new(f->sw, NITRO_CID_PARENT, vm_open(&f->m),
                                     &ops, f);
@@ -91,10 +92,8 @@ static uint64_t buffer_gpa(int i)
 }
 
 /* The guest sends: header in buffer 0, payload in buffer 1 */
-static void guest_sends(Fixture *f, VsockHdr hdr, const void *data, size_t len)
+static void guest_posts(Fixture *f, VsockHdr hdr, const void *data, size_t len)
 {
-    uint32_t used;
-
     hdr.len = len;
     wire_swap(&hdr);
     memcpy(buffer(f, 0), &hdr, HDR);
@@ -103,6 +102,13 @@ static void guest_sends(Fixture *f, VsockHdr hdr, const void *data, size_t len)
             1);
     vm_desc(&f->m, VM_TX, 1, buffer_gpa(1), len, 0, 0);
     vm_post(&f->m, VM_TX, 0);
+}
+
+static void guest_sends(Fixture *f, VsockHdr hdr, const void *data, size_t len)
+{
+    uint32_t used;
+
+    guest_posts(f, hdr, data, len);
     g_assert_cmpint(vm_used(&f->m, VM_TX, &used), ==, 0);
 }
 
@@ -145,6 +151,35 @@ static void open_connection(Fixture *f)
     wire_send(f->enclave, to_guest(OP(RESPONSE)), NULL, 0);
     guest_offers(f, 8);
     g_assert_cmpuint(guest_gets(f, 8).op, ==, OP(RESPONSE));
+}
+
+/* The guest is an enclave, and the parent does not fetch what it sends */
+static void test_full(Fixture *f, gconstpointer data)
+{
+    NitroSwitchPort *parent;
+    char got[4];
+    uint32_t used;
+
+    nitro_vsock_device_free(f->dev);
+    vm_close(&f->m);
+    nitro_switch_detach(f->enclave);
+    f->sw->max_queued = NITRO_SWITCH_WINDOW;
+    parent = f->enclave = nitro_switch_attach(f->sw, NITRO_CID_PARENT,
+                                              nothing, NULL);
+    f->dev = nitro_vsock_device_new(f->sw, CID, vm_open(&f->m), &ops, f);
+    vm_start(&f->m);
+    guest_sends(f, to_guest(OP(REQUEST)), "", 0);
+    g_assert_cmpuint(wire_receive(parent, NULL, 0).op, ==, OP(REQUEST));
+    wire_send(parent, to_enclave(OP(RESPONSE)), NULL, 0);
+    guest_sends(f, to_guest(OP(RW)), "a", 1);
+
+    guest_posts(f, to_guest(OP(RW)), "b", 1);
+    g_assert_cmpint(vm_used(&f->m, VM_TX, &used), ==, -1);
+    g_assert_cmpuint(wire_receive(parent, got, 4).len, ==, 1);
+    vm_run();
+    g_assert_cmpint(vm_used(&f->m, VM_TX, &used), ==, 0);
+    g_assert_cmpuint(wire_receive(parent, got, 4).len, ==, 1);
+    g_assert_cmpint(got[0], ==, 'b');
 }
 
 static void test_config(Fixture *f, gconstpointer data)
@@ -404,6 +439,7 @@ int main(int argc, char **argv)
         { "/nitro/vsock-device/config", test_config },
         { "/nitro/vsock-device/exchange", test_exchange },
         { "/nitro/vsock-device/split", test_split },
+        { "/nitro/vsock-device/full", test_full },
         { "/nitro/vsock-device/driver-restart", test_driver_restart },
         { "/nitro/vsock-device/pause", test_pause },
         { "/nitro/vsock-device/disconnect", test_disconnect },

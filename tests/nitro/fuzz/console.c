@@ -155,7 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < sizeof(net->text); i++) {
         net->text[i] = i % STEP;
     }
-    net->sw = nitro_switch_new(NULL, NULL);
+    net->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
     net->service = nitro_console_service_new(net->sw);
     net->parent = nitro_switch_attach(net->sw, NITRO_CID_PARENT, ready, NULL);
     for (int i = 0; i < NR_CONSOLES; i++) {

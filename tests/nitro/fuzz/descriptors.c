@@ -170,7 +170,7 @@ static void act(Net *net, FuzzInput *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     FuzzInput in = { data, size };
-    Net net = { .sw = nitro_switch_new(NULL, NULL) };
+    Net net = { .sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL) };
 
     net.enclave = nitro_switch_attach(net.sw, VSOCK_ENCLAVE, enclave_ready,
                                       NULL);

@@ -164,5 +164,6 @@ void fuzz_seeds(FuzzSeed *seed)
     seed_text(seed, "pcr", PARSE_PCR, pcr);
     seed_text(seed, "command-line", PARSE_COMMAND_LINE,
               "--runtime-dir=/tmp/x\n--qemu=/bin/true\n--acpi=on\n--once\n"
+              "--max-connections=7\n"
               "--parent-id\ni-1\n--qemu-arg=-m\n--firmware-dir=x");
 }

@@ -18,6 +18,8 @@ enum { SEND, SEND_RAW, RECEIVE, ATTACH, DRAIN, NR_ACTIONS };
 #define NR_PORTS 4
 #define MAX_ACTIONS 400
 #define PAYLOAD (NITRO_SWITCH_MAX_PKT + 1024)
+#define MAX_CONNS 6
+#define MAX_QUEUED (2 * NITRO_SWITCH_WINDOW)
 
 typedef struct Net {
     NitroSwitch *sw;
@@ -77,7 +79,8 @@ static bool receive(Net *net, int i, size_t room)
     }
     g_assert_true(pending);
     g_assert_cmpuint(hdr.dst_cid, ==, vsock_cid(i));
-    g_assert_true((hdr.src_cid == NITRO_CID_PARENT) !=
+    g_assert_true((hdr.src_cid == NITRO_CID_PARENT ||
+                   hdr.src_cid == NITRO_CID_HOST) !=
                   (hdr.dst_cid == NITRO_CID_PARENT) ||
                   hdr.op == VIRTIO_VSOCK_OP_RST);
     g_assert_cmpuint(hdr.len, <=, MIN(room, NITRO_SWITCH_MAX_PKT));
@@ -109,9 +112,10 @@ static void act(Net *net, FuzzInput *in)
     }
 }
 
-/* All that is queued for one direction is what the credit allows */
-static void check_bounds(Net *net)
+/* Adds up what a port is accounted for; credit is the limit of each flow */
+static unsigned int count(Net *net, NitroSwitchPort *port, size_t queued[2])
 {
+    unsigned int conns = 0;
     GHashTableIter iter;
     gpointer value;
 
@@ -119,14 +123,40 @@ static void check_bounds(Net *net)
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         NitroConn *conn = value;
 
+        conns += conn->successor &&
+                 conn->successor->port[NITRO_SIDE_OTHER] == port;
+        if (conn->port[NITRO_SIDE_OTHER] != port) {
+            continue;
+        }
+        conns++;
         for (int side = 0; side < 2; side++) {
             g_assert_cmpuint(conn->flow[side].data.used, <=,
                              NITRO_SWITCH_WINDOW);
+            queued[side] += conn->flow[side].data.capacity;
         }
     }
+    return conns;
+}
+
+static void check_bounds(Net *net)
+{
     for (int i = 0; i < NR_PORTS; i++) {
-        g_assert_true(!net->port[i] || net->port[i]->resets.length <=
-                      NITRO_SWITCH_MAX_RESETS);
+        NitroSwitchPort *port = net->port[i];
+        size_t queued[2] = { 0, 0 };
+
+        if (!port) {
+            continue;
+        }
+        g_assert_cmpuint(port->resets.length, <=, NITRO_SWITCH_MAX_RESETS);
+        if (port->cid == NITRO_CID_PARENT) {
+            continue;
+        }
+        g_assert_cmpuint(port->nr_conns, ==, count(net, port, queued));
+        g_assert_cmpuint(port->nr_conns, <=, 2 * MAX_CONNS);
+        for (int side = 0; side < 2; side++) {
+            g_assert_cmpuint(port->queued[side], ==, queued[side]);
+            g_assert_cmpuint(queued[side], <=, MAX_QUEUED);
+        }
     }
 }
 
@@ -135,7 +165,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static Net net;
     FuzzInput in = { data, size };
 
-    net.sw = nitro_switch_new(report, NULL);
+    net.sw = nitro_switch_new(MAX_CONNS, report, NULL);
+    net.sw->max_queued = MAX_QUEUED;
     for (int i = 0; i < NR_PORTS; i++) {
         attach(&net, i);
     }
@@ -187,6 +218,14 @@ void fuzz_seeds(FuzzSeed *seed)
     vsock_put(in, VIRTIO_VSOCK_OP_RST, TO_PARENT, 0, 3, 0, 0);
     fuzz_put8(in, BY_PARENT | DRAIN);
     seed("close", in->data, in->len);
+    fuzz_put8(in, BY_PARENT | SEND);
+    vsock_put(in, VIRTIO_VSOCK_OP_RST, TO_ENCLAVE, 3, 0, 0, 0);
+    fuzz_put8(in, BY_PARENT | SEND);
+    vsock_put(in, VIRTIO_VSOCK_OP_REQUEST, TO_ENCLAVE, 3, 0, 0, 0);
+    fuzz_put8(in, BY_PARENT | SEND);
+    vsock_put(in, VIRTIO_VSOCK_OP_REQUEST, TO_ENCLAVE, 3, 0, 0, 0);
+    fuzz_put8(in, BY_ENCLAVE | DRAIN);
+    seed("again", in->data, in->len);
     g_byte_array_set_size(in, in->len / 2);
     fuzz_put8(in, BY_ENCLAVE | ATTACH);
     fuzz_put8(in, BY_PARENT | DRAIN);
