@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Scenarios: console and application channels, through the real driver."""
+"""Scenarios: console and application channels, through the real driver; the
+vsock switch below them."""
 
+import os
 import re
 import signal
+from pathlib import Path
 
-from nitro_parent import ECHO_PORT, NitroParentTest
+from nitro_lab import images
+from nitro_parent import ECHO_PORT, NitroParentTest, report_text
 
 TELL_PORT = 5007
+TOOL_PORT, SERVE_PORT, SOURCE_PORT = 5007, 7000, 4000
+TOOL_INITRD = '/lab/initrd-tool'
+# More of them: CONNECTIONS=5000 AGAIN=300
+CONNECTIONS = int(os.environ.get('CONNECTIONS') or 1000)
+AGAIN = int(os.environ.get('AGAIN') or 40)
 SOCKET, LOG = '/run/app.sock', '/tmp/app.log'
 CONSOLE = '/run/console.sock'
 BULK = bytes(range(256)) * 4096         # 1 MiB
@@ -22,6 +31,11 @@ def channel(port, chardev, *properties):
 
 class StreamTest(NitroParentTest):
     """What channels and consoles have in common."""
+
+    @classmethod
+    def parent_files(cls):
+        return dict(super().parent_files(),
+                    **{TOOL_INITRD: images.demo_tool_initramfs()})
 
     def setUp(self):
         super().setUp()
@@ -254,3 +268,76 @@ class Console(StreamTest):
         reader.wait_for('demo: orderly power-off')
         self.assertTrue(reader.text().startswith('demo: init started'))
         self.assertEqual(self.console_state(launch)['dropped'], 0)
+
+
+class Switch(StreamTest):
+    """Connections through the switch, from the parent and to it."""
+
+    def setUp(self):
+        super().setUp()
+        words = self.direct()
+        words[words.index('-initrd') + 1] = TOOL_INITRD
+        self.launch = self.boot(*words, image=None, mib=256)
+        # Each direction: who connects, to which CID
+        self.ways = (('parent', self.outside, self.launch.cid),
+                     ('enclave', self.inside, 3))
+        for run in (self.outside, self.inside):
+            run('serve', SERVE_PORT).wait_for('serving')
+
+    def outside(self, *words):
+        """The tool in the parent."""
+        return self.parent.spawn(['lab', 'vsock', *words])
+
+    def inside(self, *words):
+        """The tool in the enclave."""
+        job = self.parent.spawn(['lab', 'vsock', 'connect', self.launch.cid,
+                                 TOOL_PORT])
+        job.send((' '.join(map(str, ('vsock', *words))) + '\n').encode())
+        return job
+
+    def again(self, count, ports, how):
+        """Use the same ports again and again: every connection has to be."""
+        for name, run, cid in self.ways:
+            with self.case('%s, %d ports, %s' % (name, ports, how)):
+                job = run('again', cid, SERVE_PORT, count, SOURCE_PORT, ports,
+                          how)
+                said = job.wait_for(r'\d+ connections, (\d+) failed, .*', 600)
+                report_text('%-7s %d ports, %-7s %s'
+                            % (name, ports, how, said.group()))
+                job.wait()
+                self.assertNotIn('timed out', job.text())
+                # A given-up socket may refuse until its program closes it
+                if how != 'hasty':
+                    self.assertEqual(said.group(1), '0', job.text())
+
+    def test_again(self):
+        """A source port is free for another connection after each one."""
+        for how in ('orderly', 'both', 'early', 'hasty'):
+            self.again(AGAIN, 1, how)
+        self.again(AGAIN, 8, 'orderly')
+
+    def hypervisor_memory(self):
+        """KiB that nitro-hypervisor has, without that of guests."""
+        status = Path('/proc/%d/status' % self.parent.hypervisor.popen.pid)
+        return int(re.search(r'RssAnon:\s+(\d+)',
+                             status.read_text()).group(1))
+
+    def test_many(self):
+        """Many connections at once, each of them echoes."""
+        for name, run, cid in self.ways:
+            before = self.hypervisor_memory()
+            job = run('many', cid, SERVE_PORT, CONNECTIONS)
+            said = job.wait_for(r'\d+ connections, open .*', 600).group()
+            report_text('%-7s %s, %d KiB more in nitro-hypervisor'
+                        % (name, said, self.hypervisor_memory() - before))
+            job.end_input()
+            self.assertEqual(job.wait(600), 0, job.text())
+
+    def test_host_cid(self):
+        """The enclave reaches the parent as CID 2, too."""
+        for cid in (2, 3):
+            job = self.inside('echo', cid, SERVE_PORT, 'hello')
+            self.assertEqual(job.wait(), 0)
+            self.assertEqual(job.text().strip(), 'hello')
+        refused = self.inside('echo', 2, SERVE_PORT + 1, 'hello')
+        refused.wait_for('connect: Connection reset by peer')

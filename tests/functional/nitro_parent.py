@@ -317,6 +317,11 @@ def report(name, seconds):
           flush=True)
 
 
+def report_text(text):
+    """Figures of a scenario, beside the test protocol."""
+    print('# ' + text, file=sys.__stderr__, flush=True)
+
+
 def scenario(test):
     """Class.method of a test."""
     return '.'.join(test.id().split('.')[-2:])

@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Console and application channels, in an x86_64 parent."""
 
-from nitro_channels import Channels, Console    # noqa: F401
+from nitro_channels import Channels, Console, Switch    # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted

@@ -18,6 +18,9 @@
  *   demo.hello=TEXT      one more line of greeting
  *   demo.tell=PORT       send the greeting to that port of the parent, too
  *   demo.dial=CID        try the echo port of that CID and tell the outcome
+ *
+ * With the parent's tool in a further ramdisk, as /lab, port 5007 runs it: a
+ * line of arguments comes first, then its input, and back comes its output.
  */
 
 #include <errno.h>
@@ -46,6 +49,8 @@
 #define ECHO_PORT       5005
 #define HELLO_PORT      5006
 #define NSM_PORT        5008
+#define TOOL_PORT       5007
+#define TOOL            "/lab"
 
 static char cmdline[4096];
 
@@ -208,6 +213,33 @@ static void hello_one(int fd)
     fflush(stdout);
 }
 
+/* The first line, without its end; no byte of what follows is taken */
+static void read_line(int fd, char *line, size_t size)
+{
+    size_t len = 0;
+
+    while (len < size - 1 && read(fd, line + len, 1) == 1 &&
+           line[len] != '\n') {
+        len++;
+    }
+    line[len] = 0;
+}
+
+static void tool_one(int fd)
+{
+    char line[256], *words[16] = { TOOL };
+
+    read_line(fd, line, sizeof(line));
+    words[1] = strtok(line, " ");
+    for (int i = 1; words[i] && i < 14; i++) {
+        words[i + 1] = strtok(NULL, " ");
+    }
+    for (int i = 0; i < 3; i++) {
+        dup2(fd, i);
+    }
+    execv(TOOL, words);
+}
+
 /* A process that serves @port, one more process per connection */
 static void serve(int port, void (*one)(int fd))
 {
@@ -287,6 +319,9 @@ int main(void)
     serve(ECHO_PORT, echo_one);
     serve(HELLO_PORT, hello_one);
     serve(NSM_PORT, nsm_relay);
+    if (!access(TOOL, X_OK)) {
+        serve(TOOL_PORT, tool_one);
+    }
     if (strcmp(mode, "mute")) {
         heartbeat(strcmp(mode, "wrong") ? HEARTBEAT : 0x55);
     }

@@ -31,6 +31,17 @@ bool write_all(int fd, const void *buf, size_t len);
  */
 int relay_stdio(int fd);
 
+/* Seconds, from any epoch */
+double now(void);
+
+/* Connect a stream socket; exits when that fails */
+int vsock_dial(const char *cid, const char *port);
+
+/* Commands of lab vsock with many connections; arguments as there */
+int vsock_serve(char **argv);
+int vsock_again(char **argv);
+int vsock_many(char **argv);
+
 /* Decimal or 0x number; exits with a usage error when @text is none */
 uint64_t number(const char *text);
 

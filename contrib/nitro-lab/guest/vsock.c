@@ -18,6 +18,12 @@
  *                          exit status 3 when the peer was lost
  *   ping CID PORT COUNT    send a byte to an echo service and wait for it,
  *                          so often; print the median and the worst
+ *   serve PORT             echo to any number of peers, from one process
+ *   again CID PORT COUNT SOURCE PORTS HOW
+ *                          use ports SOURCE and so on, in turn, for one
+ *                          connection after another; see vsock-many.c
+ *   many CID PORT COUNT    so many connections at once, each sends a byte and
+ *                          gets it back; stays until stdin ends
  */
 
 #include <errno.h>
@@ -51,7 +57,7 @@ static struct sockaddr_vm address(uint32_t cid, uint32_t port)
     return addr;
 }
 
-static int dial(const char *cid, const char *port)
+int vsock_dial(const char *cid, const char *port)
 {
     struct sockaddr_vm addr = address(number(cid), number(port));
     int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -77,7 +83,7 @@ static int do_cid(char **argv)
 
 static int do_connect(char **argv)
 {
-    return relay_stdio(dial(argv[0], argv[1]));
+    return relay_stdio(vsock_dial(argv[0], argv[1]));
 }
 
 static int do_listen(char **argv)
@@ -106,7 +112,7 @@ static int do_listen(char **argv)
 static int do_echo(char **argv)
 {
     size_t len = strlen(argv[2]), have = 0;
-    int fd = dial(argv[0], argv[1]);
+    int fd = vsock_dial(argv[0], argv[1]);
     char *reply = calloc(1, len + 1);
 
     if (!write_all(fd, argv[2], len)) {
@@ -247,7 +253,7 @@ static enum outcome echo_all(struct echo *e, uint64_t limit)
     return outcome;
 }
 
-static double now(void)
+double now(void)
 {
     struct timespec time;
 
@@ -265,7 +271,7 @@ static int compare_doubles(const void *a, const void *b)
 static int do_ping(char **argv)
 {
     uint64_t count = number(argv[2]);
-    int fd = dial(argv[0], argv[1]);
+    int fd = vsock_dial(argv[0], argv[1]);
     double *took = calloc(count, sizeof(*took));
     char byte = 'p';
 
@@ -289,7 +295,7 @@ static int do_bulk(char **argv)
     uint64_t total = number(argv[2]);
     double begun;
 
-    echo_begin(&e, dial(argv[0], argv[1]));
+    echo_begin(&e, vsock_dial(argv[0], argv[1]));
     begun = now();
     if (echo_all(&e, total) != INTACT) {
         return 1;
@@ -315,7 +321,7 @@ static int do_stream(char **argv)
     uint64_t rate = number(argv[3]);
     enum outcome outcome = INTACT;
 
-    echo_begin(&e, dial(argv[0], argv[1]));
+    echo_begin(&e, vsock_dial(argv[0], argv[1]));
     sigaction(SIGTERM, &action, NULL);
     printf("connected\n");
     fflush(stdout);
@@ -347,6 +353,9 @@ int vsock_main(int argc, char **argv)
         { "bulk", 3, do_bulk },
         { "stream", 4, do_stream },
         { "ping", 3, do_ping },
+        { "serve", 1, vsock_serve },
+        { "again", 6, vsock_again },
+        { "many", 3, vsock_many },
     };
 
     for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
@@ -356,6 +365,8 @@ int vsock_main(int argc, char **argv)
     }
     fprintf(stderr, "usage: lab vsock cid | connect CID PORT | listen PORT |"
             " echo CID PORT TEXT | bulk CID PORT BYTES |"
-            " stream CID PORT SECONDS RATE | ping CID PORT COUNT\n");
+            " stream CID PORT SECONDS RATE | ping CID PORT COUNT |"
+            " serve PORT | again CID PORT COUNT SOURCE PORTS HOW |"
+            " many CID PORT COUNT\n");
     return 2;
 }

@@ -198,6 +198,21 @@ def _finish_demo(archive, init, modules, target):
     archive.write(target)
 
 
+def demo_tool_initramfs():
+    """The same with the parent's tool, which the demo enclave runs, too."""
+    target = LAB / 'demo-tool.cpio'
+    base, tool = demo_initramfs(), guest_tool()
+    stamp = describe_inputs([base, tool])
+    if inputs_changed(target, stamp):
+        archive, extra = Cpio(), LAB / 'demo-tool-only.cpio'
+        archive.file('lab', tool, 0o755)
+        archive.write(extra)
+        target.write_bytes(base.read_bytes() + extra.read_bytes())
+        extra.unlink()
+        record_inputs(target, stamp)
+    return target
+
+
 def aws_demo_image(*words):
     """The demo enclave for real hardware, with AWS's kernel.
 
