@@ -40,12 +40,13 @@ TRIES = (
     (f'/usr/bin/python3 -c "{KERNEL}" > /tmp/kernel && '
      'qemu-eif build -k /tmp/kernel -o /tmp/a.eif -c quiet', 'PCR0'),
     ('qemu-eif describe /tmp/a.eif', 'PCR0'),
+    ('qemu-nsm show /tmp/a.eif 2>&1 || true', 'not an attestation document'),
     ('qemu-nitro-system-$(uname -m) -accel nitro,device=/none -M nitro '
      '-display none -m 512M -kernel /tmp/a.eif || true',
      'cannot open /none'),
     ('nitro-run --help', 'run-enclave'),
     ('. /usr/share/bash-completion/completions/nitro-run; complete -p '
-     'nitro-run nitro-lab qemu-eif', '_nitro_complete nitro-lab'),
+     'nitro-run nitro-lab qemu-eif qemu-nsm', '_nitro_complete nitro-lab'),
     ('zgrep .TH /usr/share/man/man1/nitro-run.1.gz', 'NITRO-RUN'),
     ('grep -o "<title>.*</title>" /usr/share/doc/qemu-nitro-doc/html/'
      'system/nitro.html', 'Nitro'),

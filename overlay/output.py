@@ -8,9 +8,9 @@ import tree
 
 EMULATORS = ('qemu-system-x86_64', 'qemu-system-aarch64')
 HYPERVISOR = 'contrib/nitro-hypervisor/nitro-hypervisor'
-TOOL = 'tools/eif/qemu-eif'
+TOOLS = ('tools/eif/qemu-eif', 'tools/nsm/qemu-nsm')
 # Paths below a build directory, which ninja takes as targets
-PROGRAMS = (*EMULATORS, HYPERVISOR, TOOL)
+PROGRAMS = (*EMULATORS, HYPERVISOR, *TOOLS)
 
 
 def directory():

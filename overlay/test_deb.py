@@ -20,10 +20,10 @@ import tree  # noqa: E402
 
 # Where a package may put files without being in the way of others
 OURS = re.compile(r'\./usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
-                  r'/.+|bin/(qemu-nitro-system-\w+|qemu-eif|nitro-run|'
+                  r'/.+|bin/(qemu-nitro-system-\w+|qemu-eif|qemu-nsm|nitro-run|'
                   r'nitro-lab)|(lib|libexec)/([a-z.]+/)*[9-]*nitro-enclave.+|'
                   r'share/(man/man1|bash-completion/completions)/'
-                  r'(nitro-\w+|qemu-eif)[.1gz]*)$')
+                  r'(nitro-\w+|qemu-eif|qemu-nsm)[.1gz]*)$')
 
 
 class Packages(testing.RefusalCase):
@@ -45,7 +45,8 @@ class Packages(testing.RefusalCase):
         mock.patch.object(self.deb.manual, 'make').start()
         self.addCleanup(mock.patch.stopall)
         pages = [f'manual/man/{n}.1' for n in (
-            'qemu-eif', 'nitro-run', 'nitro-lab', 'nitro-hypervisor')]
+            'qemu-eif', 'qemu-nsm', 'nitro-run', 'nitro-lab',
+            'nitro-hypervisor')]
         for directory in ('manual/man', 'manual/html/system'):
             os.makedirs(os.path.join(self.top, directory))
         for name, text in (('base/VERSION', '10.0.13\n'),
@@ -84,14 +85,14 @@ class Packages(testing.RefusalCase):
                     programs.add(os.path.basename(name.split()[0]))
         self.assertEqual(programs, {
             'qemu-nitro-system-x86_64', 'qemu-nitro-system-aarch64',
-            'qemu-eif', 'nitro-run', 'nitro-lab'})
+            'qemu-eif', 'qemu-nsm', 'nitro-run', 'nitro-lab'})
 
     def test_installed(self):
         """Commands lead to programs, which are there."""
         root = os.path.join(self.top, 'root')
         for path in self.make().values():
             subprocess.run(['dpkg-deb', '--extract', path, root], check=True)
-        for name in ('qemu-nitro-system-x86_64', 'qemu-eif'):
+        for name in ('qemu-nitro-system-x86_64', 'qemu-eif', 'qemu-nsm'):
             subprocess.run([os.path.join(root, 'usr/bin', name)], check=True)
         for name in ('nitro-run', 'nitro-lab'):
             text = tree.read(os.path.join(root, 'usr/bin', name)).decode()
@@ -127,7 +128,7 @@ class Packages(testing.RefusalCase):
             self.field(packages['qemu-nitro-doc'], 'Architecture'), 'all')
 
     def test_not_built(self):
-        os.unlink(os.path.join(self.deb.OUT, output.TOOL))
+        os.unlink(os.path.join(self.deb.OUT, output.TOOLS[0]))
         self.assert_refused('qemu-eif is not there', 'make', self.make)
 
     def test_failing_command(self):

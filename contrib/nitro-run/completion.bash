@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
 #
-# Completion in bash for nitro-run, nitro-lab, nitro-hypervisor and qemu-eif:
+# Completion in bash for nitro-run, nitro-lab, nitro-hypervisor, qemu-eif and
+# qemu-nsm:
 #   . contrib/nitro-run/completion.bash
 #
 # Commands and options are those that the program's own --help lists.
@@ -38,4 +39,4 @@ _nitro_complete()
 }
 
 complete -o bashdefault -o default -F _nitro_complete \
-    nitro-run nitro-lab nitro-hypervisor qemu-eif
+    nitro-run nitro-lab nitro-hypervisor qemu-eif qemu-nsm

@@ -1,5 +1,6 @@
 /*
- * Enclave Image Format: read and write CBOR, for the signature section
+ * Enclave Image Format: read and write CBOR, for signature sections and
+ * attestation documents
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -10,6 +11,10 @@
 #include "qemu/bswap.h"
 #include "qemu/host-utils.h"
 #include "eif-cbor.h"
+
+#define CBOR_NULL 0xf6
+#define CBOR_BREAK 0xff
+#define CBOR_INDEFINITE 31 /* in place of a number in the head */
 
 bool eif_cbor_head(EifCbor *c, EifCborMajor major, uint64_t *value)
 {
@@ -101,4 +106,33 @@ void eif_cbor_put_integers(GByteArray *cbor, const uint8_t *data, size_t len)
     for (size_t i = 0; i < len; i++) {
         eif_cbor_put_head(cbor, EIF_CBOR_UINT, data[i]);
     }
+}
+
+static bool take_byte(EifCbor *c, uint8_t byte)
+{
+    if (!eif_cbor_left(c) || c->data[c->pos] != byte) {
+        return false;
+    }
+    c->pos++;
+    return true;
+}
+
+bool eif_cbor_null(EifCbor *c)
+{
+    return take_byte(c, CBOR_NULL);
+}
+
+bool eif_cbor_open(EifCbor *c, EifCborMajor major, EifCborEntries *entries)
+{
+    entries->left = 0;
+    entries->indefinite = take_byte(c, major << 5 | CBOR_INDEFINITE);
+    return entries->indefinite || eif_cbor_head(c, major, &entries->left);
+}
+
+bool eif_cbor_more(EifCbor *c, EifCborEntries *entries)
+{
+    if (entries->indefinite) {
+        return !take_byte(c, CBOR_BREAK);
+    }
+    return entries->left && entries->left--;
 }

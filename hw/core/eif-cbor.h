@@ -1,7 +1,9 @@
 /*
- * Enclave Image Format: read and write CBOR, for the signature section
+ * Enclave Image Format: read and write CBOR, for signature sections and
+ * attestation documents
  *
- * Only what the section needs: definite lengths, no tags, no floats.
+ * Only what these need: no tags, no floats.  Lengths are definite, but for
+ * eif_cbor_open(), which takes both forms of a container.
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -105,5 +107,41 @@ void eif_cbor_put_key(GByteArray *cbor, const char *key);
  * The signature section has its bytes in this form.
  */
 void eif_cbor_put_integers(GByteArray *cbor, const uint8_t *data, size_t len);
+
+/**
+ * eif_cbor_null: read null
+ * @c: where to read; moved on success only
+ *
+ * Returns: true on success.
+ */
+bool eif_cbor_null(EifCbor *c);
+
+/* An array or map whose entries are being read */
+typedef struct EifCborEntries {
+    bool indefinite; /* ends with a break, not after a number of entries */
+    uint64_t left; /* entries, when definite */
+} EifCborEntries;
+
+/**
+ * eif_cbor_open: read the head of an array or map, of either form
+ * @c: where to read; moved behind the head on success only
+ * @major: EIF_CBOR_ARRAY or EIF_CBOR_MAP
+ * @entries: filled in, for eif_cbor_more()
+ *
+ * Returns: true on success.
+ */
+bool eif_cbor_open(EifCbor *c, EifCborMajor major, EifCborEntries *entries);
+
+/**
+ * eif_cbor_more: does another entry follow?
+ * @c: at the next entry; moved behind the break that ends an indefinite form
+ * @entries: from eif_cbor_open(), counted down
+ *
+ * Says yes to a definite form whose bytes have ended: reading the entry fails
+ * then.
+ *
+ * Returns: true when an entry has to be read.
+ */
+bool eif_cbor_more(EifCbor *c, EifCborEntries *entries);
 
 #endif

@@ -92,8 +92,6 @@ static bool decode_protected(EifCbor c, EifCose *cose, Error **errp)
 
 static bool decode_payload(EifCbor c, EifCose *cose, Error **errp)
 {
-    cose->payload = c.data + c.pos;
-    cose->payload_len = eif_cbor_left(&c);
     if (!take_this(&c, EIF_CBOR_MAP, 2)) {
         return refuse(errp, c.pos, "a map of two entries");
     }
@@ -127,29 +125,60 @@ static bool decode_signature(EifCbor c, EifCose *cose, Error **errp)
     return true;
 }
 
+/* All in front of the payload's content, and the reader of that */
+static bool decode_start(EifCbor *c, EifCose *cose, EifCbor *payload,
+                         Error **errp)
+{
+    EifCbor header;
+
+    if (!take_this(c, EIF_CBOR_ARRAY, SIGN1_PARTS)) {
+        return refuse(errp, c->pos, "a list of four");
+    }
+    if (!take_bytes(c, &header, "a protected header", errp) ||
+        !decode_protected(header, cose, errp)) {
+        return false;
+    }
+    if (!take_this(c, EIF_CBOR_MAP, 0)) {
+        return refuse(errp, c->pos, "an empty map");
+    }
+    if (!take_bytes(c, payload, "a payload", errp)) {
+        return false;
+    }
+    cose->payload = payload->data + payload->pos;
+    cose->payload_len = eif_cbor_left(payload);
+    return true;
+}
+
+static bool decode_end(EifCbor *c, EifCose *cose, Error **errp)
+{
+    EifCbor content;
+
+    if (!take_bytes(c, &content, "a signature", errp) ||
+        !decode_signature(content, cose, errp)) {
+        return false;
+    }
+    return !eif_cbor_left(c) || refuse(errp, c->pos, "the end");
+}
+
 bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
                      Error **errp)
 {
     EifCbor c = { .data = data, .len = len };
-    EifCbor content;
+    EifCbor payload;
 
-    if (!take_this(&c, EIF_CBOR_ARRAY, SIGN1_PARTS)) {
-        return refuse(errp, c.pos, "a list of four");
-    }
-    if (!take_bytes(&c, &content, "a protected header", errp) ||
-        !decode_protected(content, cose, errp)) {
-        return false;
-    }
-    if (!take_this(&c, EIF_CBOR_MAP, 0)) {
-        return refuse(errp, c.pos, "an empty map");
-    }
-    if (!take_bytes(&c, &content, "a payload", errp) ||
-        !decode_payload(content, cose, errp) ||
-        !take_bytes(&c, &content, "a signature", errp) ||
-        !decode_signature(content, cose, errp)) {
-        return false;
-    }
-    return !eif_cbor_left(&c) || refuse(errp, c.pos, "the end");
+    return decode_start(&c, cose, &payload, errp) &&
+           decode_payload(payload, cose, errp) &&
+           decode_end(&c, cose, errp);
+}
+
+bool eif_cose_split(const uint8_t *data, size_t len, EifCose *cose,
+                    Error **errp)
+{
+    EifCbor c = { .data = data, .len = len };
+    EifCbor payload;
+
+    return decode_start(&c, cose, &payload, errp) &&
+           decode_end(&c, cose, errp);
 }
 
 GByteArray *eif_cose_signed_bytes(const EifCose *cose)

@@ -58,7 +58,7 @@ static void set_from_error(EifVerification *v, EifCheckId id,
     error_free(err);
 }
 
-static char *time_str(int64_t seconds)
+char *eif_time_str(int64_t seconds)
 {
     g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(seconds);
 
@@ -96,17 +96,17 @@ static void check_certificate(EifVerification *v, const EifSignature *sig)
 bool eif_certificate_check_dates(const EifCertificate *cert, int64_t when,
                                  Error **errp)
 {
-    g_autofree char *now = time_str(when);
+    g_autofree char *now = eif_time_str(when);
     g_autofree char *limit = NULL;
 
     if (when < cert->not_before) {
-        limit = time_str(cert->not_before);
+        limit = eif_time_str(cert->not_before);
         error_setg(errp, "the certificate is valid from %s on, it is %s",
                    limit, now);
         return false;
     }
     if (when > cert->not_after) {
-        limit = time_str(cert->not_after);
+        limit = eif_time_str(cert->not_after);
         error_setg(errp, "the certificate was valid until %s, it is %s",
                    limit, now);
         return false;

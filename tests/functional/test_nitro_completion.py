@@ -14,13 +14,15 @@ CONTRIB = config.TREE / 'contrib'
 RUN = CONTRIB / 'nitro-run' / 'nitro-run'
 LAB = CONTRIB / 'nitro-lab' / 'nitro-lab'
 EIF = config.OUT / 'tools' / 'eif' / 'qemu-eif'
+NSM = config.OUT / 'tools' / 'nsm' / 'qemu-nsm'
 HYPERVISOR = (config.OUT / 'contrib' / 'nitro-hypervisor'
               / 'nitro-hypervisor')
 SCRIPT = '''. "$1"; shift
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _nitro_complete "$1" "${COMP_WORDS[COMP_CWORD]}" ""
 printf '%s\\n' "${COMPREPLY[@]}"
-complete -p nitro-run nitro-lab nitro-hypervisor qemu-eif > /dev/null'''
+complete -p nitro-run nitro-lab nitro-hypervisor qemu-eif qemu-nsm \\
+    > /dev/null'''
 
 
 class Completion(QemuBaseTest):
@@ -44,6 +46,7 @@ class Completion(QemuBaseTest):
         self.assertEqual(self.offers(RUN, 't'), ['terminate-enclave'])
         self.assertEqual(self.offers(EIF, ''), [
             'build', 'describe', 'extract', 'pcr', 'sign', 'verify'])
+        self.assertEqual(self.offers(NSM, ''), ['show', 'verify'])
         self.assertLessEqual({'run', 'parent', 'check', 'soak'},
                              set(self.offers(LAB, '')))
 
@@ -55,6 +58,7 @@ class Completion(QemuBaseTest):
         self.assertEqual(self.offers(RUN, 'terminate-enclave', '--a'),
                          ['--all'])
         self.assertEqual(self.offers(EIF, 'build', '--k'), ['--kernel'])
+        self.assertEqual(self.offers(NSM, 'verify', '--no'), ['--nonce'])
         self.assertEqual(self.offers(LAB, 'run', '--e'), ['--eif'])
         self.assertEqual(self.offers(HYPERVISOR, '--parent-i'),
                          ['--parent-id'])

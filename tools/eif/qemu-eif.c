@@ -9,20 +9,16 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu-version.h"
-#include "qemu/error-report.h"
 #include "tool.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-} commands[] = {
+static const ToolCommand commands[] = {
     { "build", tool_build },
     { "describe", tool_describe },
     { "extract", tool_extract },
     { "pcr", tool_pcr },
     { "sign", tool_sign },
     { "verify", tool_verify },
+    { }
 };
 
 static const char usage[] =
@@ -45,32 +41,7 @@ static const char usage[] =
     "or written, 2 the image is broken, 3 its signature is missing or not\n"
     "valid, 4 a register is not the expected one.\n";
 
-static int run(const char *name, int argc, char **argv)
-{
-    if (g_str_equal(name, "-h") || g_str_equal(name, "--help")) {
-        return tool_usage(usage);
-    }
-    if (g_str_equal(name, "-V") || g_str_equal(name, "--version")) {
-        printf("qemu-eif version " QEMU_FULL_VERSION "\n");
-        return TOOL_OK;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        if (g_str_equal(name, commands[i].name)) {
-            argv[1] = argv[0]; /* for messages of getopt_long() */
-            return commands[i].run(argc - 1, argv + 1);
-        }
-    }
-    if (*name) {
-        error_report("there is no command '%s'", name);
-    } else {
-        error_report("a command is needed");
-    }
-    error_printf("Try 'qemu-eif --help'.\n");
-    return TOOL_FAILED;
-}
-
 int main(int argc, char **argv)
 {
-    error_init(argv[0]);
-    return tool_finish(run(argc > 1 ? argv[1] : "", argc, argv));
+    return tool_main("qemu-eif", usage, commands, argc, argv);
 }

@@ -141,19 +141,6 @@ static int run_verify(ToolImage *t, const VerifyOptions *o)
     return crc ?: signature ?: pcrs;
 }
 
-static bool parse_time(const char *text, int64_t *when, Error **errp)
-{
-    g_autoptr(GTimeZone) utc = g_time_zone_new_utc();
-    g_autoptr(GDateTime) time = g_date_time_new_from_iso8601(text, utc);
-
-    if (!time) {
-        error_setg(errp, "'%s' is not a time like 2026-01-31T12:00:00Z", text);
-        return false;
-    }
-    *when = g_date_time_to_unix(time);
-    return true;
-}
-
 static bool take_verify(void *opaque, int c, Error **errp)
 {
     VerifyOptions *o = opaque;
@@ -164,7 +151,7 @@ static bool take_verify(void *opaque, int c, Error **errp)
         o->require_signature = true;
         return true;
     case 't':
-        return parse_time(optarg, &o->when, errp);
+        return tool_parse_time(optarg, &o->when, errp);
     case OPTION_PCR ... OPTION_PCR + 8:
         if (!eif_pcr_parse(optarg, pcr, errp)) {
             return false;

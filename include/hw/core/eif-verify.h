@@ -61,6 +61,18 @@ bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
                      Error **errp);
 
 /**
+ * eif_cose_split: decode a COSE_Sign1 message with any payload
+ * @data: the message, must stay valid as long as @cose is used
+ * @len: its length in bytes, at most 64 KiB
+ * @cose: filled in on success, but for the register
+ * @errp: filled in on failure, with what was expected at which byte
+ *
+ * Returns: true on success.
+ */
+bool eif_cose_split(const uint8_t *data, size_t len, EifCose *cose,
+                    Error **errp);
+
+/**
  * eif_cose_signed_bytes: what the signature was made over
  * @cose: from eif_cose_decode()
  *
@@ -137,6 +149,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifCertificate, eif_certificate_free)
  */
 bool eif_certificate_check_dates(const EifCertificate *cert, int64_t when,
                                  Error **errp);
+
+/**
+ * eif_time_str: a time as text
+ * @seconds: since 1970
+ *
+ * Returns: "2026-01-31T12:00:00Z"; outside of the years 1 to 9999 a number
+ * with its unit.  To be freed.
+ */
+char *eif_time_str(int64_t seconds);
 
 /**
  * eif_certificate_check_signature: does the message carry its signature?

@@ -29,14 +29,10 @@ int tool_fail(Error *err)
     return TOOL_FAILED;
 }
 
-int tool_try_help(const char *command)
+int tool_options(const ToolOptions *o, int argc, char **argv,
+                 ToolTakeOption *take, void *opaque)
 {
-    return TOOL_FAILED;
-}
-
-int tool_usage(const char *text)
-{
-    return TOOL_OK;
+    return -1;
 }
 
 int tool_image_open(ToolImage *t, const char *command, int argc, char **argv)
