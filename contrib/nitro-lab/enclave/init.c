@@ -10,6 +10,7 @@
  *
  *   demo.mode=serve      stay until the parent ends the enclave (default)
  *   demo.mode=poweroff   orderly end after demo.seconds
+ *   demo.mode=reboot     reset after demo.seconds, as reboot= says
  *   demo.mode=crash      end by kernel panic after demo.seconds
  *   demo.mode=mute       no heartbeat at all
  *   demo.mode=wrong      heartbeat with a wrong byte
@@ -304,6 +305,14 @@ static void flood(void)
     }
 }
 
+static void end(const char *how, int command)
+{
+    sleep(atoi(option("demo.seconds", "1")));
+    say(how);
+    sync();
+    reboot(command);
+}
+
 int main(void)
 {
     char mode[32];
@@ -336,15 +345,16 @@ int main(void)
     if (!strcmp(mode, "flood")) {
         flood();
     }
-    if (!strcmp(mode, "poweroff") || !strcmp(mode, "crash")) {
+    if (!strcmp(mode, "crash")) {
         sleep(atoi(option("demo.seconds", "1")));
-        if (!strcmp(mode, "crash")) {
-            say("about to panic");
-            return 1;
-        }
-        say("orderly power-off");
-        sync();
-        reboot(RB_POWER_OFF);
+        say("about to panic");
+        return 1;
+    }
+    if (!strcmp(mode, "poweroff")) {
+        end("orderly power-off", RB_POWER_OFF);
+    }
+    if (!strcmp(mode, "reboot")) {
+        end("reset", RB_AUTOBOOT);
     }
     for (;;) {
         pause();
