@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <glib-unix.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include "qapi/error.h"
 #include "qemu/sockets.h"
@@ -39,6 +40,8 @@ struct NitroChild {
     size_t logged;
     char *log_path;             /* NULL when it is to be kept */
     GString *last_words;
+    char *program;
+    int *exec_errno;            /* written by the process when exec fails */
 };
 
 static void take_serial(NitroChild *child, const char *buf, size_t len)
@@ -61,26 +64,27 @@ static void take_message(NitroChild *child, const char *buf, size_t len)
     }
 }
 
-/* Returns: whether there may be more */
-static bool output_read(Output *output)
+/* Returns: how much was read, 0 at the end of the stream, or -errno */
+static ssize_t output_read(Output *output)
 {
     g_autofree char *buf = g_malloc(READ_SIZE);
-    ssize_t n;
+    ssize_t n = RETRY_ON_EINTR(read(output->fd, buf, READ_SIZE));
 
-    errno = 0;
-    n = RETRY_ON_EINTR(read(output->fd, buf, READ_SIZE));
-    if (n > 0) {
+    if (n < 0) {
+        return -errno;
+    }
+    if (n) {
         output->take(output->child, buf, n);
     }
-    return n > 0;
+    return n;
 }
 
 static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     Output *output = opaque;
+    ssize_t n = output_read(output);
 
-    if (output_read(output) || errno == EAGAIN) {
-        /* At the end of the stream errno is 0 */
+    if (n > 0 || n == -EAGAIN) {
         return G_SOURCE_CONTINUE;
     }
     output->source = 0;
@@ -108,10 +112,22 @@ static void output_close(Output *output)
 
 static void output_drain(Output *output)
 {
-    while (output->fd >= 0 && output_read(output)) {
+    while (output->fd >= 0 && output_read(output) > 0) {
         /* until it is empty: the writer is gone */
     }
     output_close(output);
+}
+
+/* The process itself may not format a message: it is a copy of this one */
+static void tell_exec_failure(NitroChild *child)
+{
+    g_autofree char *text = NULL;
+
+    if (*child->exec_errno) {
+        text = g_strdup_printf("cannot run %s: %s", child->program,
+                               strerror(*child->exec_errno));
+        take_message(child, text, strlen(text));
+    }
 }
 
 static void child_exited(GPid pid, gint status, gpointer opaque)
@@ -123,6 +139,7 @@ static void child_exited(GPid pid, gint status, gpointer opaque)
     g_clear_handle_id(&child->kill_source, g_source_remove);
     output_drain(&child->serial);
     output_drain(&child->messages);
+    tell_exec_failure(child);
     child->ops->exited(child->opaque, status);
 }
 
@@ -144,34 +161,66 @@ void nitro_child_stop(NitroChild *child)
     }
 }
 
-/* Between fork() and exec(): async-signal-safe calls only */
-static void G_NORETURN child_exec(char **args, pid_t parent, int message_fd,
-                                  const int *keep, int nr_keep)
-{
-    int null = open("/dev/null", O_RDWR);
-    sigset_t none;
-    int i;
+/*
+ * From here to exec() the process is a copy of one that may have had locks
+ * taken by other threads: async-signal-safe calls only, see signal-safety(7).
+ */
 
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent ||
-        dup2(null, STDIN_FILENO) < 0 ||
-        dup2(message_fd, STDOUT_FILENO) < 0 ||
-        dup2(message_fd, STDERR_FILENO) < 0) {
-        _exit(127);
+static void close_range_of_fds(int first, int last)
+{
+    int end = MIN(last, sysconf(_SC_OPEN_MAX) - 1);
+
+#ifdef CONFIG_CLOSE_RANGE
+    if (first <= last && close_range(first, last, 0) == 0) {
+        return;
     }
+#endif
+    while (first <= end) {
+        close(first++);
+    }
+}
+
+/* libvhost-user has descriptors that are not close-on-exec */
+static bool keep_fds(const int *keep, int nr_keep)
+{
+    int i, next = 0;
+
     for (i = 0; i < nr_keep; i++) {
         if (fcntl(keep[i], F_SETFD, 0)) {
-            _exit(127);
+            return false;
         }
+        close_range_of_fds(next, keep[i] - 1);
+        next = keep[i] + 1;
     }
-    /* libvhost-user has descriptors that are not close-on-exec */
-    qemu_close_all_open_fd(keep, nr_keep);
-    setpgid(0, 0);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    execv(args[0], args);
-    dprintf(STDERR_FILENO, "cannot run %s: %s", args[0], strerror(errno));
-    _exit(127);
+    close_range_of_fds(next, INT_MAX);
+    return true;
+}
+
+static bool become_child(pid_t parent, int message_fd)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    return !prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == parent &&
+           dup2(null, STDIN_FILENO) >= 0 &&
+           dup2(message_fd, STDOUT_FILENO) >= 0 &&
+           dup2(message_fd, STDERR_FILENO) >= 0;
+}
+
+static void G_NORETURN child_exec(const NitroChild *child, char **args,
+                                  pid_t parent, int message_fd,
+                                  const int *keep, int nr_keep)
+{
+    sigset_t none;
+
+    if (become_child(parent, message_fd) && keep_fds(keep, nr_keep)) {
+        setpgid(0, 0);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        signal(SIGPIPE, SIG_DFL);
+        execv(args[0], args);
+    }
+    *child->exec_errno = errno;
+    _exit(NITRO_CHILD_NOT_RUN);
 }
 
 static bool child_fork(NitroChild *child, char **args, int message_fd,
@@ -179,9 +228,18 @@ static bool child_fork(NitroChild *child, char **args, int message_fd,
 {
     pid_t self = getpid();
 
+    child->program = g_strdup(args[0]);
+    child->exec_errno = mmap(NULL, sizeof(*child->exec_errno),
+                             PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (child->exec_errno == MAP_FAILED) {
+        child->exec_errno = NULL;
+        error_setg_errno(errp, errno, "cannot create a process");
+        return false;
+    }
     child->pid = fork();
     if (child->pid == 0) {
-        child_exec(args, self, message_fd, keep, nr_keep);
+        child_exec(child, args, self, message_fd, keep, nr_keep);
     }
     if (child->pid < 0) {
         child->pid = 0;
@@ -209,9 +267,10 @@ static bool make_streams(NitroChild *child, bool debug, int *serial_fd,
                          int *message_fd, Error **errp)
 {
     int serial[2] = { -1, -1 }, messages[2];
+    g_autoptr(GError) gerr = NULL;
 
-    if (!g_unix_open_pipe(messages, FD_CLOEXEC, NULL)) {
-        error_setg_errno(errp, errno, "cannot create a pipe");
+    if (!g_unix_open_pipe(messages, FD_CLOEXEC, &gerr)) {
+        error_setg(errp, "cannot create a pipe: %s", gerr->message);
         return false;
     }
     if (debug &&
@@ -309,6 +368,10 @@ void nitro_child_free(NitroChild *child)
         unlink(child->log_path);
         g_free(child->log_path);
     }
+    if (child->exec_errno) {
+        munmap(child->exec_errno, sizeof(*child->exec_errno));
+    }
+    g_free(child->program);
     g_string_free(child->last_words, TRUE);
     g_free(child);
 }

@@ -19,6 +19,9 @@
 /* Time between SIGTERM and SIGKILL */
 #define NITRO_CHILD_TERM_MS 5000
 
+/* Exit status of a process that could not become a QEMU, as shells have it */
+#define NITRO_CHILD_NOT_RUN 127
+
 typedef struct NitroChild NitroChild;
 
 /* What to run */
@@ -85,7 +88,8 @@ char *nitro_child_pcrs(const NitroChildConfig *config);
  * @opaque: passed to @ops
  * @errp: filled in on failure
  *
- * A QEMU that cannot be executed ends with status 127 later.
+ * A QEMU that cannot be executed ends with status NITRO_CHILD_NOT_RUN later,
+ * and with last words that say why.
  *
  * Returns: the process, or NULL.
  */

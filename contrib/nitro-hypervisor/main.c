@@ -48,12 +48,15 @@ static void guest_misbehaved(void *opaque, uint32_t cid, const char *what)
     nitro_report(&hv->report, "CID %u: %s", cid, what);
 }
 
+static void end(Hypervisor *hv)
+{
+    hv->ending = true;
+    nitro_slots_close(hv->slots);
+}
+
 static gboolean end_signal(gpointer opaque)
 {
-    Hypervisor *hv = opaque;
-
-    hv->ending = true;
-    nitro_slots_reset(hv->slots);
+    end(opaque);
     return G_SOURCE_CONTINUE;
 }
 
@@ -82,8 +85,11 @@ static void parent_gone(void *opaque)
 {
     Hypervisor *hv = opaque;
 
-    hv->ending |= hv->opts.once;
-    nitro_slots_reset(hv->slots);
+    if (hv->opts.once) {
+        end(hv);
+    } else {
+        nitro_slots_reset(hv->slots);
+    }
 }
 
 static bool control_request(void *opaque, const NitroControlHeader *header,

@@ -31,6 +31,7 @@ struct NitroSlots {
     NitroControlHeader pending; /* STOP, FREE or RESET that takes time */
     bool has_pending;
     bool resetting;
+    bool closed;                /* for good */
     guint settle_source;
 };
 
@@ -210,6 +211,12 @@ static bool read_memory(NitroSlots *slots, NitroMemory *memory,
            check_regions(regions, n, errp);
 }
 
+/* Nobody would end an enclave that is started now */
+static bool refuses_all(const NitroSlots *slots)
+{
+    return slots->resetting || slots->closed;
+}
+
 /* Returns: 0 when the enclave is being started, otherwise -errno */
 static int start(NitroSlots *slots, const NitroControlHeader *header,
                  const NitroControlStart *body)
@@ -224,6 +231,11 @@ static int start(NitroSlots *slots, const NitroControlHeader *header,
     Error *err = NULL;
     Slot *slot;
 
+    if (refuses_all(slots)) {
+        info_report("enclave with CID %" PRIu64 " not started: all enclaves "
+                    "are being ended", cid);
+        return -ECANCELED;
+    }
     if (cid <= NITRO_CID_PARENT || cid >= UINT32_MAX) {
         error_report("no enclave can have CID %" PRIu64, cid);
         return -EINVAL;
@@ -287,6 +299,12 @@ void nitro_slots_reset(NitroSlots *slots)
     slots->resetting = true;
     stop_all(slots);
     settle_later(slots);
+}
+
+void nitro_slots_close(NitroSlots *slots)
+{
+    slots->closed = true;
+    nitro_slots_reset(slots);
 }
 
 NitroSlots *nitro_slots_new(const NitroEnclaveHost *host,

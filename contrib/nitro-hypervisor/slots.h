@@ -26,7 +26,8 @@ typedef void NitroSlotsIdle(void *opaque);
 /**
  * nitro_slots_new: create an empty table
  * @host: what enclaves live in
- * @idle: told when no enclave is left after nitro_slots_reset()
+ * @idle: told when no enclave is left after nitro_slots_reset() or
+ *        nitro_slots_close()
  * @opaque: passed to @idle
  */
 NitroSlots *nitro_slots_new(const NitroEnclaveHost *host,
@@ -62,8 +63,14 @@ bool nitro_slots_request(NitroSlots *slots, const NitroControlHeader *header,
 /**
  * nitro_slots_reset: end and forget all enclaves
  * @slots: the table; @idle is called when that is done, also when there is
- *         none
+ *         none; until then every START is refused
  */
 void nitro_slots_reset(NitroSlots *slots);
+
+/**
+ * nitro_slots_close: as nitro_slots_reset(), and refuse every START after it
+ * @slots: the table
+ */
+void nitro_slots_close(NitroSlots *slots);
 
 #endif

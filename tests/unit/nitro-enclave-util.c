@@ -25,8 +25,8 @@ typedef struct Reply {
 } Reply;
 
 static Reply replies[16];
-static unsigned int nr_replies, nr_continued, nr_idle;
-unsigned int nr_exited;
+static unsigned int nr_replies, nr_continued;
+unsigned int nr_exited, nr_idle;
 uint32_t last_cause, last_status;
 
 void nitro_control_reply(NitroControl *control,
@@ -148,6 +148,7 @@ void fake(Fixture *f, const char *act)
 
 void teardown(Fixture *f, gconstpointer data)
 {
+    nr_idle = 0;
     nitro_slots_reset(f->slots);
     WAIT_FOR(nr_idle);
     nitro_slots_free(f->slots);

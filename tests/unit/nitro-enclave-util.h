@@ -52,7 +52,7 @@ gboolean wait_time_is_up(gpointer opaque);
     } while (0)
 
 /* What the device was told of enclaves that ended */
-extern unsigned int nr_exited;
+extern unsigned int nr_exited, nr_idle;
 extern uint32_t last_cause, last_status;
 
 /* Images and memory */

@@ -159,11 +159,21 @@ static void test_child_fails(Fixture *f, gconstpointer data)
     start(f, 1, 16);
     expect_reply(NITRO_CONTROL_START, 0);
     g_assert_cmpuint(nr_exited, ==, 0);
+}
+
+/* That is this host's failure, and no image's */
+static void test_no_qemu(Fixture *f, gconstpointer data)
+{
+    g_autofree char *text = NULL;
 
     g_free(f->opts.qemu);
     f->opts.qemu = g_strdup("/nonexistent/qemu");
+    error_text_begin();
     start(f, 2, 17);
     expect_reply(NITRO_CONTROL_START, -EIO);
+    text = error_text_end();
+    assert_contains(text, "enclave with CID 17: QEMU ended with status 127: "
+                    "cannot run /nonexistent/qemu: No such file or directory");
 }
 
 static void test_stop_while_starting(Fixture *f, gconstpointer data)
@@ -201,6 +211,34 @@ static void test_reset(Fixture *f, gconstpointer data)
     g_assert_cmphex(f->m.mem[region_paddr(0)], ==, 0x5a);
     g_assert_cmpuint(nr_exited, ==, 0);
     start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+}
+
+/* While they end, and afterwards */
+static void test_start_while_closing(Fixture *f, gconstpointer data)
+{
+    fake(f, "run");
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+    nitro_slots_close(f->slots);
+    start(f, 2, 17);
+    expect_reply(NITRO_CONTROL_START, -ECANCELED);
+    WAIT_FOR(nr_idle);
+    start(f, 3, 18);
+    expect_reply(NITRO_CONTROL_START, -ECANCELED);
+}
+
+/* A reset refuses while it lasts: nobody would end what is started then */
+static void test_start_while_resetting(Fixture *f, gconstpointer data)
+{
+    fake(f, "run");
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+    nitro_slots_reset(f->slots);
+    start(f, 2, 17);
+    expect_reply(NITRO_CONTROL_START, -ECANCELED);
+    WAIT_FOR(nr_idle);
+    start(f, 3, 18);
     expect_reply(NITRO_CONTROL_START, 0);
 }
 
@@ -347,8 +385,12 @@ int main(int argc, char **argv)
         { "/nitro/enclave/stop", test_stop },
         { "/nitro/enclave/crash", test_crash },
         { "/nitro/enclave/child-fails", test_child_fails },
+        { "/nitro/enclave/no-qemu", test_no_qemu },
         { "/nitro/enclave/stop-while-starting", test_stop_while_starting },
         { "/nitro/enclave/reset", test_reset },
+        { "/nitro/enclave/start-while-closing", test_start_while_closing },
+        { "/nitro/enclave/start-while-resetting",
+          test_start_while_resetting },
         { "/nitro/enclave/bad-requests", test_bad_requests },
         { "/nitro/enclave/other-architecture", test_other_architecture },
         { "/nitro/enclave/bad-images", test_bad_images },
