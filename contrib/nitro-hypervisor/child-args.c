@@ -29,6 +29,12 @@ static char *escape(const char *value)
     return g_strjoinv(",,", parts);
 }
 
+/* What nitro-run takes, as nitro-cli does, for a parent that has no ID */
+static char *parent_id(const NitroChildConfig *config)
+{
+    return escape(config->opts->parent_id ?: "i-0000000000000000");
+}
+
 static void add_measured(GString *machine, const char *name, const char *value)
 {
     if (value) {
@@ -54,7 +60,7 @@ static void add_machine(GPtrArray *args, const NitroChildConfig *config)
     const char *reason;
     bool acpi = nitro_child_has_acpi(config->opts, config->image, &reason);
     GString *machine = g_string_new("nitro-enclave,vsock=vsock");
-    g_autofree char *parent = escape(config->opts->parent_id ?: "i-0");
+    g_autofree char *parent = parent_id(config);
 
     g_string_append_printf(machine, ",id=%s-enc%016" PRIx64, parent,
                            config->slot_uid);
@@ -176,7 +182,7 @@ static void add_virt_boot(GPtrArray *args, const NitroImage *image)
 static void add_virt(GPtrArray *args, const NitroChildConfig *config)
 {
     bool tcg = is_tcg(config);
-    g_autofree char *parent = escape(config->opts->parent_id ?: "i-0");
+    g_autofree char *parent = parent_id(config);
     g_autofree char *pcrs = nitro_child_pcrs(config);
 
     add(args, "-object");

@@ -43,18 +43,18 @@ char *nitro_child_pcrs(const NitroChildConfig *config)
     if (config->debug) {
         /* One is enough to have all of them locked at zero */
         add_measured(values, 0, zeros);
-        return g_string_free(values, FALSE);
+    } else {
+        add_measured(values, 0, pcrs->pcr0);
+        add_measured(values, 1, pcrs->pcr1);
+        add_measured(values, 2, pcrs->pcr2);
     }
-    add_measured(values, 0, pcrs->pcr0);
-    add_measured(values, 1, pcrs->pcr1);
-    add_measured(values, 2, pcrs->pcr2);
     if (config->opts->parent_role) {
         add_extended(values, 3, config->opts->parent_role);
     }
     if (config->opts->parent_id) {
         add_extended(values, 4, config->opts->parent_id);
     }
-    if (pcrs->has_pcr8) {
+    if (pcrs->has_pcr8 && !config->debug) {
         add_measured(values, 8, pcrs->pcr8);
     }
     return g_string_free(values, FALSE);

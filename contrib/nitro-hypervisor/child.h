@@ -69,11 +69,11 @@ char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
 /**
  * nitro_child_pcrs: registers an enclave attests, for a machine that does not
  *                   measure what it boots
- * @config: what to run; zeros in debug mode
+ * @config: what to run
  *
  * As machine nitro-enclave does it: the image is in PCR0, 1 and 2, the role
  * and the instance ID of the parent in PCR3 and 4, the certificate of a signed
- * image in PCR8.
+ * image in PCR8.  In debug mode PCR0, 1, 2 and 8 are zeros.
  *
  * Returns: ",pcrN=HEX..." to append to the properties of virtio-nsm-device;
  *          to be freed.

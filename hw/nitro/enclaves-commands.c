@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
+#include "qemu/guest-random.h"
 #include "qemu/timer.h"
 #include "hw/nitro/enclaves-pci.h"
 #include "system/nitro-compat.h"
@@ -168,8 +169,12 @@ static int run_free(NitroEnclavesPCIState *s, const NitroRequest *req,
 static int run_alloc(NitroEnclavesPCIState *s, const NitroRequest *req,
                      NitroReply *reply)
 {
-    NitroSlot *slot = nitro_slots_alloc(&s->slots,
-                                        qemu_clock_get_ns(QEMU_CLOCK_HOST));
+    NitroSlot *slot;
+    uint16_t random;
+
+    qemu_guest_getrandom_nofail(&random, sizeof(random));
+    slot = nitro_slots_alloc(&s->slots, qemu_clock_get_ms(QEMU_CLOCK_HOST),
+                             random);
 
     if (!slot) {
         return -ENOSPC;

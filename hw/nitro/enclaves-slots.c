@@ -34,7 +34,8 @@ void nitro_slots_clear(NitroSlotTable *table)
     }
 }
 
-NitroSlot *nitro_slots_alloc(NitroSlotTable *table, uint64_t uid_hint)
+NitroSlot *nitro_slots_alloc(NitroSlotTable *table, uint64_t now_ms,
+                             uint16_t random)
 {
     NitroSlot *slot;
 
@@ -42,7 +43,7 @@ NitroSlot *nitro_slots_alloc(NitroSlotTable *table, uint64_t uid_hint)
         return NULL;
     }
     slot = g_new0(NitroSlot, 1);
-    slot->uid = MAX(uid_hint, table->last_uid + 1);
+    slot->uid = MAX(now_ms << 16 | random, table->last_uid + 1);
     slot->state = NITRO_SLOT_INIT;
     slot->regions = g_array_new(false, false, sizeof(NitroSlotRegion));
     slot->vcpus = g_array_new(false, false, sizeof(uint32_t));

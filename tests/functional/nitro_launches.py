@@ -9,7 +9,7 @@ import signal
 import time
 
 from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, ECHO_PORT, INITRD,
-                          KERNEL, PROBE, NitroParentTest, cpu_list)
+                          KERNEL, PROBE, ROLE, NitroParentTest, cpu_list)
 
 from nitro_lab import eif, images
 from nitro_lab.arch import GUEST
@@ -81,18 +81,38 @@ class Boot(NitroParentTest):
         self.assertIn('ommand line: ' + console, text)
 
     def test_debug_registers_are_zero(self):
-        """In debug mode an enclave cannot prove what it is."""
+        """In debug mode an enclave cannot prove what its image is."""
         launch = self.boot()
         self.console(launch, 'demo: serving')
         text = launch.job.output.decode(errors='replace')
         self.assertEqual(self.registers(text), [ZERO] * 3)
+        self.assert_identity(launch, text)
+
+    def assert_identity(self, launch, text):
+        """What it attests of itself and its parent, debug mode or not."""
+        self.assertIn('demo: module %s-enc%016x\n' % (
+            self.parent.instance_id,
+            launch.qmp.command('query-nitro-enclave')['slot-uid']),
+            text.replace('\r', ''))
+        for index, name in ((3, ROLE), (4, self.parent.instance_id)):
+            self.assertIn('demo: PCR%d %s' % (index, hashlib.sha384(
+                bytes(48) + name.encode()).hexdigest()), text)
+
+    def test_dmi(self):
+        """The parent's firmware says that it is an instance, and which."""
+        names = ('sys_vendor', 'board_vendor', 'board_asset_tag')
+        self.assertEqual(self.parent.check(
+            ['sh', '-c', 'cd /sys/devices/virtual/dmi/id; cat "$@"', 'sh',
+             *names]).splitlines(),
+            ['Amazon EC2', 'Amazon EC2', self.parent.instance_id])
 
     def test_production(self):
         """Without debug mode: no console, real measurements."""
         launch = self.boot(debug='off')
-        measured = self.registers(self.hello(launch))
-        self.assertEqual(measured,
+        text = self.hello(launch)
+        self.assertEqual(self.registers(text),
                          eif.measure(images.demo_image().read_bytes()))
+        self.assert_identity(launch, text)
         refused = self.parent.run(['lab', 'vsock', 'connect', '0',
                                    10000 + launch.cid])
         self.assertNotEqual(refused.status, 0)

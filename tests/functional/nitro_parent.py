@@ -41,6 +41,9 @@ KERNEL, INITRD = '/lab/kernel', '/lab/initrd'
 TINY = '/lab/tiny.eif'
 PROBE = '/lab/probe.eif'
 
+# Of the parent, as on EC2
+ROLE = 'arn:aws:iam::123456789012:role/demo'
+
 POOL = '/sys/module/nitro_enclaves/parameters/ne_cpus'
 
 # As on the images that AWS's tools build
@@ -134,7 +137,7 @@ class NitroParentTest(ScopedTest):
         directory = Path(config.OUT, 'tests', 'functional', GUEST.name,
                          'nitro-parent', cls.__module__)
         parent = kind(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
-                      machine=cls.machine, directory=directory)
+                      machine=cls.machine, directory=directory, role=ROLE)
         parent.__enter__()
         NitroParentTest.total_pages = parent.free_huge_pages()
         report('parent up', parent.boot_seconds)

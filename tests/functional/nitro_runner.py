@@ -69,7 +69,8 @@ class Run(NitroParentTest):
                           told['NumberOfCPUs'], told['MemoryMiB']),
                          ('demo', 77, 2, DEMO_MIB))
         self.assertRegex(told['EnclaveID'],
-                         r'^i-[0-9a-f]+-enc[0-9a-f]+$')
+                         r'^i-[0-9a-f]{17}-enc[0-9a-f]{16}$')
+        self.assertIn('demo: module ' + told['EnclaveID'], job.text())
         self.assertLessEqual(set(told['CPUIDs']),
                              cpu_list(self.parent.get(POOL)))
         self.assertIn('Started enclave with enclave-cid: 77, memory: %d MiB,'

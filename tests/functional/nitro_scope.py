@@ -8,6 +8,8 @@ skipped, with the reason; nitro-lab check lists it once more at its end.
 
 NOT_ON = {
     'aarch64': {
+        'Boot.test_dmi':
+            'an arm64 parent boots without firmware',
         'Boot.test_kernel_without_acpi':
             'its kernel enters the PVH way; arm64 enclaves have a device'
             ' tree, from which the demo enclave boots in every scenario',

@@ -17,8 +17,8 @@ from qemu_test import QemuBaseTest
 from nitro_parent import ScopedTest, only_wanted
 from nitro_scope import NOT_ON
 
-from nitro_lab import (accounts, check, config, eif, images, load, packages,
-                       parent, patience, soak)
+from nitro_lab import (accounts, check, config, eif, images, instance, load,
+                       packages, parent, patience, soak)
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -114,6 +114,33 @@ class FailedBoot(QemuBaseTest):
             self.assertFalse(silence.look())
             self.assertLess(silence.idle, 0.5)
             process.kill()
+
+
+class Instance(QemuBaseTest):
+    """The EC2 instance that a parent is."""
+
+    def test_id(self):
+        """It is made up once per lab directory."""
+        names = []
+        for lab in ('one', 'two', 'one'):
+            with mock.patch.object(instance, 'LAB',
+                                   Path(self.scratch_file(lab))):
+                names.append(instance.instance_id())
+                self.assertRegex(names[-1], '^i-[0-9a-f]{17}$')
+                self.assertEqual(os.listdir(instance.LAB), ['instance-id'])
+        self.assertEqual(names[0], names[2])
+        self.assertNotEqual(names[0], names[1])
+
+    def test_choice(self):
+        """Another one, if it is one."""
+        args = mock.Mock(instance_id='i-0123456789abcdef0', role='arn:x')
+        self.assertEqual(instance.chosen(args), {
+            'instance_id': 'i-0123456789abcdef0', 'role': 'arn:x'})
+        for name in ('0123456789abcdef0', 'i-0123', 'i-0123456789ABCDEF0'):
+            args.instance_id = name
+            with self.assertRaisesRegex(config.LabError,
+                                        'is not an instance id'):
+                instance.chosen(args)
 
 
 class Image(QemuBaseTest):

@@ -281,15 +281,19 @@ class Directory(QemuBaseTest):
     def test_identity(self):
         """Instance and slot make the id."""
         file = Path(self.scratch_file('board'))
-        with mock.patch.object(enclaves, 'BOARD', file):
-            for text, tag in ((None, 'i-0000000000000000'),
-                              ('i-05f6ed443a\n', 'i-05f6ed443a')):
+        with mock.patch.object(enclaves, 'BOARD', file), \
+                mock.patch.dict(os.environ):
+            for text, other, tag in (
+                    (None, '', 'i-0000000000000000'), (None, 'i-12', 'i-12'),
+                    ('Not Specified\n', 'i-12', 'i-12'),
+                    ('i-05f6ed443a\n', 'i-12', 'i-05f6ed443a')):
                 if text:
                     file.write_text(text)
+                os.environ['NITRO_INSTANCE_ID'] = other
                 enclave = enclaves.Enclave(self.path)
                 enclave.learn('app', {'state': 'booted', 'cid': 16,
                                       'slot-uid': 0xabc})
-                self.assertEqual(enclave.id, tag + '-encabc')
+                self.assertEqual(enclave.id, tag + '-enc0000000000000abc')
 
 
 # Plays QEMU's part until QEMU itself: a driver that is a model, then the

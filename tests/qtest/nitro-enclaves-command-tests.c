@@ -126,6 +126,7 @@ static void test_stale_request_bytes(void)
 static void test_alloc(void)
 {
     NitroVM *vm = nitro_vm_new("");
+    uint64_t begun_ms = g_get_real_time() / 1000;
     uint64_t uids[8];
 
     for (int i = 0; i < ARRAY_SIZE(uids); i++) {
@@ -133,7 +134,9 @@ static void test_alloc(void)
 
         uids[i] = r.slot_uid;
         g_assert_cmpint(r.rc, ==, 0);
-        g_assert_cmphex(r.slot_uid, >, UINT32_MAX);
+        /* The time in milliseconds, and 16 random bits */
+        g_assert_cmpuint(r.slot_uid >> 16, >=, begun_ms);
+        g_assert_cmpuint(r.slot_uid >> 16, <=, g_get_real_time() / 1000 + 8);
         g_assert_cmpuint(r.mem_regions, >=, 1024);
         for (int j = 0; j < i; j++) {
             g_assert_cmphex(uids[j], !=, uids[i]);

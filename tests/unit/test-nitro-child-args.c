@@ -24,6 +24,7 @@
 
 #define ROLE "arn:aws:iam::1:role/r"
 #define ID "i-1,2"
+#define NO_ID "i-0000000000000000"
 /* SHA-384 of 48 zero bytes and the text */
 #define ROLE_PCR \
     "500b81f4c7ffd1dbb597217f9fe4d2286e216b4957667e10" \
@@ -53,13 +54,13 @@ static const Row rows[] = {
     { "x86/production", EIF_ARCH_X86_64, "kvm", .vcpus = 2, .initrd_fd = -1,
       .acpi = ON_OFF_AUTO_OFF,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
-      "-M nitro-enclave,vsock=vsock,id=i-0" ENC ",acpi=off,debug-mode=off "
+      "-M nitro-enclave,vsock=vsock,id=" NO_ID ENC ",acpi=off,debug-mode=off "
       "-smp 2,sockets=1,cores=1,threads=2 -cpu host -kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -serial null" END },
     { "x86/debug", EIF_ARCH_X86_64, "kvm", .vcpus = 3, .initrd_fd = -1,
       .acpi = ON_OFF_AUTO_OFF, .debug = true,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
-      "-M nitro-enclave,vsock=vsock,id=i-0" ENC ",acpi=off,debug-mode=on "
+      "-M nitro-enclave,vsock=vsock,id=" NO_ID ENC ",acpi=off,debug-mode=on "
       "-smp 3,sockets=1,cores=3,threads=1 -cpu host -kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
       "-serial chardev:console" END },
@@ -92,7 +93,7 @@ static const Row rows[] = {
       "-smp 3,sockets=1,cores=3,threads=1 -cpu host "
       "-kernel /proc/self/fd/10 -append  console=ttyAMA0 "
       "-device vhost-user-vsock-device,chardev=vsock "
-      "-device virtio-nsm-device,module-id=i-0" ENC
+      "-device virtio-nsm-device,module-id=" NO_ID ENC
       ",pcr0=" HEX96("a") ",pcr1=" HEX96("b") ",pcr2=" HEX96("c")
       " -chardev socket,id=vsock,fd=7 -serial null" END },
     { "arm64/debug", EIF_ARCH_AARCH64, "kvm", ID, ROLE,
@@ -105,6 +106,7 @@ static const Row rows[] = {
       "-kernel /proc/self/fd/10 -append console=ttyS0 console=ttyAMA0 "
       "-device vhost-user-vsock-device,chardev=vsock "
       "-device virtio-nsm-device,module-id=i-1,,2" ENC ",pcr0=" HEX96("0")
+      ",pcr3=" ROLE_PCR ",pcr4=" ID_PCR
       " -chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
       "-serial chardev:console" END },
 };

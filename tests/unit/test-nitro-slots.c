@@ -10,7 +10,10 @@
 #include "qemu/units.h"
 #include "hw/nitro/enclaves-slots.h"
 
-#define UID_HINT 0x173000000000000ULL
+/* A moment in 2022, what is drawn then, and what both make */
+#define NOW_MS 0x183d09086c24ULL
+#define RANDOM 0x1900
+#define UID 0x183d09086c241900ULL
 
 static void fill(NitroSlotTable *t, NitroSlot *slot, unsigned n)
 {
@@ -24,18 +27,21 @@ static void test_uids(void)
     NitroSlot *a, *b, *c;
 
     nitro_slots_init(&t, 4, 8);
-    a = nitro_slots_alloc(&t, UID_HINT);
-    b = nitro_slots_alloc(&t, UID_HINT);
-    g_assert_cmphex(a->uid, ==, UID_HINT);
-    g_assert_cmphex(b->uid, ==, UID_HINT + 1);
+    a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    b = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    g_assert_cmphex(a->uid, ==, UID);
+    /* Twice in a millisecond */
+    g_assert_cmphex(b->uid, ==, UID + 1);
     nitro_slots_free(&t, b);
     /* A clock that goes backwards, or no clock, repeats no uid either */
-    c = nitro_slots_alloc(&t, 0);
-    g_assert_cmphex(c->uid, ==, UID_HINT + 2);
+    c = nitro_slots_alloc(&t, 0, 0);
+    g_assert_cmphex(c->uid, ==, UID + 2);
     nitro_slots_clear(&t);
     g_assert_cmpuint(t.count, ==, 0);
-    a = nitro_slots_alloc(&t, 0);
-    g_assert_cmphex(a->uid, ==, UID_HINT + 3);
+    a = nitro_slots_alloc(&t, 0, 0);
+    g_assert_cmphex(a->uid, ==, UID + 3);
+    b = nitro_slots_alloc(&t, NOW_MS + 1, 0);
+    g_assert_cmphex(b->uid, ==, (UID | 0xffff) + 1);
     nitro_slots_clear(&t);
 }
 
@@ -44,7 +50,7 @@ static void test_zero_hint(void)
     NitroSlotTable t;
 
     nitro_slots_init(&t, 4, 8);
-    g_assert_cmphex(nitro_slots_alloc(&t, 0)->uid, !=, 0);
+    g_assert_cmphex(nitro_slots_alloc(&t, 0, 0)->uid, !=, 0);
     nitro_slots_clear(&t);
 }
 
@@ -55,8 +61,8 @@ static void test_walk(void)
 
     nitro_slots_init(&t, 4, 8);
     g_assert_null(nitro_slots_next(&t, 0));
-    a = nitro_slots_alloc(&t, UID_HINT);
-    b = nitro_slots_alloc(&t, UID_HINT + 100);
+    a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    b = nitro_slots_alloc(&t, NOW_MS + 100, RANDOM);
     g_assert_true(nitro_slots_next(&t, 0) == a);
     g_assert_true(nitro_slots_next(&t, a->uid) == b);
     /* the uid may have been freed meanwhile */
@@ -74,11 +80,11 @@ static void test_bound(void)
 
     nitro_slots_init(&t, 4, 8);
     for (int i = 0; i < NITRO_SLOTS_MAX; i++) {
-        g_assert_nonnull(nitro_slots_alloc(&t, UID_HINT));
+        g_assert_nonnull(nitro_slots_alloc(&t, NOW_MS, RANDOM));
     }
-    g_assert_null(nitro_slots_alloc(&t, UID_HINT));
+    g_assert_null(nitro_slots_alloc(&t, NOW_MS, RANDOM));
     nitro_slots_free(&t, nitro_slots_next(&t, 0));
-    g_assert_nonnull(nitro_slots_alloc(&t, UID_HINT));
+    g_assert_nonnull(nitro_slots_alloc(&t, NOW_MS, RANDOM));
     nitro_slots_clear(&t);
 }
 
@@ -109,7 +115,7 @@ static void test_memory(void)
     NitroSlot *slot;
 
     nitro_slots_init(&t, 4, 8);
-    slot = nitro_slots_alloc(&t, UID_HINT);
+    slot = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     for (int i = 0; i < ARRAY_SIZE(rows); i++) {
         g_test_message("%s", rows[i].why);
         g_assert_cmpint(nitro_slot_add_memory(&t, slot, rows[i].paddr,
@@ -128,8 +134,8 @@ static void test_memory_of_others(void)
     NitroSlot *a, *b;
 
     nitro_slots_init(&t, 4, 8);
-    a = nitro_slots_alloc(&t, UID_HINT);
-    b = nitro_slots_alloc(&t, UID_HINT);
+    a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    b = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     fill(&t, a, 1);
     g_assert_cmpint(nitro_slot_add_memory(&t, b, GiB, 2 * MiB), ==, -EEXIST);
     nitro_slots_free(&t, a);
@@ -143,8 +149,8 @@ static void test_vcpus(void)
     NitroSlot *a, *b;
 
     nitro_slots_init(&t, 4, 8);
-    a = nitro_slots_alloc(&t, UID_HINT);
-    b = nitro_slots_alloc(&t, UID_HINT);
+    a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    b = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     g_assert_cmpint(nitro_slot_add_vcpu(&t, a, 3), ==, 0);
     g_assert_cmpint(nitro_slot_add_vcpu(&t, a, 3), ==, -EEXIST);
     g_assert_cmpint(nitro_slot_add_vcpu(&t, b, 3), ==, -EEXIST);
@@ -181,7 +187,7 @@ static void test_cid_rules(void)
         NitroSlot *slot;
 
         nitro_slots_init(&t, 4, 8);
-        slot = nitro_slots_alloc(&t, UID_HINT);
+        slot = nitro_slots_alloc(&t, NOW_MS, RANDOM);
         fill(&t, slot, 1);
         g_assert_cmpint(nitro_slot_start_begin(&t, slot, rows[i].cid, 0), ==,
                         rows[i].rc);
@@ -196,9 +202,9 @@ static void test_cids_are_unique(void)
     NitroSlot *a, *b, *c;
 
     nitro_slots_init(&t, 4, 8);
-    a = nitro_slots_alloc(&t, UID_HINT);
-    b = nitro_slots_alloc(&t, UID_HINT);
-    c = nitro_slots_alloc(&t, UID_HINT);
+    a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    b = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    c = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     fill(&t, a, 1);
     fill(&t, b, 2);
     fill(&t, c, 3);
@@ -222,8 +228,8 @@ static void test_cids_wrap(void)
 
     nitro_slots_init(&t, 4, 8);
     t.next_cid = NITRO_PCI_CID_MAX;
-    a = nitro_slots_alloc(&t, UID_HINT);
-    b = nitro_slots_alloc(&t, UID_HINT);
+    a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
+    b = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     fill(&t, a, 1);
     fill(&t, b, 2);
     g_assert_cmpint(nitro_slot_start_begin(&t, a, 0, 0), ==, 0);
@@ -239,7 +245,7 @@ static void test_life(void)
     NitroSlot *slot;
 
     nitro_slots_init(&t, 4, 8);
-    slot = nitro_slots_alloc(&t, UID_HINT);
+    slot = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     /* nothing was donated yet */
     g_assert_cmpint(nitro_slot_start_begin(&t, slot, 0, 0), ==, -EINVAL);
     g_assert_cmpint(nitro_slot_add_vcpu(&t, slot, 1), ==, 0);
@@ -278,7 +284,7 @@ static void test_early_end(void)
     NitroSlot *slot;
 
     nitro_slots_init(&t, 4, 8);
-    slot = nitro_slots_alloc(&t, UID_HINT);
+    slot = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     g_assert_false(nitro_slot_exited(slot));
     fill(&t, slot, 1);
     g_assert_cmpint(nitro_slot_start_begin(&t, slot, 0, 0), ==, 0);
@@ -296,7 +302,7 @@ static void test_stopped(void)
     NitroSlot *slot;
 
     nitro_slots_init(&t, 4, 8);
-    slot = nitro_slots_alloc(&t, UID_HINT);
+    slot = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     nitro_slot_stopped(slot);
     g_assert_cmpint(slot->state, ==, NITRO_SLOT_INIT);
     fill(&t, slot, 1);

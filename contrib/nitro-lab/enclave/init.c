@@ -185,7 +185,8 @@ static void hello(void)
     if (option("demo.hello", NULL)) {
         say(option("demo.hello", NULL));
     }
-    for (int index = 0; index < 3; index++) {
+    nsm_print_module();
+    for (int index = 0; index < 5; index++) {
         nsm_print_pcr(index);
     }
 }

@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * Requests to the Nitro Secure Module: DescribePCR, in hand-made CBOR, and
- * whatever comes from a stream.
+ * Requests to the Nitro Secure Module: two in hand-made CBOR, and whatever
+ * comes from a stream.
  *
  *   request   { "DescribePCR": { "index": N } }
  *   reply     { "DescribePCR": { "lock": bool, "data": 48 bytes } }
+ *   request   "DescribeNSM"
+ *   reply     { "DescribeNSM": { ..., "module_id": text of 39 bytes, ... } }
  */
 
 #include <errno.h>
@@ -31,16 +33,15 @@ struct nsm_message {
 #define NSM_RAW _IOWR(0x0a, 0x0, struct nsm_message)
 
 #define REGISTER_SIZE 48
+#define MODULE_ID_SIZE 39
 #define REPLY_SIZE 0x3000
 #define RANDOM_SIZE 64
 
-/* The register behind the key "data" in @reply; NULL when there is none */
-static const uint8_t *find_register(const uint8_t *reply, size_t len)
+/* What is behind these bytes in @reply; NULL when they are not there */
+static const uint8_t *find(const uint8_t *reply, size_t len, const char *key,
+                           size_t key_len, size_t value_len)
 {
-    static const uint8_t key[] = "\x64" "data" "\x58\x30";
-    size_t key_len = sizeof(key) - 1;
-
-    for (size_t i = 0; i + key_len + REGISTER_SIZE <= len; i++) {
+    for (size_t i = 0; i + key_len + value_len <= len; i++) {
         if (!memcmp(reply + i, key, key_len)) {
             return reply + i + key_len;
         }
@@ -76,6 +77,7 @@ static ssize_t ask(const void *request, size_t len, uint8_t *reply)
 
 void nsm_print_pcr(int index)
 {
+    static const char key[] = "\x64" "data" "\x58\x30";
     uint8_t request[] = "\xa1\x6b" "DescribePCR" "\xa1\x65" "index" "\x00";
     uint8_t reply[REPLY_SIZE];
     const uint8_t *value;
@@ -87,11 +89,29 @@ void nsm_print_pcr(int index)
         printf("demo: PCR%d unknown: %s\n", index, strerror(errno));
         return;
     }
-    value = find_register(reply, len);
+    value = find(reply, len, key, sizeof(key) - 1, REGISTER_SIZE);
     if (value) {
         print_register(index, value);
     } else {
         printf("demo: PCR%d not in the reply\n", index);
+    }
+}
+
+void nsm_print_module(void)
+{
+    static const char request[] = "\x6b" "DescribeNSM";
+    static const char key[] = "\x69" "module_id" "\x78\x27";
+    uint8_t reply[REPLY_SIZE];
+    const uint8_t *value = NULL;
+    ssize_t len = ask(request, sizeof(request) - 1, reply);
+
+    if (len > 0) {
+        value = find(reply, len, key, sizeof(key) - 1, MODULE_ID_SIZE);
+    }
+    if (value) {
+        printf("demo: module %.*s\n", MODULE_ID_SIZE, (const char *)value);
+    } else {
+        printf("demo: module unknown\n");
     }
 }
 

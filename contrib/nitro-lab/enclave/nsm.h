@@ -9,6 +9,9 @@
 /* Ask the security module for register @index and print it as one line */
 void nsm_print_pcr(int index);
 
+/* The same for the module's own name, which is the enclave's */
+void nsm_print_module(void);
+
 /*
  * Pass requests of a stream on to the security module, and its replies back.
  * All numbers have two bytes, the high one first:

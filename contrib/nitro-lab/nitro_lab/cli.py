@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from . import bench, boots, check, images, load, packages, shell, soak
+from . import (bench, boots, check, images, instance, load, packages, shell,
+               soak)
 from .config import LAB, TREE, LabError
 from .run import run
 
@@ -65,6 +66,7 @@ def _parser():
     launch.add_argument('--debug', choices=('on', 'off'),
                         default=env('DEBUG') or 'on',
                         help='debug mode, which has a console (on)')
+    instance.add_options(launch)
     launch.set_defaults(main=run)
 
     parent = commands.add_parser('parent', help='a shell in the parent')
@@ -72,6 +74,7 @@ def _parser():
                         metavar='MIB', help='memory for enclaves (512)')
     parent.add_argument('--cpus', type=int, default=env('CPUS') or 2,
                         help='CPUs for enclaves (2)')
+    instance.add_options(parent)
     parent.set_defaults(main=shell.parent_shell)
 
     tests = commands.add_parser('check', help='run the functional tests')

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import images, packages
+from . import images, instance, packages
 from .arch import GUEST, HOST
 from .agent import Agent
 from .config import LabError, RUN
@@ -100,15 +100,18 @@ class Parent:
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
                  acpi='auto', machine=GUEST.machine, directory=None,
-                 qemu_args=(), enclave_args=()):
+                 qemu_args=(), enclave_args=(), instance_id=None, role=None):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
         @files: guest path -> Path, bytes or Link, put into the initramfs.
         @machine: the parent's -M.
+        @instance_id: of EC2, by default the lab's; @role: ARN, or none.
         """
         self.cpus, self.memory_mib, self.files = cpus, memory_mib, files or {}
         self.devices, self.acpi, self.machine = devices, acpi, machine
         self.qemu_args, self.enclave_args = qemu_args, enclave_args
+        self.instance_id = instance_id or instance.instance_id()
+        self.role = role
         RUN.mkdir(parents=True, exist_ok=True)
         # Names of unix sockets must stay short
         self.sockets = Path(tempfile.mkdtemp(prefix='nitro-lab-'))
@@ -217,7 +220,9 @@ class Parent:
         """Command line of the hypervisor process."""
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
                 GUEST.hypervisor_option, images.emulator(),
-                '--acpi', self.acpi]
+                '--acpi', self.acpi, '--parent-id', self.instance_id]
+        if self.role:
+            argv += ['--parent-role', self.role]
         for path in packages.firmware_directories():
             argv += ['--firmware-dir', path]
         for arg in self.enclave_args:
@@ -286,7 +291,8 @@ class Parent:
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
         words = (PARENT_CMDLINE + clock_words() + ' lab.hugepages=%d' % pages
-                 + ' lab.cpus=2-%d' % (total - 1) + self.words)
+                 + ' lab.cpus=2-%d' % (total - 1)
+                 + ' lab.instance=' + self.instance_id + self.words)
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',
                 '-M', self.machine + ',memory-backend=ram',
                 '-cpu', GUEST.cpu, '-smp', '%d,sockets=1,cores=%d,threads=%d'
@@ -301,6 +307,7 @@ class Parent:
                 '-chardev', 'socket,id=agent,path=%s/agent' % self.sockets,
                 '-device', 'virtio-serial-pci',
                 '-device', 'virtserialport,chardev=agent,name=' + PORT_NAME]
+        argv += instance.dmi_options(self.instance_id)
         for path in packages.firmware_directories():
             argv += ['-L', path]
         if self.devices:

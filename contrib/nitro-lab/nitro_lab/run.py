@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import images, packages
+from . import images, instance, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
 from .launch import Host, Launch
@@ -183,7 +183,8 @@ def run(args):
     progress.done()
     progress.step('parent')
     parent = Parent(order.cpus, order.memory, order.files,
-                    acpi=os.environ.get('ACPI') or 'auto')
+                    acpi=os.environ.get('ACPI') or 'auto',
+                    **instance.chosen(args))
     with parent:
         up = time.monotonic() - begun
         progress.done('up with Linux ' + packages.kernel_release())

@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 
-from . import images, packages
+from . import images, instance, packages
 from .arch import PROGRAM
 from .config import Progress
 from .parent import Parent
@@ -70,7 +70,8 @@ def parent_shell(args):
     files = {'/lab/demo.eif': images.demo_image(),
              '/lab/demo-kernel': images.demo_kernel(),
              '/lab/demo-initrd': images.demo_initramfs()}
-    with Parent(args.cpus, args.mem, files) as parent:
+    with Parent(args.cpus, args.mem, files,
+                **instance.chosen(args)) as parent:
         progress.done()
         if sys.stdin.isatty():
             print(WELCOME % dict(vars(args), program=PROGRAM))

@@ -225,7 +225,7 @@ class Enclave:
             self.state = State.STARTING
         else:
             self.state = State.UP
-            self.id = f'{board()}-enc{info["slot-uid"]:x}'
+            self.id = f'{board()}-enc{info["slot-uid"]:016x}'
 
     def stat(self):
         """State of the process as ps shows it; '-' when there is none."""
@@ -341,12 +341,13 @@ class Enclave:
 
 
 def board():
-    """The instance's id."""
+    """The instance's id; without DMI the environment may have it."""
     try:
         tag = BOARD.read_text(encoding='utf-8').strip()
     except OSError:
         tag = ''
-    return tag if tag.startswith('i-') else NO_BOARD
+    known = (tag, os.environ.get('NITRO_INSTANCE_ID', ''), NO_BOARD)
+    return next(name for name in known if name.startswith('i-'))
 
 
 def ended(process, seconds):

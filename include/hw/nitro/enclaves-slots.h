@@ -37,7 +37,7 @@ typedef struct NitroSlotRegion {
 
 /**
  * struct NitroSlot: one enclave, owned by its table
- * @uid: not zero, never used twice
+ * @uid: not zero, never used twice; see nitro_slots_alloc()
  * @cid: 0 before the first START; kept from START until the slot is freed
  * @flags: NITRO_PCI_START_* of the last START
  * @state: see above; changed by the functions below only
@@ -97,11 +97,18 @@ void nitro_slots_clear(NitroSlotTable *table);
 /**
  * nitro_slots_alloc: add an empty slot in state INIT
  * @table: the table
- * @uid_hint: smallest uid wanted; a higher one is taken where needed
+ * @now_ms: time of creation, in milliseconds since 1970
+ * @random: any number
+ *
+ * The uid is @now_ms in the upper 48 bits and @random in the lower 16, as on
+ * EC2, where it is part of the enclave's ID.  When that is not above all uids
+ * so far, the next one is taken: two slots within a millisecond, or a clock
+ * that was set back.
  *
  * Returns: the slot, or NULL when there are NITRO_SLOTS_MAX already.
  */
-NitroSlot *nitro_slots_alloc(NitroSlotTable *table, uint64_t uid_hint);
+NitroSlot *nitro_slots_alloc(NitroSlotTable *table, uint64_t now_ms,
+                             uint16_t random);
 
 /**
  * nitro_slots_free: remove a slot in any state
