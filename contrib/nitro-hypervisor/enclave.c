@@ -89,6 +89,35 @@ static void enclave_fail(NitroEnclave *enclave, int rc, Error *err)
     enclave->rc = rc;
 }
 
+/* As on EC2: START succeeds, and then the enclave ends */
+static void end_at_once(NitroEnclave *enclave)
+{
+    enclave->state = STATE_RUNNING;
+    if (enclave->config.debug && !enclave->console) {
+        enclave->console = nitro_console_open(enclave->host.consoles,
+                                              enclave->config.cid);
+    }
+    enclave_answer(enclave, 0);
+}
+
+static bool is_lenient(const NitroEnclave *enclave)
+{
+    return !enclave->host.opts->strict_image && !enclave->stopping;
+}
+
+static void refuse_image(NitroEnclave *enclave, Error *err)
+{
+    if (!is_lenient(enclave)) {
+        enclave_fail(enclave, -EINVAL, err);
+        return;
+    }
+    error_prepend(&err, "enclave with CID %u cannot boot its image: ",
+                  enclave->config.cid);
+    error_report_err(err);
+    enclave->cause = NITRO_CONTROL_CAUSE_IMAGE;
+    end_at_once(enclave);
+}
+
 static void serial_written(void *opaque, const void *buf, size_t len)
 {
     NitroEnclave *enclave = opaque;
@@ -127,6 +156,20 @@ static void report_end(NitroEnclave *enclave)
     }
 }
 
+/*
+ * A QEMU that refuses to go on does not like the image.  One that could not be
+ * run, or was killed, says nothing about it.
+ */
+static void ended_early(NitroEnclave *enclave, int status)
+{
+    if (is_lenient(enclave) && WIFEXITED(status) &&
+        WEXITSTATUS(status) != NITRO_CHILD_NOT_RUN) {
+        end_at_once(enclave);
+    } else {
+        enclave->rc = enclave->stopping ? -ECANCELED : -EIO;
+    }
+}
+
 static void child_exited(void *opaque, int status)
 {
     NitroEnclave *enclave = opaque;
@@ -134,7 +177,7 @@ static void child_exited(void *opaque, int status)
     note_cause(enclave, status);
     report_end(enclave);
     if (enclave->state == STATE_STARTING && !enclave->rc) {
-        enclave->rc = enclave->stopping ? -ECANCELED : -EIO;
+        ended_early(enclave, status);
     }
     g_clear_pointer(&enclave->child, nitro_child_free);
     enclave_finish(enclave);
@@ -237,6 +280,7 @@ static bool check_arch(NitroEnclave *enclave, Error **errp)
                    eif_arch_str(arch), eif_arch_str(other));
         error_append_hint(errp, "Rebuild the image for %s\n",
                           eif_arch_str(other));
+        enclave->image->unbootable = true;
         return false;
     }
     return true;
@@ -261,26 +305,45 @@ static void report_image(NitroEnclave *enclave)
     }
 }
 
+static void start_child(NitroEnclave *enclave)
+{
+    Error *err = NULL;
+
+    report_image(enclave);
+    enclave->state = STATE_STARTING;
+    if (spawn(enclave, &err)) {
+        enclave->timeout_source = g_timeout_add(NITRO_ENCLAVE_START_MS,
+                                                start_timeout, enclave);
+        return;
+    }
+    enclave_fail(enclave, -ENOMEM, err);
+    enclave_finish(enclave);
+}
+
+static void image_failed(NitroEnclave *enclave, int rc, Error *err)
+{
+    if (enclave->image->unbootable) {
+        refuse_image(enclave, err);
+    } else {
+        enclave_fail(enclave, rc, err);
+    }
+    enclave_finish(enclave);
+}
+
 static gboolean image_checked(gpointer opaque)
 {
     NitroEnclave *enclave = opaque;
     Error *err = g_steal_pointer(&enclave->check_error);
 
-    if (err || (!enclave->stopping && !check_arch(enclave, &err))) {
-        enclave_fail(enclave, -EINVAL, err);
-    } else if (enclave->stopping) {
+    if (enclave->stopping) {
+        error_free(err);
         enclave->rc = -ECANCELED;
+        enclave_finish(enclave);
+    } else if (err || !check_arch(enclave, &err)) {
+        image_failed(enclave, -ENOMEM, err);
     } else {
-        report_image(enclave);
-        enclave->state = STATE_STARTING;
-        if (spawn(enclave, &err)) {
-            enclave->timeout_source = g_timeout_add(NITRO_ENCLAVE_START_MS,
-                                                    start_timeout, enclave);
-            return G_SOURCE_REMOVE;
-        }
-        enclave_fail(enclave, -ENOMEM, err);
+        start_child(enclave);
     }
-    enclave_finish(enclave);
     return G_SOURCE_REMOVE;
 }
 
@@ -312,35 +375,24 @@ static void check_image(NitroEnclave *enclave)
     g_thread_unref(thread);
 }
 
-/* @err is NULL when the image is copied */
-static void copy_finished(NitroEnclave *enclave, Error *err)
-{
-    if (err) {
-        enclave_fail(enclave, -EINVAL, err);
-        enclave_finish(enclave);
-        return;
-    }
-    check_image(enclave);
-}
-
 static gboolean copy_step(gpointer opaque)
 {
     NitroEnclave *enclave = opaque;
     NitroMemory *memory = &enclave->config.memory;
+    NitroImage *image = enclave->image;
     Error *err = NULL;
     bool done = false;
 
-    if (!enclave->image) {
-        enclave->image = nitro_image_open(memory, &err);
-    }
-    if (enclave->image) {
-        nitro_image_copy(enclave->image, memory, &done, &err);
-    }
-    if (!err && !done) {
+    if ((image->size || nitro_image_open(image, memory, &err)) &&
+        nitro_image_copy(image, memory, &done, &err) && !done) {
         return G_SOURCE_CONTINUE;
     }
     enclave->step_source = 0;
-    copy_finished(enclave, err);
+    if (err) {
+        image_failed(enclave, -EINVAL, err);
+    } else {
+        check_image(enclave);
+    }
     return G_SOURCE_REMOVE;
 }
 
@@ -354,6 +406,7 @@ NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
     enclave->config = *config;
     enclave->ops = ops;
     enclave->opaque = opaque;
+    enclave->image = nitro_image_new();
     enclave->step_source = g_idle_add_full(G_PRIORITY_DEFAULT, copy_step,
                                            enclave, NULL);
     return enclave;

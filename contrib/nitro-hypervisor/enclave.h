@@ -12,7 +12,9 @@
  *      COPYING   image: donated memory -> sealed copy, slice by slice
  *      CHECKING  a thread verifies and measures the copy
  *      STARTING  QEMU runs, its vsock device is not there yet
- *      RUNNING   START has been answered with success
+ *      RUNNING   START has been answered with success; an enclave whose image
+ *                cannot boot gets here and goes on to DOWN at once, as on EC2,
+ *                unless --strict-image has its start fail
  *      DOWN      no process, no thread, no access to donated memory; the
  *                console of an enclave that ran can still be read
  */

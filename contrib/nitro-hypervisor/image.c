@@ -9,46 +9,75 @@
 #include "qemu/osdep.h"
 #include <sys/mman.h>
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
+#include "hw/core/eif-verify.h"
 #include "hw/nitro/nitro-control.h"
 #include "image.h"
 
 #define COPY_SLICE (16 * MiB)
 
+/* Donated memory as a source of the image */
+typedef struct Donated {
+    NitroMemory *mem;
+    bool lost;                  /* it cannot be read */
+} Donated;
+
 static bool read_donated(const EifSource *src, void *buf, size_t len,
                          uint64_t offset, Error **errp)
 {
-    return nitro_memory_read(src->opaque, buf, len,
-                             NITRO_CONTROL_IMAGE_OFFSET + offset, errp);
+    Donated *donated = src->opaque;
+
+    donated->lost = !nitro_memory_read(donated->mem, buf, len,
+                                       NITRO_CONTROL_IMAGE_OFFSET + offset,
+                                       errp);
+    return !donated->lost;
 }
 
-NitroImage *nitro_image_open(NitroMemory *mem, Error **errp)
+NitroImage *nitro_image_new(void)
 {
+    NitroImage *image = g_new0(NitroImage, 1);
+
+    image->fd = image->kernel_fd = image->initrd_fd = -1;
+    return image;
+}
+
+static bool find_image(NitroImage *image, NitroMemory *mem, Error **errp)
+{
+    Donated donated = { .mem = mem };
     EifSource src = {
         .read = read_donated,
         .open_ended = true,
         .fd = -1,
-        .opaque = mem,
+        .opaque = &donated,
     };
     g_autoptr(EifImage) eif = NULL;
-    g_autoptr(NitroImage) image = g_new0(NitroImage, 1);
 
-    image->fd = image->kernel_fd = image->initrd_fd = -1;
     if (mem->size <= NITRO_CONTROL_IMAGE_OFFSET) {
         error_setg(errp, "%" PRIu64 " bytes were donated, the image would "
                    "begin at %u", mem->size, NITRO_CONTROL_IMAGE_OFFSET);
-        return NULL;
+        image->unbootable = true;
+        return false;
     }
     src.size = mem->size - NITRO_CONTROL_IMAGE_OFFSET;
     eif = eif_image_parse(&src, errp);
     if (!eif) {
-        return NULL;
+        image->unbootable = !donated.lost;
+        return false;
     }
     image->size = eif->image_size;
+    return true;
+}
+
+bool nitro_image_open(NitroImage *image, NitroMemory *mem, Error **errp)
+{
+    if (!find_image(image, mem, errp)) {
+        return false;
+    }
     image->fd = qemu_memfd_create("nitro-image", image->size, false, 0,
                                   F_SEAL_GROW | F_SEAL_SHRINK, errp);
-    return image->fd < 0 ? NULL : g_steal_pointer(&image);
+    return image->fd >= 0;
 }
 
 static bool write_copy(NitroImage *image, const void *from, size_t len,
@@ -112,6 +141,46 @@ static void probe_kernel(NitroImage *image, const EifImage *eif,
                                                 &image->acpi_reason);
 }
 
+/* A build that cannot verify says so, and boots the image */
+static bool check_signature(const EifImage *eif, const EifSource *src,
+                            const uint8_t pcr0[EIF_PCR_LEN], Error **errp)
+{
+    g_autoptr(EifSignature) sig = NULL;
+    g_autoptr(EifVerification) v = NULL;
+    Error *err = NULL;
+
+    if (!eif->has_signature) {
+        return true;
+    }
+    sig = eif_image_read_signature(eif, src, errp);
+    if (!sig) {
+        return false;
+    }
+    v = eif_signature_verify(sig, pcr0, g_get_real_time() / G_USEC_PER_SEC);
+    if (eif_verification_check(v, &err)) {
+        return true;
+    }
+    if (eif_verification_is_bad(v)) {
+        error_propagate(errp, err);
+        return false;
+    }
+    warn_report_err(err);
+    return true;
+}
+
+/* Everything a machine that boots images would look at */
+static bool check_eif(NitroImage *image, const EifImage *eif,
+                      const EifSource *src, Error **errp)
+{
+    if (eif->image_size != image->size) {
+        error_setg(errp, "the image changed while it was read");
+        return false;
+    }
+    return eif_image_verify_crc(eif, src, errp) &&
+           eif_image_measure(eif, src, &image->pcrs, errp) &&
+           check_signature(eif, src, image->pcrs.pcr0, errp);
+}
+
 static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
 {
     g_autoptr(EifImage) eif = NULL;
@@ -119,12 +188,8 @@ static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
 
     eif_source_init_buffer(&src, bytes, image->size);
     eif = eif_image_parse(&src, errp);
-    if (!eif || !eif_image_verify_crc(eif, &src, errp) ||
-        !eif_image_measure(eif, &src, &image->pcrs, errp)) {
-        return false;
-    }
-    if (eif->image_size != image->size) {
-        error_setg(errp, "the image changed while it was read");
+    if (!eif || !check_eif(image, eif, &src, errp)) {
+        image->unbootable = true;
         return false;
     }
     image->arch = eif->arch;

@@ -20,6 +20,7 @@ typedef struct NitroImage {
     int fd;                     /* the copy */
     uint64_t size;
     uint64_t copied;
+    bool unbootable;            /* what failed is the image, not this host */
     /* Filled in by nitro_image_check() */
     EifArch arch;
     uint32_t crc;
@@ -34,13 +35,21 @@ typedef struct NitroImage {
 } NitroImage;
 
 /**
- * nitro_image_open: find the image in donated memory
- * @mem: the memory
- * @errp: filled in on failure
+ * nitro_image_new: an image that was not looked for yet
  *
- * Returns: the image, nothing of it copied yet; NULL on failure.
+ * Returns: to be freed with nitro_image_free().
  */
-NitroImage *nitro_image_open(NitroMemory *mem, Error **errp);
+NitroImage *nitro_image_new(void);
+
+/**
+ * nitro_image_open: find the image in donated memory
+ * @image: a new image; size is filled in
+ * @mem: the memory
+ * @errp: filled in on failure; unbootable says whose it is
+ *
+ * Returns: true on success; nothing is copied yet.
+ */
+bool nitro_image_open(NitroImage *image, NitroMemory *mem, Error **errp);
 
 /**
  * nitro_image_copy: copy the next slice
@@ -57,8 +66,10 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
 /**
  * nitro_image_check: verify and measure the copy
  * @image: a completely copied image
- * @errp: filled in when it is not a good image
+ * @errp: filled in when it is not a good image; unbootable is set then, unless
+ *        this host failed to check it
  *
+ * An image with a signature is good only while that is valid, as on EC2.
  * Takes seconds for large images; callable from any thread.
  *
  * Returns: true for a good image.

@@ -23,6 +23,7 @@ typedef struct NitroOptions {
     char **firmware_dirs;   /* the same for -L */
     OnOffAuto acpi;
     unsigned int max_connections;   /* of one enclave */
+    bool strict_image;      /* START fails when the image cannot boot */
     bool once;
     bool keep_logs;
     bool version;

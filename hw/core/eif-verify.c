@@ -219,6 +219,16 @@ bool eif_verification_check(const EifVerification *v, Error **errp)
     return false;
 }
 
+bool eif_verification_is_bad(const EifVerification *v)
+{
+    for (int i = 0; i < EIF_CHECK__MAX; i++) {
+        if (v->checks[i].verdict == EIF_VERDICT_BAD) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void eif_verification_free(EifVerification *v)
 {
     if (v) {

@@ -21,6 +21,7 @@
 static const char *const signature_modes[] = {
     [NITRO_SIGNATURE_OFF] = "off",
     [NITRO_SIGNATURE_WARN] = "warn",
+    [NITRO_SIGNATURE_CHECK] = "check",
     [NITRO_SIGNATURE_REQUIRE] = "require",
 };
 
@@ -75,16 +76,6 @@ static void add_certificate(NitroEnclaveSignature *verdict,
     verdict->not_after = cert->not_after;
 }
 
-static bool is_bad(const EifVerification *v)
-{
-    for (int i = 0; i < EIF_CHECK__MAX; i++) {
-        if (v->checks[i].verdict == EIF_VERDICT_BAD) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Returns the verdict; @err: what is wrong, NULL when nothing is */
 static NitroEnclaveSignature *verify_signature(const Candidate *c, Error **err)
 {
@@ -101,7 +92,7 @@ static NitroEnclaveSignature *verify_signature(const Candidate *c, Error **err)
     if (eif_verification_check(v, err)) {
         verdict = new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_VALID, NULL);
     } else {
-        verdict = new_verdict(is_bad(v)
+        verdict = new_verdict(eif_verification_is_bad(v)
                               ? NITRO_ENCLAVE_SIGNATURE_STATE_INVALID
                               : NITRO_ENCLAVE_SIGNATURE_STATE_UNCHECKED, *err);
     }
@@ -123,6 +114,14 @@ static NitroEnclaveSignature *find_verdict(NitroSignature policy,
     return verify_signature(c, err);
 }
 
+/* Something about the signature is not as it should be */
+static bool must_refuse(const NitroMachineState *nms)
+{
+    return nms->policy.signature == NITRO_SIGNATURE_REQUIRE ||
+           (nms->policy.signature == NITRO_SIGNATURE_CHECK &&
+            nms->signature->state == NITRO_ENCLAVE_SIGNATURE_STATE_INVALID);
+}
+
 static bool check_signature(NitroMachineState *nms, const Candidate *c,
                             Error **errp)
 {
@@ -132,19 +131,24 @@ static bool check_signature(NitroMachineState *nms, const Candidate *c,
 
     qapi_free_NitroEnclaveSignature(nms->signature);
     nms->signature = find_verdict(policy, c, &err);
-    if (policy != NITRO_SIGNATURE_REQUIRE) {
-        if (err) {
-            warn_report_err(err);
-        }
-        return true;
-    }
-    if (!c->image->has_signature) {
+    if (policy == NITRO_SIGNATURE_REQUIRE && !c->image->has_signature) {
         error_setg(errp, "signature=require, but the image is not signed");
         error_append_hint(errp, "Sign it, or leave out signature=require.\n");
         return false;
     }
+    if (!err) {
+        return true;
+    }
+    if (!must_refuse(nms)) {
+        warn_report_err(err);
+        return true;
+    }
     error_propagate(errp, err);
-    return !err;
+    if (policy == NITRO_SIGNATURE_CHECK) {
+        error_append_hint(errp, "An enclave would end at once on EC2; use "
+                          "-M signature=warn to launch it all the same.\n");
+    }
+    return false;
 }
 
 static bool check_candidate(NitroMachineState *nms, Candidate *c, Error **errp)
@@ -236,7 +240,7 @@ static void set_eif_out(Object *obj, const char *value, Error **errp)
 
 void nitro_machine_init_policy(NitroImagePolicy *policy)
 {
-    policy->signature = NITRO_SIGNATURE_WARN;
+    policy->signature = NITRO_SIGNATURE_CHECK;
 }
 
 void nitro_machine_free_policy(NitroImagePolicy *policy)
@@ -270,7 +274,7 @@ void nitro_machine_add_policy(ObjectClass *oc)
                                    get_signature, set_signature);
     object_class_property_set_description(oc, "signature",
         "What to do about a signature that is not valid: off (do not look), "
-        "warn (default), or require one that is");
+        "warn, check (refuse it, default), or require one that is");
     object_class_property_add_str(oc, "eif-out", get_eif_out, set_eif_out);
     object_class_property_set_description(oc, "eif-out",
         "Write the image that is launched to this file");

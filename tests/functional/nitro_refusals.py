@@ -8,6 +8,7 @@ then what the device refuses (injected).
 
 import errno
 import os
+import re
 import signal
 
 from nitro_parent import (DEMO, INITRD, KERNEL, POOL, TINY, NitroParentTest,
@@ -517,9 +518,20 @@ class Device(NitroParentTest):
         self.end(launch, status=3)
         self.assertIn('NE_START_ENCLAVE', launch.job.text())
 
-    def test_image_the_hypervisor_refuses(self):
-        """The hypervisor's own check of the donated image."""
-        steps = ['create', 'map', 64, 'image', '/init', 'donate', 'vcpu', 0,
-                 'vcpu', 0, 'start', 0, 0]
-        result = self.parent.run(['lab', 'ne', *steps])
-        self.assertIn('start errno %d' % errno.EINVAL, result.output)
+    def test_image_that_cannot_boot(self):
+        """As on EC2: the start succeeds, then the enclave ends."""
+        damaged = bytearray(tiny_image())
+        damaged[-1] ^= 1
+        self.parent.put('/tmp/damaged', bytes(damaged))
+        for path, reason in (('/init', 'not an enclave image'),
+                             ('/tmp/damaged', 'CRC')):
+            with self.case(path):
+                result = self.parent.run([
+                    'lab', 'ne', 'create', 'map', 64, 'image', path, 'donate',
+                    'vcpu', 0, 'vcpu', 0, 'start', 1, 0, 'wait', 60000])
+                cid = re.search(r'start ok (\d+)\nwait ok 16\n',
+                                result.output)
+                self.assertTrue(cid, result.output)
+                self.assertRegex(self.parent.complaints()[-1], 'enclave with'
+                                 ' CID %s cannot boot its image: .*%s'
+                                 % (cid.group(1), reason))

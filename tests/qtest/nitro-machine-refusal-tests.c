@@ -163,7 +163,10 @@ static const struct Refusal {
     { "eif-out-directory", QTEST "-kernel %s/eif -M eif-out=%s/none/out",
       "/none/out: No such file or directory" },
 #ifdef CONFIG_GNUTLS
-    { "expired", QTEST "-kernel %s/eif-expired -M signature=require",
+    { "expired", QTEST "-kernel %s/eif-expired",
+      "/eif-expired: the image is not validly signed: the certificate was "
+      "valid until ", "use -M signature=warn to launch it" },
+    { "expired-require", QTEST "-kernel %s/eif-expired -M signature=require",
       "/eif-expired: the image is not validly signed: the certificate was "
       "valid until ", "Set the clock" },
     { "signed-other", QTEST "-kernel %s/eif-signed-other "

@@ -366,7 +366,7 @@ static void test_policy_defaults(void)
 {
     QTestState *qts = start("");
 
-    assert_string(qts, "/machine", "signature", "warn");
+    assert_string(qts, "/machine", "signature", "check");
     assert_string(qts, "/machine", "expect-pcr0", "");
     assert_string(qts, "/machine", "eif-out", "");
     qtest_quit(qts);
@@ -433,12 +433,13 @@ static void test_signature(void)
         { "-kernel %s/eif" },
         { "-kernel %s/eif-signed" },
         { "-kernel %s/eif-signed -M signature=require" },
-        { "-kernel %s/eif-expired", "warning: the image is not validly "
-          "signed: the certificate was valid until 2023-11-14T22:13:20Z, it "
-          "is 2" },
+        { "-kernel %s/eif-expired -M signature=warn", "warning: the image is "
+          "not validly signed: the certificate was valid until "
+          "2023-11-14T22:13:20Z, it is 2" },
         { "-kernel %s/eif-expired -M signature=off" },
-        { "-kernel %s/eif-signed-other", "warning: the image is not validly "
-          "signed: the signature is for an image with PCR0 " EXAMPLE_PCR1 },
+        { "-kernel %s/eif-signed-other -M signature=warn", "warning: the image "
+          "is not validly signed: the signature is for an image with PCR0 "
+          EXAMPLE_PCR1 },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

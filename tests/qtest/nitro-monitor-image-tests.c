@@ -89,9 +89,11 @@ static void test_debug(void)
 {
     Run *run = run_new();
     g_autofree char *path = write_eif(run, "KCMRrS");
+    g_autofree char *words = NULL;
     QDict *info, *image, *reply;
 
-    start_eif(run, NITRO ",debug-mode=on", path);
+    words = g_strconcat(path, " -M nitro,signature=warn", NULL);
+    start_eif(run, NITRO ",debug-mode=on", words);
     reply = query_measured(run->qts, &info, &image);
     g_assert_true(qdict_get_bool(info, "debug-mode"));
     g_assert_true(qdict_get_bool(image, "signed"));
@@ -221,7 +223,8 @@ static const struct Unread {
     { "none", EXAMPLE, "", "unsigned" },
     { "off", "KCMRrS", " -M nitro,signature=off", "unchecked" },
 #ifdef CONFIG_GNUTLS
-    { "broken", "KCMRrS", "", "invalid", "the image is not validly signed: " },
+    { "broken", "KCMRrS", " -M nitro,signature=warn", "invalid",
+      "the image is not validly signed: " },
 #endif
 };
 
@@ -268,6 +271,7 @@ static void test_signed(const void *opaque)
     EifSignerParams params = row->params;
     Run *run = run_new();
     g_autofree char *path = g_build_filename(run->dir, "image", NULL);
+    g_autofree char *words = NULL;
     g_autofree char *text = NULL;
     g_autofree char *line = NULL;
     g_autoptr(EifSigner) signer = NULL;
@@ -281,7 +285,8 @@ static void test_signed(const void *opaque)
     signer = eif_signer_new(&params);
     eif = eif_signer_image(signer, arch_is_arm());
     g_assert(g_file_set_contents(path, (char *)eif->data, eif->len, NULL));
-    start_eif(run, NITRO, path);
+    words = g_strconcat(path, " -M nitro,signature=warn", NULL);
+    start_eif(run, NITRO, words);
     reply = query(run->qts, &info);
     image = qdict_get_qdict(info, "image");
     assert_signature(image, row->state, row->error);

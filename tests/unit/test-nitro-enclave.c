@@ -19,6 +19,7 @@
 #include "nitro-enclave-util.h"
 #include "nitro-no-threads.h"
 #include "nitro-vsock-wire.h"
+#include "tests/nitro/eif-signer.h"
 #include "tests/nitro/error-text.h"
 
 static VsockHdr from_parent(uint16_t op, uint32_t fwd_cnt)
@@ -151,14 +152,20 @@ static void test_crash(Fixture *f, gconstpointer data)
 static void test_child_fails(Fixture *f, gconstpointer data)
 {
     fake(f, "fail");
+    f->opts.strict_image = true;
     start(f, 1, 16);
     expect_reply(NITRO_CONTROL_START, -EIO);
+    g_assert_cmpuint(nr_exited, ==, 0);
     /* The slot is unknown again */
-    fake(f, "run");
+    f->opts.strict_image = false;
     vm_run();
     start(f, 1, 16);
     expect_reply(NITRO_CONTROL_START, 0);
-    g_assert_cmpuint(nr_exited, ==, 0);
+    WAIT_FOR(nr_exited);
+    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_ERROR);
+    g_assert_cmpuint(last_status, ==, 7);
+    request_and_wait(f, NITRO_CONTROL_FREE, 1);
+    g_assert_cmpuint(nr_exited, ==, 1);
 }
 
 /* That is this host's failure, and no image's */
@@ -270,12 +277,30 @@ static void test_bad_requests(Fixture *f, gconstpointer data)
     }
 }
 
+/* As on EC2 */
+static void expect_end_at_once(Fixture *f)
+{
+    nr_exited = 0;
+    expect_reply(NITRO_CONTROL_START, 0);
+    WAIT_FOR(nr_exited);
+    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_IMAGE);
+    g_assert_cmpuint(last_status, ==, 0);
+    request_and_wait(f, NITRO_CONTROL_STOP, 1);
+    request_and_wait(f, NITRO_CONTROL_FREE, 1);
+    g_assert_cmpuint(nr_exited, ==, 1);
+    vm_run();
+}
+
 static void refuse_image(Fixture *f, const GByteArray *image)
 {
     donate(f, image);
+    f->opts.strict_image = true;
     start(f, 1, 16);
     expect_reply(NITRO_CONTROL_START, -EINVAL);
     vm_run();
+    f->opts.strict_image = false;
+    start(f, 1, 16);
+    expect_end_at_once(f);
 }
 
 static void refuse_other(Fixture *f, const GByteArray *image,
@@ -286,6 +311,8 @@ static void refuse_other(Fixture *f, const GByteArray *image,
     error_text_begin();
     refuse_image(f, image);
     text = error_text_end();
+    assert_contains(text, "enclave with CID 16 not started: ");
+    assert_contains(text, "enclave with CID 16 cannot boot its image: ");
     assert_contains(text, message);
     assert_contains(text, hint);
 }
@@ -296,14 +323,11 @@ static void test_other_architecture(Fixture *f, gconstpointer data)
     g_autoptr(GByteArray) arm = build_image(EIF_ARCH_AARCH64);
 
     fake(f, "run");
-    refuse_other(f, arm, "enclave with CID 16 not started: the image is for "
-                 "arm64, enclaves here are x86_64", "Rebuild the image for "
-                 "x86_64");
+    refuse_other(f, arm, "image: the image is for arm64, enclaves here are "
+                 "x86_64", "Rebuild the image for x86_64");
     f->opts.qemu_aarch64 = g_steal_pointer(&f->opts.qemu);
-    refuse_other(f, f->image, "enclave with CID 16 not started: the image is "
-                 "for x86_64, enclaves here are arm64", "Rebuild the image "
-                 "for arm64");
-    g_assert_cmpuint(nr_exited, ==, 0);
+    refuse_other(f, f->image, "image: the image is for x86_64, enclaves here "
+                 "are arm64", "Rebuild the image for arm64");
 }
 
 static void test_bad_images(Fixture *f, gconstpointer data)
@@ -313,8 +337,57 @@ static void test_bad_images(Fixture *f, gconstpointer data)
     refuse_image(f, f->image);
     f->image->data[0] = 'x';                    /* no image */
     refuse_image(f, f->image);
+}
+
+/* There is no byte where the image would begin */
+static void test_little_memory(Fixture *f, gconstpointer data)
+{
+    StartBody body = start_body(16);
+
+    fake(f, "run");
+    body.start.nr_regions = cpu_to_le32(NITRO_CONTROL_IMAGE_OFFSET /
+                                        REGION_SIZE);
+    g_assert_true(request(f, NITRO_CONTROL_START, 1, &body));
+    expect_end_at_once(f);
+}
+
+/* A wish to stop it comes before the outcome */
+static void test_stop_bad_image(Fixture *f, gconstpointer data)
+{
+    fake(f, "run");
+    f->image->data[0] = 'x';
+    donate(f, f->image);
+    start(f, 1, 16);
+    g_assert_false(request(f, NITRO_CONTROL_STOP, 1, NULL));
+    expect_reply(NITRO_CONTROL_START, -ECANCELED);
+    expect_reply(NITRO_CONTROL_STOP, 0);
     g_assert_cmpuint(nr_exited, ==, 0);
 }
+
+#ifdef CONFIG_GNUTLS
+static GByteArray *signed_image(int64_t not_after)
+{
+    EifSignerParams params = { .not_after = not_after };
+    g_autoptr(EifSigner) signer = eif_signer_new(&params);
+
+    return eif_signer_image(signer, 0);
+}
+
+/* It boots as long as its certificate is valid */
+static void test_signature(Fixture *f, gconstpointer data)
+{
+    int64_t now = g_get_real_time() / G_USEC_PER_SEC;
+    g_autoptr(GByteArray) expired = signed_image(now - EIF_SIGNER_DAY);
+    g_autoptr(GByteArray) valid = signed_image(now + EIF_SIGNER_DAY);
+
+    fake(f, "run");
+    refuse_other(f, expired, "image: the image is not validly signed: the "
+                 "certificate was valid until", "Set the clock, or sign");
+    donate(f, valid);
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+}
+#endif
 
 /* That is no reason for all other enclaves to end */
 static void test_no_threads(Fixture *f, gconstpointer data)
@@ -394,6 +467,11 @@ int main(int argc, char **argv)
         { "/nitro/enclave/bad-requests", test_bad_requests },
         { "/nitro/enclave/other-architecture", test_other_architecture },
         { "/nitro/enclave/bad-images", test_bad_images },
+        { "/nitro/enclave/little-memory", test_little_memory },
+        { "/nitro/enclave/stop-bad-image", test_stop_bad_image },
+#ifdef CONFIG_GNUTLS
+        { "/nitro/enclave/signature", test_signature },
+#endif
         { "/nitro/enclave/no-threads", test_no_threads },
         { "/nitro/enclave/no-memory", test_no_memory },
         { "/nitro/enclave/arguments", test_arguments },

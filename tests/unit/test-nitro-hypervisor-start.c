@@ -38,7 +38,7 @@ static void test_options(void)
     NitroOptions opts;
     g_autofree char *message = parse(&opts, "nitro-hypervisor " QEMU " "
                                      DIRECTORY " --acpi off --once "
-                                     "--max-connections 7 "
+                                     "--max-connections 7 --strict-image "
                                      "--qemu-arg=-d --qemu-arg=int "
                                      "--firmware-dir /a --firmware-dir /b");
 
@@ -49,6 +49,7 @@ static void test_options(void)
     g_assert_cmpint(opts.acpi, ==, ON_OFF_AUTO_OFF);
     g_assert_cmpuint(opts.max_connections, ==, 7);
     g_assert_true(opts.once);
+    g_assert_true(opts.strict_image);
     g_assert_false(opts.keep_logs);
     g_assert_cmpstr(opts.qemu_args[1], ==, "int");
     g_assert_cmpstr(opts.firmware_dirs[1], ==, "/b");
@@ -59,8 +60,8 @@ static void test_options(void)
 static void test_switches(void)
 {
     static const char *const row[] = {
-        "x " QEMU " " DIRECTORY " --keep-logs --once",
-        "x " QEMU " " DIRECTORY " --once --keep-logs",
+        "x " QEMU " " DIRECTORY " --keep-logs --once --strict-image",
+        "x " QEMU " " DIRECTORY " --strict-image --once --keep-logs",
     };
 
     for (int i = 0; i < ARRAY_SIZE(row); i++) {
@@ -69,6 +70,7 @@ static void test_switches(void)
 
         g_assert_cmpstr(message, ==, NULL);
         g_assert_true(opts.once);
+        g_assert_true(opts.strict_image);
         g_assert_true(opts.keep_logs);
         g_assert_false(opts.version);
         nitro_options_clear(&opts);

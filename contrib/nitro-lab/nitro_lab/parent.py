@@ -258,11 +258,12 @@ class Parent:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def complaints(self):
-        """What the hypervisor process had to warn of."""
+        """Warnings and errors of the hypervisor process."""
         if not self.hypervisor:
             return []
         text = self.hypervisor.log.read_text(errors='replace')
-        return re.findall(r'(?:warning|error): (.*)', text)
+        return re.findall(r'(?m)^nitro-hypervisor: (?!info: )'
+                          r'(?:warning: )?(.*)', text)
 
     # The virtual machine
 

@@ -244,6 +244,14 @@ EifVerification *eif_signature_verify(const EifSignature *sig,
  */
 bool eif_verification_check(const EifVerification *v, Error **errp);
 
+/**
+ * eif_verification_is_bad: is something known to be wrong?
+ * @v: the verdicts
+ *
+ * Returns: false when all are good or unknown.
+ */
+bool eif_verification_is_bad(const EifVerification *v);
+
 void eif_verification_free(EifVerification *v);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifVerification, eif_verification_free)
 

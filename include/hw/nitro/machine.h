@@ -34,6 +34,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
 typedef enum NitroSignature {
     NITRO_SIGNATURE_OFF, /* nothing */
     NITRO_SIGNATURE_WARN, /* if there is one, say when it is not valid */
+    NITRO_SIGNATURE_CHECK, /* if there is one, refuse when it is not valid */
     NITRO_SIGNATURE_REQUIRE, /* refuse all but a valid one */
 } NitroSignature;
 

@@ -60,8 +60,10 @@
  * @NITRO_CONTROL_START: start the enclave of slot_uid; body
  *     #NitroControlStart, then nr_regions times #NitroControlRegion, then
  *     nr_vcpus times a 32-bit vCPU id.  The reply has no body and is sent once
- *     the outcome is known: -EEXIST for a CID in use, -EINVAL for a bad
- *     image, -ENOMEM, -EIO and so on.  After a failure the slot may be started
+ *     the outcome is known: -EEXIST for a CID in use, -ENOMEM, -EIO and so
+ *     on.  An image that cannot boot is no failure: EXITED follows, as on EC2
+ *     (or -EINVAL, when the hypervisor was told to be strict).  After a
+ *     failure the slot may be started
  *     again, and FREE is still sent for it: what was begun may go on touching
  *     the memory until then.
  * @NITRO_CONTROL_STOP: end the enclave of slot_uid; no bodies.  Succeeds for
@@ -91,6 +93,7 @@ typedef enum NitroControlType {
  * @NITRO_CONTROL_CAUSE_SHUTDOWN: the enclave powered off or reset; status is 0
  * @NITRO_CONTROL_CAUSE_ERROR: its process failed; status is the exit code
  * @NITRO_CONTROL_CAUSE_SIGNAL: its process was killed; status is the signal
+ * @NITRO_CONTROL_CAUSE_IMAGE: its image cannot boot; status is 0
  *
  * For reports only; the device takes any value.
  */
@@ -99,6 +102,7 @@ typedef enum NitroControlCause {
     NITRO_CONTROL_CAUSE_SHUTDOWN = 1,
     NITRO_CONTROL_CAUSE_ERROR = 2,
     NITRO_CONTROL_CAUSE_SIGNAL = 3,
+    NITRO_CONTROL_CAUSE_IMAGE = 4,
 } NitroControlCause;
 
 typedef struct NitroControlHeader {
