@@ -10,7 +10,7 @@
 #include <getopt.h>
 #include "qemu-version.h"
 #include "qemu/error-report.h"
-#include "qemu/option-once.h"
+#include "nitro-option-once.h"
 #include "nitro-tool.h"
 
 static const char *tool_name;

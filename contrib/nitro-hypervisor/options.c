@@ -10,9 +10,9 @@
 #include "qapi/error.h"
 #include "qapi/util.h"
 #include "qemu/cutils.h"
-#include "qemu/option-once.h"
 #include "options.h"
 #include "switch.h"
+#include "tools/nitro-option-once.h"
 
 #define MAX_CONNECTIONS (1 << 24)
 #define DEFAULT_ACCEL "tcg,thread=multi"

@@ -1,6 +1,10 @@
 /*
  * Attestation documents: one bit flipped, anywhere
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * Every such document is refused, and for a cause that fits the place: a
  * certificate breaks the chain, a value the signature, structure the form or
  * the signature.  Documents are made here; with EIF_VECTORS set to a
@@ -8,10 +12,6 @@
  *
  * A quick run flips one bit of each byte of structure, and of some of the
  * bytes of values and certificates.  With "-m slow" it is each bit.
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"

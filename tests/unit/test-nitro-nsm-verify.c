@@ -1,14 +1,14 @@
 /*
  * Attestation documents: decode and verify them
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * Documents are made here with certificates that are thrown away, each with
  * one thing wrong.  With EIF_VECTORS set to a directory that holds documents
  * made by AWS (attestation/NAME.bin and expected.json), those are verified
  * under AWS's root, too.
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"

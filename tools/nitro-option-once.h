@@ -9,8 +9,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef QEMU_OPTION_ONCE_H
-#define QEMU_OPTION_ONCE_H
+#ifndef TOOLS_NITRO_OPTION_ONCE_H
+#define TOOLS_NITRO_OPTION_ONCE_H
 
 #include "qapi/error.h"
 
