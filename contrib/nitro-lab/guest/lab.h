@@ -34,6 +34,12 @@ int relay_stdio(int fd);
 /* Seconds, from any epoch */
 double now(void);
 
+/*
+ * A socket whose connect() waits longer than the 2 s that a busy host may
+ * need; exits when there is none
+ */
+int vsock_socket(void);
+
 /* Connect a stream socket; exits when that fails */
 int vsock_dial(const char *cid, const char *port);
 

@@ -47,9 +47,9 @@ static int bound_socket(uint32_t port)
         .svm_cid = VMADDR_CID_ANY,
         .svm_port = port,
     };
-    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = vsock_socket();
 
-    for (int i = 0; fd >= 0 && i < BIND_TRIES; i++) {
+    for (int i = 0; i < BIND_TRIES; i++) {
         if (!bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
             return fd;
         }

@@ -36,6 +36,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/vm_sockets.h>
@@ -45,6 +46,7 @@
 #define BULK_BUFFER 65536
 #define STALL_MS    30000
 #define PACE_MS     10
+#define CONNECT_S   60
 
 static struct sockaddr_vm address(uint32_t cid, uint32_t port)
 {
@@ -57,12 +59,24 @@ static struct sockaddr_vm address(uint32_t cid, uint32_t port)
     return addr;
 }
 
+int vsock_socket(void)
+{
+    struct timeval patience = { .tv_sec = CONNECT_S };
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT,
+                             &patience, sizeof(patience))) {
+        exit(complain("socket"));
+    }
+    return fd;
+}
+
 int vsock_dial(const char *cid, const char *port)
 {
     struct sockaddr_vm addr = address(number(cid), number(port));
-    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = vsock_socket();
 
-    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
         exit(complain("connect"));
     }
     return fd;
