@@ -171,7 +171,8 @@ static void test_unsigned(void)
 /* The largest request still fits, and 32 registers with it */
 static void test_large(void)
 {
-    static const char head[] = "\xa1\x6b" "Attestation\xa1\x65nonce\x59\x0f\xe9";
+    static const char head[] =
+        "\xa1\x6b" "Attestation\xa1\x65nonce\x59\x0f\xe9";
     static const char lock[] = "\xa1\x68LockPCRs\xa1\x65range\x18\x20";
     g_autofree uint8_t *reply = g_malloc(NSM_RESPONSE_SIZE);
     g_autofree char *request = g_malloc0(0x1000);

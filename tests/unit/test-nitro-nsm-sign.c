@@ -142,8 +142,8 @@ static void check_subject(gnutls_x509_crt_t crt, const char *want)
 
     g_assert_cmpint(gnutls_x509_crt_get_subject(crt, &dn), ==, 0);
     for (int i = 0; !gnutls_x509_dn_get_rdn_ava(dn, i, 0, &ava); i++) {
-        const char *name = gnutls_x509_dn_oid_name((char *)ava.oid.data,
-                                                   GNUTLS_X509_DN_OID_RETURN_OID);
+        const char *name = gnutls_x509_dn_oid_name(
+            (char *)ava.oid.data, GNUTLS_X509_DN_OID_RETURN_OID);
 
         g_string_append_printf(found, "%s%s", i ? " " : "", name);
         /* PrintableString, UTF8String */

@@ -27,8 +27,7 @@
 #define NSM_ZONAL_LIFE (6LL * 86400)
 #define NSM_INSTANCE_LIFE (24LL * 3600)
 #define NSM_LEAF_LIFE (3LL * 3600)
-/* A leaf is valid that much earlier than it is made, and replaced that much
- * before its end */
+/* A leaf is valid from before it is made, and replaced before its end */
 #define NSM_LEAF_BEFORE 3
 #define NSM_LEAF_RENEWAL (15LL * 60)
 

@@ -17,7 +17,7 @@
 
 /* An optional value of a document */
 typedef struct NSMDocumentField {
-    const uint8_t *data;        /* NULL: absent, which is not the same as empty */
+    const uint8_t *data;        /* NULL: absent, which is not empty */
     size_t len;
 } NSMDocumentField;
 
