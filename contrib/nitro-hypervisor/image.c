@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <sys/mman.h>
 #include "qapi/error.h"
+#include "hw/core/eif-kernel.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
 #include "hw/nitro/nitro-control.h"
@@ -112,6 +113,27 @@ static void probe_kernel(NitroImage *image, const EifImage *eif,
                                                 &image->acpi_reason);
 }
 
+/* A line that is too long boots, without its end */
+static bool check_cmdline(NitroImage *image, const EifImage *eif,
+                          const EifSource *src, Error **errp)
+{
+    EifKernel kernel;
+    uint64_t len;
+    Error *err = NULL;
+
+    if (!eif_image_probe_kernel(eif, src, &kernel, errp) ||
+        !eif_image_cmdline_len(eif, src, &len, errp)) {
+        return false;
+    }
+    if (eif_kernel_check_cmdline(&kernel, len, &err)) {
+        image->cmdline_room = kernel.cmdline_max - len;
+    } else {
+        image->cmdline_error = g_strdup(error_get_pretty(err));
+        error_free(err);
+    }
+    return true;
+}
+
 static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
 {
     g_autoptr(EifImage) eif = NULL;
@@ -120,6 +142,8 @@ static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
     eif_source_init_buffer(&src, bytes, image->size);
     eif = eif_image_parse(&src, errp);
     if (!eif || !eif_image_verify_crc(eif, &src, errp) ||
+        !eif_image_check_kernel(eif, &src, errp) ||
+        !check_cmdline(image, eif, &src, errp) ||
         !eif_image_measure(eif, &src, &image->pcrs, errp)) {
         return false;
     }
@@ -169,6 +193,7 @@ void nitro_image_free(NitroImage *image)
     close_fd(image->kernel_fd);
     close_fd(image->initrd_fd);
     g_free(image->cmdline);
+    g_free(image->cmdline_error);
     g_free(image->sha384);
     g_free(image);
 }
