@@ -73,6 +73,7 @@ class FailedBoot(QemuBaseTest):
                 'sh', '-c', script, log, vm.console]):
             with self.assertRaisesRegex(config.LabError, how):
                 vm.start()
+        vm.stop()
         self.assertEqual(vm.retries + 1, len(log.read_text()))
         return len(log.read_text())
 
