@@ -16,7 +16,7 @@ from pathlib import Path
 from . import images, packages
 from .arch import GUEST, HOST
 from .agent import Agent
-from .config import LabError, RUN
+from .config import LabError, PKI, RUN
 from .cpio import Cpio
 from .patience import PATIENCE, POLL_SECONDS, Silence
 from .qmp import JobStream, Qmp, SocketStream
@@ -217,7 +217,7 @@ class Parent:
         """Command line of the hypervisor process."""
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
                 GUEST.hypervisor_option, images.emulator(),
-                '--acpi', self.acpi]
+                '--acpi', self.acpi, '--pki-dir', PKI]
         for path in packages.firmware_directories():
             argv += ['--firmware-dir', path]
         for arg in self.enclave_args:
