@@ -13,7 +13,8 @@
 
 #include "log.h"
 
-static void line(const char *format, va_list args, const char *reason)
+static void __attribute__((format(printf, 1, 0)))
+line(const char *format, va_list args, const char *reason)
 {
     char text[1024];
     size_t len = snprintf(text, sizeof(text), "nitro-init: ");
