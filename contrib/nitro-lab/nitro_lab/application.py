@@ -2,11 +2,19 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Images in which nitro-init starts an application, and its agent's peer."""
 
+import gzip
+import hashlib
+import io
+import json
 import re
 import struct
+import subprocess
+import tarfile
+from pathlib import Path
 
 from . import eif, images, packages
 from .arch import GUEST
+from .config import LabError
 from .cpio import Cpio
 
 AGENT_PORT = 9001
@@ -25,6 +33,14 @@ def escape(text):
     return text.replace('\\', '\\\\').replace('\n', '\\n')
 
 
+def _settings(settings):
+    lines = ''
+    for key, values in settings.items():
+        for value in values if isinstance(values, list) else [values]:
+            lines += '%s %s\n' % (key.replace('_', '-'), escape(str(value)))
+    return lines
+
+
 def configuration(command, modules=(), **settings):
     """Text of /nitro/config; lists and None are allowed as values.
 
@@ -34,11 +50,7 @@ def configuration(command, modules=(), **settings):
     lines = ['root /' + ROOT] + ['module /' + name for name in modules]
     lines += [('arg ' if number else 'exec ') + escape(word)
               for number, word in enumerate(command)]
-    for key, values in settings.items():
-        for value in values if isinstance(values, list) else [values]:
-            lines.append('%s %s' % (key.replace('_', '-'),
-                                    escape(str(value))))
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(lines) + '\n' + _settings(settings)
 
 
 def busybox_tree():
@@ -75,6 +87,77 @@ def image(name, command, tree=None, text=None, **settings):
         [boot.bytes(), (tree or busybox_tree()).bytes()],
         arch=GUEST.image_flag, name=name))
     return target
+
+
+def container_image(source, *command, name='container', **settings):
+    """An EIF file of a container image, by qemu-eif.
+
+    @command replaces the image's arguments; @settings are further lines of
+    the init's configuration.
+    """
+    images.LAB.mkdir(parents=True, exist_ok=True)
+    packages.fetch()
+    modules = images.LAB / 'modules'
+    modules.mkdir(exist_ok=True)
+    words = [images.image_tool(), 'build', '--kernel', images.demo_kernel(),
+             '--container', source, '--init', images.enclave_init(),
+             '--output', images.LAB / (name + '.eif')]
+    for module, data in images.kernel_modules().closure(
+            images.ENCLAVE_MODULES):
+        path = modules / (module + '.ko')
+        path.write_bytes(data)
+        words += ['--module', path]
+    if settings:
+        lines = images.LAB / (name + '.settings')
+        lines.write_text(_settings(settings))
+        words += ['--settings', lines]
+    made = subprocess.run([*words, *(['--', *command] if command else [])],
+                          text=True, check=False, stderr=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL)
+    if made.returncode:
+        raise LabError('qemu-eif cannot make an image of %s:\n%s'
+                       % (source, made.stderr.strip()))
+    return images.LAB / (name + '.eif')
+
+
+def write_layout(directory, layers, config):
+    """An OCI layout: @layers are lists of (TarInfo, bytes or None)."""
+    blobs = Path(directory) / 'blobs' / 'sha256'
+    blobs.mkdir(parents=True)
+
+    def blob(data, kind):
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {'mediaType': 'application/vnd.oci.image.' + kind,
+                'digest': 'sha256:' + digest, 'size': len(data)}
+
+    descriptors, diff_ids = [], []
+    for entries in layers:
+        plain = io.BytesIO()
+        with tarfile.open(fileobj=plain, mode='w') as tar:
+            for info, data in entries:
+                info.size = len(data or b'')
+                tar.addfile(info, io.BytesIO(data or b''))
+        plain = plain.getvalue()
+        diff_ids.append('sha256:' + hashlib.sha256(plain).hexdigest())
+        descriptors.append(blob(gzip.compress(plain, mtime=0),
+                                'layer.v1.tar+gzip'))
+    image = {'os': 'linux', 'architecture': GUEST.debian, 'config': config,
+             'rootfs': {'type': 'layers', 'diff_ids': diff_ids}}
+    manifest = {'schemaVersion': 2, 'layers': descriptors, 'config': blob(
+        json.dumps(image).encode(), 'config.v1+json')}
+    index = {'schemaVersion': 2, 'manifests': [blob(
+        json.dumps(manifest).encode(), 'manifest.v1+json')]}
+    (Path(directory) / 'index.json').write_text(json.dumps(index))
+    (Path(directory) / 'oci-layout').write_text(
+        '{"imageLayoutVersion": "1.0.0"}')
+
+
+def tar_entry(name, mode=0o644, kind=tarfile.REGTYPE, link='', uid=0):
+    """What precedes a file's content in a layer."""
+    info = tarfile.TarInfo(name)
+    info.mode, info.type, info.linkname, info.uid = mode, kind, link, uid
+    return info
 
 
 class AgentPeer:
