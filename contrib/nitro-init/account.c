@@ -5,13 +5,13 @@
  * The C library's own look-up would load modules into a static program.
  */
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "account.h"
+#include "config.h"
 
 #define LINE_SIZE 4096
 #define FIELDS 7
@@ -28,12 +28,10 @@ static int split(char *line, char **field)
     return n;
 }
 
+/* -1 means "no change" to the kernel */
 static bool is_number(const char *text, unsigned long *number)
 {
-    char *end;
-
-    *number = strtoul(text, &end, 10);
-    return isdigit((unsigned char)*text) && !*end && *number < 0xffffffff;
+    return parse_number(text, 10, 0xfffffffe, number);
 }
 
 /*

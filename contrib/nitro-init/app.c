@@ -212,7 +212,8 @@ int app_start(struct app *app, const struct config *config,
     int pipes[3][2];
 
     *app = (struct app) { .output = -1, .error = -1 };
-    if (!open_pipes(pipes) || (app->pid = fork()) < 0) {
+    app->pid = open_pipes(pipes) ? fork() : -1;
+    if (app->pid < 0) {
         snprintf(why, why_size, "no process: %s", strerror(errno));
         app->pid = 0;
         return -1;

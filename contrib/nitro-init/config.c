@@ -5,7 +5,6 @@
  * The configuration's lines: a table of keys, one function per kind of value.
  */
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +16,8 @@
 #include "config.h"
 
 #define DEFAULT_AGENT_PORT 9001
+#define MAX_SIGNAL 64
+#define FIRST_REAL_TIME 34  /* below it the C library has its own */
 
 /* One line's value, without escapes, and where it goes */
 struct setting {
@@ -74,6 +75,24 @@ void strings_free(struct strings *list)
     *list = (struct strings) { 0 };
 }
 
+bool parse_number(const char *text, unsigned base, unsigned long max,
+                  unsigned long *number)
+{
+    *number = 0;
+    if (!*text) {
+        return false;
+    }
+    for (; *text; text++) {
+        unsigned digit = *text - '0';
+
+        if (digit >= base || *number > (max - digit) / base) {
+            return false;
+        }
+        *number = *number * base + digit;
+    }
+    return true;
+}
+
 int signal_number(const char *name)
 {
     static const struct { const char *name; int number; } table[] = {
@@ -83,11 +102,10 @@ int signal_number(const char *name)
         { "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "WINCH", SIGWINCH },
         { "PWR", SIGPWR }, { "ABRT", SIGABRT }, { "PIPE", SIGPIPE },
     };
-    char *end;
-    unsigned long number = strtoul(name, &end, 10);
+    unsigned long number;
 
-    if (isdigit((unsigned char)*name) && !*end) {
-        return number > 0 && number < 65 ? number : 0;
+    if (parse_number(name, 10, MAX_SIGNAL, &number)) {
+        return number;
     }
     if (!strncmp(name, "SIG", 3)) {
         name += 3;
@@ -98,11 +116,9 @@ int signal_number(const char *name)
         }
     }
     /* Container images also name real-time signals: RTMIN+3 is systemd's */
-    if (!strncmp(name, "RTMIN+", 6) && isdigit((unsigned char)name[6])) {
-        number = strtoul(name + 6, &end, 10);
-        return !*end && number <= 30 ? 34 + (int)number : 0;
-    }
-    return 0;
+    return !strncmp(name, "RTMIN+", 6) &&
+           parse_number(name + 6, 10, MAX_SIGNAL - FIRST_REAL_TIME, &number)
+           ? FIRST_REAL_TIME + (int)number : 0;
 }
 
 static bool set_text(const struct setting *setting)
@@ -160,15 +176,11 @@ static bool add_argument(const struct setting *setting)
     return command->count && add_text(setting);
 }
 
-static bool read_number(const struct setting *setting, int base,
+static bool read_number(const struct setting *setting, unsigned base,
                         unsigned long *number)
 {
-    char *end;
-
-    errno = 0;
-    *number = strtoul(setting->value, &end, base);
-    return isdigit((unsigned char)*setting->value) && !*end && !errno &&
-           *number >= setting->key->min && *number <= setting->key->max;
+    return parse_number(setting->value, base, setting->key->max, number) &&
+           *number >= setting->key->min;
 }
 
 static bool set_number(const struct setting *setting)
@@ -307,7 +319,7 @@ static char *unescape(const char *from, size_t len)
 static const char *parse_line(struct config *config, const char *line,
                               size_t len, const struct key **key)
 {
-    size_t name = strcspn(line, " \n");
+    size_t name = strcspn(line, "\n ");
     struct setting setting;
     char *value;
     bool fits;
@@ -351,7 +363,7 @@ int config_parse(struct config *config, const char *text, char *why,
         }
         if (wrong) {
             snprintf(why, why_size, "line %d, '%.*s': %s%s%s", number,
-                     (int)strcspn(line, " \n"), line, wrong, key ? " " : "",
+                     (int)strcspn(line, "\n "), line, wrong, key ? " " : "",
                      key ? key->expected : "");
             return -1;
         }

@@ -101,14 +101,14 @@ class Init(StreamTest):
         def look():
             peer.work()
             return peer.state in wanted
-        self.wait_until(look, 'state %s of the application' % (wanted,), 120)
+        self.wait_until(look, 'state %s of the application' % (wanted,))
 
     def await_output(self, peer, text):
         """Wait for a text in the application's output."""
         def look():
             peer.work()
             return text in peer.stream(STDOUT)
-        self.wait_until(look, 'output ' + text, 120)
+        self.wait_until(look, 'output ' + text)
 
     def test_surroundings(self):
         """User, directory, mounts, streams, exit status: in production."""
@@ -196,4 +196,4 @@ class Init(StreamTest):
         launch = self.start(self.arguments(image='/lab/faulty.eif'))
         self.console(launch, "nitro-init: /nitro/config: line 2, 'exce':"
                      " unknown key")
-        launch.job.wait(60)
+        launch.job.wait()
