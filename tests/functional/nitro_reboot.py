@@ -14,7 +14,7 @@ FIRST_WORDS = 'demo: init started'
 # How Linux resets an x86 machine; an arm64 kernel asks its firmware
 WORDS = {'x86_64': 'ktbap', 'aarch64': 'k'}[GUEST.name]
 # With ACPI tables the kernel tries their reset register, too
-ACPI_WORDS = {'x86_64': 'kab', 'aarch64': ''}[GUEST.name]
+ACPI_WORDS = 'kab'
 NOW = 'demo.mode=%s demo.seconds=0'
 
 

@@ -17,6 +17,8 @@ NOT_ON = {
             'a core of this parent has one thread',
         'Kernel.test_vmlinux':
             'the arm64 kernel is an Image, which boots as it is',
+        'Reboot.test_words_acpi':
+            'an arm64 enclave boots without ACPI tables',
     },
     'x86_64': {
         'Gicv2m.test_both_vectors':
