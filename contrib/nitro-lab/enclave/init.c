@@ -39,6 +39,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 #include <linux/vm_sockets.h>
 
@@ -310,6 +311,8 @@ static void end(const char *how, int command)
 {
     sleep(atoi(option("demo.seconds", "1")));
     say(how);
+    /* The kernel's own last words would overtake what the terminal holds */
+    tcdrain(STDOUT_FILENO);
     sync();
     reboot(command);
 }
