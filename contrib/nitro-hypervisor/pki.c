@@ -36,7 +36,8 @@ struct NitroPki {
 struct NitroPkiInstance {
     NitroPki *pki;
     char *id;
-    int fd;
+    int fd;                     /* to write */
+    int reader;                 /* the same file, to be handed over */
     int64_t until;              /* Unix time in s */
 };
 
@@ -283,6 +284,20 @@ static GString *make_instance(NitroPki *pki, const char *id, int64_t *until,
     return text;
 }
 
+/* Who only has the reader cannot write, also not by opening it again */
+static bool open_reader(NitroPkiInstance *instance, Error **errp)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", instance->fd);
+
+    if (!fchmod(instance->fd, 0400)) {
+        instance->reader = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    if (instance->reader < 0) {
+        error_setg_errno(errp, errno, "cannot hand over an instance's key");
+    }
+    return instance->reader >= 0;
+}
+
 /*
  * A reader may see half of it: key and certificate do not fit together then,
  * and it keeps what it has.
@@ -331,6 +346,7 @@ NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id, Error **errp)
     NitroPkiInstance *instance = g_new0(NitroPkiInstance, 1);
 
     instance->pki = pki;
+    instance->fd = instance->reader = -1;
     instance->id = g_strdup(id);
     pki->instances = g_slist_prepend(pki->instances, instance);
     if (!pki->timer) {
@@ -338,7 +354,8 @@ NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id, Error **errp)
                                            pki);
     }
     instance->fd = qemu_memfd_create("nitro-instance", 0, false, 0, 0, errp);
-    if (instance->fd < 0 || !fill(instance, errp)) {
+    if (instance->fd < 0 || !open_reader(instance, errp) ||
+        !fill(instance, errp)) {
         nitro_pki_instance_free(instance);
         return NULL;
     }
@@ -347,7 +364,7 @@ NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id, Error **errp)
 
 int nitro_pki_instance_fd(const NitroPkiInstance *instance)
 {
-    return instance->fd;
+    return instance->reader;
 }
 
 void nitro_pki_instance_free(NitroPkiInstance *instance)
@@ -364,6 +381,9 @@ void nitro_pki_instance_free(NitroPkiInstance *instance)
     }
     if (instance->fd >= 0) {
         close(instance->fd);
+    }
+    if (instance->reader >= 0) {
+        close(instance->reader);
     }
     g_free(instance->id);
     g_free(instance);

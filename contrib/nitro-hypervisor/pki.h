@@ -78,7 +78,7 @@ NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id,
 void nitro_pki_renew(NitroPki *pki, int64_t now);
 
 /**
- * nitro_pki_instance_fd: descriptor to read key and chain from
+ * nitro_pki_instance_fd: descriptor to read key and chain from, not to write
  *
  * Returns: the descriptor; owned by @instance.
  */

@@ -296,6 +296,7 @@ static void test_instance(Fixture *f, gconstpointer unused)
     g_autoptr(NSMSigner) signer = nsm_signer_new(MODULE);
     const char *key = strstr(text, "BEGIN PRIVATE KEY");
 
+    g_assert_cmpint(pwrite(nitro_pki_instance_fd(one), "x", 1, 0), ==, -1);
     g_assert_cmpuint(chain->len, ==, 4);
     g_assert_nonnull(key);
     g_assert_null(strstr(key + 1, "BEGIN PRIVATE KEY"));
