@@ -69,6 +69,8 @@ def probe_image():
          '-Wextra', '-Werror', '-ffreestanding', '-fno-pie',
          '-fno-stack-protector', '-nostdlib', '-static', '-no-pie',
          '-Wl,-Ttext=0x100000,-e,probe_entry', '-Wl,--build-id=none',
+         # Its headers need no page of memory, where firmware would be
+         '-Wl,-n,--no-warn-rwx-segments',
          '-o', target, source], check=True)
     kernel = target.read_bytes()
     target.unlink()
