@@ -322,7 +322,7 @@ class Services(Life):
                 ('small', 'failed', {'MEMORY': '1M'}, 'Use -m 64M or more'),
                 ('none', 'failed', {'QEMU': 'qemu-none'}, 'status=127'),
                 ('tiny', 'auto-restart', {'EIF': TINY},
-                 'status=3/.*ended before its enclave had booted')):
+                 'status=4/.*ended before its enclave had booted')):
             with self.case(name):
                 journal = self.describe(name, **settings)
                 run = self.parent.run(['systemctl', 'start',
