@@ -20,6 +20,7 @@ import unittest
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
+from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]
@@ -102,7 +103,7 @@ class ScopedTest(QemuBaseTest):
         super().setUp()
 
 
-class NitroParentTest(ScopedTest):
+class NitroParentTest(RerunTest, ScopedTest):
     """Scenarios in one emulated parent."""
 
     parent_cpus, parent_mib = 4, 448
@@ -195,6 +196,7 @@ class NitroParentTest(ScopedTest):
         text = '%s: %s\n%s' % (self.id(), error,
                                postmortem.describe(self.parent))
         Path(self.log_file('postmortem.log')).write_text(text)
+        self.stood_still = postmortem.stood_still(text)
         print(re.sub('(?m)^', '# ', text), file=sys.__stderr__, flush=True)
         stop_parent()
 

@@ -51,13 +51,27 @@ def _queues(parent, _patience):
                 '%s %s' % (field, state[field]) for field in QUEUE_FIELDS))
 
 
+def _woken(parent, patience):
+    """An answer that comes now was kept back by CPUs that slept."""
+    parent.qmp.command('stop')
+    parent.qmp.command('cont')
+    result = parent.run(['true'], patience)
+    yield 'after stop and cont: status %d' % result.status
+
+
+def stood_still(text):
+    """Whether a description is that of a machine which runs, but whose guest
+    does not answer."""
+    return 'no processes: ' in text and 'CPU #0: thread_id=' in text
+
+
 def describe(parent, patience=30):
     """A text about the state of a parent; never fails.
 
     @patience: seconds that the guest gets for an answer.
     """
     lines = []
-    for part in (_processes, _console, _cpus, _queues):
+    for part in (_processes, _console, _cpus, _queues, _woken):
         try:
             lines += part(parent, patience)
         except (LabError, OSError, EOFError, KeyError, ValueError) as error:
