@@ -56,7 +56,7 @@ static void service_send(NitroConsoleService *service, uint32_t port,
         .len = cpu_to_le32(len),
         .type = cpu_to_le16(VIRTIO_VSOCK_TYPE_STREAM),
         .op = cpu_to_le16(op),
-        /* Who resets has no buffer any more */
+        /* A reset announces no buffer */
         .buf_alloc = cpu_to_le32(op == VIRTIO_VSOCK_OP_RST ? 0 : CHUNK),
         .fwd_cnt = cpu_to_le32(reader ? reader->received : 0),
     };

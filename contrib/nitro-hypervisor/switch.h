@@ -13,8 +13,8 @@
  * - Traffic runs between the parent (CID 3) and one other CID only.  A
  *   request to anything else, to a CID nobody is attached to, or a packet
  *   that fits no connection is answered with a reset.
- * - CID 2 is another name of the parent.  Who asks for it gets answers from
- *   it; the parent sees its own CID.
+ * - CID 2 is another name of the parent.  An enclave that connects to it gets
+ *   answers from it; the parent sees its own CID.
  * - A packet with a foreign source CID is dropped and counted.
  * - Credit passes through end to end; the advertised buffer is capped at
  *   NITRO_SWITCH_WINDOW, so that is also all the switch ever queues for one
@@ -23,8 +23,8 @@
  * - Packets of an endpoint are always taken: a receiver that does not fetch
  *   its packets stalls its own connections (by credit) and nobody else's.
  * - What waits for an enclave, and what it has sent, is bounded by
- *   NITRO_SWITCH_MAX_QUEUED each: beyond it a connection is lost.  Who sends
- *   for an enclave can wait instead, see nitro_switch_is_full().
+ *   NITRO_SWITCH_MAX_QUEUED each: beyond it a connection is lost.  The
+ *   sender for an enclave can wait instead, see nitro_switch_is_full().
  * - Enclaves share the parent in turn, and connections an enclave.
  * - A request from ports that have a connection opens a new one, behind the
  *   rest and the reset of the old one.

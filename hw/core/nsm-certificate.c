@@ -250,7 +250,7 @@ static bool set_subject(gnutls_x509_crt_t crt, NSMLevel level,
     return true;
 }
 
-/* Number of an enclave, which ends its module ID; any when there is none */
+/* Number at the end of a module ID; a random one if the ID has no number */
 static uint64_t enclave_number(const char *module_id)
 {
     const char *text = strstr(module_id, "-enc");

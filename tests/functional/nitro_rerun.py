@@ -2,10 +2,10 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Run a scenario once more when the emulated machine under it stood still.
 
-Now and then all CPUs of an emulated parent sleep and its agent answers no
-more, on both architectures and without a device of ours at work.  A scenario
-that met this is run again in a new parent, once, and a line reports it; a
-second time is a failure.
+Seen on both architectures: all CPUs of an emulated parent sleep, and its agent
+does not answer any more.  The cause is not known.  A scenario that met this is
+run again in a new parent, once, and a line reports it; a second time is a
+failure.
 """
 
 import sys

@@ -16,6 +16,7 @@
 #include "qobject/qstring.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/nsm-maker.h"
+#include "tests/nitro/spawn-tool.h"
 #include "tests/nitro/temp-tree.h"
 
 #define AT "--time=2023-11-14T22:13:20Z " /* NSM_MAKER_NOW */
@@ -94,16 +95,7 @@ static void write_files(void)
 
 static void run_line(const char *line)
 {
-    g_auto(GStrv) argv = NULL;
-    int wait_status;
-
-    g_clear_pointer(&out, g_free);
-    g_clear_pointer(&err, g_free);
-    g_assert(g_shell_parse_argv(line, NULL, &argv, NULL));
-    g_assert(g_spawn_sync(dir, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &out,
-                          &err, &wait_status, NULL));
-    g_assert(WIFEXITED(wait_status));
-    status = WEXITSTATUS(wait_status);
+    spawn_tool(dir, line, &status, &out, &err);
 }
 
 static void run(const char *arguments)

@@ -15,7 +15,7 @@ from . import images, packages, postmortem
 from .arch import GUEST
 from .config import LabError
 from .parent import Parent
-from .soak import say
+from .soak import say, side_by_side
 
 # CPUs and MiB for enclaves, other options of a Parent
 Kind = collections.namedtuple('Kind', 'cpus mib options')
@@ -118,12 +118,7 @@ class Boots:
 
     def run(self):
         """All of them; true when each booted at its first attempt."""
-        threads = [threading.Thread(target=self._work, daemon=True)
-                   for _ in range(self.at_once)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        side_by_side(self.at_once, self._work)
         return not self.failures and not self.again
 
     def table(self):

@@ -159,7 +159,7 @@ class Parent:
                       flush=True)
 
     def _keep_logs(self):
-        """For whoever wants to know why it has to be booted again."""
+        """Logs of a failed attempt stay, under names of their own."""
         self.vm.stop()
         self.retries += 1
         for log in (self.console, self.vm.log):

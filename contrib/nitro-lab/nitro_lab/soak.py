@@ -35,6 +35,16 @@ FAULTS = (('ADD_MEM:1:-12', 'NE_SET_USER_MEMORY_REGION'),
           ('START:1:-22', 'NE_START_ENCLAVE'),
           ('START:1:cid=2', 'the hypervisor reported CID 2'))
 
+def side_by_side(count, work):
+    """Call @work in so many threads; returns when all have ended."""
+    threads = [threading.Thread(target=work, daemon=True)
+               for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def say(text):
     """Progress, at once also into a file."""
     print(text, flush=True)
@@ -292,12 +302,7 @@ class Soak:
 
     def run(self):
         """All launches; true when each ended as it had to."""
-        threads = [threading.Thread(target=self._work, daemon=True)
-                   for _ in range(self.at_once)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        side_by_side(self.at_once, self._work)
         return len(self.results) == self.launches and not self.failed()
 
     def table(self):

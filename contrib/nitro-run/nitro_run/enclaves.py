@@ -228,7 +228,7 @@ class Enclave:
             self.id = f'{board()}-enc{info["slot-uid"]:016x}'
 
     def stat(self):
-        """State of the process as ps shows it; '-' when there is none."""
+        """State of the process as ps shows it; '-' if it has ended."""
         try:
             text = Path(f'/proc/{self.pid}/stat').read_text()
         except OSError:

@@ -66,7 +66,7 @@ async def ask(path, *commands, hopeless=lambda: False):
 
     @hopeless: whether it is known that no answer will come.
 
-    Returns the answers.  Raises asyncio.TimeoutError when there is none
+    Returns the answers.  Raises asyncio.TimeoutError without an answer
     within SECONDS, FileNotFoundError without a monitor, or one of GONE.
     """
     talk = asyncio.ensure_future(_converse(path, commands))

@@ -474,9 +474,9 @@ EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
  * eif_pem_certificate: find the first certificate in some text
  * @text: any bytes, for example a file with a chain of certificates
  * @der: filled in on success with the certificate in DER form, to be freed
- * @errp: filled in when there is none
+ * @errp: filled in when @text has no certificate
  *
- * Returns: the lines of the certificate as they are, without what stands
+ * Returns: the unchanged lines of the certificate, without what stands
  * around them, to be freed; NULL on failure.
  */
 GByteArray *eif_pem_certificate(const GByteArray *text, GByteArray **der,

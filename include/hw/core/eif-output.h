@@ -26,10 +26,10 @@ typedef bool EifFillFunc(void *dest, uint64_t size, void *opaque,
  * @opaque: passed to @fill
  * @errp: filled in on failure, with the name
  *
- * Whoever opens @path sees the former file or the whole new one, which has the
+ * A reader of @path sees the former file or the whole new one, which has the
  * permissions of the former.  On failure nothing is left behind and the former
- * file is as it was.  What is neither a file nor absent (device, pipe,
- * directory) is refused.  Blocks until the content is on disk.
+ * file is unchanged.  A @path that exists and is no regular file (device,
+ * pipe, directory) is refused.  Blocks until the content is on disk.
  *
  * Returns: true on success.
  */

@@ -81,8 +81,8 @@ uint64_t eif_resign_size(const EifImage *image, size_t section_len,
  * @errp: filled in on failure
  *
  * The section takes the place of the former one, or becomes the last.  Offsets,
- * sizes and CRC are adjusted; all else is copied as it is, and so are gaps
- * between sections.  Blocks for as long as reading takes.
+ * sizes and CRC are adjusted; everything else, gaps between sections
+ * included, is copied unchanged.  Blocks for as long as reading takes.
  *
  * Returns: true on success; on false the content of @dest is undefined.
  */
