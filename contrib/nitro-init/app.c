@@ -1,0 +1,267 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * The child prepares itself step by step; the step that fails is reported
+ * through a pipe that exec() closes.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app.h"
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:" \
+                     "/sbin:/bin"
+#define MAX_FILES 65536
+
+/* What the child could not do, and why */
+struct failure {
+    int err;
+    char what[256];
+};
+
+static bool has_variable(const struct strings *environment, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < environment->count; i++) {
+        if (!strncmp(environment->item[i], name, len) &&
+            environment->item[i][len] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The last of several settings counts, as with a runtime */
+static bool set_environment(const struct config *config,
+                            const struct account *account)
+{
+    const struct strings *environment = &config->environment;
+
+    clearenv();
+    for (size_t i = 0; i < environment->count; i++) {
+        char *copy = strdup(environment->item[i]);
+
+        if (!copy || putenv(copy)) {
+            return false;
+        }
+    }
+    return (has_variable(environment, "PATH") ||
+            !setenv("PATH", DEFAULT_PATH, 1)) &&
+           (has_variable(environment, "HOME") ||
+            !setenv("HOME", account->home, 1));
+}
+
+static void reset_signals(void)
+{
+    struct sigaction action = { .sa_handler = SIG_DFL };
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++) {
+        sigaction(number, &action, NULL);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Only a test's process may lack the right to raise its limit */
+static bool set_limits(void)
+{
+    struct rlimit files = { MAX_FILES, MAX_FILES }, core = { 0, 0 };
+
+    if (setrlimit(RLIMIT_NOFILE, &files) &&
+        !getrlimit(RLIMIT_NOFILE, &files)) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    return !setrlimit(RLIMIT_CORE, &core);
+}
+
+static bool make_directories(const char *path)
+{
+    char *copy = strdup(path);
+
+    for (char *p = copy; p && (p = strchr(p + 1, '/')); *p = '/') {
+        *p = 0;
+        mkdir(copy, 0755);
+    }
+    free(copy);
+    return !mkdir(path, 0755) || errno == EEXIST;
+}
+
+static bool enter(const char *directory)
+{
+    return !directory ||
+           (make_directories(directory) && !chdir(directory));
+}
+
+/* A test's process may lack the right to become what it is already */
+static bool become(const struct account *account)
+{
+    if (account->uid == geteuid() && account->gid == getegid() &&
+        !account->group_count) {
+        return true;
+    }
+    return !setgroups(account->group_count, account->groups) &&
+           !setgid(account->gid) && !setuid(account->uid);
+}
+
+static bool connect_streams(int output, int error)
+{
+    int null = open("/dev/null", O_RDONLY);
+
+    return null >= 0 && dup2(null, 0) == 0 && dup2(output, 1) == 1 &&
+           dup2(error, 2) == 2;
+}
+
+/* Returns: only on failure, with what failed */
+static const char *prepare_and_exec(const struct config *config,
+                                    const struct account *account,
+                                    int output, int error)
+{
+    char **argv = config->command.item;
+
+    reset_signals();
+    if (setsid() < 0) {
+        return "start a session";
+    }
+    if (!set_limits()) {
+        return "set limits";
+    }
+    if (!enter(config->cwd)) {
+        return "enter the working directory";
+    }
+    umask(config->umask);
+    if (!become(account)) {
+        return "become the configured user";
+    }
+    if (!set_environment(config, account)) {
+        return "set the environment";
+    }
+    if (!connect_streams(output, error)) {
+        return "connect standard streams";
+    }
+    execvp(argv[0], argv);
+    return "run";
+}
+
+static void report_failure(int fd, const char *what)
+{
+    struct failure failure = { .err = errno };
+
+    snprintf(failure.what, sizeof(failure.what), "%s", what);
+    if (write(fd, &failure, sizeof(failure)) < 0) {
+        _exit(126);     /* the parent sees an end without a report */
+    }
+    _exit(127);
+}
+
+/* Returns: whether the child has reported that it failed */
+static bool read_failure(int fd, struct failure *failure)
+{
+    ssize_t n;
+
+    do {
+        n = read(fd, failure, sizeof(*failure));
+    } while (n < 0 && errno == EINTR);
+    return n == sizeof(*failure);
+}
+
+static void close_pair(int *pair)
+{
+    for (int i = 0; i < 2; i++) {
+        if (pair[i] >= 0) {
+            close(pair[i]);
+            pair[i] = -1;
+        }
+    }
+}
+
+/* Pipes for stdout, stderr and the child's report; all or none */
+static bool open_pipes(int pipes[3][2])
+{
+    for (int i = 0; i < 3; i++) {
+        pipes[i][0] = pipes[i][1] = -1;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (pipe2(pipes[i], O_CLOEXEC)) {
+            for (int k = 0; k < i; k++) {
+                close_pair(pipes[k]);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+int app_start(struct app *app, const struct config *config,
+              const struct account *account, char *why, size_t why_size)
+{
+    struct failure failure;
+    int pipes[3][2];
+
+    *app = (struct app) { .output = -1, .error = -1 };
+    app->pid = open_pipes(pipes) ? fork() : -1;
+    if (app->pid < 0) {
+        snprintf(why, why_size, "no process: %s", strerror(errno));
+        app->pid = 0;
+        return -1;
+    }
+    if (!app->pid) {
+        report_failure(pipes[2][1],
+                       prepare_and_exec(config, account, pipes[0][1],
+                                        pipes[1][1]));
+    }
+    close(pipes[0][1]);
+    close(pipes[1][1]);
+    close(pipes[2][1]);
+    if (read_failure(pipes[2][0], &failure)) {
+        snprintf(why, why_size, "cannot %s '%s': %s", failure.what,
+                 config->command.item[0], strerror(failure.err));
+        close(pipes[0][0]);
+        close(pipes[1][0]);
+        close(pipes[2][0]);
+        waitpid(app->pid, NULL, 0);
+        app->pid = 0;
+        return -1;
+    }
+    close(pipes[2][0]);
+    app->output = pipes[0][0];
+    app->error = pipes[1][0];
+    fcntl(app->output, F_SETFL, O_NONBLOCK);
+    fcntl(app->error, F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
+bool app_reap(struct app *app)
+{
+    bool ended = false;
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == app->pid) {
+            app->status = status;
+            app->ended = ended = true;
+        }
+    }
+    return ended;
+}
+
+void app_signal(const struct app *app, int signal)
+{
+    if (app->pid > 0) {
+        kill(-app->pid, signal);
+    }
+}

@@ -1,0 +1,20 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * The enclave's names and its loopback interface.
+ */
+
+#ifndef NITRO_INIT_NETWORK_H
+#define NITRO_INIT_NETWORK_H
+
+/*
+ * network_init: bring the loopback interface up, set the host name, and
+ * write /etc/hosts and /etc/resolv.conf where the image has none
+ * @hostname: NULL means "enclave"
+ *
+ * What fails is a warning: an application that speaks vsock needs none of it.
+ */
+void network_init(const char *hostname);
+
+#endif

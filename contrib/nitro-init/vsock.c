@@ -1,0 +1,86 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * The parent has CID 3, and the heartbeat port 9000, on EC2 and here.
+ */
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+#include <linux/vm_sockets.h>
+
+#include "vsock.h"
+
+#define HEARTBEAT_PORT      9000
+#define HEARTBEAT           0xb7
+#define HEARTBEAT_SECONDS   20
+#define RETRY_US            100000
+
+static int close_keeping_errno(int fd)
+{
+    int err = errno;
+
+    close(fd);
+    errno = err;
+    return -1;
+}
+
+static int connect_once(unsigned port, int flags)
+{
+    struct sockaddr_vm addr = {
+        .svm_family = AF_VSOCK,
+        .svm_cid = PARENT_CID,
+        .svm_port = port,
+    };
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+    errno = fd < 0 ? errno : 0;
+    if (fd < 0 || !connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+        errno == EINPROGRESS) {
+        return fd;
+    }
+    return close_keeping_errno(fd);
+}
+
+int vsock_begin(unsigned port, bool *connecting)
+{
+    int fd = connect_once(port, SOCK_NONBLOCK);
+
+    *connecting = fd >= 0 && errno == EINPROGRESS;
+    return fd;
+}
+
+int vsock_connect(unsigned port, int attempts)
+{
+    int fd = -1;
+
+    for (int i = 0; i < attempts && fd < 0; i++) {
+        if (i > 0) {
+            usleep(RETRY_US);
+        }
+        fd = connect_once(port, 0);
+    }
+    return fd;
+}
+
+int vsock_heartbeat(int attempts)
+{
+    struct timeval limit = { .tv_sec = HEARTBEAT_SECONDS };
+    uint8_t byte = HEARTBEAT;
+    int fd = vsock_connect(HEARTBEAT_PORT, attempts);
+    ssize_t n;
+
+    if (fd < 0) {
+        return -1;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    if (write(fd, &byte, 1) != 1 || (n = read(fd, &byte, 1)) < 0) {
+        return close_keeping_errno(fd);
+    }
+    close(fd);
+    errno = EPROTO;
+    return n == 1 && byte == HEARTBEAT ? 0 : -1;
+}

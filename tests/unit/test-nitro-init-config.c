@@ -1,0 +1,175 @@
+/*
+ * Unit tests of the init's configuration file
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "contrib/nitro-init/config.h"
+
+typedef struct Case {
+    const char *name, *text, *why;      /* no reason: must be accepted */
+} Case;
+
+static const Case cases[] = {
+    { "minimal", "exec /app\n", NULL },
+    { "no-newline", "exec /app", NULL },
+    { "comment", "# exec /x\n\nexec /app\n", NULL },
+    { "empty", "", "no program" },
+    { "no-program", "cwd /srv\n", "'exec PROGRAM' is needed" },
+    { "unknown", "exec /app\nexce /app\n", "line 2, 'exce': unknown key" },
+    { "program-twice", "exec /a\nexec /b\n", "one program" },
+    { "argument-first", "arg x\nexec /a\n", "line 1, 'arg': wants" },
+    { "empty-argument", "exec /a\narg\narg \n", NULL },
+    { "env-no-value", "env A\nexec /a\n", "wants NAME=VALUE" },
+    { "env-no-name", "env =A\nexec /a\n", "wants NAME=VALUE" },
+    { "relative-cwd", "cwd srv\nexec /a\n", "wants one absolute name" },
+    { "cwd-twice", "cwd /a\ncwd /b\nexec /a\n", "line 2" },
+    { "umask", "umask 777\nexec /a\n", NULL },
+    { "umask-large", "umask 1000\nexec /a\n", "octal number up to 777" },
+    { "umask-decimal", "umask 8\nexec /a\n", "octal" },
+    { "grace", "stop-grace 3600\nexec /a\n", NULL },
+    { "grace-large", "stop-grace 3601\nexec /a\n", "0 to 3600 seconds" },
+    { "grace-negative", "stop-grace -1\nexec /a\n", "0 to 3600 seconds" },
+    { "grace-unit", "stop-grace 5s\nexec /a\n", "0 to 3600 seconds" },
+    { "signal", "stop-signal SIGQUIT\nexec /a\n", NULL },
+    { "signal-unknown", "stop-signal NONE\nexec /a\n", "a signal such as" },
+    { "port", "agent 4294967294\nexec /a\n", NULL },
+    { "port-any", "agent 4294967295\nexec /a\n", "a port from 1" },
+    { "port-zero", "agent 0\nexec /a\n", "a port from 1" },
+    { "no-agent", "agent off\nexec /a\n", NULL },
+    { "choice", "output block\nexec /a\n", NULL },
+    { "choice-unknown", "output lose\nexec /a\n", "drop or block" },
+    { "flag", "allow-args yes\nexec /a\n", NULL },
+    { "flag-unknown", "allow-args 1\nexec /a\n", "yes or no" },
+    { "allow-env-value", "allow-env A=1\nexec /a\n", "name of a variable" },
+    { "allow-file", "allow-file etc/x\nexec /a\n", "an absolute name" },
+    { "escape", "exec /a\narg a\\nb\\\\\n", NULL },
+    { "escape-unknown", "exec /a\narg \\t\n", "neither n nor" },
+    { "escape-end", "exec /a\narg x\\\n", "neither n nor" },
+    { "carriage-return", "exec /a\numask 22\r\n", "octal" },
+};
+
+static void test_case(gconstpointer opaque)
+{
+    const Case *c = opaque;
+    struct config config;
+    char why[512] = "";
+    int result;
+
+    config_init(&config);
+    result = config_parse(&config, c->text, why, sizeof(why));
+    g_assert_cmpint(result, ==, c->why ? -1 : 0);
+    if (c->why) {
+        g_assert_nonnull(strstr(why, c->why));
+    }
+    config_free(&config);
+}
+
+static void test_values(void)
+{
+    struct config config;
+    char why[512];
+
+    config_init(&config);
+    g_assert_cmpint(config.stop_signal, ==, SIGTERM);
+    g_assert_cmpuint(config.umask, ==, 022);
+    g_assert_cmpint(config_parse(&config,
+        "exec python3\narg -c\narg print(1)\\nprint(2)\nenv A=b c\n"
+        "cwd /srv\nuser 1000:daemon\numask 077\nstop-signal 3\n"
+        "stop-grace 7\nheartbeat require\nconsole off\noutput block\n"
+        "clock nsm\nagent 77\nallow-env X\nallow-file /etc/x\n"
+        "allow-args yes\nmodule /m/a.ko\nmodule /m/b.ko\nroot /rootfs\n",
+        why, sizeof(why)), ==, 0);
+    g_assert_cmpuint(config.command.count, ==, 3);
+    g_assert_cmpstr(config.command.item[2], ==, "print(1)\nprint(2)");
+    g_assert_null(config.command.item[3]);
+    g_assert_cmpstr(config.environment.item[0], ==, "A=b c");
+    g_assert_cmpstr(config.user, ==, "1000:daemon");
+    g_assert_cmpuint(config.umask, ==, 077);
+    g_assert_cmpint(config.stop_signal, ==, SIGQUIT);
+    g_assert_cmpuint(config.stop_grace_s, ==, 7);
+    g_assert_cmpint(config.heartbeat, ==, HEARTBEAT_REQUIRE);
+    g_assert_cmpint(config.console, ==, CONSOLE_OFF);
+    g_assert_cmpint(config.overflow, ==, OVERFLOW_BLOCK);
+    g_assert_cmpint(config.clock, ==, CLOCK_NSM);
+    g_assert_cmpuint(config.agent_port, ==, 77);
+    g_assert_true(strings_has(&config.allow_env, "X=1", 1));
+    g_assert_false(strings_has(&config.allow_env, "XY", 2));
+    g_assert_cmpstr(config.modules.item[1], ==, "/m/b.ko");
+    config_free(&config);
+}
+
+static void test_signals(void)
+{
+    g_assert_cmpint(signal_number("TERM"), ==, SIGTERM);
+    g_assert_cmpint(signal_number("SIGRTMIN+3"), ==, 37);
+    g_assert_cmpint(signal_number("RTMIN+31"), ==, 0);
+    g_assert_cmpint(signal_number("64"), ==, 64);
+    g_assert_cmpint(signal_number("65"), ==, 0);
+    g_assert_cmpint(signal_number("0"), ==, 0);
+    g_assert_cmpint(signal_number(""), ==, 0);
+}
+
+static void test_bounds(void)
+{
+    g_autoptr(GString) text = g_string_new("exec /a\n");
+    struct config config;
+    char why[512];
+
+    while (text->len < CONFIG_MAX_BYTES) {
+        g_string_append(text, "arg x\n");
+    }
+    config_init(&config);
+    g_assert_cmpint(config_parse(&config, text->str, why, sizeof(why)), ==,
+                    -1);
+    g_assert_nonnull(strstr(why, "line 1025"));
+    g_assert_cmpuint(config.command.count, ==, CONFIG_MAX_ITEMS);
+    config_free(&config);
+}
+
+static void assert_not_loaded(const char *path, const char *words)
+{
+    struct config config;
+    char why[512];
+
+    config_init(&config);
+    g_assert_cmpint(config_load(&config, path, why, sizeof(why)), ==, -1);
+    g_assert_nonnull(strstr(why, words));
+    config_free(&config);
+}
+
+static void test_file(void)
+{
+    g_autofree char *path = NULL, *large = g_malloc0(CONFIG_MAX_BYTES + 1);
+    int fd = g_file_open_tmp("nitro-init-XXXXXX", &path, NULL);
+
+    close(fd);
+    memset(large, '#', CONFIG_MAX_BYTES + 1);
+    assert_not_loaded("/nonexistent", "No such file");
+    g_file_set_contents(path, "exec /a\0", 8, NULL);
+    assert_not_loaded(path, "a NUL byte");
+    g_file_set_contents(path, large, CONFIG_MAX_BYTES + 1, NULL);
+    assert_not_loaded(path, "more than 262144 bytes");
+    g_file_set_contents(path, "nothing\n", -1, NULL);
+    assert_not_loaded(path, "line 1, 'nothing': unknown key");
+    unlink(path);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autofree char *path = g_strdup_printf("/nitro/init-config/%s",
+                                                cases[i].name);
+
+        g_test_add_data_func(path, &cases[i], test_case);
+    }
+    g_test_add_func("/nitro/init-config/values", test_values);
+    g_test_add_func("/nitro/init-config/signals", test_signals);
+    g_test_add_func("/nitro/init-config/bounds", test_bounds);
+    g_test_add_func("/nitro/init-config/file", test_file);
+    return g_test_run();
+}
