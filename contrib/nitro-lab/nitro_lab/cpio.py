@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Writer of newc cpio archives: the same input gives the same bytes."""
 
+import io
 import stat
 from pathlib import Path
 
@@ -50,10 +51,19 @@ class Cpio:
     def write(self, path):
         """Write the archive; entries in the order they were added."""
         with open(path, 'wb') as out:
-            for number, (name, entry) in enumerate(self.entries.items(), 1):
-                _write_entry(out, number, name, *entry)
-            _write_entry(out, 0, 'TRAILER!!!', 0, b'', 0)
-            out.write(b'\0' * (-out.tell() % BLOCK))
+            self._write(out)
+
+    def bytes(self):
+        """The archive."""
+        out = io.BytesIO()
+        self._write(out)
+        return out.getvalue()
+
+    def _write(self, out):
+        for number, (name, entry) in enumerate(self.entries.items(), 1):
+            _write_entry(out, number, name, *entry)
+        _write_entry(out, 0, 'TRAILER!!!', 0, b'', 0)
+        out.write(b'\0' * (-out.tell() % BLOCK))
 
 
 def _write_entry(out, inode, name, mode, data, device):

@@ -59,6 +59,11 @@ def guest_tool():
     return _compile(LAB / 'lab-tool', 'guest')
 
 
+def enclave_init():
+    """Process 1 of enclaves that run a program."""
+    return _compile(LAB / 'nitro-init', '../nitro-init')
+
+
 def parent_kernel():
     """The distribution's kernel; on x86 the ELF file, which boots faster."""
     if GUEST.name != 'x86_64':
@@ -128,7 +133,7 @@ def _stripped(program):
     return target
 
 
-def _add_modules(archive, directory, names):
+def add_modules(archive, directory, names):
     """Module files below @directory; returns their paths in load order."""
     paths = []
     for name, data in kernel_modules().closure(names):
@@ -137,7 +142,8 @@ def _add_modules(archive, directory, names):
     return paths
 
 
-def _applets():
+def applets():
+    """Names under which busybox is a program."""
     run = subprocess.run([packages.busybox(HOST), '--list'], text=True,
                          check=True, stdout=subprocess.PIPE)
     return [name for name in run.stdout.split() if name != 'busybox']
@@ -162,10 +168,10 @@ def parent_initramfs():
         archive.file('etc/group', b'root:x:0:\nnogroup:x:65534:\n')
         archive.file('init', HERE / 'parent/init', 0o755)
         archive.file('bin/busybox', packages.busybox(), 0o755)
-        for applet in _applets():
+        for applet in applets():
             archive.link('bin/' + applet, 'busybox')
         archive.file('bin/lab', tool, 0o755)
-        modules = _add_modules(archive, 'lab/modules.d', PARENT_MODULES)
+        modules = add_modules(archive, 'lab/modules.d', PARENT_MODULES)
         archive.file('lab/modules', '\n/'.join(['', *modules])[1:].encode()
                      + b'\n')
         for name, path in libraries.items():
@@ -184,7 +190,7 @@ def demo_initramfs():
                             *ENCLAVE_MODULES)
     if inputs_changed(target, stamp):
         archive = Cpio()
-        modules = _add_modules(archive, 'lib', ENCLAVE_MODULES)
+        modules = add_modules(archive, 'lib', ENCLAVE_MODULES)
         _finish_demo(archive, init, modules, target)
         record_inputs(target, stamp)
     return target

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: programs that know nothing of enclaves, under nitro-init."""
+
+import time
+
+from nitro_channels import SOCKET, StreamTest, channel
+from nitro_lab import application
+from nitro_lab.application import (AGENT_PORT, ARG, ENV, EXITED, FATAL, GO,
+                                   SIGNALLED, STDERR, STDOUT, STOP,
+                                   AgentPeer)
+
+AGENT = channel(AGENT_PORT, 'socket,path=%s,server=on,wait=off' % SOCKET,
+                'direction=listen')
+
+# What an application finds, as lines NAME=VALUE
+LOOK = r'''
+echo "user=$(id -u):$(id -g) $(id -G)"; echo "cwd=$(pwd)"
+echo "home=$HOME"; echo "umask=$(umask)"; echo "files=$(ulimit -n)"
+echo "name=$(hostname)"; echo "leader=$([ $$ = "$(cut -d' ' -f6 \
+/proc/self/stat)" ] && echo yes)"
+echo "lo=$(ifconfig lo | grep -c UP)"
+echo "mounts=$(for d in /dev /proc /sys /run /tmp /dev/shm /dev/pts; do
+grep -q " $d " /proc/mounts && echo -n "$d "; done)"
+echo "tmp=$(stat -c %a /tmp)"; echo "fd=$(readlink /dev/stdout)"
+echo "greeting=$GREETING"; date +time=%s
+for i in 1 2 3; do (sleep 0.1 &) ; done; sleep 1
+echo "zombies=$(ps -o stat | grep -c Z)"
+echo to-stderr >&2
+exit 7
+'''
+STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+POLITE = "trap 'echo stopped; exit 3' TERM; echo ready; " \
+         "while :; do sleep 0.1; done"
+
+
+class Init(StreamTest):
+    """nitro-init: what an application gets, and what its end looks like."""
+
+    parent_mib = 640
+
+    @classmethod
+    def parent_files(cls):
+        """The images of all scenarios."""
+        return dict(super().parent_files(), **{
+            '/lab/look.eif': application.image(
+                'init-look', ['sh', '-c', LOOK], user='web', cwd='/srv/www',
+                umask='027', hostname='box', env='GREETING=hello world',
+                allow_env='A', linger=1),
+            '/lab/polite.eif': application.image(
+                'init-polite', ['sh', '-c', POLITE]),
+            '/lab/stubborn.eif': application.image(
+                'init-stubborn', ['sh', '-c', STUBBORN], stop_grace=1),
+            '/lab/added.eif': application.image(
+                'init-added', ['sh', '-c', 'echo "a=$A"; echo "b=$B"; '
+                               'echo "file=$(cat /etc/added)"; '
+                               'echo "args=$*"; kill -USR1 $$', 'app'],
+                allow_env='A', allow_file='/etc/added', allow_args='yes'),
+            '/lab/missing.eif': application.image(
+                'init-missing', ['/bin/missing']),
+            '/lab/faulty.eif': application.image(
+                'init-faulty', [], text='exec /bin/true\nexce /bin/true\n'),
+        })
+
+    def run_image(self, name, debug='off'):
+        """Boot an image, and be the parent's end of its agent."""
+        launch = self.boot(*AGENT, image='/lab/%s.eif' % name, debug=debug)
+        peer = AgentPeer(self.client())
+        return launch, peer
+
+    def await_state(self, peer, *wanted):
+        """Wait until the agent has reported one of these states."""
+        def look():
+            peer.work()
+            return peer.state in wanted
+        self.wait_until(look, 'state %s of the application' % (wanted,))
+
+    def await_output(self, peer, text):
+        """Wait for a text in the application's output."""
+        def look():
+            peer.work()
+            return text in peer.stream(STDOUT)
+        self.wait_until(look, 'output ' + text)
+
+    def test_surroundings(self):
+        """User, directory, mounts, streams, exit status: in production."""
+        begin = time.time()
+        launch, peer = self.run_image('look')
+        peer.send(GO)
+        self.await_state(peer, EXITED)
+        self.assertEqual(peer.value, 7)
+        found = peer.lines()
+        zombies, now = found.pop('zombies'), int(found.pop('time'))
+        self.assertEqual(found, {
+            'user': '1000:1001 1001 1005', 'cwd': '/srv/www', 'home': '/srv',
+            'umask': '0027', 'files': '65536', 'name': 'box',
+            'leader': 'yes', 'lo': '1', 'greeting': 'hello world',
+            'mounts': '/dev /proc /sys /run /tmp /dev/shm /dev/pts ',
+            'tmp': '1777', 'fd': '/proc/self/fd/1'})
+        self.assertEqual(zombies, '0')
+        self.assertTrue(begin - 5 < now < time.time() + 5, now - begin)
+        self.assertEqual(peer.stream(STDERR), 'to-stderr\n')
+        self.end(launch)
+
+    def test_stop(self):
+        """The stop signal is heard: the application ends by itself."""
+        launch, peer = self.run_image('polite')
+        self.await_output(peer, 'ready')
+        peer.send(STOP)
+        self.await_state(peer, EXITED)
+        self.assertEqual(peer.value, 3)
+        self.assertIn('stopped\n', peer.stream(STDOUT))
+        self.end(launch)
+
+    def test_grace_expired(self):
+        """An application that ignores the stop signal is killed."""
+        launch, peer = self.run_image('stubborn')
+        self.await_output(peer, 'ready')
+        peer.send(STOP)
+        self.await_state(peer, SIGNALLED)
+        self.assertEqual(peer.value, 9)
+        self.end(launch)
+
+    def test_additions(self):
+        """What the parent adds is taken where the configuration allows it."""
+        launch, peer = self.run_image('added')
+        peer.addition(ENV, 'A=from the parent')
+        peer.addition(ENV, 'B=not allowed')
+        peer.file('/etc/added', b'content')
+        peer.file('/etc/passwd', b'')
+        peer.addition(ARG, 'one more')
+        peer.send(GO)
+        self.await_state(peer, SIGNALLED)
+        self.assertEqual(peer.value, 10)
+        self.assertEqual(peer.lines(), {
+            'a': 'from the parent', 'b': '', 'file': 'content',
+            'args': 'one more'})
+        self.assertEqual([text.split(':')[0] for text in peer.refused],
+                         ["'B'", "'/etc/passwd'"])
+        self.end(launch)
+
+    def test_missing_program(self):
+        """A program that is not there is fatal, with the reason."""
+        launch, peer = self.run_image('missing')
+        self.await_state(peer, FATAL)
+        self.assertIn("cannot run '/bin/missing': No such file", peer.text)
+        self.end(launch)
+
+    def test_without_agent(self):
+        """Without an agent's peer the application runs all the same."""
+        launch = self.boot(image='/lab/look.eif')
+        self.console(launch, "no word of the agent's peer within 5000 ms")
+        self.console(launch, 'greeting=hello world')
+        self.console(launch, 'nitro-init: the application has exited with'
+                     ' status 7')
+        self.end(launch)
+
+    def test_faulty_configuration(self):
+        """A mistake in the configuration names its line on the console."""
+        launch = self.start(self.arguments(image='/lab/faulty.eif'))
+        self.console(launch, "nitro-init: /nitro/config: line 2, 'exce':"
+                     " unknown key")
+        launch.job.wait()
