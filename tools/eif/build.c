@@ -9,11 +9,12 @@
 #include "qemu/osdep.h"
 #include <getopt.h>
 #include "hw/core/eif-output.h"
+#include "from-container.h"
 #include "signing.h"
 #include "tool.h"
 
 static const char usage[] =
-    "Usage: qemu-eif build --kernel=FILE --output=FILE [OPTION]...\n"
+    "Usage: qemu-eif build --kernel=FILE --output=FILE [OPTION]... [-- ARG...]\n"
     "Make an enclave image and print its registers as JSON.\n"
     "\n"
     "  -k, --kernel=FILE    bzImage (x86_64) or Image (arm64)\n"
@@ -29,6 +30,14 @@ static const char usage[] =
     "                       sign the image; X.509 certificate (PEM)\n"
     "  -p, --private-key=FILE\n"
     "                       its key (PEM), on the curve P-256, P-384 or P-521\n"
+    "  -C, --container=SOURCE\n"
+    "                       ramdisks for a container image: OCI layout, tar\n"
+    "                       archive, each with :TAG, or a name for skopeo such\n"
+    "                       as docker://...; ARG replaces its arguments\n"
+    "  -I, --init=FILE      nitro-init, process 1 of the container's program\n"
+    "  -M, --module=FILE    kernel module that it loads; can be repeated\n"
+    "  -S, --settings=FILE  further lines for its configuration\n"
+    "  -L, --max-size=SIZE  most bytes of the container's files (default: 16G)\n"
     "  -h, --help           this text\n"
     "\n"
     "The same inputs give the same image. BuildTime is 1970-01-01 unless the\n"
@@ -45,6 +54,11 @@ static const struct option long_options[] = {
     { "arch", required_argument, NULL, 'a' },
     { "signing-certificate", required_argument, NULL, 's' },
     { "private-key", required_argument, NULL, 'p' },
+    { "container", required_argument, NULL, 'C' },
+    { "init", required_argument, NULL, 'I' },
+    { "module", required_argument, NULL, 'M' },
+    { "settings", required_argument, NULL, 'S' },
+    { "max-size", required_argument, NULL, 'L' },
     { "help", no_argument, NULL, 'h' },
     { }
 };
@@ -57,6 +71,7 @@ typedef struct Options {
     const char *arch;
     const char *metadata;
     ToolSigning signing;
+    FromContainer container;
     EifBuildParams params;
 } Options;
 
@@ -134,6 +149,10 @@ static int open_initrd(const char *path, Error **errp)
 
 static bool open_initrds(Options *o, Error **errp)
 {
+    if (o->container.source) {
+        return from_container_open(&o->container, o->output, &o->params,
+                                   errp);
+    }
     for (unsigned i = 0; i < o->nr_initrds; i++) {
         int fd = open_initrd(o->initrds[i], errp);
 
@@ -226,6 +245,7 @@ static int build_image(Options *o)
     eif_build_free(job.build);
     eif_signing_key_free(job.key);
     close_inputs(&o->params);
+    from_container_clear(&o->container);
     return rc;
 }
 
@@ -253,9 +273,26 @@ static const char **option_target(Options *o, int c)
         return &o->signing.certificate;
     case 'p':
         return &o->signing.private_key;
+    case 'C':
+        return &o->container.source;
+    case 'I':
+        return &o->container.init;
+    case 'S':
+        return &o->container.settings;
+    case 'L':
+        return &o->container.max_size;
     default:
         g_assert_not_reached();
     }
+}
+
+static void add_module(FromContainer *f, const char *path)
+{
+    if (!f->modules) {
+        f->modules = g_ptr_array_new();
+        g_ptr_array_add(f->modules, NULL);
+    }
+    g_ptr_array_insert(f->modules, f->modules->len - 1, (char *)path);
 }
 
 static bool take_build(void *opaque, int c, Error **errp)
@@ -267,6 +304,10 @@ static bool take_build(void *opaque, int c, Error **errp)
                    EIF_BUILD_MAX_RAMDISKS);
         return false;
     }
+    if (c == 'M') {
+        add_module(&o->container, optarg);
+        return true;
+    }
     *option_target(o, c) = optarg;
     if (c == 'a' && !parse_arch(optarg, &o->params.arch)) {
         error_setg(errp, "architecture '%s' is neither x86_64 nor aarch64",
@@ -277,22 +318,41 @@ static bool take_build(void *opaque, int c, Error **errp)
 }
 
 static const ToolOptions build_options = {
-    "build", usage, "k:o:i:c:n:v:m:a:s:p:h", long_options, "i"
+    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:I:M:S:L:h", long_options,
+    "iM"
 };
 
-static int check_build(const Options *o, int argc, char **argv)
+/* What stands behind "--" is for the container's program */
+static bool take_arguments(Options *o, int argc, char **argv)
+{
+    if (optind == argc) {
+        return true;
+    }
+    if (!o->container.source || !g_str_equal(argv[optind - 1], "--")) {
+        return false;
+    }
+    o->container.command = argv + optind;
+    return true;
+}
+
+static int check_build(Options *o, int argc, char **argv)
 {
     Error *err = NULL;
     int rc;
 
-    if (optind != argc) {
+    if (!take_arguments(o, argc, argv)) {
         return tool_bad_usage("build", "'%s' is no option", argv[optind]);
+    }
+    if (o->container.source && o->nr_initrds) {
+        return tool_bad_usage("build", "--initrd and --container cannot be"
+                              " combined");
     }
     if (!o->kernel || !o->output) {
         return tool_bad_usage("build", "%s is needed",
                               o->kernel ? "--output" : "--kernel");
     }
-    if (tool_signing_is_whole(&o->signing, &err)) {
+    if (tool_signing_is_whole(&o->signing, &err) &&
+        from_container_is_whole(&o->container, &err)) {
         return TOOL_OK;
     }
     rc = tool_bad_usage("build", "%s", error_get_pretty(err));

@@ -1,0 +1,155 @@
+/*
+ * qemu-eif build --container
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+#include "qemu/units.h"
+#include "from-container.h"
+#include "native.h"
+#include "tool.h"
+
+#define MAX_FILES (4 * 1000 * 1000)
+#define MAX_SETTINGS (64 * KiB)
+#define DEFAULT_MAX_SIZE "16G"
+
+/* An end of process 1, or a panic, resets at once: that ends the enclave */
+#define CMDLINE "console=ttyS0 quiet panic=-1 reboot=k"
+
+bool from_container_is_whole(const FromContainer *f, Error **errp)
+{
+    if (f->source && !f->init) {
+        error_setg(errp, "--container needs --init");
+        error_append_hint(errp, "Give the program nitro-init for process 1."
+                          "\n");
+        return false;
+    }
+    if (!f->source && (f->init || f->modules || f->settings || f->max_size ||
+                       f->command)) {
+        error_setg(errp, "--init, --module, --settings, --max-size and"
+                   " arguments are for --container");
+        return false;
+    }
+    return true;
+}
+
+#ifdef CONFIG_LIBARCHIVE
+
+static bool read_limits(const FromContainer *f, FileTreeLimits *limits,
+                        Error **errp)
+{
+    const char *text = f->max_size ?: DEFAULT_MAX_SIZE;
+
+    limits->files = MAX_FILES;
+    if (qemu_strtosz_MiB(text, NULL, &limits->bytes) < 0 ||
+        !limits->bytes || limits->bytes > INT64_MAX) {
+        error_setg(errp, "'%s' is not a size such as 512M or 4G", text);
+        return false;
+    }
+    return true;
+}
+
+static bool read_settings(const FromContainer *f, char **text, Error **errp)
+{
+    g_autoptr(GByteArray) bytes = NULL;
+
+    if (!f->settings) {
+        return true;
+    }
+    bytes = tool_read_file(f->settings, MAX_SETTINGS, errp);
+    if (!bytes) {
+        return false;
+    }
+    if (memchr(bytes->data, 0, bytes->len)) {
+        error_setg(errp, "%s has a NUL byte", f->settings);
+        return false;
+    }
+    *text = g_strndup((char *)bytes->data, bytes->len);
+    return true;
+}
+
+/* The last part of the source, without its tag: "docker://a/b:1" is "b" */
+static char *image_name(const char *source)
+{
+    g_autofree char *base = g_path_get_basename(source);
+    const char *colon = strrchr(base, ':');
+
+    return g_strndup(base, colon && colon != base ? colon - base
+                     : strlen(base));
+}
+
+static void set_names(FromContainer *f, const Container *c,
+                      EifBuildParams *params)
+{
+    f->name = image_name(f->source);
+    f->version = g_strdup(c->digest ? c->digest + strlen("sha256:") : "1.0");
+    params->name = params->name ?: f->name;
+    params->image_version = params->image_version ?: f->version;
+    params->cmdline = params->cmdline ?: CMDLINE;
+}
+
+static bool make_ramdisks(FromContainer *f, Container *c, const char *scratch,
+                          EifBuildParams *params, Error **errp)
+{
+    g_autofree char *settings = NULL;
+    NativeParams p = {
+        .init = f->init,
+        .modules = f->modules ? (char **)f->modules->pdata : NULL,
+        .command = f->command,
+    };
+
+    if (!read_settings(f, &settings, errp)) {
+        return false;
+    }
+    p.settings = settings;
+    if (!native_ramdisks(c, &p, scratch, params->ramdisk_fds, errp)) {
+        return false;
+    }
+    params->nr_ramdisks = 2;
+    return true;
+}
+
+bool from_container_open(FromContainer *f, const char *output,
+                         EifBuildParams *params, Error **errp)
+{
+    g_autofree char *scratch = g_path_get_dirname(output);
+    g_autoptr(Container) c = NULL;
+    FileTreeLimits limits;
+
+    if (!read_limits(f, &limits, errp)) {
+        return false;
+    }
+    c = container_read(f->source, params->arch, &limits, scratch, errp);
+    if (!c || !make_ramdisks(f, c, scratch, params, errp)) {
+        return false;
+    }
+    set_names(f, c, params);
+    return true;
+}
+
+#else
+
+bool from_container_open(FromContainer *f, const char *output,
+                         EifBuildParams *params, Error **errp)
+{
+    error_setg(errp, "this qemu-eif was built without libarchive, which"
+               " reads container images");
+    error_append_hint(errp, "Install its headers (package libarchive-dev) and"
+                      " build QEMU again.\n");
+    return false;
+}
+
+#endif
+
+void from_container_clear(FromContainer *f)
+{
+    if (f->modules) {
+        g_ptr_array_unref(f->modules);
+    }
+    g_free(f->name);
+    g_free(f->version);
+}

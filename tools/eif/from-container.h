@@ -1,0 +1,45 @@
+/*
+ * qemu-eif build --container: what becomes of a container image
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TOOLS_EIF_FROM_CONTAINER_H
+#define TOOLS_EIF_FROM_CONTAINER_H
+
+#include "hw/core/eif-image.h"
+
+/* Options of the command that only make sense with --container */
+typedef struct FromContainer {
+    const char *source;         /* NULL: not from a container */
+    const char *init;
+    GPtrArray *modules;         /* files, NULL at the end; or NULL */
+    const char *settings;       /* file with lines for nitro-init, or NULL */
+    const char *max_size;       /* text of the limit, or NULL */
+    char **command;             /* NULL: the image's arguments */
+    char *name, *version;       /* made, for the metadata */
+} FromContainer;
+
+/**
+ * from_container_is_whole: whether the options fit together
+ * @errp: filled in otherwise
+ */
+bool from_container_is_whole(const FromContainer *f, Error **errp);
+
+/**
+ * from_container_open: read the container image and make its ramdisks
+ * @f: the options
+ * @output: name of the image to be made; files without a name are made
+ *          beside it
+ * @params: gets ramdisks, and command line, name and version if it has none.
+ *          Texts belong to @f
+ * @errp: filled in on failure
+ */
+bool from_container_open(FromContainer *f, const char *output,
+                         EifBuildParams *params, Error **errp);
+
+void from_container_clear(FromContainer *f);
+
+#endif

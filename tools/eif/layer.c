@@ -1,0 +1,369 @@
+/*
+ * Layers of a container image
+ *
+ * Two readers of libarchive in a row: the first one decompresses, the second
+ * one reads the archive.  Between them the digest is taken.
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <archive.h>
+#include <archive_entry.h>
+#include <locale.h>
+#include "crypto/hash.h"
+#include "qemu/units.h"
+#include "layer.h"
+
+#define BUFFER (64 * KiB)
+#define WHITEOUT ".wh."
+#define RESERVED ".wh..wh."
+#define OPAQUE ".wh..wh..opq"
+
+typedef struct Layer {
+    FileTree *tree;
+    const Blob *blob;
+    uint64_t used;              /* bytes of the blob that were read */
+    struct archive *unpacker;   /* blob -> archive */
+    struct archive *reader;     /* archive -> files */
+    QCryptoHash *blob_hash, *archive_hash;  /* NULL: not wanted */
+    void *blob_buffer, *archive_buffer;
+} Layer;
+
+static bool fail_archive(struct archive *a, const char *what, Error **errp)
+{
+    error_setg(errp, "%s: %s", what,
+               archive_error_string(a) ?: "unexpected end");
+    return false;
+}
+
+/* Returns: whether @data was hashed, or need not be */
+static bool add_to_hash(QCryptoHash *hash, const void *data, size_t len,
+                        struct archive *a)
+{
+    if (hash && len && qcrypto_hash_update(hash, data, len, NULL) < 0) {
+        archive_set_error(a, EIO, "no digest can be taken");
+        return false;
+    }
+    return true;
+}
+
+/* Next piece of the blob; for the unpacker */
+static la_ssize_t read_blob(struct archive *a, void *opaque,
+                            const void **data)
+{
+    Layer *layer = opaque;
+    const Blob *blob = layer->blob;
+    ssize_t n = RETRY_ON_EINTR(pread(blob->fd, layer->blob_buffer,
+                                     MIN(BUFFER, blob->size - layer->used),
+                                     blob->offset + layer->used));
+
+    if (n < 0) {
+        archive_set_error(a, errno, "%s", strerror(errno));
+        return ARCHIVE_FATAL;
+    }
+    if (!add_to_hash(layer->blob_hash, layer->blob_buffer, n, a)) {
+        return ARCHIVE_FATAL;
+    }
+    layer->used += n;
+    *data = layer->blob_buffer;
+    return n;
+}
+
+/* Next piece of the uncompressed archive; for the reader */
+static la_ssize_t read_unpacked(struct archive *reader, void *opaque,
+                                const void **data)
+{
+    Layer *layer = opaque;
+    la_ssize_t n = archive_read_data(layer->unpacker, layer->archive_buffer,
+                                     BUFFER);
+
+    if (n < 0) {
+        archive_set_error(reader, archive_errno(layer->unpacker), "%s",
+                          archive_error_string(layer->unpacker)
+                          ?: "cannot be decompressed");
+        return ARCHIVE_FATAL;
+    }
+    if (!add_to_hash(layer->archive_hash, layer->archive_buffer, n, reader)) {
+        return ARCHIVE_FATAL;
+    }
+    *data = layer->archive_buffer;
+    return n;
+}
+
+static bool open_unpacker(Layer *layer, Error **errp)
+{
+    struct archive *a = layer->unpacker = archive_read_new();
+    struct archive_entry *entry;
+
+    archive_read_support_filter_gzip(a);
+    archive_read_support_filter_zstd(a);
+    archive_read_support_format_raw(a);
+    if (archive_read_open(a, layer, NULL, read_blob, NULL) != ARCHIVE_OK ||
+        archive_read_next_header(a, &entry) != ARCHIVE_OK) {
+        return fail_archive(a, "cannot read the layer", errp);
+    }
+    return true;
+}
+
+static bool open_reader(Layer *layer, Error **errp)
+{
+    struct archive *a = layer->reader = archive_read_new();
+
+    archive_read_support_format_tar(a);
+    if (archive_read_open(a, layer, NULL, read_unpacked, NULL)
+        != ARCHIVE_OK) {
+        return fail_archive(a, "cannot read the layer", errp);
+    }
+    return true;
+}
+
+static bool read_content(Layer *layer, TreeFile *file, uint64_t size,
+                         Error **errp)
+{
+    const void *data;
+    la_int64_t at;
+    size_t len;
+    int rc;
+
+    file->offset = -1;
+    file->size = 0;
+    for (;;) {
+        rc = archive_read_data_block(layer->reader, &data, &len, &at);
+        if (rc == ARCHIVE_EOF) {
+            return file_tree_extend(layer->tree, file, size, errp);
+        }
+        if (rc != ARCHIVE_OK) {
+            return fail_archive(layer->reader, "cannot read the content",
+                                errp);
+        }
+        if (!file_tree_write(layer->tree, file, data, len, at, errp)) {
+            return false;
+        }
+    }
+}
+
+static bool add_file(Layer *layer, const char *path,
+                     struct archive_entry *entry, Error **errp)
+{
+    TreeFile file = {
+        .mode = archive_entry_mode(entry),
+        .uid = archive_entry_uid(entry),
+        .gid = archive_entry_gid(entry),
+        .mtime = archive_entry_mtime(entry),
+    };
+
+    switch (file.mode & S_IFMT) {
+    case S_IFREG:
+        if (!read_content(layer, &file, archive_entry_size(entry), errp)) {
+            return false;
+        }
+        break;
+    case S_IFLNK:
+        file.target = (char *)archive_entry_symlink(entry);
+        if (!file.target || !*file.target) {
+            error_setg(errp, "a symbolic link without a target");
+            return false;
+        }
+        break;
+    case S_IFCHR:
+    case S_IFBLK:
+        file.major = archive_entry_rdevmajor(entry);
+        file.minor = archive_entry_rdevminor(entry);
+        break;
+    case S_IFDIR:
+    case S_IFIFO:
+        break;
+    default:
+        error_setg(errp, "a layer has no files of type 0%o",
+                   file.mode & S_IFMT);
+        return false;
+    }
+    return file_tree_add(layer->tree, path, &file, errp);
+}
+
+/* Owners beyond 32 bits would silently become others */
+static bool check_owner(struct archive_entry *entry, Error **errp)
+{
+    if (archive_entry_uid(entry) < 0 || archive_entry_gid(entry) < 0 ||
+        archive_entry_uid(entry) > UINT32_MAX ||
+        archive_entry_gid(entry) > UINT32_MAX) {
+        error_setg(errp, "owner %" PRId64 ":%" PRId64
+                   " does not fit in 32 bits",
+                   (int64_t)archive_entry_uid(entry),
+                   (int64_t)archive_entry_gid(entry));
+        return false;
+    }
+    return true;
+}
+
+static bool apply_whiteout(Layer *layer, const char *path, const char *name,
+                           Error **errp)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    g_autofree char *hidden = NULL;
+
+    if (g_str_equal(name, OPAQUE)) {
+        return file_tree_hide_all(layer->tree, dir, errp);
+    }
+    if (g_str_has_prefix(name, RESERVED)) {
+        return true;    /* left by other storage drivers, means nothing */
+    }
+    name += strlen(WHITEOUT);
+    if (!*name || g_str_equal(name, ".") || g_str_equal(name, "..")) {
+        error_setg(errp, "a whiteout of no name");
+        return false;
+    }
+    hidden = g_build_filename(dir, name, NULL);
+    return file_tree_hide(layer->tree, hidden, errp);
+}
+
+static bool apply_entry(Layer *layer, struct archive_entry *entry,
+                        Error **errp)
+{
+    ERRP_GUARD();
+    const char *path = archive_entry_pathname(entry), *name, *target;
+    bool ok;
+
+    if (!path || !*path) {
+        error_setg(errp, "a file without a name");
+        return false;
+    }
+    name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    target = archive_entry_hardlink(entry);
+    if (g_str_has_prefix(name, WHITEOUT)) {
+        ok = apply_whiteout(layer, path, name, errp);
+    } else if (target) {
+        ok = file_tree_link(layer->tree, path, target, errp);
+    } else {
+        ok = check_owner(entry, errp) && add_file(layer, path, entry, errp);
+    }
+    if (!ok) {
+        error_prepend(errp, "%s: ", path);
+    }
+    return ok;
+}
+
+static bool apply_entries(Layer *layer, Error **errp)
+{
+    struct archive_entry *entry;
+    int rc;
+
+    while ((rc = archive_read_next_header(layer->reader, &entry))
+           == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+        if (!apply_entry(layer, entry, errp)) {
+            return false;
+        }
+    }
+    return rc == ARCHIVE_EOF ? true
+           : fail_archive(layer->reader, "the layer is damaged", errp);
+}
+
+static bool compare_digest(QCryptoHash *hash, const char *what,
+                           const char *wanted, Error **errp)
+{
+    g_autofree char *digest = NULL, *found = NULL;
+
+    if (!hash) {
+        return true;
+    }
+    if (qcrypto_hash_finalize_digest(hash, &digest, errp) < 0) {
+        return false;
+    }
+    found = g_strconcat("sha256:", digest, NULL);
+    if (!g_str_equal(found, wanted)) {
+        error_setg(errp, "%s has digest %s, not %s", what, found, wanted);
+        return false;
+    }
+    return true;
+}
+
+/* What stands behind the archive's end belongs to the digests as well */
+static bool read_rest(Layer *layer, Error **errp)
+{
+    const void *data;
+    la_ssize_t n;
+
+    do {
+        n = read_unpacked(layer->reader, layer, &data);
+    } while (n > 0);
+    while (n == 0 && layer->used < layer->blob->size) {
+        n = read_blob(layer->reader, layer, &data);
+        if (n == 0) {
+            error_setg(errp, "the layer is cut off: it has %" PRIu64
+                       " of %" PRIu64 " bytes", layer->used,
+                       layer->blob->size);
+            return false;
+        }
+        n = MIN(n, 0);
+    }
+    return n < 0 ? fail_archive(layer->reader, "the layer is damaged", errp)
+                 : true;
+}
+
+bool digest_is_valid(const char *digest)
+{
+    return g_str_has_prefix(digest, "sha256:") && strlen(digest) == 7 + 64 &&
+           strspn(digest + 7, "0123456789abcdef") == 64;
+}
+
+static bool new_hash(QCryptoHash **hash, const char *digest, Error **errp)
+{
+    if (digest && !digest_is_valid(digest)) {
+        error_setg(errp, "digest '%s' is not 'sha256:' and 64 digits",
+                   digest);
+        return false;
+    }
+    if (digest) {
+        *hash = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA256, errp);
+    }
+    return !digest || *hash;
+}
+
+static bool run(Layer *layer, const char *digest, const char *diff_id,
+                Error **errp)
+{
+    if (!new_hash(&layer->blob_hash, digest, errp) ||
+        !new_hash(&layer->archive_hash, diff_id, errp)) {
+        return false;
+    }
+    layer->blob_buffer = g_malloc(BUFFER);
+    layer->archive_buffer = g_malloc(BUFFER);
+    file_tree_layer(layer->tree);
+    return open_unpacker(layer, errp) && open_reader(layer, errp) &&
+           apply_entries(layer, errp) && read_rest(layer, errp) &&
+           compare_digest(layer->blob_hash, "the layer", digest, errp) &&
+           compare_digest(layer->archive_hash, "the uncompressed layer",
+                          diff_id, errp);
+}
+
+/* libarchive converts names of PAX headers from UTF-8 to the locale's set */
+static locale_t use_utf8(locale_t *old)
+{
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+
+    *old = utf8 ? uselocale(utf8) : (locale_t)0;
+    return utf8;
+}
+
+bool layer_apply(FileTree *tree, const Blob *blob, const char *digest,
+                 const char *diff_id, Error **errp)
+{
+    Layer layer = { .tree = tree, .blob = blob };
+    locale_t old, utf8 = use_utf8(&old);
+    bool ok = run(&layer, digest, diff_id, errp);
+
+    if (utf8) {
+        uselocale(old);
+        freelocale(utf8);
+    }
+    archive_read_free(layer.reader);
+    archive_read_free(layer.unpacker);
+    qcrypto_hash_free(layer.blob_hash);
+    qcrypto_hash_free(layer.archive_hash);
+    g_free(layer.blob_buffer);
+    g_free(layer.archive_buffer);
+    return ok;
+}

@@ -1,0 +1,44 @@
+/*
+ * Layers of a container image: archives that are applied to a tree of files
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TOOLS_EIF_LAYER_H
+#define TOOLS_EIF_LAYER_H
+
+#include "file-tree.h"
+
+/* A part of a file: a blob of an image, which may lie within an archive */
+typedef struct Blob {
+    int fd;
+    off_t offset;
+    uint64_t size;
+} Blob;
+
+/**
+ * layer_apply: apply one layer to a tree
+ * @tree: what the layers before it have made
+ * @blob: a tar archive, plain or compressed by gzip or zstd; the descriptor
+ *        needs no position
+ * @digest: wanted digest of the blob, "sha256:" and 64 digits; NULL: not
+ *          compared
+ * @diff_id: the same for the uncompressed archive
+ * @errp: filled in on failure: the archive is damaged, a digest is another
+ *        one, or it has names or types that a layer cannot have
+ *
+ * Whiteouts take effect on the layers before it only, wherever in the
+ * archive they stand (OCI image specification, layer.md).  Blocks as long as
+ * reading does.  Memory does not grow with the archive, but for the names.
+ *
+ * Returns: true on success; on failure @tree holds a part of the layer.
+ */
+bool layer_apply(FileTree *tree, const Blob *blob, const char *digest,
+                 const char *diff_id, Error **errp);
+
+/* digest_is_valid: whether @digest is "sha256:" and 64 hexadecimal digits */
+bool digest_is_valid(const char *digest);
+
+#endif

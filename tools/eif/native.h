@@ -1,0 +1,45 @@
+/*
+ * Ramdisks of an enclave in which nitro-init runs a container's program
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TOOLS_EIF_NATIVE_H
+#define TOOLS_EIF_NATIVE_H
+
+#include "container.h"
+
+typedef struct NativeParams {
+    const char *init;       /* program that is process 1 */
+    char **modules;         /* kernel modules in load order; NULL: none */
+    char **command;         /* in place of the image's arguments; NULL: none */
+    const char *settings;   /* further lines of the configuration, or NULL */
+} NativeParams;
+
+/**
+ * native_config: text of /nitro/config for a container
+ * @c: the image, whose configuration is joined as a runtime joins it
+ * @p: what replaces or extends it
+ * @errp: filled in on failure: there is no program, or nitro-init would not
+ *        take the text
+ *
+ * Returns: the text, to be freed, or NULL.
+ */
+char *native_config(const Container *c, const NativeParams *p, Error **errp);
+
+/**
+ * native_ramdisks: make both ramdisks
+ * @scratch: directory for their unnamed files
+ * @fds: filled in with a descriptor each, at the start of an archive
+ * @errp: filled in on failure; @fds then hold nothing to be closed
+ *
+ * The first one has init and modules, so that PCR1 is the same for all
+ * programs; the second one has the configuration and, below rootfs/, the
+ * container's files.  The same input gives the same bytes.
+ */
+bool native_ramdisks(Container *c, const NativeParams *p, const char *scratch,
+                     int fds[2], Error **errp);
+
+#endif
