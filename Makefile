@@ -40,7 +40,8 @@ clean:
 
 help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
-	@echo '                  EIF=FILE, or KERNEL= INITRD= APPEND=, MEM=, CPUS='
+	@echo '                  EIF=FILE, IMAGE=CONTAINER, or KERNEL= INITRD='
+	@echo '                  APPEND=, MEM=, CPUS='
 	@echo '                  ARCH=aarch64: parent and enclave are arm64'
 	@echo 'make check      all tests'
 	@echo 'make soak       200 launches, then look for what they left behind'

@@ -2,10 +2,12 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Scenarios: programs that know nothing of enclaves, under nitro-init."""
 
+import tarfile
+import tempfile
 import time
 
 from nitro_channels import SOCKET, StreamTest, channel
-from nitro_lab import application
+from nitro_lab import application, images, packages
 from nitro_lab.application import (AGENT_PORT, ARG, ENV, EXITED, FATAL, GO,
                                    SIGNALLED, STDERR, STDOUT, STOP,
                                    AgentPeer)
@@ -34,6 +36,32 @@ POLITE = "trap 'echo stopped; exit 3' TERM; echo ready; " \
          "while :; do sleep 0.1; done"
 
 
+# What a container's command finds
+CONTAINER = 'echo "args=$0 $*"; echo "user=$(id -u)"; echo "cwd=$(pwd)"; ' \
+            'echo "name=$(cat /etc/name)"; echo "gone=$(ls /etc/gone)"; ' \
+            'echo "a=$A"; exit 9'
+
+
+def container():
+    """An image of a container with two layers, built by qemu-eif."""
+    entry = application.tar_entry
+    lower = [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())]
+    lower += [(entry('bin/' + name, 0o777, tarfile.SYMTYPE, 'busybox'), None)
+              for name in images.applets() if name != 'busybox']
+    lower += [(entry('etc/name'), b'lower'), (entry('etc/gone'), b'')]
+    upper = [(entry('etc/name'), b'upper'), (entry('etc/.wh.gone'), None),
+             (entry('bin/busybox2', kind=tarfile.LNKTYPE,
+                    link='bin/busybox'), None)]
+    with tempfile.TemporaryDirectory(dir=images.LAB) as directory:
+        layout = directory + '/layout'
+        application.write_layout(layout, [lower, upper], {
+            'Entrypoint': ['/bin/busybox2', 'sh', '-c', CONTAINER],
+            'User': '1234', 'Cmd': ['replaced'], 'Env': ['A=two\nlines'],
+            'WorkingDir': '/srv'})
+        return application.container_image(layout, 'one', 'two words',
+                                           name='init-container')
+
+
 class Init(StreamTest):
     """nitro-init: what an application gets, and what its end looks like."""
 
@@ -56,6 +84,7 @@ class Init(StreamTest):
                                'echo "file=$(cat /etc/added)"; '
                                'echo "args=$*"; kill -USR1 $$', 'app'],
                 allow_env='A', allow_file='/etc/added', allow_args='yes'),
+            '/lab/container.eif': container(),
             '/lab/missing.eif': application.image(
                 'init-missing', ['/bin/missing']),
             '/lab/faulty.eif': application.image(
@@ -144,6 +173,17 @@ class Init(StreamTest):
         launch, peer = self.run_image('missing')
         self.await_state(peer, FATAL)
         self.assertIn("cannot run '/bin/missing': No such file", peer.text)
+        self.end(launch)
+
+    def test_container(self):
+        """A container image becomes an enclave image, and its command runs."""
+        launch, peer = self.run_image('container')
+        self.await_state(peer, EXITED)
+        self.assertEqual(peer.value, 9)
+        self.assertEqual(peer.lines(), {
+            'args': 'one two words', 'user': '1234', 'cwd': '/srv',
+            'name': 'upper', 'gone': '', 'a': 'two'})
+        self.assertIn('lines\n', peer.stream(STDOUT))
         self.end(launch)
 
     def test_without_agent(self):

@@ -18,8 +18,9 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
-from nitro_lab import (accounts, check, config, eif, images, instance, load,
-                       packages, parent, patience, postmortem, soak)
+from nitro_lab import (accounts, application, check, config, eif, images,
+                       instance, load, packages, parent, patience, postmortem,
+                       run, soak)
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -229,6 +230,64 @@ class Image(QemuBaseTest):
         parts = dict(eif.sections(image))
         self.assertEqual(parts[eif.KERNEL], b'kernel of AWS')
         self.assertTrue(parts[eif.CMDLINE].endswith(b' more'))
+
+
+class Container(QemuBaseTest):
+    """Images of containers; tests/functional/nitro_init.py boots one."""
+
+    CONFIG = {'Entrypoint': ['/app'], 'Cmd': ['word']}
+
+    def layers(self, content=b'program'):
+        """Two layers; the upper one replaces a file."""
+        entry = application.tar_entry
+        return [[(entry('app', 0o755), b'old'), (entry('etc/a'), b'a')],
+                [(entry('app', 0o755), content)]]
+
+    def layout(self, name, **options):
+        """An OCI layout in a directory of that name."""
+        path = Path(self.scratch_file(name), 'app')
+        application.write_layout(path, self.layers(**options), self.CONFIG)
+        return path
+
+    def image(self, source, *command, **settings):
+        """Bytes of the image that is made."""
+        return application.container_image(
+            source, *command, name='test', **settings).read_bytes()
+
+    def test_reproducible(self):
+        """The same container in two directories gives the same bytes."""
+        first = self.image(self.layout('one'))
+        self.assertEqual(first, self.image(self.layout('two')))
+        others = [self.image(self.layout('three', content=b'other')),
+                  self.image(self.layout('four'), 'another word'),
+                  self.image(self.layout('five'), stop_grace=3)]
+        expected = eif.measure(first)
+        for other in others:
+            pcr0, pcr1, pcr2 = eif.measure(other)
+            self.assertNotIn(pcr0, expected)
+            self.assertEqual(pcr1, expected[1])
+            self.assertNotEqual(pcr2, expected[2])
+
+    def test_saved(self):
+        """An archive of 'docker save' gives the registers of a layout."""
+        saved = self.scratch_file('app.tar')
+        application.write_saved(saved, self.layers(), self.CONFIG)
+        wanted = eif.measure(self.image(self.layout('one')))
+        for source in (saved, 'docker-archive:%s:app:latest' % saved):
+            self.assertEqual(eif.measure(self.image(source)), wanted)
+        with self.assertRaisesRegex(config.LabError, '0 images with tag b'):
+            self.image(saved + ':b')
+
+    def test_run(self):
+        """IMAGE= boots a container's image."""
+        arguments = mock.Mock(eif=None, kernel=None, initrd=None, append=None,
+                              image=str(self.layout('one')), mem=None,
+                              cpus='2', debug='on')
+        image = Path(run.Order(arguments).for_host()[1]).read_bytes()
+        self.assertIn(b'\nexec /app\narg word\nagent off\n', image)
+        arguments.eif = 'other.eif'
+        with self.assertRaisesRegex(config.LabError, 'more than one of EIF'):
+            run.Order(arguments)
 
 
 class Kernel(ScopedTest):

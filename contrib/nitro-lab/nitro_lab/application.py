@@ -2,11 +2,20 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Images in which nitro-init starts an application, and its agent's peer."""
 
+import gzip
+import hashlib
+import io
+import json
 import re
 import struct
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
 
 from . import eif, images, packages
 from .arch import GUEST
+from .config import LabError
 from .cpio import Cpio
 
 AGENT_PORT = 9001
@@ -25,6 +34,14 @@ def escape(text):
     return text.replace('\\', '\\\\').replace('\n', '\\n')
 
 
+def _settings(settings):
+    lines = ''
+    for key, values in settings.items():
+        for value in values if isinstance(values, list) else [values]:
+            lines += '%s %s\n' % (key.replace('_', '-'), escape(str(value)))
+    return lines
+
+
 def configuration(command, modules=(), **settings):
     """Text of /nitro/config; lists and None are allowed as values.
 
@@ -34,11 +51,7 @@ def configuration(command, modules=(), **settings):
     lines = ['root /' + ROOT] + ['module /' + name for name in modules]
     lines += [('arg ' if number else 'exec ') + escape(word)
               for number, word in enumerate(command)]
-    for key, values in settings.items():
-        for value in values if isinstance(values, list) else [values]:
-            lines.append('%s %s' % (key.replace('_', '-'),
-                                    escape(str(value))))
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(lines) + '\n' + _settings(settings)
 
 
 def busybox_tree():
@@ -75,6 +88,105 @@ def image(name, command, tree=None, text=None, **settings):
         [boot.bytes(), (tree or busybox_tree()).bytes()],
         arch=GUEST.image_flag, name=name))
     return target
+
+
+def _image_command(source, directory, command, settings):
+    """qemu-eif's command line; files that it needs go to @directory."""
+    words = [images.image_tool(), 'build', '--kernel', images.demo_kernel(),
+             '--container', source, '--init', images.enclave_init()]
+    for module, data in images.kernel_modules().closure(
+            images.ENCLAVE_MODULES):
+        path = directory / (module + '.ko')
+        path.write_bytes(data)
+        words += ['--module', path]
+    if settings:
+        lines = directory / 'settings'
+        lines.write_text(_settings(settings))
+        words += ['--settings', lines]
+    return words, ['--', *command] if command else []
+
+
+def container_image(source, *command, name='container', **settings):
+    """An EIF file of a container image, by qemu-eif.
+
+    @command replaces the image's arguments; @settings are further lines of
+    the init's configuration.
+    """
+    images.LAB.mkdir(parents=True, exist_ok=True)
+    packages.fetch()
+    target = images.LAB / (name + '.eif')
+    with tempfile.TemporaryDirectory(dir=images.LAB) as directory:
+        words, arguments = _image_command(source, Path(directory), command,
+                                          settings)
+        made = subprocess.run([*words, '--output', target, *arguments],
+                              text=True, check=False, stderr=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL)
+    if made.returncode:
+        raise LabError('qemu-eif cannot make an image of %s:\n%s'
+                       % (source, made.stderr.strip()))
+    return target
+
+
+def _layer(entries):
+    """A layer: a tar archive."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode='w') as tar:
+        for info, data in entries:
+            info.size = len(data or b'')
+            tar.addfile(info, io.BytesIO(data or b''))
+    return archive.getvalue()
+
+
+def _config(layers, config):
+    """A container's configuration as JSON."""
+    return json.dumps({
+        'os': 'linux', 'architecture': GUEST.debian, 'config': config,
+        'rootfs': {'type': 'layers', 'diff_ids': [
+            'sha256:' + hashlib.sha256(layer).hexdigest()
+            for layer in layers]}}).encode()
+
+
+def write_layout(directory, layers, config):
+    """An OCI layout: @layers are lists of (TarInfo, bytes or None)."""
+    blobs = Path(directory) / 'blobs' / 'sha256'
+    blobs.mkdir(parents=True)
+
+    def blob(data, kind):
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {'mediaType': 'application/vnd.oci.image.' + kind,
+                'digest': 'sha256:' + digest, 'size': len(data)}
+
+    plain = [_layer(entries) for entries in layers]
+    manifest = {
+        'schemaVersion': 2,
+        'layers': [blob(gzip.compress(layer, mtime=0), 'layer.v1.tar+gzip')
+                   for layer in plain],
+        'config': blob(_config(plain, config), 'config.v1+json')}
+    index = {'schemaVersion': 2, 'manifests': [blob(
+        json.dumps(manifest).encode(), 'manifest.v1+json')]}
+    (Path(directory) / 'index.json').write_text(json.dumps(index))
+    (Path(directory) / 'oci-layout').write_text(
+        '{"imageLayoutVersion": "1.0.0"}')
+
+
+def write_saved(path, layers, config, tag='app:latest'):
+    """An archive as 'docker save' writes it, of the same as a layout."""
+    plain = [_layer(entries) for entries in layers]
+    names = ['%d/layer.tar' % number for number in range(len(plain))]
+    parts = [*zip(names, plain), ('config.json', _config(plain, config)),
+             ('manifest.json', json.dumps([{
+                 'Config': 'config.json', 'RepoTags': [tag],
+                 'Layers': names}]).encode())]
+    Path(path).write_bytes(_layer(
+        [(tar_entry(name), data) for name, data in parts]))
+
+
+def tar_entry(name, mode=0o644, kind=tarfile.REGTYPE, link='', uid=0):
+    """What precedes a file's content in a layer."""
+    info = tarfile.TarInfo(name)
+    info.mode, info.type, info.linkname, info.uid = mode, kind, link, uid
+    return info
 
 
 class AgentPeer:

@@ -50,9 +50,12 @@ def _parser():
         'run', help='boot an enclave, show its console, sum up',
         description='Without an image the demo enclave is booted.  The'
         ' defaults of all options come from the environment variables EIF,'
-        ' KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
+        ' IMAGE, KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
     env = os.environ.get
     launch.add_argument('--eif', default=env('EIF'), help='enclave image')
+    launch.add_argument('--image', default=env('IMAGE'),
+                        help='container image, as qemu-eif build --container'
+                        ' takes it')
     launch.add_argument('--kernel', default=env('KERNEL'),
                         help='kernel to boot directly')
     launch.add_argument('--initrd', default=env('INITRD'))

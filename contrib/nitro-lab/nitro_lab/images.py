@@ -100,6 +100,11 @@ def launcher():
         else emulator()
 
 
+def image_tool():
+    """The tool that makes enclave images."""
+    return _built(OUT / 'tools/eif/qemu-eif')
+
+
 def hypervisor():
     """The process that plays the Nitro hypervisor."""
     return _built(OUT / 'contrib/nitro-hypervisor/nitro-hypervisor')
@@ -273,6 +278,7 @@ def build_all():
     parent_kernel()
     parent_initramfs()
     demo_image()
+    enclave_init()
 
 
 def remove_all():

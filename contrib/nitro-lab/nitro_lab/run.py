@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import images, instance, packages
+from . import application, images, instance, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
 from .launch import Host, Launch
@@ -50,17 +50,28 @@ def _demo():
     return images.demo_image('demo-run', *words)
 
 
+def _container(source):
+    """An EIF file of a container image, whose output is on the console."""
+    if _on_host():
+        raise LabError('IMAGE= adds the distribution\'s kernel, which boots in'
+                       ' an emulated parent only',
+                       'make the image with qemu-eif build --container and'
+                       ' another kernel; give it as EIF=')
+    return application.container_image(source, agent='off')
+
+
 class Order:
     """What to boot, out of the command line."""
 
     def __init__(self, args):
-        self.demo = not (args.eif or args.kernel)
+        self.demo = not (args.eif or args.kernel or args.image)
         self.cpus, self.debug = args.cpus, args.debug
         self.memory = (_mebibytes(args.mem) if args.mem else
                        DEMO_MIB if self.demo else USER_MIB)
         self.files, self.arguments = {}, []
-        if args.eif and args.kernel:
-            raise LabError('EIF and KERNEL are both given', 'choose one')
+        if bool(args.eif) + bool(args.kernel) + bool(args.image) > 1:
+            raise LabError('more than one of EIF, IMAGE and KERNEL is given',
+                           'choose one')
         if args.kernel:
             self._option('-kernel', args.kernel)
             if args.initrd:
@@ -70,7 +81,8 @@ class Order:
         elif args.initrd or args.append:
             raise LabError('INITRD and APPEND go with KERNEL')
         else:
-            self._option('-kernel', args.eif or _demo())
+            self._option('-kernel', args.eif or (
+                _container(args.image) if args.image else _demo()))
 
     def _option(self, name, path):
         path = _existing(path)
