@@ -32,10 +32,6 @@ echo to-stderr >&2
 exit 7
 '''
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
-POLITE = "trap 'echo stopped; exit 3' TERM; echo ready; " \
-         "while :; do sleep 0.1; done"
-
-
 # What a container's command finds
 CONTAINER = 'echo "args=$0 $*"; echo "user=$(id -u)"; echo "cwd=$(pwd)"; ' \
             'echo "name=$(cat /etc/name)"; echo "gone=$(ls /etc/gone)"; ' \
@@ -75,8 +71,6 @@ class Init(StreamTest):
                 'init-look', ['sh', '-c', LOOK], user='web', cwd='/srv/www',
                 umask='027', hostname='box', env='GREETING=hello world',
                 allow_env='A', linger=1),
-            '/lab/polite.eif': application.image(
-                'init-polite', ['sh', '-c', POLITE]),
             '/lab/stubborn.eif': application.image(
                 'init-stubborn', ['sh', '-c', STUBBORN], stop_grace=1),
             '/lab/added.eif': application.image(
@@ -129,16 +123,6 @@ class Init(StreamTest):
         self.assertEqual(zombies, '0')
         self.assertTrue(begin - 5 < now < time.time() + 5, now - begin)
         self.assertEqual(peer.stream(STDERR), 'to-stderr\n')
-        self.end(launch)
-
-    def test_stop(self):
-        """The stop signal is heard: the application ends by itself."""
-        launch, peer = self.run_image('polite')
-        self.await_output(peer, 'ready')
-        peer.send(STOP)
-        self.await_state(peer, EXITED)
-        self.assertEqual(peer.value, 3)
-        self.assertIn('stopped\n', peer.stream(STDOUT))
         self.end(launch)
 
     def test_grace_expired(self):

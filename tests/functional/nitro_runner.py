@@ -4,17 +4,22 @@
 
 import json
 import re
+import signal
 
 from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, config,
                           cpu_list)
 
-from nitro_lab import eif, python
+from nitro_lab import application, eif, python
 
 TOP = '/lab/tree'
 TOOL = TOP + '/contrib/nitro-run/nitro-run'
 RUNTIME = '/run/nitro-run'
 RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
             'NumberOfCPUs', 'CPUIDs', 'MemoryMiB']
+# A program whose output says what reached it, and that ends when asked to
+PROGRAM = """echo "a=$A args=$*"; echo to-stderr >&2; trap 'exit 3' TERM
+[ "$A" ] && exit 7; while :; do sleep 0.1; done"""
+PROGRAM_IMAGE = '/lab/program.eif'
 DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
                             'ImageVersion']
 
@@ -25,7 +30,10 @@ class Run(NitroParentTest):
     @classmethod
     def parent_files(cls):
         return {**super().parent_files(), **python.files(),
-                **python.nitro_run_files(TOP)}
+                **python.nitro_run_files(TOP),
+                PROGRAM_IMAGE: application.image(
+                    'program', ['sh', '-c', PROGRAM, 'name'], allow_env='A',
+                    allow_args='yes')}
 
     @classmethod
     def start_parent(cls):
@@ -100,6 +108,24 @@ class Run(NitroParentTest):
                          ('RUNNING', 'DEBUG_MODE', 'demo'))
         self.assertLessEqual(self.measured().items(),
                              listed['Measurements'].items())
+
+    def test_program(self):
+        """A program's output, apart, and its status; what is added to it."""
+        result = self.parent.run([TOOL, 'run', PROGRAM_IMAGE, '--env',
+                                  'A=one two', '--', 'x', 'y z'])
+        self.assertEqual((result.output, result.errors, result.status),
+                         ('a=one two args=x y z\n', 'to-stderr\n', 7))
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+
+    def test_program_stopped(self):
+        """A program is stopped as it likes; a second one has no port."""
+        job = self.parent.spawn([TOOL, 'run', PROGRAM_IMAGE])
+        job.wait_for('a= args=\n')
+        self.refused('run', PROGRAM_IMAGE, '--enclave-name', 'other',
+                     expected=['cannot listen on vsock port 9001'])
+        job.signal(signal.SIGTERM)
+        self.assertEqual(job.wait(), 3, job.text())
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
 
     def test_two(self):
         """Two by the same name, by a file and with chosen CPUs."""

@@ -10,9 +10,11 @@ from pathlib import Path
 from .common import RunError, complain, print_json, tell
 from .console import connect_console, copy_console
 from .enclaves import Enclaves, State
+from .foreground import Foreground, added
 from .launch import Launch
 from .once import OnceParser
-from .options import complete, cpu_numbers, memory_mib
+from .options import (AGENT_PORT, complete, complete_run, cpu_numbers,
+                      memory_mib)
 
 
 def run_enclave(args):
@@ -37,6 +39,22 @@ def run_enclave(args):
     if launch.console:
         copy_console(launch.console)
     return 0
+
+
+def run(args):
+    """Launch, and be the program in the enclave; returns its status."""
+    complete_run(args)
+    frames = added(args)
+    enclave, log = Enclaves(args.runtime_dir).new(
+        args.enclave_name or Path(args.eif_path).stem)
+    launch = Launch(args, enclave, log)
+    try:
+        program = Foreground(launch.process, launch.place, frames)
+        launch.start(connect=program.connect)
+        launch.close()
+        return program.run()
+    finally:
+        launch.abandon()
 
 
 def describe_enclaves(args):
@@ -97,32 +115,62 @@ def add_choice(parser, everything=False):
                             help='all that this user runs')
 
 
+def add_program(commands):
+    """Options of run."""
+    run_it = commands.add_parser(
+        'run', help='run a program in an enclave, in the foreground',
+        usage='%(prog)s [options] FILE [-- ARG...]',
+        description='Shows the output of the program in an image with'
+        ' nitro-init, stops it on SIGINT and SIGTERM, and ends with its'
+        ' status.', epilog='What follows -- are further arguments of the'
+        ' program; the image has to allow them.')
+    run_it.add_argument('eif_path', metavar='FILE', help='enclave image')
+    run_it.add_argument('--cpu-count', type=int, metavar='NUMBER', default=2,
+                        help='(%(default)s)')
+    run_it.add_argument('--memory', type=memory_mib, dest='memory_mib',
+                        metavar='SIZE', help='MiB, or with a suffix M, G or'
+                        ' T (4 times the image)')
+    run_it.add_argument('--env', action='append', default=[],
+                        metavar='NAME=VALUE', help='a variable; can be'
+                        ' repeated; the image has to allow it')
+    run_it.add_argument('--enclave-name', metavar='NAME',
+                        help='name (that of the image file)')
+    run_it.add_argument('--debug-mode', action='store_true',
+                        help='with a console; attests zeros')
+    run_it.add_argument('--agent-port', type=int, metavar='PORT',
+                        default=AGENT_PORT, help="as in the image's"
+                        ' configuration (%(default)s)')
+    run_it.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
+                        metavar='PROGRAM', help='QEMU (%(default)s)')
+    run_it.set_defaults(main=run, enclave_cid=None, cpu_ids=None)
+
+
 def add_run(commands):
     """Options of run-enclave."""
-    run = commands.add_parser(
+    launch = commands.add_parser(
         'run-enclave', help='launch an enclave',
         usage='%(prog)s [options] [-- OPTION_OF_QEMU...]',
         epilog='What follows -- is passed on to QEMU.')
-    run.add_argument('--eif-path', metavar='FILE', help='enclave image')
-    cpus = run.add_mutually_exclusive_group()
+    launch.add_argument('--eif-path', metavar='FILE', help='enclave image')
+    cpus = launch.add_mutually_exclusive_group()
     cpus.add_argument('--cpu-count', type=int, metavar='NUMBER')
     cpus.add_argument('--cpu-ids', type=cpu_numbers, nargs='+',
                       metavar='LIST', help='CPUs of the pool, e.g. 2,3')
-    run.add_argument('--memory', type=memory_mib, dest='memory_mib',
+    launch.add_argument('--memory', type=memory_mib, dest='memory_mib',
                      metavar='SIZE', help='MiB, or with a suffix M, G or T')
-    run.add_argument('--enclave-cid', type=int, metavar='CID',
+    launch.add_argument('--enclave-cid', type=int, metavar='CID',
                      help='vsock CID (chosen by the hypervisor)')
-    run.add_argument('--enclave-name', metavar='NAME',
+    launch.add_argument('--enclave-name', metavar='NAME',
                      help='name (that of the image file)')
-    run.add_argument('--debug-mode', action='store_true',
+    launch.add_argument('--debug-mode', action='store_true',
                      help='with a console; attests zeros')
-    run.add_argument('--attach-console', action='store_true',
+    launch.add_argument('--attach-console', action='store_true',
                      help='debug mode, and show the console')
-    run.add_argument('--config', metavar='FILE',
+    launch.add_argument('--config', metavar='FILE',
                      help='all options as JSON')
-    run.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
+    launch.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
                      metavar='PROGRAM', help='QEMU (%(default)s)')
-    run.set_defaults(main=run_enclave)
+    launch.set_defaults(main=run_enclave, agent_port=None)
 
 
 def parser():
@@ -135,6 +183,7 @@ def parser():
                      ' ($XDG_RUNTIME_DIR/nitro-run, or /run/nitro-run)')
     commands = top.add_subparsers(required=True, metavar='COMMAND')
     add_run(commands)
+    add_program(commands)
     describe = commands.add_parser('describe-enclaves', help='list enclaves')
     describe.set_defaults(main=describe_enclaves)
     end = commands.add_parser('terminate-enclave', help='end an enclave')

@@ -69,7 +69,12 @@ def command_line(args, name, place, monitor_fd, pages):
         words += ['-chardev', f'socket,id=console,path={where}/console,'
                   'server=on,wait=off', '-device',
                   'nitro-serial-vsock,chardev=console,backlog=1M']
-    return words + args.more
+    if args.agent_port:
+        words += ['-chardev', f'socket,id=agent,path={where}/agent,'
+                  'server=on,wait=off', '-device',
+                  'nitro-vsock-chardev,chardev=agent,direction=listen,'
+                  f'port={args.agent_port}']
+    return words + args.qemu_options
 
 
 class Launch:
@@ -100,13 +105,17 @@ class Launch:
         return os.pread(self.log.fileno(), size, 0).decode(
             errors='replace').strip()
 
-    def start(self, attach):
-        """Until the heartbeat, if there is one; fills in the enclave."""
+    def start(self, attach=False, connect=lambda: None):
+        """Until the heartbeat, if there is one; fills in the enclave.
+
+        @connect: called when QEMU's sockets are there, before the enclave is.
+        """
         try:
             self.enclave.note()
             self.qmp = Monitor(self.ours)
             if attach:
                 self.console = connect_console(self.place)
+            connect()
             self.qmp.cmd('cont')
             while not self.ready():
                 if self.process.poll() is not None:

@@ -4,9 +4,13 @@
 
 import argparse
 import json
+import os
 import re
 
 from .common import RunError
+
+AGENT_PORT = 9001       # of nitro-init, unless it is configured otherwise
+LEAST_MIB, TIMES = 128, 4
 
 # Members of a --config file: option, type, what it is called there
 CONFIG = {'enclave_name': str, 'cpu_count': int, 'cpu_ids': list,
@@ -56,6 +60,7 @@ def read_config(path):
 
 def complete(args):
     """Options of the command line, or those of --config."""
+    args.qemu_options = args.more
     given = [name for name in CONFIG if getattr(args, name)
              not in (None, False)]
     if args.config:
@@ -74,4 +79,17 @@ def complete(args):
         raise RunError('give either a number of CPUs or their list',
                        'use --cpu-count NUMBER, or --cpu-ids LIST')
     args.debug_mode = bool(args.debug_mode or args.attach_console)
+    return args
+
+
+def complete_run(args):
+    """Options of run: memory for the image, when none is given."""
+    args.qemu_options = []
+    if args.memory_mib is None:
+        try:
+            size = os.stat(args.eif_path).st_size
+        except OSError as error:
+            raise RunError(f'cannot read {args.eif_path}: {error.strerror}',
+                           'give an image of qemu-eif build') from error
+        args.memory_mib = max(LEAST_MIB, -(-size * TIMES >> 20))
     return args

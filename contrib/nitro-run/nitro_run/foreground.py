@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""An enclave's program, as if it ran in the foreground."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+
+from .agent import Agent, additions
+from .common import RunError, complain, tell
+
+RECONNECT = 0.1
+PIECE = 64 * 1024
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def connect(place):
+    """The socket of QEMU behind which the init is."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(place / 'agent'))
+    sock.setblocking(False)
+    return sock
+
+
+def write(stream, data):
+    """Output of the program; both streams stay apart."""
+    out = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
+    try:
+        out.write(data)
+        out.flush()
+    except OSError as error:
+        raise RunError('cannot write the output of the program: '
+                       f'{error.strerror}') from error
+
+
+def remark(text):
+    """Something about the program that it did not say itself."""
+    tell('nitro-run: ' + text)
+
+
+class Foreground:
+    """From the start of a program to its exit status."""
+
+    def __init__(self, process, place, added=()):
+        """@process: of QEMU, a Popen; @place: where its sockets are."""
+        self.process, self.place = process, place
+        self.agent = Agent(write, remark, added)
+        self.sock = None
+        self.stopped = 0            # number of the first signal
+        self.wake, self._woken = socket.socketpair()
+
+    @contextlib.contextmanager
+    def _signals(self):
+        """Signals are for the program, and may come at any time."""
+        old = {number: signal.signal(number, lambda number, _frame:
+                                     self._woken.send(bytes([number])))
+               for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def connect(self):
+        """Connect before the enclave runs, so that nothing waits for us."""
+        self.sock = connect(self.place)
+        self.agent.connected()
+
+    def run(self):
+        """Until QEMU has ended; returns the program's status."""
+        ended = os.pidfd_open(self.process.pid)
+        try:
+            with self._signals():
+                while not self._step(ended):
+                    pass
+        finally:
+            os.close(ended)
+            self._disconnect()
+        self.process.wait()
+        return self._status()
+
+    def _step(self, ended):
+        """Serve what there is; returns whether QEMU has ended."""
+        if not self.sock and not self.agent.ended:
+            with contextlib.suppress(OSError):
+                self.connect()
+        # An init that does not read its answers gets no more of them
+        heard = self.sock and len(self.agent.out) < PIECE
+        reading = [ended, self.wake] + ([self.sock] if heard else [])
+        writing = [self.sock] if self.sock and self.agent.out else []
+        away = not self.sock and not self.agent.ended
+        readable, writable, _ = select.select(
+            reading, writing, [], RECONNECT if away else None)
+        if self.wake in readable:
+            self._interrupted(self.wake.recv(1)[0])
+        if self.sock in writable:
+            self._send()
+        if self.sock and self.sock in readable:
+            self._receive()
+            return False        # its last words come before its end
+        return ended in readable
+
+    def _send(self):
+        try:
+            del self.agent.out[:self.sock.send(self.agent.out)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.agent.out.clear()      # there may still be output to read
+
+    def _receive(self):
+        try:
+            data = self.sock.recv(PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b''
+        if data:
+            self.agent.feed(data)
+        else:
+            self._disconnect()
+
+    def _disconnect(self):
+        if self.sock:
+            self.sock.close()
+            self.sock = None
+
+    def _interrupted(self, number):
+        """The first time the program may end by itself."""
+        if self.stopped or not self.sock:
+            self.process.terminate()
+        else:
+            self.agent.stop()
+        self.stopped = self.stopped or number
+
+    def _status(self):
+        agent = self.agent
+        if agent.ended:
+            if agent.text:
+                complain(RunError(agent.text))
+            return agent.status
+        if self.stopped:
+            return 128 + self.stopped
+        raise RunError('the enclave ended without reporting how its program'
+                       ' ended', 'its init has to be nitro-init, with the'
+                       " configured 'agent' port; look at the console with:"
+                       ' nitro-run run-enclave --attach-console',
+                       status=agent.status)
+
+
+def added(args):
+    """What the command line adds to the image."""
+    for variable in args.env:
+        if '=' not in variable:
+            raise RunError(f"--env '{variable}' has no value",
+                           'use --env NAME=VALUE')
+    return additions(args.env, args.more)
