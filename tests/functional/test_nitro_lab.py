@@ -7,6 +7,7 @@ import importlib
 import os
 import struct
 import subprocess
+import tarfile
 import threading
 import time
 import unittest
@@ -277,6 +278,41 @@ class Container(QemuBaseTest):
             self.assertEqual(eif.measure(self.image(source)), wanted)
         with self.assertRaisesRegex(config.LabError, '0 images with tag b'):
             self.image(saved + ':b')
+
+    def test_diff(self):
+        """qemu-eif diff names the first file that differs, and how."""
+        entry = application.tar_entry
+        lower = [(entry('app', 0o755), b'same'), (entry('etc/a'), b'a'),
+                 (entry('z', kind=tarfile.SYMTYPE, link='a'), None)]
+        cases = [
+            ((entry('app', 0o700), b'same'), 'app: mode 0100755 in the first'
+             ' image, 0100700 in the second one'),
+            ((entry('app', 0o755, uid=5), b'same'), 'app: owner 0 in'),
+            ((entry('app', 0o755), b'samE'), 'app: the content differs from'
+             ' byte 3 on'),
+            ((entry('app', 0o755), b'longer'), 'app: size 4 in the first'),
+            ((entry('etc/b'), b''), 'rootfs/z in the first image is where'
+             ' rootfs/etc/b is in the second one'),
+            ((entry('etc/.wh.a'), None), 'etc/a in the first image is where'),
+            ((entry('zz'), b''), 'zz: in the second image only'),
+            ((entry('z', kind=tarfile.SYMTYPE, link='b'), None),
+             "z: leads to 'a' in the first image, to 'b' in the second one"),
+        ]
+        images_made = []
+        for number, (other, _) in enumerate([(None, ''), *cases]):
+            path = Path(self.scratch_file('diff-%d' % number), 'app')
+            application.write_layout(path, [lower, [other] if other else []],
+                                     self.CONFIG)
+            images_made.append(path.with_suffix('.eif'))
+            images_made[-1].write_bytes(self.image(path))
+        for image, (_, words) in zip(images_made[1:], cases):
+            run_it = subprocess.run(
+                [images.image_tool(), 'diff', images_made[0], image],
+                check=False, text=True, stdout=subprocess.PIPE)
+            self.assertEqual(run_it.returncode, 4)
+            self.assertIn(words, run_it.stdout)
+            self.assertIn('\nPCR0: differs\nPCR1: equal\nPCR2: differs\n',
+                          run_it.stdout)
 
     def test_run(self):
         """IMAGE= boots a container's image."""

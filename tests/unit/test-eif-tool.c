@@ -686,6 +686,15 @@ static const Row other_rows[] = {
     { "pcr -i initrd -s p384.pem", 1, "stand alone" },
     { "pcr -i initrd -p 0", 1, "stand alone" },
     { "pcr -s initrd", 1, "initrd: no X.509 certificate in PEM form" },
+    { "diff good.eif", 1, "two image files are needed, there are 1" },
+    { "diff good.eif good.eif good.eif", 1, "there are 3" },
+    { "diff good.eif none", 1, "none" },
+    { "diff good.eif text", 2, "text: " },
+    { "diff good.eif good.eif", 0, "PCR0: equal\nPCR1: equal\nPCR2: equal\n"
+      "PCR8: equal\n" },
+    { "diff good.eif signed.eif", 4, "signature: in the second image only\n"
+      "PCR0: equal\nPCR1: equal\nPCR2: equal\nPCR8: differs\n" },
+    { "diff --help", 0, "Usage: qemu-eif diff" },
     { "sign --help", 0, "Usage: qemu-eif sign" },
     { "--help", 0, "Usage: qemu-eif COMMAND" },
     { "--version", 0, "qemu-eif version 1" },
@@ -753,7 +762,8 @@ static void test_full(void)
 {
     static const char *const commands[] = {
         "pcr good.eif", "pcr -p 0 good.eif", "verify good.eif",
-        "describe good.eif", "build -k bzImage -o full.eif", "pcr --help",
+        "describe good.eif", "diff good.eif good.eif",
+        "build -k bzImage -o full.eif", "pcr --help",
         "pcr -i initrd", "sign -s p384.pem -p p384.key -o full.eif good.eif",
         "--help", "--version",
     };

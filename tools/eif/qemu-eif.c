@@ -14,6 +14,7 @@
 static const ToolCommand commands[] = {
     { "build", tool_build },
     { "describe", tool_describe },
+    { "diff", tool_diff },
     { "extract", tool_extract },
     { "pcr", tool_pcr },
     { "sign", tool_sign },
@@ -28,6 +29,7 @@ static const char usage[] =
     "Commands:\n"
     "  build      make an image from a kernel and ramdisks, sign it\n"
     "  describe   print what an image holds, as JSON\n"
+    "  diff       say why the registers of two images differ\n"
     "  extract    write the parts of an image to files\n"
     "  pcr        print the registers that an image leads to\n"
     "  sign       add a signature to an image, or replace the one it has\n"

@@ -23,6 +23,7 @@ enum {
 
 int tool_build(int argc, char **argv);
 int tool_describe(int argc, char **argv);
+int tool_diff(int argc, char **argv);
 int tool_extract(int argc, char **argv);
 int tool_pcr(int argc, char **argv);
 int tool_sign(int argc, char **argv);
