@@ -53,6 +53,7 @@ help:
 	@echo 'make check-bases  build and test with each other QEMU this fits'
 	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
 	@echo 'make parent     a shell in the emulated parent'
+	@echo '                  ARGS="--share DIR --root DIR ..."; also with run'
 	@echo 'make bench      speed and memory, as tables and JSON'
 	@echo '                  BENCH=launch|console|platform, RUNS='
 	@echo '                  BASELINE=FILE.json, PEER=PROGRAM PEER_ARGS='

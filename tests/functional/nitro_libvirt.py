@@ -31,16 +31,13 @@ mkdir -p /etc/libvirt /usr/bin /var/log/libvirt/qemu /var/lock
 ln -s /bin/%s /usr/bin
 cat >> /etc/passwd << END
 libvirt-qemu:x:64055:108::/var/lib/libvirt:/bin/false
-member:x:906:900::/home/member:/bin/sh
+member:x:906:990::/home/member:/bin/sh
 END
 cat >> /etc/group << END
 kvm:x:108:
-tty:x:5:
 libvirt-qemu:x:64055:
-ne:x:900:libvirt-qemu,member
 END
-chgrp ne /dev/nitro_enclaves
-chmod 660 /dev/nitro_enclaves
+sed -i 's/^ne:.*/&libvirt-qemu,member/' /etc/group
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 virtlogd -d
 ''' % PROGRAM

@@ -25,8 +25,7 @@ SANDBOX = ('on,obsolete=deny,elevateprivileges=deny,spawn=deny,'
 # The user is changed within the sandbox
 SANDBOX_USER = SANDBOX.replace('elevateprivileges=deny,', '')
 ACCOUNTS = r'''
-grep -q ^ne: /etc/group && exit
-echo ne:x:900: >> /etc/group
+grep -q ^member: /etc/passwd && exit
 for user in member outsider; do
     echo "$user:x:90${#user}:65534::/tmp:/bin/sh" >> /etc/passwd
 done

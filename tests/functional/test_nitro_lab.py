@@ -19,9 +19,9 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
-from nitro_lab import (accounts, application, check, config, eif, images,
-                       instance, load, packages, parent, patience, postmortem,
-                       run, soak)
+from nitro_lab import (accounts, application, check, config, directories, eif,
+                       equipment, images, instance, load, packages, parent,
+                       patience, postmortem, run, soak)
 from nitro_lab.arch import ARCHES, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -76,6 +76,7 @@ class FailedBoot(QemuBaseTest):
                 'sh', '-c', script, log, vm.console]):
             with self.assertRaisesRegex(config.LabError, how):
                 vm.start()
+        vm.stop()
         self.assertEqual(vm.retries + 1, len(log.read_text()))
         return len(log.read_text())
 
@@ -443,6 +444,86 @@ class Missing(QemuBaseTest):
             with mock.patch.object(check, 'GUEST', arch):
                 for name, reason in check._missing():
                     self.assertNotIn('there is no', reason, name)
+
+
+class Equipment(QemuBaseTest):
+    """What a parent is given, as options and words."""
+
+    def test_files(self):
+        """Names in the parent, of files and directories."""
+        top = Path(self.scratch_file('files'))
+        (top / 'below').mkdir(parents=True, exist_ok=True)
+        (top / 'below' / 'one').write_text('1')
+        for word, expected in (
+                ('%s/below/one', '/lab/one'),
+                ('%s/below/one:/etc/two', '/etc/two'),
+                ('%s/below/one:/etc/', '/etc/one'),
+                ('%s:/etc', '/etc/below/one')):
+            self.assertEqual(equipment.files([word % top]),
+                             {expected: top / 'below' / 'one'})
+        for words, expected in (
+                (['/none:/x'], '/none cannot be read'),
+                (['/dev/null'], 'neither a file nor'),
+                ([':/x'], 'names nothing of this machine'),
+                (['%s:x' % top], 'not an absolute path'),
+                (['%s:/a b' % top], 'a space, quote or comma'),
+                (['%s:/x' % top] * 2, 'two things would be /x/below/one')):
+            with self.assertRaisesRegex(config.LabError, expected):
+                equipment.files(words)
+
+    def test_words(self):
+        """Tags, places and kinds reach the first program."""
+        disk = Path(self.scratch_file('disk'))
+        disk.write_bytes(equipment.QCOW2_MAGIC)
+        one = equipment.Equipment(['/usr', '/etc:/x'], [disk], disk, nodes=2)
+        self.assertEqual(one.words(), [
+            'lab.share=share0,/mnt/usr,rw', 'lab.share=share1,/x,rw',
+            'lab.root=root,disk', 'lab.node=1'])
+        line = ' '.join(one.arguments(Path('/s')))
+        for words in ('path=/s/share1', 'format=qcow2,read-only=off',
+                      'serial=disk0', 'read-only=on'):
+            self.assertIn(words, line)
+        for options, expected in (
+                ({'shares': ['/none']}, '--share: /none cannot be read'),
+                ({'shares': [__file__]}, 'is not a directory'),
+                ({'shares': ['/etc', '/usr:/mnt/etc']}, 'two things'),
+                ({'disks': ['/none']}, '--disk: /none cannot be read'),
+                ({'disks': ['/etc']}, '--disk: /etc is a directory'),
+                ({'root': '/none'}, '--root: /none cannot be read'),
+                ({'root': '/etc'}, '--root: /etc has no bin/sh')):
+            with self.assertRaisesRegex(config.LabError, expected):
+                equipment.Equipment(**options)
+
+    def test_nodes(self):
+        """The second node has the CPUs and memory of enclaves."""
+        words = ' '.join(equipment.cpus_and_memory(
+            equipment.Equipment(threads=1, nodes=2), 4, 1000, 256))
+        for part in ('4,sockets=1,cores=4,threads=1', 'id=ram0,size=744M',
+                     'nodeid=1,cpus=2-3,memdev=ram1'):
+            self.assertIn(part, words)
+
+
+class Directories(QemuBaseTest):
+    """Directories of parents."""
+
+    def test_lives(self):
+        """One is in use as long as its owner lives; then it is removed."""
+        top = Path(self.scratch_file('run'))
+        with mock.patch.object(directories, 'RUN', top):
+            one = directories.named('one')
+            one.mkdir(parents=True, exist_ok=True)
+            with directories.occupy(one):
+                directories.announce(one, top)
+                self.assertEqual(directories.running(), {'one': top})
+                with self.assertRaisesRegex(config.LabError, 'runs already'):
+                    directories.occupy(one)
+                directories.clear()
+                self.assertTrue(one.exists())
+            self.assertEqual(directories.running(), {})
+            directories.clear()
+            self.assertFalse(one.exists())
+            with self.assertRaisesRegex(config.LabError, 'cannot be the name'):
+                directories.named('../one')
 
 
 class Load(QemuBaseTest):

@@ -25,6 +25,7 @@ static const struct {
     { "relay", relay_main },
     { "vsock", vsock_main },
     { "ne", ne_main },
+    { "connections", connections_main },
 };
 
 int complain(const char *text)
@@ -163,6 +164,6 @@ int main(int argc, char **argv)
             return commands[i].main(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "usage: lab agent | relay | vsock | ne ...\n");
+    fprintf(stderr, "usage: lab agent | relay | vsock | ne | connections ...\n");
     return 2;
 }

@@ -118,6 +118,28 @@ class Job:
         self.agent.send(self.number, SIGNAL, struct.pack('<I', number))
 
 
+def _receive(sock, size):
+    data = bytearray()
+    while len(data) < size:
+        block = sock.recv(size - len(data))
+        if not block:
+            raise EOFError
+        data += block
+    return bytes(data)
+
+
+def read_frame(sock):
+    """The next frame: job, type, payload; EOFError when the peer is gone."""
+    size, number, kind = FRAME.unpack(_receive(sock, FRAME.size))
+    return number, kind, _receive(sock, size)
+
+
+def exec_request(argv, terminal):
+    """Payload of an EXEC frame."""
+    flags = struct.pack('<I', TERMINAL if terminal else 0)
+    return flags + b''.join(os.fsencode(word) + b'\0' for word in argv)
+
+
 class Agent:
     """Runs programs in the guest over a connected socket."""
 
@@ -130,20 +152,10 @@ class Agent:
         self.gone = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def _receive(self, size):
-        data = bytearray()
-        while len(data) < size:
-            block = self.sock.recv(size - len(data))
-            if not block:
-                raise EOFError
-            data += block
-        return bytes(data)
-
     def _read(self):
         try:
             while True:
-                size, number, kind = FRAME.unpack(self._receive(FRAME.size))
-                data = self._receive(size)
+                number, kind, data = read_frame(self.sock)
                 job = self.jobs.get(number)
                 if kind == HELLO:
                     self._lose_jobs()       # the guest has booted again
@@ -173,12 +185,15 @@ class Agent:
         if isinstance(argv, str):
             argv = ['sh', '-c', argv]
         argv = [str(word) for word in argv]
-        job = Job(self, next(self.numbers), argv)
+        job = Job(self, 0, argv)
         job.follow = follow
+        return self.start(job, exec_request(argv, terminal))
+
+    def start(self, job, request):
+        """Start what an EXEC frame asks for; returns the job."""
+        job.number = next(self.numbers)
         self.jobs[job.number] = job
-        flags = struct.pack('<I', TERMINAL if terminal else 0)
-        words = b''.join(word.encode() + b'\0' for word in argv)
-        self.send(job.number, EXEC, flags + words)
+        self.send(job.number, EXEC, request)
         if self.gone.is_set():
             job.lost()
         return job

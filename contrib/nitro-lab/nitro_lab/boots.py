@@ -14,6 +14,7 @@ import threading
 from . import images, packages, postmortem
 from .arch import GUEST
 from .config import LabError
+from .equipment import Equipment
 from .parent import Parent
 from .soak import say, side_by_side
 
@@ -27,25 +28,6 @@ class Gigantic(Parent):
     words = ' lab.hugepages=256 hugepagesz=1G hugepages=1'
 
 
-class Nodes(Parent):
-    """A machine of two NUMA nodes."""
-
-    def _command_line(self):
-        argv = super()._command_line()
-        at = argv.index('-M')
-        argv[at + 1] = self.machine
-        size = argv[argv.index('-m') + 1]
-        total = int(argv[argv.index('-smp') + 1].split(',')[0])
-        half, low = total // 2, size // 2
-        at = argv.index('-object')
-        argv[at + 1] = 'memory-backend-memfd,id=ram,size=%dM,share=on' % low
-        return argv + [
-            '-object', 'memory-backend-memfd,id=high,size=%dM,share=on'
-            % (size - low),
-            '-numa', 'node,memdev=ram,cpus=0-%d' % (half - 1),
-            '-numa', 'node,memdev=high,cpus=%d-%d' % (half, total - 1)]
-
-
 KINDS = {
     'bare': (Parent, Kind(2, 256, {'devices': False})),
     'small': (Parent, Kind(2, 128, {})),
@@ -53,7 +35,7 @@ KINDS = {
     'large': (Parent, Kind(4, 2048, {})),
     'many': (Parent, Kind(16, 1024, {})),
     'gigantic': (Gigantic, Kind(4, 3072, {})),
-    'nodes': (Nodes, Kind(4, 512, {})),
+    'nodes': (Parent, Kind(4, 512, {'equipment': Equipment(nodes=2)})),
 }
 if GUEST.name == 'aarch64':
     KINDS['gicv2m'] = (Parent, Kind(4, 448,

@@ -2,17 +2,21 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Command line of the lab."""
 
+import argparse
 import os
+import shlex
 import signal
 import sys
 
-from . import (bench, boots, check, images, instance, load, packages, shell,
-               soak)
+from . import (bench, boots, check, fitting, images, instance, load, packages,
+               shell, soak, visit)
 from .config import LAB, TREE, LabError
 from .run import run
 
 sys.path.append(str(TREE / 'contrib/nitro-run'))
 from nitro_run.once import OnceParser               # noqa: E402
+
+EQUIPPED = ('parent', 'run')
 
 
 def _fetch(args):
@@ -70,6 +74,11 @@ def _parser():
                         default=env('DEBUG') or 'on',
                         help='debug mode, which has a console (on)')
     instance.add_options(launch)
+    launch.add_argument('--launcher', metavar='COMMAND',
+                        help='shell command that launches in place of QEMU;'
+                        ' {eif} {mem} {cpus} stand for the image in the'
+                        ' parent, MiB, and vCPUs')
+    fitting.add_options(launch)
     launch.set_defaults(main=run)
 
     parent = commands.add_parser('parent', help='a shell in the parent')
@@ -78,7 +87,9 @@ def _parser():
     parent.add_argument('--cpus', type=int, default=env('CPUS') or 2,
                         help='CPUs for enclaves (2)')
     instance.add_options(parent)
+    fitting.add_options(parent)
     parent.set_defaults(main=shell.parent_shell)
+    _add_visits(commands)
 
     tests = commands.add_parser('check', help='run the functional tests')
     tests.add_argument('--summary', metavar='FILE',
@@ -140,6 +151,34 @@ def _add_boots(commands):
     parents.set_defaults(main=boots.boots)
 
 
+def _add_visits(commands):
+    """What reaches a parent that runs already."""
+    def visit_command(name, main, text):
+        parser = commands.add_parser(name, help=text)
+        parser.add_argument('--name', help='which parent (the only one)')
+        parser.set_defaults(main=main)
+        return parser
+
+    execute = visit_command('exec', visit.execute,
+                            'run a program in a running parent')
+    execute.add_argument('--terminal', '-t', action='store_true',
+                         help='give it a terminal')
+    execute.add_argument('command', nargs=argparse.REMAINDER,
+                         metavar='PROGRAM ...')
+    put = visit_command('put', visit.put, 'copy files into a running parent')
+    put.add_argument('source', metavar='FILE|DIR')
+    put.add_argument('target', metavar='GUEST')
+    get = visit_command('get', visit.get, 'copy files out of a running parent')
+    get.add_argument('source', metavar='GUEST')
+    get.add_argument('target', nargs='?', metavar='FILE|DIR')
+    commands.add_parser('ps', help='list running parents').set_defaults(
+        main=visit.processes)
+    status = visit_command('status', visit.status, 'show running parents,'
+                           ' enclaves, memory and connections')
+    status.add_argument('--json', action='store_true')
+    visit_command('stop', visit.stop, 'end a running parent')
+
+
 def _add_load(commands):
     env = os.environ.get
     echo = commands.add_parser(
@@ -164,18 +203,41 @@ def _stop(number, _frame):
     raise SystemExit(128 + number)
 
 
+def _more_words(text):
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise LabError("ARGS='%s': %s" % (text, error),
+                       'quote as in a shell') from error
+
+
+def _words():
+    """The command line, with ARGS of the environment (make parent ARGS=)."""
+    words = sys.argv[1:]
+    if words and words[0] in EQUIPPED:
+        words += _more_words(os.environ.get('ARGS') or '')
+        split = words.index('--') if '--' in words else len(words)
+        return words[:split], words[split + 1:]
+    return words, []
+
+
 def main():
     """Run one command."""
-    args = _parser().parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
+        words, more = _words()
+        args = _parser().parse_args(words)
+        args.more = more
         sys.exit(args.main(args))
     except LabError as error:
         print('\nnitro-lab: %s' % error, file=sys.stderr)
         if error.hint:
             print('nitro-lab: %s' % error.hint, file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print('\nnitro-lab: %s' % error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print('\nnitro-lab: interrupted, everything is taken down',

@@ -15,8 +15,10 @@ from .config import (BUILD, HERE, LAB, LabError, OUT, describe_inputs,
 from .cpio import Cpio
 from .kernel import Modules, extract_vmlinux
 
-PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback',
+PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback', 'vsock_diag',
                   'nitro_enclaves')
+# Further ones, for modprobe
+LOADABLE_MODULES = ('virtio_blk', 'virtio_net', 'overlay', 'loop', 'squashfs')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
 
 AWS_BLOBS = Path('/usr/share/nitro_enclaves/blobs')
@@ -147,11 +149,55 @@ def add_modules(archive, directory, names):
     return paths
 
 
+def _add_parent_modules(archive):
+    """All modules of the parent; /lab/modules lists what is loaded at once."""
+    directory = 'lib/modules/' + packages.kernel_release()
+    modules = kernel_modules()
+    loaded = add_modules(archive, directory, PARENT_MODULES)
+    add_modules(archive, directory, LOADABLE_MODULES)
+    archive.file('lab/modules', ''.join('/%s\n' % path for path in loaded)
+                 .encode())
+    archive.file(directory + '/modules.dep', ''.join(
+        '%s.ko: %s\n' % (name, ' '.join(
+            other + '.ko' for other in modules.needed(name)))
+        for name, _ in modules.closure([*PARENT_MODULES, *LOADABLE_MODULES])
+    ).encode())
+
+
 def applets():
     """Names under which busybox is a program."""
     run = subprocess.run([packages.busybox(HOST), '--list'], text=True,
                          check=True, stdout=subprocess.PIPE)
     return [name for name in run.stdout.split() if name != 'busybox']
+
+
+PASSWD = b'''root:x:0:0:root:/lab:/bin/sh
+ec2-user:x:1000:990::/home/ec2-user:/bin/sh
+nobody:x:65534:65534:nobody:/:/bin/false
+'''
+# Group ne is that of nitro-cli's packages
+GROUP = b'''root:x:0:
+tty:x:5:
+ne:x:990:
+nogroup:x:65534:
+'''
+# Starts the agent where systemd is the first program of another root
+AGENT_SERVICE = b'''[Service]
+ExecStart=/lab/system/bin/lab agent
+WorkingDirectory=/lab
+KillMode=process
+'''
+DIRECTORIES = ('proc', 'sys', 'dev', 'tmp', 'run', 'var/run', 'var/log',
+               'var/tmp', 'etc', 'mnt', 'home/ec2-user')
+
+
+def _inside(program, libraries):
+    """A script that runs a program of this root inside another one."""
+    loader = next(path for path in libraries if '/ld-linux' in path)
+    places = sorted({'/lab/system' + os.path.dirname(path)
+                     for path in libraries})
+    return ('#!/bin/sh\nexec /lab/system%s --library-path %s /lab/system%s'
+            ' "$@"\n' % (loader, ':'.join(places), program)).encode()
 
 
 def parent_initramfs():
@@ -160,28 +206,30 @@ def parent_initramfs():
     tool, program = guest_tool(), launcher()
     libraries = shared_libraries(program)
     stamp = describe_inputs([tool, program, HERE / 'parent/init',
-                             packages.busybox(), *libraries.values()],
-                            packages.kernel_release(), *PARENT_MODULES)
+                             packages.busybox(), *libraries.values(),
+                             Path(__file__)], packages.kernel_release())
     if inputs_changed(target, stamp):
         archive = Cpio()
-        for name in ('proc', 'sys', 'dev', 'tmp', 'run', 'var/run', 'etc'):
+        for name in DIRECTORIES:
             archive.directory(name)
         archive.device('dev/console', 5, 1)
         archive.device('dev/null', 1, 3, 0o666)
-        archive.file('etc/passwd', b'root:x:0:0:root:/lab:/bin/sh\n'
-                     b'nobody:x:65534:65534:nobody:/:/bin/false\n')
-        archive.file('etc/group', b'root:x:0:\nnogroup:x:65534:\n')
+        archive.file('etc/passwd', PASSWD)
+        archive.file('etc/group', GROUP)
         archive.file('init', HERE / 'parent/init', 0o755)
         archive.file('bin/busybox', packages.busybox(), 0o755)
         for applet in applets():
             archive.link('bin/' + applet, 'busybox')
+        archive.link('sbin/modprobe', '../bin/busybox')     # for the kernel
         archive.file('bin/lab', tool, 0o755)
-        modules = add_modules(archive, 'lab/modules.d', PARENT_MODULES)
-        archive.file('lab/modules', '\n/'.join(['', *modules])[1:].encode()
-                     + b'\n')
+        archive.link('lab/bin/lab', '/lab/system/bin/lab')
+        archive.file('lab/agent.service', AGENT_SERVICE)
+        _add_parent_modules(archive)
         for name, path in libraries.items():
             archive.file(name, open(path, 'rb').read(), 0o755)
         archive.file('bin/' + program.name, _stripped(program), 0o755)
+        archive.file('lab/bin/' + program.name, _inside(
+            '/bin/' + program.name, libraries), 0o755)
         archive.write(target)
         record_inputs(target, stamp)
     return target

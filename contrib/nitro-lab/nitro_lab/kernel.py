@@ -78,21 +78,31 @@ class Modules:
         data = path.read_bytes()
         return lzma.decompress(data) if path.suffix == '.xz' else data
 
+    def _depends(self, name):
+        """Names of modules that one needs itself."""
+        wants = re.search(rb'\0depends=([^\0]*)\0', self.read(name))
+        return [other.replace('-', '_') for other in
+                (wants.group(1).decode() if wants else '').split(',')
+                if other and other.replace('-', '_') not in self.builtin]
+
+    def needed(self, name):
+        """All that one needs, those to be loaded last first."""
+        found = []
+        for other in self._depends(name):
+            found += [other, *self.needed(other)]
+        return list(dict.fromkeys(found))
+
     def closure(self, names):
         """(name, bytes) in load order, dependencies first."""
         done = {}
 
         def visit(name):
-            name = name.replace('-', '_')
             if name in done or name in self.builtin:
                 return
-            data = self.read(name)
-            wants = re.search(rb'\0depends=([^\0]*)\0', data)
-            for other in (wants.group(1).decode() if wants else '').split(','):
-                if other:
-                    visit(other)
-            done[name] = data
+            for other in self._depends(name):
+                visit(other)
+            done[name] = self.read(name)
 
         for name in names:
-            visit(name)
+            visit(name.replace('-', '_'))
         return list(done.items())

@@ -118,29 +118,29 @@ def _complete():
     return all(key in have and (STORE / have[key]).exists() for key in wanted)
 
 
-def fetch_suite(suite, roots, more):
-    """Packages of another release: @more, the libraries of @roots.
+def fetch_suite(suite, roots, more, arch=GUEST):
+    """Packages of another release: @more, @roots and their libraries.
 
     Returns the directories they are unpacked in.  Like the others they are
     fetched once, and taken from the cache from then on.
     """
     with _alone():
-        return [STORE / name for name in _suite(suite, roots, more)]
+        return [STORE / name for name in _suite(suite, roots, more, arch)]
 
 
-def _suite(suite, roots, more):
-    note = STORE / ('%s-%s-%s.json' % (suite, GUEST.debian, roots[0]))
+def _suite(suite, roots, more, arch):
+    note = STORE / ('%s-%s-%s.json' % (suite, arch.debian, roots[0]))
     wanted = [*roots, *more]
     if note.exists():
         noted = json.loads(note.read_text())
         if noted['wanted'] == wanted and all(
                 (STORE / name).exists() for name in noted['trees']):
             return noted['trees']
-    _apt('update', suite=suite)
-    closure = _apt('closure', *roots, suite=suite).split()
+    _apt('update', arch=arch, suite=suite)
+    closure = _apt('closure', *roots, arch=arch, suite=suite).split()
     names = sorted({*wanted, *(name for name in closure
                                if re.match('z?lib', name))})
-    trees = sorted(_download(names, suite=suite).values())
+    trees = sorted(_download(names, arch, suite).values())
     note.write_text(json.dumps({'wanted': wanted, 'trees': trees}, indent=1))
     return trees
 

@@ -2,7 +2,6 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The emulated parent: hypervisor process, virtual machine, commands in it."""
 
-import os
 import re
 import shutil
 import signal
@@ -13,13 +12,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import images, instance, packages
+from . import directories, images, instance, packages
 from .arch import GUEST, HOST
 from .agent import Agent
 from .config import LabError, RUN
 from .cpio import Cpio
+from .equipment import Equipment, cpus_and_memory
 from .patience import PATIENCE, POLL_SECONDS, Silence
 from .qmp import JobStream, Qmp, SocketStream
+from .server import Server
+from .warnings import HYPERVISOR, PARENT
 
 PORT_NAME = 'org.qemu.nitro-lab'
 # The kernel speaks from its first step on
@@ -100,24 +102,30 @@ class Parent:
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
                  acpi='auto', machine=GUEST.machine, directory=None,
-                 qemu_args=(), enclave_args=(), instance_id=None, role=None):
+                 qemu_args=(), enclave_args=(), equipment=None,
+                 instance_id=None, role=None):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
         @files: guest path -> Path, bytes or Link, put into the initramfs.
-        @machine: the parent's -M.
+        @machine: the parent's -M.  @equipment: see there.
         @instance_id: of EC2, by default the lab's; @role: ARN, or none.
         """
+        self.equipment = equipment or Equipment()
+        self.servers = []
         self.cpus, self.memory_mib, self.files = cpus, memory_mib, files or {}
         self.devices, self.acpi, self.machine = devices, acpi, machine
         self.qemu_args, self.enclave_args = qemu_args, enclave_args
         self.instance_id = instance_id or instance.instance_id()
         self.role = role
         RUN.mkdir(parents=True, exist_ok=True)
-        # Names of unix sockets must stay short
-        self.sockets = Path(tempfile.mkdtemp(prefix='nitro-lab-'))
         self.dir = Path(directory) if directory else Path(
             tempfile.mkdtemp(prefix='parent-', dir=RUN))
         self.dir.mkdir(parents=True, exist_ok=True)
+        self.name, self.server = self.dir.name.removeprefix('parent-'), None
+        self._lock = directories.occupy(self.dir)
+        # Names of unix sockets must stay short
+        self.sockets = Path(tempfile.mkdtemp(prefix='nitro-lab-'))
+        directories.announce(self.dir, self.sockets)
         self.console = self.dir / 'parent-console.log'
         self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
@@ -142,6 +150,7 @@ class Parent:
         if self.devices:
             self._start_hypervisor()
         self._boot_patiently(self._command_line())
+        self.server = Server(self)
         self.boot_seconds = time.monotonic() - begun
         self._initramfs_with_files.unlink(missing_ok=True)
 
@@ -172,6 +181,7 @@ class Parent:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(address))
         listener.listen(1)
+        self._start_servers()
         self.vm = Process('parent VM', command, self.dir / 'parent-qemu.log')
         silence = Silence(self.vm.popen.pid, self.console)
         self.agent = Agent(self._accept(listener, silence))
@@ -200,10 +210,19 @@ class Parent:
             self._check_boot(silence)
         if self.agent.gone.is_set():
             self.vm.popen.wait(PATIENCE)
-            self.vm.check()
+            self._check_running()
+
+    def _check_running(self):
+        """Raise when the machine has ended, with what its init has said."""
+        if self.vm.popen.poll() == 0:
+            said = PARENT.findall(self.console_text())
+            if said:
+                raise LabError('the parent ended: ' + said[-1],
+                               'see %s' % self.console)
+        self.vm.check()
 
     def _check_boot(self, silence):
-        self.vm.check()
+        self._check_running()
         if silence.look():
             raise LabError('the parent hung while it booted: %s\n%s'
                            % (silence, self.console_text()[-2000:]),
@@ -233,25 +252,46 @@ class Parent:
         self.hypervisor = Process('nitro-hypervisor',
                                   self.hypervisor_command(),
                                   self.dir / 'hypervisor.log')
+        self._wait_sockets(self.hypervisor, 'control.sock',
+                           'parent-vsock.sock')
+
+    def _start_servers(self):
+        """What serves the parent's shared directories, for one machine."""
+        self._stop_servers()
+        for name, argv in self.equipment.servers(self.sockets).items():
+            server = Process(name, argv, self.dir / (name + '.log'))
+            self.servers.append(server)
+            self._wait_sockets(server, name)
+
+    def _stop_servers(self):
+        while self.servers:
+            server = self.servers.pop()
+            server.stop()
+            (self.sockets / server.name).unlink(missing_ok=True)
+
+    def _wait_sockets(self, process, *names):
         end = time.monotonic() + PATIENCE
-        while not all((self.sockets / name).exists()
-                      for name in ('control.sock', 'parent-vsock.sock')):
-            self.hypervisor.check()
+        while not all((self.sockets / name).exists() for name in names):
+            process.check()
             if time.monotonic() > end:
-                raise LabError('nitro-hypervisor opened no sockets',
-                               'see %s' % self.hypervisor.log)
+                raise LabError('%s opened no sockets' % process.name,
+                               'see %s' % process.log)
             time.sleep(0.01)
 
     def stop(self):
         """Take everything down; the logs stay."""
+        if self.server:
+            self.server.close()
         if self.vm:
             self.vm.stop()
+        self._stop_servers()
         if self.hypervisor:
             self.hypervisor.stop()
             for log in self.sockets.glob('*.log'):
                 shutil.copy(log, self.dir)
         self._initramfs_with_files.unlink(missing_ok=True)
         shutil.rmtree(self.sockets, ignore_errors=True)
+        self._lock.close()
 
     def forget(self):
         """Remove the logs: nobody will want them."""
@@ -261,9 +301,8 @@ class Parent:
         """Warnings and errors of the hypervisor process."""
         if not self.hypervisor:
             return []
-        text = self.hypervisor.log.read_text(errors='replace')
-        return re.findall(r'(?m)^nitro-hypervisor: (?!info: )'
-                          r'(?:warning: )?(.*)', text)
+        return HYPERVISOR.findall(
+            self.hypervisor.log.read_text(errors='replace'))
 
     # The virtual machine
 
@@ -274,6 +313,10 @@ class Parent:
         extra, target = Cpio(), self.dir / 'initramfs'
         for path, data in self.files.items():
             extra.file(path, data, _mode(data))
+        if self.equipment.root:
+            extra.file('lab/files', ''.join(
+                name + '\n' for name in self.files
+                if not name.startswith('/lab/')).encode())
         extra.write(target)
         combined = self._initramfs_with_files
         with open(combined, 'wb') as out:
@@ -285,24 +328,21 @@ class Parent:
 
     def _command_line(self):
         initramfs = self._initramfs()
-        threads = GUEST.threads
+        threads = self.equipment.threads
         cores = (self.cpus + 2 + threads - 1) // threads
-        total = cores * threads
         pages = self.memory_mib // HUGE_PAGE_MIB
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
-        words = (PARENT_CMDLINE + clock_words() + ' lab.hugepages=%d' % pages
-                 + ' lab.cpus=2-%d' % (total - 1)
-                 + ' lab.instance=' + self.instance_id + self.words)
+        words = [PARENT_CMDLINE + clock_words(), *self.equipment.words(),
+                 'lab.hugepages=%d' % pages,
+                 'lab.cpus=2-%d' % (cores * threads - 1),
+                 'lab.instance=' + self.instance_id]
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',
-                '-M', self.machine + ',memory-backend=ram',
-                '-cpu', GUEST.cpu, '-smp', '%d,sockets=1,cores=%d,threads=%d'
-                % (total, cores, threads),
-                '-m', ram, '-object',
-                'memory-backend-memfd,id=ram,size=%dM,share=on' % ram,
+                '-M', self.machine, '-cpu', GUEST.cpu,
+                *cpus_and_memory(self.equipment, cores, ram, self.memory_mib),
                 '-nodefaults', '-no-user-config', '-display', 'none',
                 '-no-reboot', '-kernel', images.parent_kernel(),
-                '-initrd', initramfs, '-append', words,
+                '-initrd', initramfs, '-append', ' '.join(words) + self.words,
                 '-serial', 'file:%s' % self.console,
                 '-qmp', 'unix:%s/qmp,server=on,wait=off' % self.sockets,
                 '-chardev', 'socket,id=agent,path=%s/agent' % self.sockets,
@@ -318,6 +358,7 @@ class Parent:
                      '-chardev', 'socket,id=vs,path=%s/parent-vsock.sock'
                      % self.sockets,
                      '-device', 'vhost-user-vsock-pci,chardev=vs']
+        argv += self.equipment.arguments(self.sockets)
         return argv + list(self.qemu_args)
 
     def console_text(self):

@@ -16,8 +16,8 @@ from .config import LabError
 
 TRIPLET = GUEST.name + '-linux-gnu'
 LIBRARIES = 'lib/' + TRIPLET
-LOADER = {'x86_64': 'lib64/ld-linux-x86-64.so.2',
-          'aarch64': 'lib/ld-linux-aarch64.so.1'}[GUEST.name]
+LOADERS = {'x86_64': 'lib64/ld-linux-x86-64.so.2',
+           'aarch64': 'lib/ld-linux-aarch64.so.1'}
 
 GLIBC = re.compile(rb'GNU C Library [^\n]* version (\d+)\.(\d+)')
 
@@ -27,10 +27,12 @@ class Release:
 
     directories = (LIBRARIES,)
 
-    def __init__(self, suite, roots, more):
+    def __init__(self, suite, roots, more, arch=GUEST):
         """@more: packages, @roots: those whose libraries are wanted, too."""
-        self.suite = suite
-        self.trees = packages.fetch_suite(suite, roots, more)
+        self.suite, self.loader = suite, LOADERS[arch.name]
+        if arch is not GUEST:
+            self.directories = ('lib/%s-linux-gnu' % arch.name,)
+        self.trees = packages.fetch_suite(suite, roots, more, arch)
 
     def path(self, name):
         """A file of one of its packages."""
@@ -43,8 +45,8 @@ class Release:
 
     def library(self, soname):
         """A library by the name that programs know it by."""
-        if soname == Path(LOADER).name:
-            return self.path(LOADER)
+        if soname == Path(self.loader).name:
+            return self.path(self.loader)
         for directory in self.directories:
             try:
                 return self.path('%s/%s' % (directory, soname))
@@ -65,7 +67,7 @@ class Release:
                   for directory in (*self.directories, *(
                       'usr/' + d for d in self.directories))
                   if (tree / directory).exists()]
-        return [self.path(LOADER), '--library-path', ':'.join(places),
+        return [self.path(self.loader), '--library-path', ':'.join(places),
                 self.path(name)]
 
     def libraries(self, programs):
@@ -78,7 +80,7 @@ class Release:
                     todo.append(found[soname])
         files = {'%s/%s' % (LIBRARIES, soname): path
                  for soname, path in found.items()}
-        return {**files, LOADER: self.library(Path(LOADER).name)}
+        return {**files, self.loader: self.library(Path(self.loader).name)}
 
 
 def _needed(path):

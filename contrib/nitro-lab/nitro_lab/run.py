@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from . import application, images, instance, packages
+from . import application, images, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
+from .fitting import fitted
 from .launch import Host, Launch
-from .parent import Parent
+from .warnings import Warnings
 
 DEVICE = Path('/dev/nitro_enclaves')
 BOOT_SECONDS = 60
@@ -32,7 +33,7 @@ def _mebibytes(text):
     units = {'M': 1, 'G': 1024}
     number, unit = text.rstrip('MG'), text[-1:]
     if not number.isdecimal():
-        raise LabError("memory size '%s' is none" % text,
+        raise LabError("'%s' is not a size of memory" % text,
                        'write 512, 512M or 1G')
     return int(number) * units.get(unit, 1)
 
@@ -69,6 +70,7 @@ class Order:
         self.memory = (_mebibytes(args.mem) if args.mem else
                        DEMO_MIB if self.demo else USER_MIB)
         self.files, self.arguments = {}, []
+        self.launcher = args.launcher
         if bool(args.eif) + bool(args.kernel) + bool(args.image) > 1:
             raise LabError('more than one of EIF, IMAGE and KERNEL is given',
                            'choose one')
@@ -89,6 +91,14 @@ class Order:
         target = '/lab/' + path.name
         self.files[target] = path
         self.arguments += [name, target]
+
+    def launcher_command(self):
+        """What is run in the parent in place of QEMU."""
+        command = self.launcher
+        for name, value in (('eif', self.arguments[1]), ('mem', self.memory),
+                            ('cpus', self.cpus)):
+            command = command.replace('{%s}' % name, str(value))
+        return ['sh', '-c', command]
 
     def for_host(self):
         """The arguments with paths of this machine."""
@@ -182,38 +192,54 @@ def _run_on_host(order, begun):
     return _conclude(order, launch, console, 0.0, begun)
 
 
-def run(args):
-    """Boot what is asked for; 0 when it has booted and ended well."""
-    begun = time.monotonic()
-    order = Order(args)
-    if _on_host():
-        return _run_on_host(order, begun)
-    progress = Progress(3)
+def _boot_parent(args, order, progress):
+    """The parent, not booted yet."""
     progress.step('boot images')
     packages.fetch()
     images.build_all()
     progress.done()
     progress.step('parent')
-    parent = Parent(order.cpus, order.memory, order.files,
-                    acpi=os.environ.get('ACPI') or 'auto',
-                    **instance.chosen(args))
-    with parent:
+    return fitted(args, order.cpus, order.memory, order.files,
+                  acpi=os.environ.get('ACPI') or 'auto')
+
+
+def _run_other(order, parent):
+    """Another launcher, whatever it is: its output and status."""
+    command = order.launcher_command()
+    print(file=sys.stderr)
+    job = parent.spawn(command, follow=Console())
+    job.end_input()
+    status = job.wait(timeout=None)
+    print('\n  launcher   status %d' % status)
+    return status if status >= 0 else 128 - status
+
+
+def _run_ours(order, parent, up, begun):
+    console = Console()
+    trace = '/run/enclave-trace'
+    parent.put(trace, b'')
+    print(file=sys.stderr)
+    launch = Launch(parent, _traced(order.command(order.arguments), trace),
+                    follow=console)
+    _watch(launch, order, trace)
+    return _conclude(order, launch, console, up, begun)
+
+
+def run(args):
+    """Boot what is asked for; 0 when it has booted and ended well."""
+    begun = time.monotonic()
+    order = Order(args)
+    if _on_host() and not order.launcher:
+        return _run_on_host(order, begun)
+    progress = Progress(3)
+    with _boot_parent(args, order, progress) as parent, Warnings(parent):
         up = time.monotonic() - begun
         progress.done('up with Linux ' + packages.kernel_release())
-        progress.step('launch: ' + ' '.join(
-            str(word) for word in [PROGRAM, *order.command(order.arguments)]))
-        print(file=sys.stderr)
-        console = Console()
-        trace = '/run/enclave-trace'
-        parent.put(trace, b'')
-        launch = Launch(parent, _traced(order.command(order.arguments),
-                                        trace), follow=console)
-        _watch(launch, order, trace)
-    status = _conclude(order, launch, console, up, begun)
+        progress.step('launch: ' + ' '.join(str(word) for word in (
+            order.launcher_command() if order.launcher else
+            [PROGRAM, *order.command(order.arguments)])))
+        status = (_run_other(order, parent) if order.launcher
+                  else _run_ours(order, parent, up, begun))
     if status:
-        for line in parent.complaints():
-            print('  hypervisor %s' % line)
         print('  logs       %s' % parent.dir)
-    else:
-        parent.forget()
     return status

@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """nitro-lab parent: a shell in the parent guest."""
 
+import contextlib
 import os
 import select
 import shutil
@@ -9,10 +10,11 @@ import sys
 import termios
 import tty
 
-from . import images, instance, packages
+from . import images, packages
 from .arch import PROGRAM
 from .config import Progress
-from .parent import Parent
+from .fitting import fitted
+from .warnings import Warnings
 
 WELCOME = '''
 A parent with the real driver: /dev/nitro_enclaves, %(mem)d MiB in huge pages,
@@ -24,6 +26,8 @@ A parent with the real driver: /dev/nitro_enclaves, %(mem)d MiB in huge pages,
   lab ne create memory 64 vcpu 0 vcpu 0 start 1 0 wait 1000
   lab vsock echo CID 5005 hello
 
+From other terminals: nitro-lab exec|put|get|status|stop (--name %(name)s).
+Logs are in %(logs)s until the next parent or run.
 'exit' ends the parent and everything in it.
 '''
 
@@ -32,12 +36,12 @@ def _show(data):
     os.write(sys.stdout.fileno(), data)
 
 
-def _relay(job):
-    """Keys to the shell until it ends."""
+def _forward(job):
+    """Keys to the program until it ends."""
     stdin = sys.stdin.fileno()
     while job.status is None:
         if select.select([stdin], [], [], 0.1)[0]:
-            data = os.read(stdin, 4096)
+            data = os.read(stdin, 65536)
             if not data:
                 job.end_input()
                 job.wait(timeout=None)
@@ -45,18 +49,27 @@ def _relay(job):
             job.send(data)
 
 
-def _interactive(parent):
-    size = shutil.get_terminal_size()
-    job = parent.spawn(['sh', '-c', 'stty rows %d cols %d; exec sh -i'
-                        % (size.lines, size.columns)], terminal=True,
-                       follow=_show)
+@contextlib.contextmanager
+def _raw_terminal():
     saved = termios.tcgetattr(sys.stdin)
     tty.setraw(sys.stdin)
     try:
-        _relay(job)
+        yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
-    return job
+
+
+def relay(job, raw):
+    """Input of this program to one in the parent, until that ends."""
+    with _raw_terminal() if raw else contextlib.nullcontext():
+        _forward(job)
+
+
+def sized(argv):
+    """Words that run a program on a terminal as large as this one."""
+    size = shutil.get_terminal_size()
+    return ['sh', '-c', 'stty rows %d cols %d; exec "$0" "$@"'
+            % (size.lines, size.columns), *argv]
 
 
 def parent_shell(args):
@@ -70,14 +83,14 @@ def parent_shell(args):
     files = {'/lab/demo.eif': images.demo_image(),
              '/lab/demo-kernel': images.demo_kernel(),
              '/lab/demo-initrd': images.demo_initramfs()}
-    with Parent(args.cpus, args.mem, files,
-                **instance.chosen(args)) as parent:
+    with fitted(args, args.cpus, args.mem, files) as parent, \
+            Warnings(parent):
         progress.done()
-        if sys.stdin.isatty():
-            print(WELCOME % dict(vars(args), program=PROGRAM))
-            job = _interactive(parent)
-        else:
-            job = parent.spawn(['sh'], follow=_show)
-            _relay(job)
-    parent.forget()
+        terminal = sys.stdin.isatty()
+        if terminal:
+            print(WELCOME % dict(vars(args), program=PROGRAM,
+                                 name=parent.name, logs=parent.dir))
+        argv = sized(['sh', '-i']) if terminal else ['sh']
+        job = parent.spawn(argv, terminal=terminal, follow=_show)
+        relay(job, raw=terminal)
     return max(job.status, 0)

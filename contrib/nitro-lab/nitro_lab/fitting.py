@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Options that 'nitro-lab parent' and 'run' have in common, and the parent
+that they make."""
+
+from . import directories, equipment, instance
+from .parent import Parent
+
+
+def add_options(parser):
+    """What a parent may have."""
+    group = parser.add_argument_group(
+        'the parent', 'What follows -- are options of its QEMU.')
+    group.add_argument('--name', help='for other terminals (made up)')
+    group.add_argument('--file', action='append', default=[],
+                       metavar='HOST[:GUEST]', help='copy a file or a'
+                       ' directory into it (below /lab); may be repeated')
+    group.add_argument('--share', action='append', default=[],
+                       metavar='DIR[:GUEST]', help='share a directory with'
+                       ' it, by virtiofs (below /mnt); may be repeated')
+    group.add_argument('--disk', action='append', default=[], metavar='FILE',
+                       help='a virtio disk, raw or qcow2; may be repeated')
+    group.add_argument('--root', metavar='DIR|IMAGE', help='root of a'
+                       ' distribution in place of the own one; it is not'
+                       ' written to')
+    group.add_argument('--threads', type=int, choices=(1, 2),
+                       help='threads of a core (2; on arm64 1)')
+    group.add_argument('--nodes', type=int, choices=(1, 2), default=1,
+                       help='NUMA nodes (1); enclaves are on the last')
+
+
+def fitted(args, cpus, memory_mib, files, **options):
+    """The parent that the options ask for; not yet booted."""
+    directories.clear()
+    return Parent(
+        cpus, memory_mib, {**files, **equipment.files(args.file)},
+        directory=directories.named(args.name) if args.name else None,
+        qemu_args=args.more, equipment=equipment.Equipment(
+            args.share, args.disk, args.root, args.threads, args.nodes),
+        **instance.chosen(args), **options)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""A running parent, reached from other terminals.
+
+The process that runs a parent listens on a unix socket.  Who connects speaks
+with it as with the guest's agent (nitro_lab/agent.py has the frames): the
+numbers of jobs are exchanged, everything else goes through.  STATUS, answered
+with JSON, is of this socket alone.
+"""
+
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+
+from .agent import (EXEC, EXIT, FRAME, HELLO, SIGNAL, STDIN, Job, read_frame)
+from .arch import GUEST
+
+STATUS = 32
+SOCKET = 'terminals'
+# Output that a terminal may leave waiting; more ends it
+BACKLOG_BLOCKS = 4096
+
+
+class Visitor:
+    """One program that is connected."""
+
+    def __init__(self, server, sock):
+        self.server, self.sock = server, sock
+        self.jobs, self.blocks = {}, queue.Queue(BACKLOG_BLOCKS)
+        for work in (self._write, self._read):
+            threading.Thread(target=work, daemon=True).start()
+        self.send(0, HELLO, b'')
+
+    def send(self, number, kind, data):
+        """A frame for it; never waits."""
+        try:
+            self.blocks.put_nowait(FRAME.pack(len(data), number, kind) + data)
+        except queue.Full:
+            self.close()
+
+    def close(self):
+        """Let it go."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def _write(self):
+        while True:
+            block = self.blocks.get()
+            if block is None:
+                return
+            try:
+                self.sock.sendall(block)
+            except OSError:
+                self.close()
+
+    def _read(self):
+        try:
+            while True:
+                self._frame(*read_frame(self.sock))
+        except (EOFError, OSError):
+            pass
+        for job in list(self.jobs.values()):
+            job.signal(signal.SIGHUP)
+        self.blocks.put(None)
+        self.sock.close()
+
+    def _frame(self, number, kind, data):
+        job = self.jobs.get(number)
+        if kind == EXEC and not job:
+            self.jobs[number] = Relayed(self, number, data)
+            self.server.agent.start(self.jobs[number], data)
+        elif kind in (STDIN, SIGNAL) and job:
+            self.server.agent.send(job.number, kind, data)
+        elif kind == STATUS:
+            self.send(number, STATUS, json.dumps(self.server.status())
+                      .encode())
+
+
+class Relayed(Job):
+    """A program that another terminal has started."""
+
+    def __init__(self, visitor, theirs, request):
+        words = request[4:].decode(errors='replace').split('\0')[:-1]
+        super().__init__(visitor.server.agent, 0, words)
+        self.visitor, self.theirs = visitor, theirs
+
+    def frame(self, kind, data):
+        if kind == EXIT:
+            super().frame(kind, data)
+            self.visitor.jobs.pop(self.theirs, None)
+        self.visitor.send(self.theirs, kind, data)
+
+    def lost(self):
+        super().lost()
+        self.visitor.send(self.theirs, EXIT,
+                          struct.pack('<I', signal.SIGKILL))
+
+
+def enclaves(hypervisor_pid):
+    """What runs below a hypervisor process, by its children's options."""
+    found = []
+    tasks = Path('/proc/%d/task' % hypervisor_pid)
+    for children in tasks.glob('*/children'):
+        for pid in children.read_text().split():
+            words = Path('/proc', pid, 'cmdline').read_bytes().decode(
+                errors='replace').split('\0')
+            options = dict(zip(words, words[1:]))
+            name = re.fullmatch(r'enclave-(\d+)', options.get('-name', ''))
+            if name:
+                found.append({
+                    'cid': int(name.group(1)), 'process': int(pid),
+                    'memory_mib': int(options['-m'].rstrip('M')),
+                    'vcpus': int(options['-smp'].split(',')[0])})
+    return sorted(found, key=lambda enclave: enclave['cid'])
+
+
+class Server:
+    """Listens for other terminals as long as the parent lives."""
+
+    def __init__(self, parent):
+        self.parent, self.agent = parent, parent.agent
+        self.begun = time.time()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(parent.sockets / SOCKET))
+        os.chmod(parent.sockets / SOCKET, 0o600)
+        self.listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                Visitor(self, self.listener.accept()[0])
+            except OSError:
+                return
+
+    def status(self):
+        """What is known without asking the guest."""
+        parent = self.parent
+        return {
+            'name': parent.name, 'arch': GUEST.name, 'process': os.getpid(),
+            'seconds': round(time.time() - self.begun),
+            'cpus': parent.cpus, 'memory_mib': parent.memory_mib,
+            'logs': str(parent.dir),
+            'programs': [job.argv for job in self.agent.running()],
+            'enclaves': enclaves(parent.hypervisor.popen.pid)
+            if parent.hypervisor else []}
+
+    def close(self):
+        """No more visitors."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""nitro-lab exec, put, get, ps, status, stop: a parent that runs elsewhere.
+
+Another terminal runs it, by 'nitro-lab parent' or 'run'; see server.py.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+from . import directories, shell
+from .agent import CHUNK, STDERR, STDOUT, Agent, Job, exec_request
+from .config import LabError
+from .patience import PATIENCE
+from .server import SOCKET, STATUS
+
+CONSOLE_PORT = 10000
+
+
+def _choose(name):
+    """The parent of this name, or the only one: (name, sockets)."""
+    running = directories.running()
+    if name in running:
+        return name, running[name]
+    if name or not running:
+        raise LabError('no parent %s runs' % name if name
+                       else 'no parent runs', 'start one with nitro-lab parent'
+                       if not running else 'choose from ' + ', '.join(running))
+    if len(running) > 1:
+        raise LabError('%d parents run' % len(running),
+                       'choose with --name: ' + ', '.join(running))
+    return next(iter(running.items()))
+
+
+def _socket(name):
+    name, place = _choose(name)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.connect(str(place / SOCKET))
+    except OSError as error:
+        raise LabError('parent %s cannot be reached: %s'
+                       % (name, error.strerror),
+                       'it is just booting or ending; try again') from error
+    return sock
+
+
+def _connect(name):
+    agent = Agent(_socket(name))
+    if not agent.hello.wait(PATIENCE) or agent.gone.is_set():
+        raise LabError('the process that runs the parent does not answer',
+                       'see nitro-lab ps')
+    return agent
+
+
+class Output(Job):
+    """A program whose output goes to files as it comes."""
+
+    def __init__(self, agent, argv, out=1, errors=2):
+        super().__init__(agent, 0, argv)
+        self.files = {STDOUT: out, STDERR: errors}
+
+    def frame(self, kind, data):
+        file = self.files.get(kind)
+        if file is None:
+            super().frame(kind, data)
+        while file is not None and data:
+            data = data[os.write(file, data):]
+
+
+class Answer(Job):
+    """The answer to STATUS."""
+
+    def frame(self, kind, data):
+        if kind == STATUS:
+            with self.changed:
+                self.output += data
+                self.changed.notify_all()
+
+
+def _exit_status(status):
+    return status if status >= 0 else 128 - status
+
+
+def execute(args):
+    """Run a program in the parent."""
+    command = args.command[args.command[:1] == ['--']:] or ['sh']
+    agent = _connect(args.name)
+    terminal = args.terminal and sys.stdin.isatty()
+    argv = shell.sized(command) if terminal else command
+    job = agent.start(Output(agent, argv), exec_request(argv, terminal))
+    shell.relay(job, raw=terminal)
+    return _exit_status(job.status)
+
+
+def _finish(job, what):
+    """Wait for the end of a program that has to succeed."""
+    if job.wait(timeout=None):
+        raise LabError('%s failed with status %d' % (what, job.status))
+    return 0
+
+
+def put(args):
+    """Copy a file, or what is in a directory, into the parent."""
+    source, agent = Path(args.source), _connect(args.name)
+    if source.is_dir():
+        argv = ['sh', '-c', 'mkdir -p "$0" && tar -x -C "$0" -f -',
+                args.target]
+        words = ['tar', '-c', '-C', source, '.']
+    elif source.is_file():
+        argv = ['sh', '-c', 'if [ -d "$0" ]; then set -- "$0/$1" "$2"; else'
+                ' set -- "$0" "$2"; fi; cat > "$1" && chmod "$2" "$1"',
+                args.target, source.name, '%o' % (source.stat().st_mode
+                                                  & 0o777)]
+        words = ['cat', source]
+    else:
+        raise LabError('%s is neither a file nor a directory' % source)
+    job = agent.start(Output(agent, argv), exec_request(argv, False))
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as reader:
+        for block in iter(lambda: reader.stdout.read(CHUNK), b''):
+            job.send(block)
+    job.end_input()
+    status = _finish(job, 'put')
+    if reader.returncode:
+        raise LabError('put: %s could not be read as a whole' % source)
+    return status
+
+
+def get(args):
+    """Copy a file, or what is in a directory, out of the parent."""
+    agent = _connect(args.name)
+    target = Path(args.target or Path(args.source).name)
+    if target.is_dir() and args.source != '/':
+        target = target / Path(args.source).name
+    if agent.run(['test', '-d', args.source]).status == 0:
+        return _get_directory(agent, args.source, target)
+    if agent.run(['test', '-r', args.source]).status:
+        raise LabError('get: the parent has no readable file %s' % args.source,
+                       'nitro-lab exec ls shows what it has')
+    with open(target, 'wb') as file:
+        return _fetch(agent, ['cat', args.source], file)
+
+
+def _get_directory(agent, source, target):
+    target.mkdir(exist_ok=True)
+    with subprocess.Popen(['tar', '-x', '-C', target, '-f', '-'],
+                          stdin=subprocess.PIPE) as writer:
+        status = _fetch(agent, ['tar', '-c', '-C', source, '.'], writer.stdin)
+    if writer.returncode:
+        raise LabError('get: %s could not be written as a whole' % target)
+    return status
+
+
+def _fetch(agent, argv, file):
+    job = Output(agent, argv, out=file.fileno())
+    agent.start(job, exec_request(argv, False)).end_input()
+    return _finish(job, 'get')
+
+
+def _status(name):
+    agent = _connect(name)
+    answer = Answer(agent, 0, ['status'])
+    answer.number = next(agent.numbers)
+    agent.jobs[answer.number] = answer
+    agent.send(answer.number, STATUS, b'')
+    answer.wait_until(lambda: answer.output, PATIENCE, 'answer')
+    return agent, json.loads(answer.output)
+
+
+def _time(seconds):
+    return '%d:%02d:%02d' % (seconds // 3600, seconds // 60 % 60,
+                             seconds % 60)
+
+
+def processes(_args):
+    """List the parents that run, and the programs in them."""
+    running = directories.running()
+    if not running:
+        print('no parent runs')
+    for name in running:
+        try:
+            _, known = _status(name)
+        except LabError as error:
+            print('%-12s %s' % (name, error))
+            continue
+        print('%-12s %s, process %d, up %s, %d enclaves' % (
+            name, known['arch'], known['process'], _time(known['seconds']),
+            len(known['enclaves'])))
+        for argv in known['programs']:
+            print('  %s' % ' '.join(argv))
+    return 0
+
+
+# Connections that the parent's kernel has, free and all huge pages by size
+PROBE = '''lab connections
+for d in /sys/kernel/mm/hugepages/hugepages-*kB; do
+    echo "pages ${d##*-} $(cat $d/free_hugepages) $(cat $d/nr_hugepages)"
+done
+echo "pool $(cat /sys/module/nitro_enclaves/parameters/ne_cpus)"'''
+
+
+def status(args):
+    """Parents, their enclaves, memory, CPUs and vsock connections."""
+    names = [args.name] if args.name else list(directories.running())
+    reports = []
+    for name in names:
+        try:
+            agent, known = _status(name)
+        except LabError as error:
+            print('nitro-lab: %s' % error, file=sys.stderr)
+            continue
+        _ask_guest(agent, known)
+        reports.append(known)
+    if args.name and not reports:
+        return 1
+    if args.json:
+        print(json.dumps(reports, indent=2))
+    else:
+        print('\n'.join(line for known in reports for line in _lines(known))
+              or 'no parent runs')
+    return 0
+
+
+def _enclave_of(cid, port):
+    """Consoles are served by the hypervisor, on a port for each enclave."""
+    return cid or port - CONSOLE_PORT
+
+
+def _ask_guest(agent, known):
+    """Add what the guest's kernel knows."""
+    try:
+        text = agent.run(['sh', '-c', PROBE], PATIENCE).output
+    except LabError:
+        known['guest'] = 'does not answer'
+        return
+    rows = [line.split() for line in text.splitlines()]
+    known['pages'] = [{'size': row[1], 'free': int(row[2]),
+                       'all': int(row[3])} for row in rows
+                      if row[0] == 'pages']
+    known['pool'] = ' '.join(row[1] for row in rows
+                             if row[0] == 'pool' and len(row) > 1)
+    peers = [_enclave_of(int(row[3]), int(row[4])) for row in rows
+             if row[0] == 'connection']
+    for enclave in known['enclaves']:
+        enclave['connections'] = peers.count(enclave['cid'])
+
+
+def _lines(known):
+    yield 'parent %s: %s, process %d, up %s' % (
+        known['name'], known['arch'], known['process'],
+        _time(known['seconds']))
+    yield '  logs      %s' % known['logs']
+    if 'guest' in known:
+        yield '  parent    ' + known['guest']
+    for pages in known.get('pages', ()):
+        if pages['all']:
+            yield '  pages     %s: %d of %d free' % (
+                pages['size'], pages['free'], pages['all'])
+    if 'pool' in known:
+        yield '  CPU pool  %s' % (known['pool'] or 'empty, or all in use')
+    for enclave in known['enclaves']:
+        yield ('  enclave   CID %d: %d MiB, %d vCPUs, process %d, %s'
+               ' connections' % (
+                   enclave['cid'], enclave['memory_mib'], enclave['vcpus'],
+                   enclave['process'], enclave.get('connections', '?')))
+    if not known['enclaves']:
+        yield '  enclave   none'
+
+
+def stop(args):
+    """End a parent and everything in it."""
+    sock = _socket(args.name)
+    owner, _, _ = struct.unpack('3i', sock.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))
+    process = os.pidfd_open(owner)
+    signal.pidfd_send_signal(process, signal.SIGTERM)
+    select.select([process], [], [])    # until its end
+    os.close(process)
+    return 0

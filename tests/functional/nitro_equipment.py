@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: 'nitro-lab parent' and 'run' with all that they can be given.
+
+One parent serves all that other terminals do: with another root, files, a
+shared directory, a disk, cores of one thread and two NUMA nodes.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from nitro_parent import (DEMO, DEMO_MIB, POOL, ScopedTest, config, cpu_list,
+                          images, packages, tiny_image)
+
+from nitro_lab.arch import PROGRAM
+from nitro_lab.patience import PATIENCE
+
+LAB = config.TREE / 'contrib' / 'nitro-lab' / 'nitro-lab'
+NAME = 'equipped-%d' % os.getpid()
+
+# Starts an image that cannot boot
+LAUNCHER = '''echo "$@"
+cat /etc/release
+%s -accel nitro,debug-mode=on -M nitro -nographic -smp "$3" -m "$2M" \\
+    -kernel "$1"
+exit 7
+''' % PROGRAM
+
+
+def make_root(root):
+    """A small root: a shell, and who is who."""
+    for name in ('bin', 'etc', 'lib', 'usr'):
+        (root / name).mkdir(parents=True)
+    shutil.copy(packages.busybox(), root / 'bin' / 'busybox')
+    for applet in images.applets():
+        (root / 'bin' / applet).symlink_to('busybox')
+    (root / 'etc' / 'passwd').write_text('root:x:0:0:root:/:/bin/sh\n')
+    (root / 'etc' / 'group').write_text('root:x:0:\n')
+    (root / 'etc' / 'release').write_text('another root\n')
+
+
+def lab_words(*words, status=0):
+    """Run the lab; what it printed, on both outputs."""
+    run = subprocess.run([LAB, *words], stdin=subprocess.DEVNULL, check=False,
+                         capture_output=True, text=True, errors='replace',
+                         timeout=PATIENCE)
+    if run.returncode != status:
+        raise AssertionError('%s: status %d\n%s' % (
+            words, run.returncode, (run.stdout + run.stderr)[-2000:]))
+    return run.stdout, run.stderr
+
+
+def lab(*words, **options):
+    """Run the lab; what it printed."""
+    return lab_words(*words, **options)[0]
+
+
+def inside(script, **options):
+    """Run a shell command in the parent."""
+    return lab('exec', '--name', NAME, '--', 'sh', '-c', script, **options)
+
+
+class Equipped(ScopedTest):
+    """A parent that has everything."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.top = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.top.cleanup)
+        top = Path(cls.top.name)
+        make_root(top / 'root')
+        (top / 'shared').mkdir()
+        (top / 'shared' / 'from-host').write_text('hello\n')
+        (top / 'disk').write_bytes(b'first bytes'.ljust(1 << 20, b'\0'))
+        cls.parent = subprocess.Popen([
+            LAB, 'parent', '--name', NAME, '--root', top / 'root',
+            '--file', '%s:/etc/lab/' % __file__,
+            '--share', '%s:/srv/shared' % (top / 'shared'),
+            '--disk', top / 'disk', '--threads', '1', '--nodes', '2',
+            '--mem', '256', '--', '-device', 'virtio-net-pci'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
+        cls.addClassCleanup(cls.end)
+        # Its shell tells when it is there
+        cls.parent.stdin.write(b'echo ready\n')
+        cls.parent.stdin.flush()
+        if cls.parent.stdout.readline() != b'ready\n':
+            raise AssertionError(cls.parent.stderr.read().decode())
+
+    @classmethod
+    def end(cls):
+        """Whatever has become of it."""
+        cls.parent.kill()
+        cls.parent.communicate()
+
+    def test_root(self):
+        """Another root; nothing is written to it."""
+        self.assertEqual(inside('cat /etc/release; touch /etc/new'
+                                ' && ls /etc/new'),
+                         'another root\n/etc/new\n')
+        self.assertFalse(Path(self.top.name, 'root', 'etc', 'new').exists())
+        self.assertEqual(inside('stat -c "%U %G %a" /dev/nitro_enclaves'),
+                         'root ne 660\n')
+        self.assertEqual(inside('readlink /dev/stdin'), 'fd/0\n')
+
+    def test_file(self):
+        """A file is where it was wanted."""
+        self.assertEqual(inside('cat /etc/lab/' + Path(__file__).name),
+                         Path(__file__).read_text())
+
+    def test_share(self):
+        """Both sides see what the other writes."""
+        self.assertEqual(inside('cd /srv/shared && cat from-host'
+                                ' && echo hi > from-parent'), 'hello\n')
+        self.assertEqual(Path(self.top.name, 'shared', 'from-parent')
+                         .read_text(), 'hi\n')
+
+    def test_disk(self):
+        """A disk can be read and written; the network has its driver."""
+        self.assertEqual(inside('head -c 11 /dev/vda; printf second |'
+                                ' dd of=/dev/vda conv=notrunc 2> /dev/null;'
+                                ' sync'), 'first bytes')
+        self.assertTrue(Path(self.top.name, 'disk').read_bytes()
+                        .startswith(b'second'))
+        self.assertIn('eth0', inside('ls /sys/class/net'))
+
+    def test_layout(self):
+        """One thread for each core; pool and huge pages on the second node."""
+        pool = cpu_list(inside('cat ' + POOL))
+        node = '/sys/devices/system/node/node1/'
+        self.assertEqual(len(pool), 2)
+        self.assertLessEqual(pool, cpu_list(inside(
+            'cat /sys/devices/system/cpu/offline')))
+        for cpu in (0, 1):
+            self.assertEqual(inside('cat /sys/devices/system/cpu/cpu%d/'
+                                    'topology/thread_siblings_list' % cpu),
+                             '%d\n' % cpu)
+        self.assertEqual(inside('cat %shugepages/hugepages-2048kB/'
+                                'nr_hugepages' % node), '128\n')
+
+    def test_program(self):
+        """Input, both outputs and status are those of the program."""
+        run = subprocess.run(
+            [LAB, 'exec', '--name', NAME, 'sh', '-c', 'cat; echo no >&2;'
+             ' exit 3'], input=b'\0words\n' * 30000, check=False,
+            capture_output=True)
+        self.assertEqual((run.returncode, run.stderr), (3, b'no\n'))
+        self.assertEqual(run.stdout, b'\0words\n' * 30000)
+        lab('exec', '--name', NAME, 'sh', '-c', 'kill -9 $$', status=137)
+
+    def test_copies(self):
+        """Files and directories, there and back."""
+        top = Path(self.top.name)
+        source = top / 'tree'
+        (source / 'below').mkdir(parents=True)
+        (source / 'below' / 'file').write_bytes(os.urandom(3 << 20))
+        (source / 'program').write_text('#!/bin/sh\n')
+        (source / 'program').chmod(0o755)
+        lab('put', '--name', NAME, source, '/tmp/tree')
+        lab('put', '--name', NAME, source / 'program', '/tmp')
+        self.assertEqual(inside('test -x /tmp/program && /tmp/tree/program'
+                                ' && ls /tmp/tree'), 'below\nprogram\n')
+        lab('get', '--name', NAME, '/tmp/tree', top / 'back')
+        lab('get', '--name', NAME, '/tmp/tree/below/file', top / 'single')
+        for copy in (top / 'back' / 'below' / 'file', top / 'single'):
+            self.assertEqual(copy.read_bytes(),
+                             (source / 'below' / 'file').read_bytes())
+        _, errors = lab_words('get', '--name', NAME, '/none', top / 'none',
+                              status=1)
+        self.assertIn('no readable file /none', errors)
+        self.assertFalse((top / 'none').exists())
+
+    def test_enclave(self):
+        """An enclave launched there is in the status, with connections."""
+        launch = subprocess.Popen(
+            [LAB, 'exec', '--name', NAME, PROGRAM, '-accel',
+             'nitro,debug-mode=on', '-M', 'nitro', '-nographic', '-smp', '2',
+             '-m', '%dM' % DEMO_MIB, '-kernel', DEMO],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(launch.communicate)
+        self.addCleanup(launch.kill)
+        while 'serving' not in (line := launch.stdout.readline()):
+            self.assertNotEqual(line, '', 'no enclave has booted')
+        report, = json.loads(lab('status', '--name', NAME, '--json'))
+        self.assertEqual([(e['memory_mib'], e['vcpus'], e['connections'])
+                          for e in report['enclaves']], [(DEMO_MIB, 2, 1)])
+        self.assertEqual({p['size']: p['all'] - p['free']
+                          for p in report['pages'] if p['all']},
+                         {'2048kB': DEMO_MIB // 2})
+        self.assertIn('CID %d: ' % report['enclaves'][0]['cid'],
+                      lab('status', '--name', NAME))
+        # The program ends with the terminal that has started it
+        launch.kill()
+        inside('while pidof %s; do sleep 0.2; done' % PROGRAM)
+        self.assertIn('enclave   none', lab('status', '--name', NAME))
+
+    def test_name(self):
+        """A name is that of one parent."""
+        _, errors = lab_words('parent', '--name', NAME, status=1)
+        self.assertIn('a parent %s runs already' % NAME, errors)
+
+    def test_zz_stop(self):
+        """The last one: the parent ends, and is not listed any more."""
+        self.assertIn(NAME, lab('ps'))
+        lab('stop', '--name', NAME)
+        self.parent.communicate()
+        self.assertEqual(self.parent.returncode, 128 + 15)
+        self.assertNotIn(NAME, lab('ps'))
+        lab('exec', '--name', NAME, 'true', status=1)
+
+
+class Launched(ScopedTest):
+    """'nitro-lab run' with another launcher, in a parent with a root of its
+    own on a disk."""
+
+    def test_launcher(self):
+        """It has what it needs; its status, and why its enclave ended."""
+        with tempfile.TemporaryDirectory() as directory:
+            top = Path(directory)
+            make_root(top / 'root')
+            subprocess.run(['mke2fs', '-q', '-t', 'ext4', '-d', top / 'root',
+                            top / 'image', '16M'], check=True,
+                           capture_output=True)
+            (top / 'tiny').write_bytes(tiny_image())
+            (top / 'launch').write_text(LAUNCHER)
+            output, errors = lab_words(
+                'run', '--eif', top / 'tiny', '--mem', '64', '--root',
+                top / 'image', '--file', top / 'launch', '--launcher',
+                'sh /lab/launch {eif} {mem} {cpus}', status=7)
+        self.assertIn('/lab/tiny 64 2\nanother root\n', output)
+        self.assertIn('launcher   status 7', output)
+        self.assertIn('\nnitro-hypervisor: enclave with CID', errors)
