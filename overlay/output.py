@@ -8,9 +8,10 @@ import tree
 
 EMULATORS = ('qemu-system-x86_64', 'qemu-system-aarch64')
 HYPERVISOR = 'contrib/nitro-hypervisor/nitro-hypervisor'
+INIT = 'contrib/nitro-init/nitro-init'
 TOOLS = ('tools/eif/qemu-eif', 'tools/nsm/qemu-nsm')
 # Paths below a build directory, which ninja takes as targets
-PROGRAMS = (*EMULATORS, HYPERVISOR, *TOOLS)
+PROGRAMS = (*EMULATORS, HYPERVISOR, INIT, *TOOLS)
 
 
 def directory():

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <getopt.h>
 #include "qemu-version.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "nitro-option-once.h"
 #include "nitro-tool.h"
@@ -193,6 +194,7 @@ int tool_main(const char *name, const char *usage,
     const char *first = argc > 1 ? argv[1] : "";
 
     error_init(argv[0]);
+    qemu_init_exec_dir(argv[0]);
     tool_name = name;
     if (is_option(first, "-h", "--help")) {
         return finish(tool_usage(usage));

@@ -22,7 +22,7 @@ from nitro_scope import NOT_ON
 from nitro_lab import (accounts, application, check, config, directories, eif,
                        equipment, images, instance, load, packages, parent,
                        patience, postmortem, run, soak)
-from nitro_lab.arch import ARCHES, GUEST, HOST
+from nitro_lab.arch import ARCHES, FOREIGN, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
 
@@ -314,6 +314,22 @@ class Container(QemuBaseTest):
             self.assertIn(words, run_it.stdout)
             self.assertIn('\nPCR0: differs\nPCR1: equal\nPCR2: differs\n',
                           run_it.stdout)
+
+    @unittest.skipIf(FOREIGN, 'the tools are of this machine')
+    def test_init(self):
+        """Without --init it is the one beside qemu-eif; not any program."""
+        layout = self.layout('one')
+        result = Path(self.scratch_file('result.eif'))
+        words = [images.image_tool(), 'build', '--kernel',
+                 images.demo_kernel(), '--container', layout, '--output',
+                 result]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        init = (config.OUT / 'contrib/nitro-init/nitro-init').read_bytes()
+        self.assertIn(init, result.read_bytes())
+        made = subprocess.run([*words, '--init', __file__], check=False,
+                              text=True, stderr=subprocess.PIPE)
+        self.assertEqual(made.returncode, 1)
+        self.assertRegex(made.stderr, 'is not a program for')
 
     def test_run(self):
         """IMAGE= boots a container's image."""

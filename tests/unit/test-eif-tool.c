@@ -604,14 +604,15 @@ static const Row other_rows[] = {
     { "build -o none.eif", 1, "--kernel is needed" },
     { "build -k bzImage", 1, "--output is needed" },
     { "build -k bzImage -o none.eif more", 1, "'more' is no option" },
-    { "build -k bzImage -o none.eif -C app", 1, "--container needs --init" },
     { "build -k bzImage -o none.eif -I app", 1, "--init, --module, --settings,"
       " --max-size and arguments are for --container" },
     { "build -k bzImage -o none.eif -C app -I app -i app", 1, "--initrd and "
       "--container cannot be combined" },
     { "build -k bzImage -o none.eif -C text -I app -L many", 1, "'many' is not "
       "a size" },
-    { "build -k bzImage -o none.eif -C missing -I app", 1, "missing" },
+    { "build -k bzImage -o none.eif -C missing -I app", 1, "app" },
+    { "build -k bzImage -o none.eif -C missing -I text", 1, "text is not a "
+      "program for x86_64" },
     { "build -k bzImage -o none.eif -a mips", 1, "architecture 'mips' is "
       "neither x86_64 nor aarch64" },
     { "build -k text -o none.eif", 1, "it is a text file" },

@@ -35,6 +35,7 @@ static const char usage[] =
     "                       archive, each with :TAG, or a name for skopeo such\n"
     "                       as docker://...; ARG replaces its arguments\n"
     "  -I, --init=FILE      nitro-init, process 1 of the container's program\n"
+    "                       (default: the one that is installed)\n"
     "  -M, --module=FILE    kernel module that it loads; can be repeated\n"
     "  -S, --settings=FILE  further lines for its configuration\n"
     "  -L, --max-size=SIZE  most bytes of the container's files (default: 16G)\n"

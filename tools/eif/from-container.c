@@ -7,6 +7,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "elf.h"
+#include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
 #include "from-container.h"
@@ -22,12 +24,6 @@
 
 bool from_container_is_whole(const FromContainer *f, Error **errp)
 {
-    if (f->source && !f->init) {
-        error_setg(errp, "--container needs --init");
-        error_append_hint(errp, "Give the program nitro-init for process 1."
-                          "\n");
-        return false;
-    }
     if (!f->source && (f->init || f->modules || f->settings || f->max_size ||
                        f->command)) {
         error_setg(errp, "--init, --module, --settings, --max-size and"
@@ -51,6 +47,60 @@ static bool read_limits(const FromContainer *f, FileTreeLimits *limits,
         return false;
     }
     return true;
+}
+
+/* Installed, or in the build directory */
+static char *find_init(Error **errp)
+{
+    g_autofree char *installed =
+        get_relocated_path(CONFIG_QEMU_HELPERDIR "/nitro-init");
+    g_autofree char *here = get_relocated_path(CONFIG_BINDIR);
+    g_autofree char *built = g_build_filename(
+        here, "../../contrib/nitro-init/nitro-init", NULL);
+
+    if (!access(built, R_OK)) {
+        return g_steal_pointer(&built);
+    }
+    if (!access(installed, R_OK)) {
+        return g_steal_pointer(&installed);
+    }
+    error_setg(errp, "there is no %s, which is process 1 of the enclave",
+               installed);
+    error_append_hint(errp, "Name the program nitro-init with --init.\n");
+    return NULL;
+}
+
+/* A program of another machine would only fail in the enclave */
+static bool check_init(const char *path, EifArch arch, Error **errp)
+{
+    uint8_t head[20] = { 0 };
+    int fd = qemu_open(path, O_RDONLY | O_NONBLOCK, errp);
+    unsigned machine = arch == EIF_ARCH_AARCH64 ? EM_AARCH64 : EM_X86_64;
+    ssize_t n;
+
+    if (fd < 0) {
+        return false;
+    }
+    n = RETRY_ON_EINTR(read(fd, head, sizeof(head)));
+    qemu_close(fd);
+    if (n != sizeof(head) || memcmp(head, ELFMAG, SELFMAG) ||
+        lduw_le_p(head + offsetof(Elf64_Ehdr, e_machine)) != machine) {
+        error_setg(errp, "%s is not a program for %s", path,
+                   eif_arch_str(arch));
+        error_append_hint(errp, "Name the nitro-init of that architecture"
+                          " with --init.\n");
+        return false;
+    }
+    return true;
+}
+
+static bool choose_init(FromContainer *f, EifArch arch, Error **errp)
+{
+    if (!f->init) {
+        f->found_init = find_init(errp);
+        f->init = f->found_init;
+    }
+    return f->init && check_init(f->init, arch, errp);
 }
 
 static bool read_settings(const FromContainer *f, char **text, Error **errp)
@@ -120,7 +170,8 @@ bool from_container_open(FromContainer *f, const char *output,
     g_autoptr(Container) c = NULL;
     FileTreeLimits limits;
 
-    if (!read_limits(f, &limits, errp)) {
+    if (!read_limits(f, &limits, errp) ||
+        !choose_init(f, params->arch, errp)) {
         return false;
     }
     c = container_read(f->source, params->arch, &limits, scratch, errp);
@@ -152,4 +203,5 @@ void from_container_clear(FromContainer *f)
     }
     g_free(f->name);
     g_free(f->version);
+    g_free(f->found_init);
 }

@@ -14,12 +14,13 @@
 /* Options of the command that only make sense with --container */
 typedef struct FromContainer {
     const char *source;         /* NULL: not from a container */
-    const char *init;
+    const char *init;           /* NULL: the one that is installed */
     GPtrArray *modules;         /* files, NULL at the end; or NULL */
     const char *settings;       /* file with lines for nitro-init, or NULL */
     const char *max_size;       /* text of the limit, or NULL */
     char **command;             /* NULL: the image's arguments */
     char *name, *version;       /* made, for the metadata */
+    char *found_init;           /* made, for init */
 } FromContainer;
 
 /**

@@ -61,11 +61,6 @@ def guest_tool():
     return _compile(LAB / 'lab-tool', 'guest')
 
 
-def enclave_init():
-    """Process 1 of enclaves that run a program."""
-    return _compile(LAB / 'nitro-init', '../nitro-init')
-
-
 def parent_kernel():
     """The distribution's kernel; on x86 the ELF file, which boots faster."""
     if GUEST.name != 'x86_64':
@@ -100,6 +95,12 @@ def launcher():
     """The QEMU under test, which runs in the parent."""
     return _built(BUILD / 'arm64' / PROGRAM, 'make arm64') if FOREIGN \
         else emulator()
+
+
+def enclave_init():
+    """Process 1 of enclaves that run a program."""
+    return _compile(LAB / 'nitro-init', '../nitro-init') if FOREIGN \
+        else _built(OUT / 'contrib/nitro-init/nitro-init')
 
 
 def image_tool():
