@@ -418,11 +418,14 @@ static const char config_text[] =
 static void test_config(Fixture *f, gconstpointer data)
 {
     g_autoptr(Container) c = read_image(f, f->dir, &error_abort);
-    char *modules[] = { (char *)"/lib/a.ko", NULL };
+    g_autoptr(GPtrArray) modules = g_ptr_array_new();
+    Module module = { .file = (char *)"a.ko" };
     char *command[] = { (char *)"x", NULL };
     NativeParams p = { .modules = modules };
-    g_autofree char *text = native_config(c, &p, &error_abort), *other = NULL;
+    g_autofree char *text = NULL, *other = NULL;
 
+    g_ptr_array_add(modules, &module);
+    text = native_config(c, &p, &error_abort);
     g_assert_cmpstr(text, ==, config_text);
     p.command = command;
     p.settings = "allow-args yes\n";
@@ -471,10 +474,14 @@ static char *digest_of(int fd)
 static void test_ramdisks(Fixture *f, gconstpointer data)
 {
     g_autofree char *init = g_build_filename(f->dir, "oci-layout", NULL);
-    char *modules[] = { init, NULL };
+    g_autoptr(GByteArray) content = g_byte_array_new();
+    Module module = { (char *)"a.ko", content };
+    g_autoptr(GPtrArray) modules = g_ptr_array_new();
     NativeParams p = { .init = init, .modules = modules };
     g_autofree char *first = NULL;
 
+    g_byte_array_append(content, (const uint8_t *)"module", 6);
+    g_ptr_array_add(modules, &module);
     for (int i = 0; i < 2; i++) {
         g_autoptr(Container) c = read_image(f, f->dir, &error_abort);
         g_autofree char *digest = NULL;

@@ -604,8 +604,8 @@ static const Row other_rows[] = {
     { "build -o none.eif", 1, "--kernel is needed" },
     { "build -k bzImage", 1, "--output is needed" },
     { "build -k bzImage -o none.eif more", 1, "'more' is no option" },
-    { "build -k bzImage -o none.eif -I app", 1, "--init, --module, --settings,"
-      " --max-size and arguments are for --container" },
+    { "build -k bzImage -o none.eif -I app", 1, "--init, --modules, --module,"
+      " --settings, --max-size and arguments are for --container" },
     { "build -k bzImage -o none.eif -C app -I app -i app", 1, "--initrd and "
       "--container cannot be combined" },
     { "build -k bzImage -o none.eif -C text -I app -L many", 1, "'many' is not "

@@ -36,7 +36,9 @@ static const char usage[] =
     "                       as docker://...; ARG replaces its arguments\n"
     "  -I, --init=FILE      nitro-init, process 1 of the container's program\n"
     "                       (default: the one that is installed)\n"
-    "  -M, --module=FILE    kernel module that it loads; can be repeated\n"
+    "  -T, --modules=DIR    the kernel's modules, such as /lib/modules/VERSION;\n"
+    "                       it loads those for vsock and attestation\n"
+    "  -M, --module=FILE    another module; can be repeated, in load order\n"
     "  -S, --settings=FILE  further lines for its configuration\n"
     "  -L, --max-size=SIZE  most bytes of the container's files (default: 16G)\n"
     "  -h, --help           this text\n"
@@ -57,6 +59,7 @@ static const struct option long_options[] = {
     { "private-key", required_argument, NULL, 'p' },
     { "container", required_argument, NULL, 'C' },
     { "init", required_argument, NULL, 'I' },
+    { "modules", required_argument, NULL, 'T' },
     { "module", required_argument, NULL, 'M' },
     { "settings", required_argument, NULL, 'S' },
     { "max-size", required_argument, NULL, 'L' },
@@ -278,6 +281,8 @@ static const char **option_target(Options *o, int c)
         return &o->container.source;
     case 'I':
         return &o->container.init;
+    case 'T':
+        return &o->container.module_tree;
     case 'S':
         return &o->container.settings;
     case 'L':
@@ -291,9 +296,8 @@ static void add_module(FromContainer *f, const char *path)
 {
     if (!f->modules) {
         f->modules = g_ptr_array_new();
-        g_ptr_array_add(f->modules, NULL);
     }
-    g_ptr_array_insert(f->modules, f->modules->len - 1, (char *)path);
+    g_ptr_array_add(f->modules, (char *)path);
 }
 
 static bool take_build(void *opaque, int c, Error **errp)
@@ -319,7 +323,7 @@ static bool take_build(void *opaque, int c, Error **errp)
 }
 
 static const ToolOptions build_options = {
-    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:I:M:S:L:h", long_options,
+    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:I:T:M:S:L:h", long_options,
     "iM"
 };
 

@@ -24,10 +24,10 @@
 
 bool from_container_is_whole(const FromContainer *f, Error **errp)
 {
-    if (!f->source && (f->init || f->modules || f->settings || f->max_size ||
-                       f->command)) {
-        error_setg(errp, "--init, --module, --settings, --max-size and"
-                   " arguments are for --container");
+    if (!f->source && (f->init || f->module_tree || f->modules ||
+                       f->settings || f->max_size || f->command)) {
+        error_setg(errp, "--init, --modules, --module, --settings, --max-size"
+                   " and arguments are for --container");
         return false;
     }
     return true;
@@ -142,17 +142,33 @@ static void set_names(FromContainer *f, const Container *c,
     params->cmdline = params->cmdline ?: CMDLINE;
 }
 
+static GPtrArray *read_modules(const FromContainer *f, Error **errp)
+{
+    g_autoptr(GPtrArray) list = modules_new();
+
+    if (f->module_tree && !modules_add_tree(list, f->module_tree, errp)) {
+        return NULL;
+    }
+    for (guint i = 0; f->modules && i < f->modules->len; i++) {
+        if (!modules_add(list, g_ptr_array_index(f->modules, i), errp)) {
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&list);
+}
+
 static bool make_ramdisks(FromContainer *f, Container *c, const char *scratch,
                           EifBuildParams *params, Error **errp)
 {
     g_autofree char *settings = NULL;
+    g_autoptr(GPtrArray) modules = read_modules(f, errp);
     NativeParams p = {
         .init = f->init,
-        .modules = f->modules ? (char **)f->modules->pdata : NULL,
+        .modules = modules,
         .command = f->command,
     };
 
-    if (!read_settings(f, &settings, errp)) {
+    if (!modules || !read_settings(f, &settings, errp)) {
         return false;
     }
     p.settings = settings;

@@ -15,7 +15,8 @@
 typedef struct FromContainer {
     const char *source;         /* NULL: not from a container */
     const char *init;           /* NULL: the one that is installed */
-    GPtrArray *modules;         /* files, NULL at the end; or NULL */
+    const char *module_tree;    /* directory, or NULL */
+    GPtrArray *modules;         /* files, or NULL */
     const char *settings;       /* file with lines for nitro-init, or NULL */
     const char *max_size;       /* text of the limit, or NULL */
     char **command;             /* NULL: the image's arguments */

@@ -56,20 +56,18 @@ static void add_command(GString *text, const Container *c,
     }
 }
 
-static char *module_name(const char *path)
+static char *module_path(const Module *module)
 {
-    g_autofree char *base = g_path_get_basename(path);
-
-    return g_build_filename(MODULES, base, NULL);
+    return g_build_filename(MODULES, module->file, NULL);
 }
 
-static void add_modules(GString *text, char **modules)
+static void add_modules(GString *text, const GPtrArray *modules)
 {
-    for (; modules && *modules; modules++) {
-        g_autofree char *name = module_name(*modules);
-        g_autofree char *path = g_strconcat("/", name, NULL);
+    for (guint i = 0; modules && i < modules->len; i++) {
+        g_autofree char *path = module_path(g_ptr_array_index(modules, i));
+        g_autofree char *absolute = g_strconcat("/", path, NULL);
 
-        add_setting(text, "module", path);
+        add_setting(text, "module", absolute);
     }
 }
 
@@ -171,10 +169,12 @@ static bool write_boot(CpioWriter *w, const NativeParams *p, Error **errp)
         !add_directory(w, MODULES, errp)) {
         return false;
     }
-    for (char **module = p->modules; module && *module; module++) {
-        g_autofree char *name = module_name(*module);
+    for (guint i = 0; p->modules && i < p->modules->len; i++) {
+        const Module *module = g_ptr_array_index(p->modules, i);
+        g_autofree char *path = module_path(module);
 
-        if (!add_file(w, name, 0644, *module, errp)) {
+        if (!add_data(w, path, 0644, module->data->data, module->data->len,
+                      errp)) {
             return false;
         }
     }

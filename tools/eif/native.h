@@ -10,10 +10,11 @@
 #define TOOLS_EIF_NATIVE_H
 
 #include "container.h"
+#include "modules.h"
 
 typedef struct NativeParams {
     const char *init;       /* program that is process 1 */
-    char **modules;         /* kernel modules in load order; NULL: none */
+    GPtrArray *modules;     /* of Module, in load order; NULL: none */
     char **command;         /* in place of the image's arguments; NULL: none */
     const char *settings;   /* further lines of the configuration, or NULL */
 } NativeParams;

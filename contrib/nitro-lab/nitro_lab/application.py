@@ -93,12 +93,8 @@ def image(name, command, tree=None, text=None, **settings):
 def _image_command(source, directory, command, settings):
     """qemu-eif's command line; files that it needs go to @directory."""
     words = [images.image_tool(), 'build', '--kernel', images.demo_kernel(),
-             '--container', source, '--init', images.enclave_init()]
-    for module, data in images.kernel_modules().closure(
-            images.ENCLAVE_MODULES):
-        path = directory / (module + '.ko')
-        path.write_bytes(data)
-        words += ['--module', path]
+             '--container', source, '--init', images.enclave_init(),
+             '--modules', images.modules_directory()]
     if settings:
         lines = directory / 'settings'
         lines.write_text(_settings(settings))

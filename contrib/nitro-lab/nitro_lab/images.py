@@ -74,10 +74,15 @@ def parent_kernel():
     return target
 
 
+def modules_directory():
+    """Where the modules of the distribution's kernel are."""
+    return (packages.tree('kernel') / 'usr/lib/modules'
+            / packages.kernel_release())
+
+
 def kernel_modules():
     """All modules of the distribution's kernel."""
-    return Modules(packages.tree('kernel') / 'usr/lib/modules'
-                   / packages.kernel_release())
+    return Modules(modules_directory())
 
 
 def _built(program, command='make'):

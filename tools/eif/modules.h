@@ -1,0 +1,44 @@
+/*
+ * Kernel modules that an enclave's ramdisk brings
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TOOLS_EIF_MODULES_H
+#define TOOLS_EIF_MODULES_H
+
+#include "qapi/error.h"
+
+typedef struct Module {
+    char *file;             /* its name in the ramdisk, ends in ".ko" */
+    GByteArray *data;       /* uncompressed */
+} Module;
+
+/* modules_new: an empty list of modules in load order; to be unreferenced */
+GPtrArray *modules_new(void);
+
+/**
+ * modules_add: append one module
+ * @list: of Module
+ * @path: its file, plain or compressed by gzip, xz or zstd
+ * @errp: filled in on failure: it cannot be read, is not an ELF file, or has
+ *        more than 64 MiB
+ */
+bool modules_add(GPtrArray *list, const char *path, Error **errp);
+
+/**
+ * modules_add_tree: append what an enclave needs of a kernel's modules
+ * @list: of Module
+ * @directory: searched with all below it, for example /lib/modules/VERSION;
+ *             links to directories are not followed
+ * @errp: filled in on failure: one is neither there nor in modules.builtin,
+ *        which lists what the kernel itself has
+ *
+ * These are the modules for devices on a memory bus, vsock and the Nitro
+ * Secure Module, each after those that it depends on.
+ */
+bool modules_add_tree(GPtrArray *list, const char *directory, Error **errp);
+
+#endif
