@@ -32,6 +32,20 @@ static bool append_section(int fd, const EifSection *section,
     return true;
 }
 
+/* A machine takes no file of no bytes for an initrd */
+static bool append_ramdisk(NitroImage *image, const EifSection *section,
+                           const uint8_t *bytes, Error **errp)
+{
+    if (!section->size) {
+        return true;
+    }
+    if (image->initrd_fd < 0) {
+        image->initrd_fd = memfd_new("nitro-initrd", errp);
+    }
+    return image->initrd_fd >= 0 &&
+           append_section(image->initrd_fd, section, bytes, errp);
+}
+
 static bool take_section(NitroImage *image, const EifSection *section,
                          const uint8_t *bytes, Error **errp)
 {
@@ -45,11 +59,7 @@ static bool take_section(NitroImage *image, const EifSection *section,
                                    section->size);
         return true;
     case EIF_SECTION_RAMDISK:
-        if (image->initrd_fd < 0) {
-            image->initrd_fd = memfd_new("nitro-initrd", errp);
-        }
-        return image->initrd_fd >= 0 &&
-               append_section(image->initrd_fd, section, bytes, errp);
+        return append_ramdisk(image, section, bytes, errp);
     default:
         return true;
     }

@@ -15,7 +15,7 @@
 #include "qemu/cutils.h"
 #include "qemu/units.h"
 #include "hw/core/eif-crc.h"
-#include "hw/core/eif-image.h"
+#include "hw/core/eif-kernel.h"
 #include "qobject/json-writer.h"
 
 /* As the official builder has them; nothing reads these two */
@@ -198,6 +198,18 @@ static bool add_ramdisks(EifBuild *build, const EifBuildParams *params,
     return true;
 }
 
+/* Other kinds are the affair of eif_file_check_kernel() */
+static bool check_kernel(const EifBuild *build, const EifSource *src,
+                         Error **errp)
+{
+    EifKernel kernel;
+
+    return eif_kernel_probe(src, 0, src->size, &kernel, errp) &&
+           (kernel.kind != eif_arch_kernel(build->arch) ||
+            eif_kernel_check(&kernel, build->arch, errp)) &&
+           eif_kernel_check_cmdline(&kernel, strlen(build->cmdline), errp);
+}
+
 EifBuild *eif_build_new(const EifBuildParams *params, Error **errp)
 {
     g_autoptr(EifBuild) build = g_new0(EifBuild, 1);
@@ -205,7 +217,8 @@ EifBuild *eif_build_new(const EifBuildParams *params, Error **errp)
     build->arch = params->arch;
     build->size = sizeof(EifHeader);
     build->cmdline = g_strdup(params->cmdline ?: "");
-    if (!add_file(build, EIF_SECTION_KERNEL, params->kernel_fd, errp)) {
+    if (!add_file(build, EIF_SECTION_KERNEL, params->kernel_fd, errp) ||
+        !check_kernel(build, &build->parts[0].src, errp)) {
         return NULL;
     }
     add_text(build, EIF_SECTION_CMDLINE, build->cmdline);

@@ -1,9 +1,9 @@
 /*
  * Enclave Image Format: read an image's structure and check it
  *
- * Reads the header and the section headers, nothing else but the signature
- * section, and refuses what any known reader of the format would refuse.  The
- * rest of an image is loaded, summed and measured in eif-load.c.
+ * Reads headers and the signature section, and refuses what the hypervisor
+ * would refuse.  What is unusual but boots is taken, see eif-remark.c.  The
+ * rest is loaded, summed and measured in eif-load.c.
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -112,15 +112,13 @@ static bool check_header(Walk *w, Error **errp)
     image->version = be16_to_cpu(image->header.version);
     image->arch = flags & EIF_FLAG_AARCH64 ? EIF_ARCH_AARCH64
                                            : EIF_ARCH_X86_64;
+    image->flags = flags & ~EIF_FLAG_AARCH64;
     image->crc = be32_to_cpu(image->header.eif_crc32);
     image->nr_sections = be16_to_cpu(image->header.section_cnt);
 
     if (image->version < EIF_VERSION_MIN || image->version > EIF_VERSION_MAX) {
         error_setg(errp, "image version %u is not supported, %d to %d are",
                    image->version, EIF_VERSION_MIN, EIF_VERSION_MAX);
-    } else if (flags & ~EIF_FLAG_AARCH64) {
-        error_setg(errp, "the image header has unknown flags 0x%04x",
-                   flags & ~EIF_FLAG_AARCH64);
     } else if (image->nr_sections < EIF_MIN_SECTIONS ||
                image->nr_sections > EIF_MAX_SECTIONS) {
         error_setg(errp, "the image header counts %u sections, %d to %d are "
@@ -148,25 +146,21 @@ static bool check_unused_entries(const Walk *w, Error **errp)
     return true;
 }
 
-/* Sections stand back to back, in the order of the header's table */
-static bool check_place(const Walk *w, unsigned i, Error **errp)
+/*
+ * Sections stand in the order of the header's table, back to back or with
+ * something in between that is nobody's
+ */
+static bool check_place(const Walk *w, unsigned i, uint64_t offset,
+                        Error **errp)
 {
-    uint64_t offset = be64_to_cpu(w->image->header.section_offsets[i]);
-
     if (offset < w->pos) {
         section_error(errp, i, -1, "begins at offset %" PRIu64 ", where the "
                       "%s before it (ends at %" PRIu64 ") still is", offset,
                       i ? "section" : "header", w->pos);
         return false;
     }
-    if (offset > w->pos) {
-        section_error(errp, i, -1, "begins at offset %" PRIu64 ", leaving a "
-                      "gap of %" PRIu64 " bytes behind the %s before it "
-                      "(ends at %" PRIu64 ")", offset, offset - w->pos,
-                      i ? "section" : "header", w->pos);
-        return false;
-    }
-    if (w->src->size - w->pos < sizeof(EifSectionHeader)) {
+    if (offset > w->src->size ||
+        w->src->size - offset < sizeof(EifSectionHeader)) {
         section_error(errp, i, -1, "has its header at offset %" PRIu64
                       ", but the image is cut short at %" PRIu64, offset,
                       w->src->size);
@@ -192,7 +186,8 @@ static bool check_size(const Walk *w, unsigned i, uint16_t type, uint64_t size,
         section_error(errp, i, type, "needs %" PRIu64 " bytes at offset %"
                       PRIu64 ", but the image is cut short at %" PRIu64,
                       size, w->pos, w->src->size);
-    } else if (size == 0 && type != EIF_SECTION_CMDLINE) {
+    } else if (size == 0 && (type == EIF_SECTION_KERNEL ||
+                             type == EIF_SECTION_SIGNATURE)) {
         section_error(errp, i, type, "at offset %" PRIu64 " is empty", w->pos);
     } else if (type == EIF_SECTION_SIGNATURE && size > EIF_SIGNATURE_MAX) {
         section_error(errp, i, type, "has %" PRIu64 " bytes, at most %d are "
@@ -203,15 +198,11 @@ static bool check_size(const Walk *w, unsigned i, uint16_t type, uint64_t size,
     return false;
 }
 
-static bool check_type(const Walk *w, unsigned i, uint16_t type, uint16_t flags,
-                       Error **errp)
+static bool check_type(const Walk *w, unsigned i, uint16_t type, Error **errp)
 {
     if (type == EIF_SECTION_INVALID || type >= EIF_SECTION_MAX) {
         section_error(errp, i, type, "has type %u at offset %" PRIu64
                       ", which does not exist", type, w->pos);
-    } else if (flags) {
-        section_error(errp, i, type, "has unknown flags 0x%04x at offset %"
-                      PRIu64, flags, w->pos);
     } else if (w->seen[type] && type != EIF_SECTION_RAMDISK) {
         section_error(errp, i, type, "at offset %" PRIu64 " is the second of "
                       "its type, only one is allowed", w->pos);
@@ -226,30 +217,29 @@ static bool check_type(const Walk *w, unsigned i, uint16_t type, uint16_t flags,
 
 static bool walk_section(Walk *w, unsigned i, Error **errp)
 {
+    EifSection *section = &w->image->sections[i];
+    uint64_t offset = be64_to_cpu(w->image->header.section_offsets[i]);
     EifSectionHeader raw;
-    uint16_t type;
-    uint64_t size;
 
-    if (!check_place(w, i, errp) ||
-        !eif_source_read(w->src, &raw, sizeof(raw), w->pos, errp)) {
+    if (!check_place(w, i, offset, errp) ||
+        !eif_source_read(w->src, &raw, sizeof(raw), offset, errp)) {
         return false;
     }
-    type = be16_to_cpu(raw.section_type);
-    size = be64_to_cpu(raw.section_size);
-    if (!check_type(w, i, type, be16_to_cpu(raw.flags), errp)) {
+    section->type = be16_to_cpu(raw.section_type);
+    section->flags = be16_to_cpu(raw.flags);
+    section->gap = offset - w->pos;
+    section->size = be64_to_cpu(raw.section_size);
+    w->pos = offset;
+    if (!check_type(w, i, section->type, errp)) {
         return false;
     }
     w->pos += sizeof(raw);
-    if (!check_size(w, i, type, size, errp)) {
+    section->data_offset = w->pos;
+    if (!check_size(w, i, section->type, section->size, errp)) {
         return false;
     }
-    w->seen[type]++;
-    w->image->sections[i] = (EifSection) {
-        .type = type,
-        .data_offset = w->pos,
-        .size = size,
-    };
-    w->pos += size;
+    w->seen[section->type]++;
+    w->pos += section->size;
     return true;
 }
 
@@ -292,6 +282,7 @@ static bool walk_image(Walk *w, Error **errp)
         }
     }
     image->image_size = w->pos;
+    image->tail = w->src->open_ended ? 0 : w->src->size - w->pos;
     image->nr_ramdisks = w->seen[EIF_SECTION_RAMDISK];
     image->has_metadata = w->seen[EIF_SECTION_METADATA];
     image->has_signature = w->seen[EIF_SECTION_SIGNATURE];

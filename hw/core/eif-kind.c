@@ -168,12 +168,22 @@ const char *eif_file_kind_str(EifFileKind kind)
     return kinds[kind].phrase;
 }
 
+const char *eif_file_kind_hint(EifFileKind kind)
+{
+    assert(kind < EIF_KIND__MAX);
+    return kinds[kind].hint;
+}
+
+EifFileKind eif_arch_kernel(EifArch arch)
+{
+    return arch == EIF_ARCH_AARCH64 ? EIF_KIND_ARM64_IMAGE : EIF_KIND_BZIMAGE;
+}
+
 bool eif_file_check_kernel(EifFileKind kind, EifArch arch, const char *name,
                            Error **errp)
 {
     ERRP_GUARD();
-    EifFileKind wanted = arch == EIF_ARCH_AARCH64 ? EIF_KIND_ARM64_IMAGE
-                                                  : EIF_KIND_BZIMAGE;
+    EifFileKind wanted = eif_arch_kernel(arch);
 
     assert(kind < EIF_KIND__MAX);
     if (kind == wanted) {

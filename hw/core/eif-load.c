@@ -200,6 +200,12 @@ static bool measure_certificate(const EifImage *image, const EifSource *src,
     return eif_source_measure(&der, m->pcr8, errp);
 }
 
+/* One without a byte is as good as absent */
+static bool is_ramdisk(const EifSection *s)
+{
+    return s->type == EIF_SECTION_RAMDISK && s->size;
+}
+
 /* Does the section go into register PCR0, PCR1, PCR2? */
 static bool is_measured(const EifSection *s, unsigned pcr, bool first_ramdisk)
 {
@@ -226,7 +232,7 @@ static bool measure_register(const EifImage *image, const EifSource *src,
             ok = for_each_piece(src, s->data_offset, s->size, hash_piece, hash,
                                 errp);
         }
-        first = first && s->type != EIF_SECTION_RAMDISK;
+        first = first && !is_ramdisk(s);
     }
     ok = ok && finish_pcr(hash, result, errp);
     qcrypto_hash_free(hash);
@@ -238,7 +244,7 @@ static unsigned nr_ramdisks(const EifImage *image)
     unsigned count = 0;
 
     for (unsigned i = 0; i < image->nr_sections; i++) {
-        count += image->sections[i].type == EIF_SECTION_RAMDISK;
+        count += is_ramdisk(&image->sections[i]);
     }
     return count;
 }

@@ -53,6 +53,31 @@ void eif_maker_finish(GByteArray *image)
     stl_be_p(image->data + AT_CRC, crc);
 }
 
+void eif_maker_kernel_header(uint8_t *kernel, bool arm64)
+{
+    memset(kernel, 0, KERNEL_HEADER_LEN);
+    if (arm64) {
+        memcpy(kernel + 56, "ARM\x64", 4);
+        return;
+    }
+    kernel[0x1f1] = 1;
+    stl_le_p(kernel + 0x1f4, 1);
+    stw_le_p(kernel + 0x1fe, 0xaa55);
+    memcpy(kernel + 0x202, "HdrS", 4);
+    stw_le_p(kernel + 0x206, 0x20f);
+    stl_le_p(kernel + 0x238, 2047);
+    stl_le_p(kernel + 0x260, 0x100000);
+}
+
+static void add_kernel(GByteArray *image, bool arm64)
+{
+    uint8_t kernel[KERNEL_HEADER_LEN + 16];
+
+    eif_maker_kernel_header(kernel, arm64);
+    memset(kernel + KERNEL_HEADER_LEN, 'B', 16);
+    eif_maker_add(image, 1, kernel, sizeof(kernel));
+}
+
 GByteArray *eif_maker_image(uint16_t version, uint16_t flags,
                             const char *sections)
 {
@@ -62,6 +87,7 @@ GByteArray *eif_maker_image(uint16_t version, uint16_t flags,
         const char *text;
     } table[] = {
         { 'K', 1, EXAMPLE_KERNEL }, { 'k', 1, "" },
+        { 'U', 1, UNKNOWN_KERNEL },
         { 'C', 2, EXAMPLE_CMDLINE }, { 'c', 2, "" },
         { 'R', 3, EXAMPLE_RAMDISK0 }, { 'r', 3, EXAMPLE_RAMDISK1 },
         { 'e', 3, "" }, { 's', 4, "" },
@@ -73,6 +99,8 @@ GByteArray *eif_maker_image(uint16_t version, uint16_t flags,
     for (const char *s = sections; *s; s++) {
         if (*s == 'S') {
             eif_maker_add(image, 4, sig->data, sig->len);
+        } else if (*s == 'B') {
+            add_kernel(image, flags & 1);
         }
         for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
             if (table[i].letter == *s) {

@@ -27,6 +27,7 @@
 
 /* Content of the sections in the example images */
 #define EXAMPLE_KERNEL "KKKKKKKKKKKKKKKK"
+#define UNKNOWN_KERNEL "\1KKKKKKKKKKKKKKK"
 #define EXAMPLE_CMDLINE "console=ttyS0"
 #define EXAMPLE_RAMDISK0 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define EXAMPLE_RAMDISK1 "BBBBBBBB"
@@ -55,6 +56,29 @@
 #define EMPTY_PCR2 \
     "21b9efbc184807662e966d34f390821309eeac6802309798" \
     "826296bf3e8bec7c10edb30948c90ba67310f7b964fc500a"
+
+/*
+ * The same with a kernel of a kind that nobody knows, not even for a text: it
+ * can be launched, with a warning
+ */
+#define LAUNCHABLE "UCMRr"
+#define LAUNCHABLE_CRC 0x6ca3ca04
+#define LAUNCHABLE_CRC_ARM64 0xb2aa9b81
+#define LAUNCHABLE_PCR0 \
+    "a8517cd1da3b521401b0a0c0244f609f8eaf8b4db5aabfb5" \
+    "cab0c954af18cbcd7e4248f1791a7a74e078498695826375"
+#define LAUNCHABLE_PCR1 \
+    "cec71928f4a614fb0fe42c8a2a1940cacf5276a9807e8043" \
+    "dc7d89daeed7c18e4594175008a5290fd710be4d45973424"
+
+/* And with what looks like a kernel of its architecture; PCRs of x86_64 */
+#define BOOTABLE "BCMRr"
+#define BOOTABLE_PCR0 \
+    "405845dc691190fea1f97c313c32cbee1e636f6fa0931658" \
+    "ce572f9625f20581f1b8b038c28ad766f7dd65bb8e217667"
+#define BOOTABLE_PCR1 \
+    "5196a2ace66b54310a455004361dec615e55bde2f89d0bb1" \
+    "525bd8b98936fe1dca398ab3564500a8f83575dcc046aa54"
 
 /* Certificate in example signatures: DER 30 03 02 01 05, no real one */
 #define EXAMPLE_PEM \
@@ -89,13 +113,24 @@ void eif_maker_add(GByteArray *image, uint16_t type, const void *data,
  */
 void eif_maker_finish(GByteArray *image);
 
+/* A kernel's header in that way, and the least that a kernel must have */
+#define KERNEL_HEADER_LEN 1024
+
+/**
+ * eif_maker_kernel_header: make bytes look like a kernel
+ * @kernel: its first KERNEL_HEADER_LEN bytes are overwritten; 16 more follow
+ * @arm64: an Image, else a bzImage
+ */
+void eif_maker_kernel_header(uint8_t *kernel, bool arm64);
+
 /**
  * eif_maker_image: a whole image in one call
  * @version: version field
  * @flags: flags field
  * @sections: one letter each: K kernel, C cmdline, M metadata, R first and
  *            r second example ramdisk, S signature; k c m e s the same
- *            sections without data (e for the ramdisk)
+ *            sections without data (e for the ramdisk); U and B other kernels:
+ *            unknown, and one that looks like it boots
  */
 GByteArray *eif_maker_image(uint16_t version, uint16_t flags,
                             const char *sections);

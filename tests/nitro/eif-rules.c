@@ -340,7 +340,16 @@ static void make_any_order(void)
 static void make_empty(void)
 {
     static const char *const list[] = {
-        "kCM", "KCm", "KCMe", "KCMRe", "KCMs", "kcm", NULL,
+        "kCM", "KCMs", "kcm", NULL,
+    };
+
+    make_all(list);
+}
+
+static void make_empty_ramdisk(void)
+{
+    static const char *const list[] = {
+        "KCm", "KCMe", "KCMRe", "KCMeR", "KeCM", "Kcme", NULL,
     };
 
     make_all(list);
@@ -460,25 +469,26 @@ const EifRule eif_rules[EIF_NR_RULES] = {
     { "version below 2 or above 4", IN_PARSE, make_bad_versions },
     { "version 2 or 3", NOWHERE, make_old_versions },
     { "flag of arm64", NOWHERE, make_arm64 },
-    { "any other flag", IN_PARSE, make_flags },
+    { "any other flag", NOWHERE, make_flags },
     { "unused fields of any value", NOWHERE, make_unused_fields },
     { "wrong number of sections", IN_PARSE, make_counts },
     { "wrong offset in the table", IN_PARSE, make_offsets },
     { "wrong size in the table", IN_PARSE, make_table_sizes },
     { "wrong size in the section header", IN_PARSE, make_header_sizes },
-    { "wrong size in both places", IN_PARSE, make_agreed_sizes },
+    { "wrong size in both places", IN_PARSE | NOWHERE, make_agreed_sizes },
     { "overlapping sections", IN_PARSE, make_overlaps },
-    { "gap between sections", IN_PARSE, make_gaps },
+    { "gap between sections", NOWHERE, make_gaps },
     { "impossible size in an unused entry", IN_PARSE, make_absurd_unused },
     { "unused entries of other values", NOWHERE, make_unused_entries },
-    { "section flags", IN_PARSE, make_section_flags },
+    { "section flags", NOWHERE, make_section_flags },
     { "section type 0 or unknown", IN_PARSE, make_types },
     { "section doubled", IN_PARSE, make_doubled },
     { "section missing", IN_PARSE, make_missing },
     { "no ramdisk", NOWHERE, make_no_ramdisk },
     { "ramdisk before the kernel", IN_PARSE, make_ramdisk_first },
     { "any other order", NOWHERE, make_any_order },
-    { "empty section", IN_PARSE, make_empty },
+    { "empty kernel or signature", IN_PARSE, make_empty },
+    { "empty ramdisk or metadata", NOWHERE, make_empty_ramdisk },
     { "empty cmdline", NOWHERE, make_empty_cmdline },
     { "tail of up to 11 bytes", NOWHERE, make_short_tails },
     { "tail of 12 bytes or more", IN_PARSE, make_long_tails },

@@ -27,7 +27,7 @@ typedef struct EifRule {
     void (*make)(void); /* calls the functions below */
 } EifRule;
 
-#define EIF_NR_RULES 40
+#define EIF_NR_RULES 41
 extern const EifRule eif_rules[EIF_NR_RULES];
 
 /* What the test has to bring */

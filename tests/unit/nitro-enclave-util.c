@@ -66,7 +66,19 @@ gboolean wait_time_is_up(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static int kernel_fd(void)
+/* What the kinds of kernels are told apart by, and no more than that */
+static void add_kernel_header(uint8_t *bytes, EifArch arch)
+{
+    memset(bytes, 0, 4096);
+    if (arch == EIF_ARCH_AARCH64) {
+        memcpy(bytes + 56, "ARM\x64", 4);
+    } else {
+        memcpy(bytes + 0x1fe, "\x55\xaa", 2);
+        memcpy(bytes + 0x202, "HdrS", 4);
+    }
+}
+
+static int kernel_fd(EifArch arch)
 {
     int fd = qemu_memfd_create("kernel", KERNEL_SIZE, false, 0, 0,
                                &error_abort);
@@ -76,6 +88,7 @@ static int kernel_fd(void)
     for (i = 0; i < KERNEL_SIZE; i++) {
         bytes[i] = (i * 2654435761u) >> 11;
     }
+    add_kernel_header(bytes, arch);
     g_assert_cmpint(pwrite(fd, bytes, KERNEL_SIZE, 0), ==, KERNEL_SIZE);
     return fd;
 }
@@ -83,7 +96,7 @@ static int kernel_fd(void)
 GByteArray *build_image(EifArch arch)
 {
     EifBuildParams params = {
-        .arch = arch, .kernel_fd = kernel_fd(),
+        .arch = arch, .kernel_fd = kernel_fd(arch),
         .cmdline = "console=ttyS0",
     };
     g_autoptr(EifBuild) build = eif_build_new(&params, &error_abort);

@@ -282,6 +282,39 @@ static void assert_new_fails(const EifBuildParams *params, const char *message,
     eif_maker_assert_error(err, message, hint);
 }
 
+/* A kernel that was cut, a line longer than the kernel takes */
+static void test_kernel_limits(void)
+{
+    uint8_t kernel[KERNEL_HEADER_LEN + 16];
+    g_autofree char *line = g_strnfill(2048, 'x');
+    EifBuildParams params = example_params();
+
+    for (int arm = 0; arm < 2; arm++) {
+        int own = params.kernel_fd;
+        int fd;
+
+        eif_maker_kernel_header(kernel, arm);
+        fd = eif_maker_file(kernel, sizeof(kernel));
+        params.arch = arm ? EIF_ARCH_AARCH64 : EIF_ARCH_X86_64;
+        params.kernel_fd = fd;
+        params.cmdline = line;
+        line[2047] = 'x';
+        assert_new_fails(&params, "the command line has 2048 characters, the "
+                         "kernel takes 2047", "Shorten");
+        line[2047] = '\0';
+        eif_build_free(eif_build_new(&params, &error_abort));
+        close(fd);
+        params.kernel_fd = own;
+    }
+    eif_maker_kernel_header(kernel, false);
+    params.arch = EIF_ARCH_X86_64;
+    close(params.kernel_fd);
+    params.kernel_fd = eif_maker_file(kernel, sizeof(kernel) - 1);
+    assert_new_fails(&params, "the kernel is cut short: it has 1039 bytes, "
+                     "1040 by its header", "Copy the kernel again");
+    close_params(&params);
+}
+
 static void test_bad_files(void)
 {
     EifBuildParams good = example_params();
@@ -538,6 +571,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/build/same-again", test_same_again);
     g_test_add_func("/eif/build/no-room", test_no_room);
     g_test_add_func("/eif/build/bad-files", test_bad_files);
+    g_test_add_func("/eif/build/kernel-limits", test_kernel_limits);
     g_test_add_func("/eif/build/vast-files", test_vast_files);
     g_test_add_func("/eif/build/file-changes", test_file_changes);
     g_test_add_func("/eif/build/no-memory", test_no_memory);

@@ -16,12 +16,14 @@
  * guest RAM; for a plain kernel eif_file_check_kernel(), eif_build_new(),
  * then eif_build_write() into guest RAM.
  *
- * An image is a file header, then up to 32 sections back to back, each of
- * them a section header and its data; no padding anywhere.  Offsets and sizes
- * of the sections are repeated in two tables of the file header.  Sections
- * stand in any order but ramdisks come after the kernel; all ramdisks joined
- * are the initramfs.  The official builder writes kernel, cmdline, metadata
- * (JSON), ramdisks, signature (CBOR).
+ * An image is a file header, then up to 32 sections, each of them a section
+ * header and its data, back to back.  Offsets and sizes of the sections are
+ * repeated in two tables of the file header.  Sections stand in any order but
+ * ramdisks come after the kernel; all ramdisks joined are the initramfs.  The
+ * official builder writes kernel, cmdline, metadata (JSON), ramdisks,
+ * signature (CBOR), and nothing in between.  Other builders leave gaps before
+ * sections, or set flags that no text explains, and their images boot: the CRC
+ * covers gaps, the measurements do not.
  */
 
 #ifndef HW_CORE_EIF_IMAGE_H
@@ -156,6 +158,23 @@ EifFileKind eif_buffer_kind(const void *buf, size_t len);
 const char *eif_file_kind_str(EifFileKind kind);
 
 /**
+ * eif_file_kind_hint: what to do when a kernel was wanted
+ * @kind: what there is instead
+ *
+ * Returns: one or two lines, each with its newline, static; NULL when there is
+ * nothing to say.
+ */
+const char *eif_file_kind_hint(EifFileKind kind);
+
+/**
+ * eif_arch_kernel: the kind of kernel that enclaves boot
+ * @arch: architecture of the enclave
+ *
+ * Returns: EIF_KIND_BZIMAGE or EIF_KIND_ARM64_IMAGE.
+ */
+EifFileKind eif_arch_kernel(EifArch arch);
+
+/**
  * eif_file_check_kernel: can a plain kernel of this kind be started?
  * @kind: what eif_file_kind() said
  * @arch: architecture the enclave will run on
@@ -255,6 +274,8 @@ bool eif_source_read_crc(const EifSource *src, void *dest, uint64_t len,
 
 typedef struct EifSection {
     uint16_t type; /* enum EifSectionTypes */
+    uint16_t flags; /* as in its header; no meaning is known */
+    uint64_t gap; /* bytes between this section and what is before it */
     uint64_t data_offset; /* from the start of the image */
     uint64_t size; /* of the data, in bytes */
 } EifSection;
@@ -264,10 +285,12 @@ typedef struct EifImage {
     EifHeader header; /* exactly as in the file, so big-endian */
     uint16_t version;
     EifArch arch;
+    uint16_t flags; /* of the header, those without a known meaning */
     uint32_t crc; /* as the header claims it */
     uint64_t image_size; /* header to end of the last section, in bytes */
+    uint64_t tail; /* bytes that follow in a file */
     unsigned nr_sections;
-    EifSection sections[EIF_MAX_SECTIONS]; /* in file order, back to back */
+    EifSection sections[EIF_MAX_SECTIONS]; /* in file order */
     unsigned nr_ramdisks;
     bool has_metadata;
     bool has_signature;
@@ -278,14 +301,14 @@ typedef struct EifImage {
  * @src: where it lies
  * @errp: filled in on failure: section, offsets, sizes, and a hint
  *
- * Refuses everything that a reader of the format known to us refuses:
- * version not 2..4, unknown flags, sections that overlap, leave gaps, reach
+ * Refuses what cannot boot: version not 2..4, sections that overlap, reach
  * beyond @src or contradict the header's tables, unknown or doubled types, a
  * ramdisk before the kernel, missing kernel, cmdline or (version 4) metadata,
- * empty sections except cmdline, a signature section that is too long or not
+ * an empty kernel, a signature section that is empty, too long or not
  * decodable, and 12 or more bytes behind the last section unless the source
- * is open-ended.  The content of kernel, ramdisks and metadata is not looked
- * at, nor is the CRC: eif_image_load_fd() and eif_image_verify_crc() do that.
+ * is open-ended.  Gaps before sections and flags are taken as they are.  The
+ * content of kernel, ramdisks and metadata is not looked at, see eif-kernel.h,
+ * nor is the CRC: eif_image_load_fd() and eif_image_verify_crc() do that.
  *
  * Reads the headers and the signature section: at most 34 KiB in total.
  *
@@ -366,6 +389,7 @@ bool eif_image_verify_crc(const EifImage *image, const EifSource *src,
 
 /* Values of the registers after the image has been extended into them */
 typedef struct EifMeasurements {
+    /* A ramdisk without a byte counts as absent */
     uint8_t pcr0[EIF_PCR_LEN]; /* kernel, cmdline, all ramdisks */
     uint8_t pcr1[EIF_PCR_LEN]; /* kernel, cmdline, first ramdisk */
     uint8_t pcr2[EIF_PCR_LEN]; /* all ramdisks but the first */
@@ -514,7 +538,8 @@ typedef struct EifBuildParams {
 /**
  * eif_build_new: plan a version 4 image from a plain kernel
  * @params: what goes in
- * @errp: filled in on failure (empty or unreadable files)
+ * @errp: filled in on failure: empty or unreadable files, a kernel that was
+ *        cut short, a command line longer than it takes (see eif-kernel.h)
  *
  * The descriptors must stay open until the last eif_build_write(), they
  * remain the caller's and their file positions are not used.  The files

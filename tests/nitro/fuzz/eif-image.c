@@ -1,5 +1,5 @@
 /*
- * Fuzz target: read, verify, measure, load and describe an enclave image
+ * Fuzz target: read, judge, verify, measure, load and describe an image
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/core/eif-kernel.h"
 #include "hw/core/eif-verify.h"
 #include "qemu/memfd.h"
 #include "qobject/qdict.h"
@@ -83,13 +84,15 @@ static void check_structure(const EifImage *image, size_t size)
     g_assert_cmpuint(image->nr_sections, >=, EIF_MIN_SECTIONS);
     g_assert_cmpuint(image->nr_sections, <=, EIF_MAX_SECTIONS);
     for (unsigned i = 0; i < image->nr_sections; i++) {
-        pos += sizeof(EifSectionHeader);
+        g_assert_cmpuint(image->sections[i].gap, <=, size - pos);
+        pos += image->sections[i].gap + sizeof(EifSectionHeader);
         g_assert_cmpuint(image->sections[i].data_offset, ==, pos);
         g_assert_cmpuint(image->sections[i].size, <=, size - pos);
         pos += image->sections[i].size;
     }
     g_assert_cmpuint(image->image_size, ==, pos);
     g_assert_cmpuint(size - pos, <, sizeof(EifSectionHeader));
+    g_assert_cmpuint(image->tail, ==, size - pos);
 }
 
 static void check_signature(const EifImage *image, const EifSource *src,
@@ -107,6 +110,23 @@ static void check_signature(const EifImage *image, const EifSource *src,
         const EifCheck *check = &v->checks[i];
 
         g_assert_true(!check->reason == (check->verdict == EIF_VERDICT_GOOD));
+    }
+}
+
+/* Whatever is in the image, there is an answer */
+static void check_kernel(const EifImage *image, const EifSource *src)
+{
+    EifKernel kernel;
+    uint64_t len;
+    Error *err = NULL;
+
+    g_assert_true(eif_image_probe_kernel(image, src, &kernel, &error_abort));
+    g_assert_true(eif_image_cmdline_len(image, src, &len, &error_abort));
+    if (!eif_kernel_check(&kernel, image->arch, &err)) {
+        error_free_or_abort(&err);
+    }
+    if (!eif_kernel_check_cmdline(&kernel, len, &err)) {
+        error_free_or_abort(&err);
     }
 }
 
@@ -136,6 +156,7 @@ static void use_image(const EifImage *image, const EifSource *src,
 
     g_assert_cmpint(pwrite(fd, data, size, 0), ==, size);
     g_assert_true(eif_image_measure(image, src, &m, &error_abort));
+    check_kernel(image, src);
     check_signature(image, src, &m);
     check_load(image, src, fd, data);
     describe(fd);

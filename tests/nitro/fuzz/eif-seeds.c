@@ -38,6 +38,18 @@ static void seed_metadata(FuzzSeed *seed)
     seed("rich-metadata", image->data, image->len);
 }
 
+/* With a gap before the kernel, and flags in the header */
+static void seed_gap(FuzzSeed *seed)
+{
+    g_autoptr(GByteArray) image = eif_maker_new(3, 0x0240);
+
+    g_byte_array_append(image, (const uint8_t *)"gap", 3);
+    eif_maker_add(image, 1, "K", 1);
+    eif_maker_add(image, 2, "quiet\n", 6);
+    eif_maker_finish(image);
+    seed("gap", image->data, image->len);
+}
+
 static void seed_signed(FuzzSeed *seed, const char *name, int curve)
 {
     const EifSignerParams params = { .curve = curve };
@@ -55,6 +67,9 @@ void eif_seeds(FuzzSeed *seed)
     seed_example(seed, "version-2", 2, 0, "KC");
     seed_example(seed, "any-order", 4, 0, "MSCKrR");
     seed_example(seed, "full", 4, 0, "KCMRrRrRrRrRrRrRrRrRrRrRrRrRrRrS");
+    seed_example(seed, "bzimage", 4, 0, "BCMRr");
+    seed_example(seed, "arm64-image", 4, 1, "BCMeR");
+    seed_gap(seed);
     seed_metadata(seed);
     seed_signed(seed, "signed-p256", 256);
     seed_signed(seed, "signed-p384", 384);
