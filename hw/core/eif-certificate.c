@@ -37,6 +37,11 @@ void eif_certificate_free(EifCertificate *cert)
 #define OID_MAX 128
 #define NAME_MAX_BYTES 4096 /* per attribute; longer ones are left out */
 
+/* Tags of ASN.1 strings that are not one byte per character */
+#define ASN1_UTF8_STRING 12
+#define ASN1_UNIVERSAL_STRING 28
+#define ASN1_BMP_STRING 30
+
 static void clear_name(void *opaque)
 {
     EifName *name = opaque;
@@ -75,68 +80,62 @@ static gnutls_x509_crt_t import_certificate(const GByteArray *der,
     return crt;
 }
 
-/* Names in full, as the official tools print them */
-static const char *name_type(const char *oid)
+/* Character set of an ASN.1 string, by its tag; OpenSSL sees it that way */
+static const char *string_charset(unsigned long tag)
 {
-    static const struct {
-        const char *oid;
-        const char *name;
-    } table[] = {
-        { "2.5.4.3", "commonName" },
-        { "2.5.4.4", "surname" },
-        { "2.5.4.5", "serialNumber" },
-        { "2.5.4.6", "countryName" },
-        { "2.5.4.7", "localityName" },
-        { "2.5.4.8", "stateOrProvinceName" },
-        { "2.5.4.9", "streetAddress" },
-        { "2.5.4.10", "organizationName" },
-        { "2.5.4.11", "organizationalUnitName" },
-        { "2.5.4.12", "title" },
-        { "2.5.4.42", "givenName" },
-        { "1.2.840.113549.1.9.1", "emailAddress" },
-        { "0.9.2342.19200300.100.1.25", "domainComponent" },
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        if (g_str_equal(table[i].oid, oid)) {
-            return table[i].name;
-        }
+    switch (tag) {
+    case ASN1_UTF8_STRING:
+        return "UTF-8";
+    case ASN1_BMP_STRING:
+        return "UTF-16BE";
+    case ASN1_UNIVERSAL_STRING:
+        return "UTF-32BE";
+    default:
+        return "ISO-8859-1";
     }
-    return oid;
 }
 
-/* How many attributes of this type came before? */
-static unsigned count_type(const GArray *issuer, const char *type)
+static char *string_value(const gnutls_x509_ava_st *ava)
 {
-    unsigned n = 0;
+    const char *data = (const char *)ava->value.data;
+    char *text = g_convert(data, ava->value.size, "UTF-8",
+                           string_charset(ava->value_tag), NULL, NULL, NULL);
 
-    for (guint i = 0; i < issuer->len; i++) {
-        n += g_str_equal(g_array_index(issuer, EifName, i).type, type);
-    }
-    return n;
+    return text ?: g_utf8_make_valid(data, ava->value.size);
 }
 
+/* Returns false when there is no such part */
+static bool read_part(gnutls_x509_dn_t dn, int i, int k, GArray *issuer)
+{
+    gnutls_x509_ava_st ava;
+    EifName name;
+
+    if (gnutls_x509_dn_get_rdn_ava(dn, i, k, &ava) < 0) {
+        return false;
+    }
+    if (ava.value.size <= NAME_MAX_BYTES) {
+        g_autofree char *oid = g_strndup((const char *)ava.oid.data,
+                                         ava.oid.size);
+
+        name.type = g_strdup(eif_oid_str(oid));
+        name.value = string_value(&ava);
+        g_array_append_val(issuer, name);
+    }
+    return true;
+}
+
+/* A name is a list of sets, which mostly have one part each */
 static void read_issuer(gnutls_x509_crt_t crt, GArray *issuer)
 {
-    g_autofree char *value = g_malloc(NAME_MAX_BYTES);
-    char oid[OID_MAX];
+    gnutls_x509_dn_t dn;
 
-    for (unsigned i = 0; ; i++) {
-        size_t oid_len = sizeof(oid);
-        size_t len = NAME_MAX_BYTES;
-        EifName name;
-
-        if (gnutls_x509_crt_get_issuer_dn_oid(crt, i, oid, &oid_len) < 0) {
-            break;
+    if (gnutls_x509_crt_get_issuer(crt, &dn) < 0) {
+        return;
+    }
+    for (int i = 0; read_part(dn, i, 0, issuer); i++) {
+        for (int k = 1; read_part(dn, i, k, issuer); k++) {
+            /* the next part of the set */
         }
-        if (gnutls_x509_crt_get_issuer_dn_by_oid(
-                crt, oid, count_type(issuer, name_type(oid)), 0, value,
-                &len) < 0) {
-            continue;
-        }
-        name.type = g_strdup(name_type(oid));
-        name.value = g_utf8_make_valid(value, len);
-        g_array_append_val(issuer, name);
     }
 }
 
@@ -159,20 +158,8 @@ static char *read_algorithm(gnutls_x509_crt_t crt)
     char oid[OID_MAX];
     size_t len = sizeof(oid);
 
-    switch (gnutls_x509_crt_get_signature_algorithm(crt)) {
-    case GNUTLS_SIGN_ECDSA_SHA256:
-        return g_strdup("ecdsa-with-SHA256");
-    case GNUTLS_SIGN_ECDSA_SHA384:
-        return g_strdup("ecdsa-with-SHA384");
-    case GNUTLS_SIGN_ECDSA_SHA512:
-        return g_strdup("ecdsa-with-SHA512");
-    default:
-        break;
-    }
-    if (gnutls_x509_crt_get_signature_oid(crt, oid, &len) < 0) {
-        return g_strdup("unknown");
-    }
-    return g_strdup(oid);
+    return g_strdup(gnutls_x509_crt_get_signature_oid(crt, oid, &len) < 0
+                    ? "unknown" : eif_oid_str(oid));
 }
 
 static GByteArray *read_signature(gnutls_x509_crt_t crt)

@@ -20,8 +20,6 @@
 #include "hw/core/eif-image.h"
 #include "eif-cbor.h"
 
-#define PEM_BEGIN "-----BEGIN CERTIFICATE-----"
-#define PEM_END "-----END CERTIFICATE-----"
 #define DER_SEQUENCE 0x30
 
 static bool refuse(Error **errp, size_t pos, const char *what)
@@ -81,40 +79,94 @@ static bool take_entry(EifCbor *c, GByteArray *pem, GByteArray *cose,
            take_bytes(c, cose, errp);
 }
 
-/* Does the outer DER header account for exactly @len bytes? */
-static bool der_is_whole(const uint8_t *der, size_t len)
+/* Length of the value that @der begins with, 0 when it is cut or none */
+static size_t der_length(const uint8_t *der, size_t len)
 {
     size_t content, head = 2;
 
     if (len < head || der[0] != DER_SEQUENCE) {
-        return false;
+        return 0;
     }
     content = der[1];
     if (content & 0x80) {
         size_t bytes = content & 0x7f;
 
         if (bytes == 0 || bytes > 2 || bytes > len - head) {
-            return false;
+            return 0;
         }
         content = bytes == 1 ? der[2] : der[2] << 8 | der[3];
         head += bytes;
     }
-    return content == len - head;
+    return content <= len - head ? head + content : 0;
+}
+
+/*
+ * Labels that OpenSSL takes for a certificate.  Behind a trusted one may be
+ * what it is trusted for.
+ */
+#define LABEL_TRUSTED "TRUSTED CERTIFICATE"
+static const char *const pem_labels[] = {
+    "CERTIFICATE", "X509 CERTIFICATE", LABEL_TRUSTED,
+};
+
+/* A block of PEM: pointers into the text */
+typedef struct PemBlock {
+    const char *label;
+    const char *begin;
+    const char *body;
+    const char *body_end;
+    const char *end;
+} PemBlock;
+
+static bool find_label(const char *text, const char *label, PemBlock *block)
+{
+    g_autofree char *begin = g_strdup_printf("-----BEGIN %s-----", label);
+    g_autofree char *end = g_strdup_printf("-----END %s-----", label);
+
+    block->label = label;
+    block->begin = strstr(text, begin);
+    if (!block->begin) {
+        return false;
+    }
+    block->body = block->begin + strlen(begin);
+    block->body_end = strstr(block->body, end);
+    if (!block->body_end) {
+        return false;
+    }
+    block->end = block->body_end + strlen(end);
+    return true;
+}
+
+/* The first block with one of the labels */
+static bool find_block(const char *text, PemBlock *first)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(pem_labels); i++) {
+        PemBlock block;
+
+        if (find_label(text, pem_labels[i], &block) &&
+            (!found || block.begin < first->begin)) {
+            *first = block;
+            found = true;
+        }
+    }
+    return found;
 }
 
 /* The base64 text between the PEM marker lines, without white space */
-static char *pem_body(const GByteArray *pem)
+static char *pem_body(const GByteArray *pem, const char **label)
 {
     g_autofree char *text = g_strndup((const char *)pem->data, pem->len);
-    char *begin = strstr(text, PEM_BEGIN);
-    char *end = begin ? strstr(begin, PEM_END) : NULL;
+    PemBlock block;
     GString *body;
 
-    if (!end) {
+    if (!find_block(text, &block)) {
         return NULL;
     }
+    *label = block.label;
     body = g_string_new(NULL);
-    for (char *p = begin + strlen(PEM_BEGIN); p < end; p++) {
+    for (const char *p = block.body; p < block.body_end; p++) {
         if (!g_ascii_isspace(*p)) {
             g_string_append_c(body, *p);
         }
@@ -125,14 +177,16 @@ static char *pem_body(const GByteArray *pem)
 static GByteArray *pem_to_der(const GByteArray *pem, Error **errp)
 {
     ERRP_GUARD();
-    g_autofree char *body = pem_body(pem);
+    const char *label;
+    g_autofree char *body = pem_body(pem, &label);
     g_autofree uint8_t *der = NULL;
-    size_t len = 0;
+    size_t len = 0, all = 0;
 
     if (body) {
-        der = qbase64_decode(body, -1, &len, NULL);
+        der = qbase64_decode(body, -1, &all, NULL);
+        len = der ? der_length(der, all) : 0;
     }
-    if (!der || !der_is_whole(der, len)) {
+    if (!len || (len < all && !g_str_equal(label, LABEL_TRUSTED))) {
         error_setg(errp, "the certificate in the signature section of the "
                    "image (%u bytes) is not an X.509 certificate in PEM form",
                    pem->len);
@@ -154,19 +208,19 @@ GByteArray *eif_pem_certificate(const GByteArray *text, GByteArray **der,
     ERRP_GUARD();
     g_autofree char *copy = g_strndup((const char *)text->data, text->len);
     g_autoptr(GByteArray) pem = g_byte_array_new();
-    char *begin = strstr(copy, PEM_BEGIN);
-    char *end = begin ? strstr(begin, PEM_END) : NULL;
+    PemBlock block;
+    bool found = find_block(copy, &block);
 
-    if (end) {
-        end += strlen(PEM_END);
-        end += line_end_len(end);
-        g_byte_array_append(pem, (uint8_t *)begin, end - begin);
+    if (found) {
+        block.end += line_end_len(block.end);
+        g_byte_array_append(pem, (const uint8_t *)block.begin,
+                            block.end - block.begin);
         *der = pem_to_der(pem, NULL);
     }
-    if (!end || !*der) {
+    if (!found || !*der) {
         error_setg(errp, "no X.509 certificate in PEM form");
-        error_append_hint(errp, "Give a file that has the line " PEM_BEGIN
-                          "\n");
+        error_append_hint(errp, "Give a file that has the line "
+                          "-----BEGIN CERTIFICATE-----\n");
         return NULL;
     }
     return g_steal_pointer(&pem);

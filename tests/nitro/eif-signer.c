@@ -56,6 +56,28 @@ static gnutls_x509_privkey_t make_key(int curve)
     return key;
 }
 
+/* Sign the certificate with a key of an authority, which is made for that */
+static void sign_by_authority(gnutls_x509_crt_t crt,
+                              const EifSignerParams *params)
+{
+    bool rsa = params->authority == GNUTLS_PK_RSA;
+    gnutls_x509_privkey_t key;
+    gnutls_x509_crt_t authority;
+
+    ok(gnutls_x509_privkey_init(&key));
+    ok(gnutls_x509_privkey_generate(key, params->authority, rsa ? 2048 :
+        GNUTLS_CURVE_TO_BITS(params->authority == GNUTLS_PK_ECDSA
+                             ? GNUTLS_ECC_CURVE_SECP256R1
+                             : GNUTLS_ECC_CURVE_ED25519), 0));
+    ok(gnutls_x509_crt_init(&authority));
+    ok(gnutls_x509_crt_set_dn(authority, params->issuer, NULL));
+    ok(gnutls_x509_crt_sign2(crt, authority, key,
+                             params->authority == GNUTLS_PK_EDDSA_ED25519
+                             ? GNUTLS_DIG_SHA512 : GNUTLS_DIG_SHA256, 0));
+    gnutls_x509_crt_deinit(authority);
+    gnutls_x509_privkey_deinit(key);
+}
+
 static char *make_pem(gnutls_x509_privkey_t key, const EifSignerParams *params)
 {
     int64_t from = params->not_before ?: EIF_SIGNER_NOW - EIF_SIGNER_DAY;
@@ -71,7 +93,11 @@ static char *make_pem(gnutls_x509_privkey_t key, const EifSignerParams *params)
     ok(gnutls_x509_crt_set_activation_time(crt, from));
     ok(gnutls_x509_crt_set_expiration_time(crt, to));
     ok(gnutls_x509_crt_set_key(crt, key));
-    ok(gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA384, 0));
+    if (params->authority) {
+        sign_by_authority(crt, params);
+    } else {
+        ok(gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA384, 0));
+    }
     ok(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem));
     text = g_strndup((const char *)pem.data, pem.size);
     gnutls_free(pem.data);
@@ -189,6 +215,7 @@ EifSigner *eif_signer_new(const EifSignerParams *params)
 
     params = params ?: &defaults;
     key = make_key(params->curve);
+    signer->sections = params->sections ?: EXAMPLE;
     signer->pem = make_pem(key, params);
     signer->key_pem = export_key(key);
     signer->cose = make_cose(key, find_algorithm(params),
@@ -207,7 +234,7 @@ void eif_signer_free(EifSigner *signer)
 
 GByteArray *eif_signer_image(const EifSigner *signer, uint16_t flags)
 {
-    GByteArray *image = eif_maker_image(4, flags, EXAMPLE);
+    GByteArray *image = eif_maker_image(4, flags, signer->sections);
     g_autoptr(GByteArray) section = eif_maker_signature_bytes(
         signer->pem, signer->cose->data, signer->cose->len);
 

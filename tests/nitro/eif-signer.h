@@ -20,12 +20,16 @@
 typedef struct EifSignerParams {
     int curve; /* 256, 384 (default) or 521 */
     int algorithm; /* as COSE has it, default the one of the curve */
+    int authority; /* gnutls_pk_algorithm_t of its key, default: self-signed */
+    const char *issuer; /* name of the authority, as in RFC 4514 */
     int64_t not_before; /* default a day before EIF_SIGNER_NOW */
     int64_t not_after; /* default a day after */
+    const char *sections; /* of the image, default EXAMPLE */
     const char *pcr0; /* in hex, default EXAMPLE_PCR0 */
 } EifSignerParams;
 
 typedef struct EifSigner {
+    const char *sections;
     char *pem;
     char *key_pem; /* the private key */
     GByteArray *cose;
@@ -42,7 +46,7 @@ void eif_signer_free(EifSigner *signer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifSigner, eif_signer_free)
 
 /**
- * eif_signer_image: the worked example with a signature section
+ * eif_signer_image: an image with a signature section
  * @signer: the signature
  * @flags: flags field
  *

@@ -124,6 +124,12 @@ static const struct {
                  "-----END CERTIFICATE-----\n" },
     { "der-tail", "-----BEGIN CERTIFICATE-----\nMAMCAQUA\n" /* .. 05 00 */
                   "-----END CERTIFICATE-----\n" },
+    { "der-tail-x509", "-----BEGIN X509 CERTIFICATE-----\nMAMCAQUA\n"
+                       "-----END X509 CERTIFICATE-----\n" },
+    { "trusted-cut", "-----BEGIN TRUSTED CERTIFICATE-----\nMAMCAQ==\n"
+                     "-----END TRUSTED CERTIFICATE-----\n" },
+    { "two-labels", "-----BEGIN CERTIFICATE-----\nMAMCAQU=\n"
+                    "-----END X509 CERTIFICATE-----\n" },
     { "der-endless", "-----BEGIN CERTIFICATE-----\nMIACAQU=\n" /* 30 80 */
                      "-----END CERTIFICATE-----\n" },
     { "der-length-cut", "-----BEGIN CERTIFICATE-----\nMII=\n" /* 30 82 */
@@ -169,6 +175,15 @@ static void test_good_pem(void)
     assert_der("text before\r\n-----BEGIN CERTIFICATE-----\r\nMAM\r\n CAQU=\t"
                "-----END CERTIFICATE-----", "\x30\x03\x02\x01\x05", 5);
     /* 30 81 03 .. */
+    assert_der("-----BEGIN X509 CERTIFICATE-----\nMAMCAQU=\n"
+               "-----END X509 CERTIFICATE-----\n", "\x30\x03\x02\x01\x05", 5);
+    /* what it is trusted for is no part of the certificate */
+    assert_der("-----BEGIN TRUSTED CERTIFICATE-----\nMAMCAQUwAA==\n"
+               "-----END TRUSTED CERTIFICATE-----\n",
+               "\x30\x03\x02\x01\x05", 5);
+    assert_der("-----BEGIN TRUSTED CERTIFICATE-----\nMAMCAQU=\n"
+               "-----END TRUSTED CERTIFICATE-----\n",
+               "\x30\x03\x02\x01\x05", 5);
     assert_der("-----BEGIN CERTIFICATE-----\nMIEDAgEF\n"
                "-----END CERTIFICATE-----\n", "\x30\x81\x03\x02\x01\x05", 6);
     base64 = g_base64_encode(der, sizeof(der));

@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <gnutls/gnutls.h>
 #include "hw/core/eif-verify.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
@@ -136,6 +137,45 @@ static void test_official(void)
     g_assert_cmpint(v->cert->not_after, ==, OFFICIAL_NOT_AFTER);
     g_assert_cmpuint(v->cert->signature->len, ==, 104);
     g_assert_cmpmem(v->cert->signature->data, 4, "\x30\x66\x02\x31", 4);
+}
+
+/* Names as they are, also where their text form has to be escaped */
+static void test_authorities(void)
+{
+    static const struct {
+        gnutls_pk_algorithm_t authority;
+        const char *algorithm;
+    } rows[] = {
+        { GNUTLS_PK_RSA, "sha256WithRSAEncryption" },
+        { GNUTLS_PK_ECDSA, "ecdsa-with-SHA256" },
+        { GNUTLS_PK_EDDSA_ED25519, "ED25519" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const EifSignerParams params = {
+            .authority = rows[i].authority,
+            .issuer = "C=DE,O=Comma\\, Inc. \\+ \\\"Sons\\\","
+                      "CN=gr\xc3\xbc\xc3\x9f",
+        };
+        g_autoptr(EifSigner) signer = eif_signer_new(&params);
+        g_autoptr(EifVerification) v = verify(signer, NOW);
+
+        assert_verdicts(v, "ggggg");
+        g_assert_cmpstr(v->cert->algorithm, ==, rows[i].algorithm);
+        g_assert_cmpuint(v->cert->issuer->len, ==, 3);
+        assert_name(v->cert, 0, "countryName", "DE");
+        assert_name(v->cert, 1, "organizationName",
+                    "Comma, Inc. + \"Sons\"");
+        assert_name(v->cert, 2, "commonName", "gr\xc3\xbc\xc3\x9f");
+    }
+}
+
+static void test_oids(void)
+{
+    g_assert_cmpstr(eif_oid_str("1.3.101.113"), ==, "ED448");
+    g_assert_cmpstr(eif_oid_str("2.5.4.13"), ==, "description");
+    g_assert_cmpstr(eif_oid_str("2.5.4.1"), ==, "2.5.4.1");
+    g_assert_cmpstr(eif_oid_str(""), ==, "");
 }
 
 static void test_dates(void)
@@ -413,6 +453,8 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/verify/dates", test_dates);
     g_test_add_func("/eif/verify/expired", test_expired);
     g_test_add_func("/eif/verify/curves", test_curves);
+    g_test_add_func("/eif/verify/authorities", test_authorities);
+    g_test_add_func("/eif/verify/oids", test_oids);
     g_test_add_func("/eif/verify/wrong-algorithm", test_wrong_algorithm);
     g_test_add_func("/eif/verify/other-image", test_other_image);
     g_test_add_func("/eif/verify/other-key", test_other_key);

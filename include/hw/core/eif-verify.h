@@ -114,9 +114,18 @@ GByteArray *eif_cose_encode(const EifCose *cose);
 
 /* The certificate */
 
+/**
+ * eif_oid_str: name of an object identifier that certificates have
+ * @oid: the identifier, "2.5.4.3"
+ *
+ * Returns: "commonName", "ecdsa-with-SHA384", ... as the official tools print
+ * it, static; @oid itself when it is not known.
+ */
+const char *eif_oid_str(const char *oid);
+
 typedef struct EifName {
     char *type; /* "commonName", or an object identifier "2.5.4.13" */
-    char *value;
+    char *value; /* as it is, nothing escaped */
 } EifName;
 
 typedef struct EifCertificate {
