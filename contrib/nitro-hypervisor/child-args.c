@@ -7,10 +7,17 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "child.h"
 
 #define VIRT_CONSOLE "ttyAMA0"
+
+/*
+ * Most that machine nitro-enclave appends without ACPI: a word like
+ * " virtio_mmio.device=512@0xfeb02e00:12" for each of two devices
+ */
+#define DEVICE_WORDS_LEN (2 * 38)
 
 static void G_GNUC_PRINTF(2, 3) add(GPtrArray *args, const char *fmt, ...)
 {
@@ -55,6 +62,23 @@ bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
     return opts->acpi == ON_OFF_AUTO_ON;
 }
 
+/*
+ * What is appended for the emulation must not make a line too long that fits:
+ * the kernel would cut it.  Rather the words are left out.
+ */
+static bool has_room(const NitroChildConfig *config, size_t len,
+                     const char *words)
+{
+    uint64_t room = config->image->cmdline_room;
+
+    if (len <= room) {
+        return true;
+    }
+    warn_report("enclave with CID %u: the command line has room for %" PRIu64
+                " more characters; left out: %s", config->cid, room, words);
+    return false;
+}
+
 static void add_machine(GPtrArray *args, const NitroChildConfig *config)
 {
     const char *reason;
@@ -67,6 +91,11 @@ static void add_machine(GPtrArray *args, const NitroChildConfig *config)
     g_string_append_printf(machine, ",acpi=%s", acpi ? "on" : "off");
     g_string_append_printf(machine, ",debug-mode=%s",
                            config->debug ? "on" : "off");
+    if (!acpi && !has_room(config, DEVICE_WORDS_LEN,
+                           "virtio_mmio.device=..., without which the kernel "
+                           "finds no device")) {
+        g_string_append(machine, ",auto-kernel-cmdline=off");
+    }
     add_measured(machine, "parent-id", config->opts->parent_id);
     add_measured(machine, "parent-role", config->opts->parent_role);
     add(args, "-M");
@@ -112,14 +141,19 @@ static unsigned int tsc_khz(void)
  * be told.  For the same reason its timer seems not to work when the kernel
  * tries it.  What is appended is not measured.
  */
-static void add_clock(GPtrArray *args)
+static void add_clock(GPtrArray *args, const NitroChildConfig *config)
 {
+    const char *reason;
+    bool acpi = nitro_child_has_acpi(config->opts, config->image, &reason);
     unsigned int khz = tsc_khz();
+    g_autofree char *words =
+        g_strdup_printf("tsc_early_khz=%u tsc=reliable lpj=%u no_timer_check",
+                        khz, khz * 4);
+    size_t len = 1 + strlen(words) + (acpi ? 0 : DEVICE_WORDS_LEN);
 
-    if (khz) {
+    if (khz && has_room(config, len, words)) {
         add(args, "-append");
-        add(args, "tsc_early_khz=%u tsc=reliable lpj=%u no_timer_check", khz,
-            khz * 4);
+        add(args, "%s", words);
     }
 }
 
@@ -156,7 +190,7 @@ static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
     add(args, "-kernel");
     add(args, "/proc/self/fd/%d", config->image->fd);
     if (is_tcg(config)) {
-        add_clock(args);
+        add_clock(args, config);
     }
 }
 
@@ -165,9 +199,12 @@ static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
  * have elsewhere, are told of this machine's.  What is appended is not
  * measured.
  */
-static void add_virt_boot(GPtrArray *args, const NitroImage *image)
+static void add_virt_boot(GPtrArray *args, const NitroChildConfig *config)
 {
-    bool named = strstr(image->cmdline, "console=" VIRT_CONSOLE);
+    static const char console[] = " console=" VIRT_CONSOLE;
+    const NitroImage *image = config->image;
+    bool named = strstr(image->cmdline, console + 1) ||
+                 !has_room(config, strlen(console), console + 1);
 
     add(args, "-kernel");
     add(args, "/proc/self/fd/%d", image->kernel_fd);
@@ -176,7 +213,7 @@ static void add_virt_boot(GPtrArray *args, const NitroImage *image)
         add(args, "/proc/self/fd/%d", image->initrd_fd);
     }
     add(args, "-append");
-    add(args, "%s%s", image->cmdline, named ? "" : " console=" VIRT_CONSOLE);
+    add(args, "%s%s", image->cmdline, named ? "" : console);
 }
 
 static void add_virt(GPtrArray *args, const NitroChildConfig *config)
@@ -193,7 +230,7 @@ static void add_virt(GPtrArray *args, const NitroChildConfig *config)
     add_smp(args, config->vcpus, 1);
     add(args, "-cpu");
     add(args, "%s", tcg ? "neoverse-n1" : "host");
-    add_virt_boot(args, config->image);
+    add_virt_boot(args, config);
     add(args, "-device");
     add(args, "vhost-user-vsock-device,chardev=vsock");
     add(args, "-device");

@@ -296,6 +296,10 @@ static void report_image(NitroEnclave *enclave)
                 " donated bytes, CRC 0x%08x, SHA-384 %s, PCR0 %s",
                 enclave->config.cid, image->size, enclave->config.memory.size,
                 image->crc, image->sha384, pcr0);
+    if (image->cmdline_error) {
+        warn_report("enclave with CID %u: %s", enclave->config.cid,
+                    image->cmdline_error);
+    }
     if (image->arch == EIF_ARCH_X86_64) {
         const char *reason;
         bool acpi = nitro_child_has_acpi(enclave->host.opts, image, &reason);

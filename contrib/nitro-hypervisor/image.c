@@ -12,6 +12,7 @@
 #include "qemu/error-report.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
+#include "hw/core/eif-kernel.h"
 #include "hw/core/eif-verify.h"
 #include "hw/nitro/nitro-control.h"
 #include "image.h"
@@ -141,6 +142,27 @@ static void probe_kernel(NitroImage *image, const EifImage *eif,
                                                 &image->acpi_reason);
 }
 
+/* A line that is too long boots, without its end */
+static bool check_cmdline(NitroImage *image, const EifImage *eif,
+                          const EifSource *src, Error **errp)
+{
+    EifKernel kernel;
+    uint64_t len;
+    Error *err = NULL;
+
+    if (!eif_image_probe_kernel(eif, src, &kernel, errp) ||
+        !eif_image_cmdline_len(eif, src, &len, errp)) {
+        return false;
+    }
+    if (eif_kernel_check_cmdline(&kernel, len, &err)) {
+        image->cmdline_room = kernel.cmdline_max - len;
+    } else {
+        image->cmdline_error = g_strdup(error_get_pretty(err));
+        error_free(err);
+    }
+    return true;
+}
+
 /* A build that cannot verify says so, and boots the image */
 static bool check_signature(const EifImage *eif, const EifSource *src,
                             const uint8_t pcr0[EIF_PCR_LEN], Error **errp)
@@ -177,6 +199,8 @@ static bool check_eif(NitroImage *image, const EifImage *eif,
         return false;
     }
     return eif_image_verify_crc(eif, src, errp) &&
+           eif_image_check_kernel(eif, src, errp) &&
+           check_cmdline(image, eif, src, errp) &&
            eif_image_measure(eif, src, &image->pcrs, errp) &&
            check_signature(eif, src, image->pcrs.pcr0, errp);
 }
@@ -234,6 +258,7 @@ void nitro_image_free(NitroImage *image)
     close_fd(image->kernel_fd);
     close_fd(image->initrd_fd);
     g_free(image->cmdline);
+    g_free(image->cmdline_error);
     g_free(image->sha384);
     g_free(image);
 }

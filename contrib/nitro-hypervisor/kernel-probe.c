@@ -11,11 +11,10 @@
  * Enclaves expect.  Offering both at once is not possible: with ACPI the
  * devices use interrupts 16 and up, which the MP table does not describe.
  *
- * An uncompressed kernel tells by itself: one that takes devices from its
- * command line contains the name of their parent device.  A bzImage with a
- * gzip payload is unpacked to look for the same.  For any other the image's
- * command line decides: pci=off, acpi=off or a device on it are how kernels
- * made for enclaves are started.
+ * A bzImage with a gzip payload is unpacked: a kernel that takes devices from
+ * its command line contains the name of their parent device.  For any other
+ * the image's command line decides: pci=off, acpi=off or a device on it are
+ * how kernels made for enclaves are started.
  */
 
 #include "qemu/osdep.h"
@@ -99,10 +98,6 @@ static bool search_kernel(const uint8_t *kernel, size_t len, bool *found)
     const uint8_t *payload;
     size_t payload_len;
 
-    if (len >= 4 && !memcmp(kernel, "\177ELF", 4)) {
-        *found = contains_parent(kernel, len);
-        return true;
-    }
     payload = bzimage_payload(kernel, len, &payload_len);
     return payload && search_gzip(payload, payload_len, found);
 }

@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -53,27 +54,45 @@ AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
                ' random.trust_cpu=on')
 
 
+def bzimage(code):
+    """An x86 kernel of code that is entered in protected mode, at 1 MiB."""
+    code += bytes(-len(code) % 16)
+    setup = bytearray(1024)
+    for at, form, value in ((0x1f1, 'B', 1), (0x1f4, 'I', len(code) // 16),
+                            (0x1fe, 'H', 0xaa55), (0x202, '4s', b'HdrS'),
+                            (0x206, 'H', 0x20f), (0x211, 'B', 1),
+                            (0x214, 'I', 1 << 20), (0x22c, 'I', 0x7fffffff),
+                            (0x238, 'I', 2047), (0x260, 'I', 1 << 20)):
+        struct.pack_into('<' + form, setup, at, value)
+    return bytes(setup) + code
+
+
+def idle_kernel(arch=GUEST.image_flag):
+    """A kernel that does nothing, for ever."""
+    if arch == eif.X86_64:
+        return bzimage(b'\xeb\xfe')                     # jmp .
+    return struct.pack('<I12xQ32x4s4x', 0x14000000, 4096, b'ARM\x64')  # b .
+
+
 def tiny_image(arch=GUEST.image_flag, **options):
-    """A well-formed image that no machine could boot."""
-    return eif.build(b'K' * 4096, 'console=ttyS0', [b'R' * 4096], arch=arch,
-                     **options)
+    """A well-formed image that boots, and that is all."""
+    return eif.build(idle_kernel(arch), 'console=ttyS0', [b'R' * 4096],
+                     arch=arch, **options)
 
 
 def probe_image():
     """An x86 kernel that knows no ACPI and reports the devices it finds."""
     source = (config.TREE / 'contrib' / 'nitro-hypervisor' / 'tests'
-              / 'pvh-probe.c')
+              / 'boot-probe.c')
     # Other files of tests may compile it at this moment
-    target = config.LAB / ('pvh-probe-%d' % os.getpid())
+    target = config.LAB / ('boot-probe-%d' % os.getpid())
     subprocess.run(
         [os.environ.get('CC', 'gcc'), '-m32', '-march=i686', '-O2', '-Wall',
          '-Wextra', '-Werror', '-ffreestanding', '-fno-pie',
          '-fno-stack-protector', '-nostdlib', '-static', '-no-pie',
-         '-Wl,-Ttext=0x100000,-e,probe_entry', '-Wl,--build-id=none',
-         # Its headers need no page of memory, where firmware would be
-         '-Wl,-n,--no-warn-rwx-segments',
+         '-Wl,-Ttext=0x100000,--build-id=none', '-Wl,--oformat=binary',
          '-o', target, source], check=True)
-    kernel = target.read_bytes()
+    kernel = bzimage(target.read_bytes())
     target.unlink()
     return eif.build(kernel, AWS_CMDLINE, [b'R' * 4096])
 

@@ -123,6 +123,9 @@ static EifMeasurements measured(bool is_signed)
     return m;
 }
 
+/* Characters that the kernel takes beyond the line of the image */
+static uint64_t room = 1000;
+
 static char **row_args(const Row *row, const char *cmdline)
 {
     const char *firmware[] = { row->firmware, NULL };
@@ -137,6 +140,7 @@ static char **row_args(const Row *row, const char *cmdline)
     const NitroImage image = {
         .arch = row->arch, .fd = 9, .kernel_fd = 10,
         .initrd_fd = row->initrd_fd, .cmdline = (char *)cmdline,
+        .cmdline_room = room,
         .needs_acpi = row->needs_acpi, .pcrs = measured(row->is_signed),
     };
     const NitroChildConfig config = {
@@ -184,6 +188,64 @@ static void test_tcg_x86(void)
         g_assert_cmpuint(khz, >, 0);
         g_assert_true(g_str_has_suffix(append, " no_timer_check"));
     }
+}
+
+/* Words for the emulation, as long as they fit behind the line */
+static void test_room_arm(void)
+{
+    const Row row = {
+        .arch = EIF_ARCH_AARCH64, .accel = "tcg", .vcpus = 2, .initrd_fd = -1,
+    };
+    size_t needed = strlen(" console=ttyAMA0");
+
+    for (room = 0; room < 2 * needed; room++) {
+        g_auto(GStrv) args = row_args(&row, "quiet");
+
+        g_assert_cmpstr(value_of(args, "-append"), ==, room < needed
+                        ? "quiet" : "quiet console=ttyAMA0");
+    }
+    room = 1000;
+}
+
+static void test_room_x86(void)
+{
+    const Row row = {
+        .arch = EIF_ARCH_X86_64, .accel = "tcg", .vcpus = 2, .initrd_fd = -1,
+        .acpi = ON_OFF_AUTO_OFF,
+    };
+    g_auto(GStrv) all = row_args(&row, NULL);
+    const char *append = value_of(all, "-append");
+    size_t devices = strlen(" virtio_mmio.device=512@0xfeb02e00:12") * 2;
+
+    for (room = 0; room < 200; room++) {
+        g_auto(GStrv) args = row_args(&row, NULL);
+        const char *clock = value_of(args, "-append");
+        bool off = strstr(value_of(args, "-M"), ",auto-kernel-cmdline=off");
+
+        g_assert(off || room >= devices);
+        g_assert(!off || room < devices + 8);
+        g_assert(!clock || room > devices + strlen(clock));
+        g_assert(!append || clock || room < devices + strlen(append) + 8);
+    }
+    room = 1000;
+}
+
+/* With ACPI the machine appends nothing of its own */
+static void test_room_acpi(void)
+{
+    const Row row = {
+        .arch = EIF_ARCH_X86_64, .accel = "tcg", .vcpus = 2, .initrd_fd = -1,
+        .acpi = ON_OFF_AUTO_ON,
+    };
+
+    for (room = 0; room < 100; room++) {
+        g_auto(GStrv) args = row_args(&row, NULL);
+        const char *clock = value_of(args, "-append");
+
+        g_assert_null(strstr(value_of(args, "-M"), "auto-kernel-cmdline"));
+        g_assert(!clock || room > strlen(clock));
+    }
+    room = 1000;
 }
 
 /* Whatever is in the image goes into one argument, whole */
@@ -240,6 +302,9 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/nitro/child-args/tcg-x86", test_tcg_x86);
     g_test_add_func("/nitro/child-args/long-line", test_long_line);
+    g_test_add_func("/nitro/child-args/room/arm", test_room_arm);
+    g_test_add_func("/nitro/child-args/room/x86", test_room_x86);
+    g_test_add_func("/nitro/child-args/room/acpi", test_room_acpi);
     g_test_add_func("/nitro/child-args/acpi", test_acpi);
     return g_test_run();
 }

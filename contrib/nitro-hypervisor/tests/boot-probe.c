@@ -5,14 +5,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Freestanding, booted through the PVH entry point.  It knows nothing of ACPI:
- * devices are those that virtio_mmio.device=SIZE@ADDRESS:IRQ on the command
- * line names, interrupts those that the MP table describes.  Prints what it
- * finds on the serial port and ends by a triple fault.
+ * Freestanding, the code of a bzImage that is entered in protected mode.  It
+ * knows nothing of ACPI: devices are those that
+ * virtio_mmio.device=SIZE@ADDRESS:IRQ on the command line names, interrupts
+ * those that the MP table describes.  Prints what it finds on the serial port
+ * and ends by a triple fault.
  *
  *   gcc -m32 -march=i686 -O2 -ffreestanding -fno-pie -fno-stack-protector \
- *       -nostdlib -static -no-pie -Wl,-Ttext=0x100000,-e,probe_entry \
- *       -Wl,--build-id=none -o pvh-probe pvh-probe.c
+ *       -nostdlib -static -no-pie -Wl,-Ttext=0x100000,--build-id=none \
+ *       -Wl,--oformat=binary -o boot-probe boot-probe.c
  */
 
 #define SERIAL_PORT     0x3f8
@@ -23,33 +24,28 @@
 #define MMIO_VERSION    0x004
 #define MMIO_DEVICE_ID  0x008
 
-#define START_MAGIC     0x336ec578
+/* Address of the command line, in what the boot protocol hands over */
+#define BOOT_CMDLINE    0x228
+
+#define RSDP_MAGIC      0x20445352      /* "RSD " */
 #define MP_MAGIC        0x5f504d5f      /* "_MP_" */
 #define MP_TABLE_MAGIC  0x504d4350      /* "PCMP" */
 #define MP_INTERRUPT    3
 
-/* What the PVH protocol hands over in %ebx */
-struct start_info {
-    unsigned int magic, version, flags, nr_modules;
-    unsigned long long modlist, cmdline, rsdp;
-};
-
 /* As kernels with CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES contain it */
 const char device_parent[] __attribute__((used)) = "virtio-mmio-cmdline";
 
-/* ELF note: 32-bit physical entry point */
-asm(".pushsection .note.probe, \"a\", @note\n"
-    ".long 4, 4, 18\n"
-    ".asciz \"Xen\"\n"
-    ".long probe_entry\n"
-    ".popsection\n"
-    ".globl probe_entry\n"
-    "probe_entry:\n"
+/* The code begins with this, whatever the compiler puts after it */
+asm(".pushsection .text.unlikely, \"ax\"\n"
+    ".globl _start\n"
+    "_start:\n"
     "    mov $probe_stack + 4096, %esp\n"
-    "    push %ebx\n"
-    "    call probe_main\n");
+    "    push %esi\n"
+    "    call probe_main\n"
+    ".popsection\n");
 
-char probe_stack[4096] __attribute__((used));
+/* Not all zeros, so that a plain copy of the program brings it along */
+char probe_stack[4096] __attribute__((used)) = "stack";
 
 static void outb(unsigned short port, unsigned char value)
 {
@@ -177,21 +173,30 @@ static int starts_with(const char *text, const char *prefix)
     return 1;
 }
 
-void probe_main(const struct start_info *info) __attribute__((used));
-void probe_main(const struct start_info *info)
+static int has_acpi(void)
+{
+    unsigned int address;
+
+    for (address = 0xe0000; address < 0x100000; address += 16) {
+        if (read32(address) == RSDP_MAGIC) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void probe_main(unsigned int boot) __attribute__((used));
+void probe_main(unsigned int boot)
 {
     static const char word[] = "virtio_mmio.device=";
     static const unsigned short null_idt[3];
     const unsigned char *mp = find_mp_table();
-    const char *text = "";
+    const char *text = (const char *)read32(boot + BOOT_CMDLINE);
 
-    if (info->magic == START_MAGIC) {
-        text = (const char *)(unsigned int)info->cmdline;
-    }
     print("probe: command line: ");
     print(text);
     print(mp ? "\nprobe: MP table\n" : "\nprobe: no MP table\n");
-    print(info->rsdp ? "probe: ACPI\n" : "probe: no ACPI\n");
+    print(has_acpi() ? "probe: ACPI\n" : "probe: no ACPI\n");
     for (; *text; text++) {
         if (starts_with(text, word)) {
             probe_device(text + sizeof(word) - 1, mp);
