@@ -8,10 +8,12 @@
 
 #include "qemu/osdep.h"
 #include "hw/core/eif-verify.h"
+#include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "qobject/qbool.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
+#include "qobject/qlist.h"
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
 #include "tests/nitro/spawn-tool.h"
@@ -165,7 +167,9 @@ static void write_files(void)
     g_autoptr(GByteArray) arm = eif_maker_image(4, 1, EXAMPLE);
     g_autoptr(GByteArray) old = eif_maker_image(3, 0, "KCRr");
     g_autoptr(GByteArray) odd = eif_maker_image(4, 0, "KC");
+    g_autoptr(GByteArray) boots = eif_maker_image(4, 0, BOOTABLE);
 
+    write_image("boots.eif", boots);
     write_image("good.eif", good);
     original = g_byte_array_append(g_byte_array_new(), good->data, good->len);
     write_image("arm.eif", arm);
@@ -176,8 +180,10 @@ static void write_files(void)
     good->data[good->len - 1] ^= 1;
     write_image("damaged.eif", good);
     write_file("short.eif", good->data, good->len - 20);
-    write_signed("signed.eif", NULL);
-    write_signed("other.eif", &(EifSignerParams) { .pcr0 = EXAMPLE_PCR1 });
+    write_signed("signed.eif", &(EifSignerParams) {
+        .sections = BOOTABLE, .pcr0 = BOOTABLE_PCR0 });
+    write_signed("other.eif", &(EifSignerParams) {
+        .sections = BOOTABLE, .pcr0 = EXAMPLE_PCR1 });
 
     memcpy(kernel + 0x1fe, "\x55\xaa", 2);
     memcpy(kernel + 0x202, "HdrS", 4);
@@ -454,7 +460,10 @@ static void test_describe(void)
     assert_member(m, "BuildToolVersion", "0.3.1");
     assert_member(m, "OperatingSystem", "OS");
     assert_member(m, "KernelVersion", "kernel");
-    g_assert_cmpint(qobject_type(qdict_get(m, "DockerInfo")), ==, QTYPE_QNULL);
+    g_assert_false(qdict_haskey(m, "DockerInfo"));
+    g_assert_false(qdict_haskey(m, "CustomMetadata"));
+    g_assert_true(qlist_empty(qdict_get_qlist(d, "Remarks")));
+    g_assert_true(qlist_empty(qdict_get_qlist(d, "Flags")));
     assert_member(d, "Architecture", "x86_64");
     g_assert_cmpint(qdict_get_int(d, "ImageSize"), ==, EXAMPLE_SIZE);
 }
@@ -523,25 +532,131 @@ static void test_describe_bulky(void)
     }
 }
 
-/* What the values of others contain is passed on */
+/* Members of CustomMetadata move up, and what is null is left out */
 static void test_describe_custom(void)
 {
-    static const char metadata[] =
-        "{\"DockerInfo\": {\"z\": [1e999, -1, 18446744073709551615, 1.5, true,"
-        " null, \"\\u00e9\"], \"a\": {}}, \"ImageName\": 1}";
-    g_autoptr(GByteArray) image = eif_maker_image(4, 0, "KC");
+    static const struct {
+        const char *metadata;
+        const char *want;
+    } rows[] = {
+        { "{\"DockerInfo\": {\"z\": [1e999, -1, 18446744073709551615, 1.5,"
+          "true, null, \"\\u00e9\"], \"a\": {}}, \"ImageName\": 1}",
+          "\"Metadata\":{\"DockerInfo\":{\"a\":{},\"z\":[null,-1,"
+          "18446744073709551615,1.5,true,null,\"\\u00E9\"]}}" },
+        { "{\"DockerInfo\": null, \"CustomMetadata\": null}",
+          "\"Metadata\":{}" },
+        { "{\"CustomMetadata\": {\"Z\": {\"n\": null}, \"AppVersion\": \"3\"},"
+          "\"BuildMetadata\": {\"BuildTool\": \"t\"}, \"DockerInfo\": {}}",
+          "\"Metadata\":{\"BuildTool\":\"t\",\"DockerInfo\":{},"
+          "\"AppVersion\":\"3\",\"Z\":{\"n\":null}}" },
+        /* never the same member twice */
+        { "{\"CustomMetadata\": {\"BuildTool\": 1, \"DockerInfo\": 2,"
+          "\"X\": 3},"
+          "\"BuildMetadata\": {\"BuildTool\": \"t\"}, \"DockerInfo\": 4}",
+          "\"Metadata\":{\"BuildTool\":\"t\",\"DockerInfo\":4,\"X\":3}" },
+        { "{\"CustomMetadata\": [1]}",
+          "\"Metadata\":{\"CustomMetadata\":[1]}" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autoptr(GByteArray) image = eif_maker_image(4, 0, "KC");
+        g_autofree char *flat = NULL;
+        g_auto(GStrv) words = NULL;
+
+        eif_maker_add(image, 5, rows[i].metadata, strlen(rows[i].metadata));
+        eif_maker_finish(image);
+        write_image("custom.eif", image);
+        run_well("describe custom.eif");
+        words = g_strsplit_set(out, "\n ", 0);
+        flat = g_strjoinv("", words);
+        assert_in(flat, rows[i].want);
+        g_assert_null(strstr(flat, "ImageName"));
+    }
+}
+
+/* An image with everything that is unusual and boots */
+static GByteArray *unusual_image(void)
+{
+    GByteArray *image = eif_maker_image(4, 0x0241, "BCM");
+
+    image->data[ldq_be_p(image->data + AT_OFFSETS) + 3] = 0x81; /* flags */
+    g_byte_array_append(image, (const uint8_t *)"gap", 3);
+    eif_maker_add(image, 3, "12345", 5);
+    eif_maker_add(image, 3, NULL, 0);
+    eif_maker_add(image, 3, "\x1f\x8b\x08\0", 4);
+    eif_maker_add(image, 3, "1234", 4);
+    eif_maker_finish(image);
+    g_byte_array_append(image, (const uint8_t *)"tail", 4);
+    return image;
+}
+
+static const char *const unusual_remarks[] = {
+    "the header has flags 0x0240, whose meaning is not known; an enclave may "
+    "attest other registers because of them",
+    "4 bytes follow the last section, which nobody reads",
+    "section 0 (kernel) has flags 0x0081, whose meaning is not known",
+    "3 bytes stand before section 3 (ramdisk), which belong to none; "
+    "nitro-cli cannot describe such an image",
+    "section 4 (ramdisk) is empty",
+    "the kernel does not see ramdisk 2: the one before it ends at byte 5 of "
+    "them all, which is no multiple of 4",
+    "the kernel may not see ramdisk 3: the one before it is a gzip file",
+};
+
+static void test_unusual(void)
+{
+    g_autoptr(GByteArray) image = unusual_image();
+    g_autoptr(GString) remarks = g_string_new("");
     g_autofree char *flat = NULL;
     g_auto(GStrv) words = NULL;
 
-    eif_maker_add(image, 5, metadata, strlen(metadata));
-    eif_maker_finish(image);
-    write_image("custom.eif", image);
-    run_well("describe custom.eif");
+    for (size_t i = 0; i < ARRAY_SIZE(unusual_remarks); i++) {
+        g_string_append_printf(remarks, "remark: %s\n", unusual_remarks[i]);
+    }
+    write_image("unusual.eif", image);
+    run_well("verify unusual.eif");
+    assert_in(out, "crc: good\nkernel: good\ncmdline: good\n");
+    assert_in(out, remarks->str);
+
+    run_well("describe unusual.eif");
+    for (size_t i = 0; i < ARRAY_SIZE(unusual_remarks); i++) {
+        assert_in(out, unusual_remarks[i]);
+    }
     words = g_strsplit_set(out, "\n ", 0);
     flat = g_strjoinv("", words);
-    assert_in(flat, "\"Metadata\":{\"DockerInfo\":{\"a\":{},\"z\":[null,-1,"
-                    "18446744073709551615,1.5,true,null,\"\\u00E9\"]}}");
-    g_assert_null(strstr(flat, "ImageName"));
+    assert_in(flat, "\"Flags\":[\"aarch64\",\"0x0040\",\"0x0200\"]");
+    assert_in(flat, "\"Flags\":[\"0x0001\",\"0x0080\"]");
+    assert_in(flat, "\"Size\":5,\"Gap\":3");
+}
+
+static void test_no_ramdisk(void)
+{
+    g_autoptr(GByteArray) none = eif_maker_image(4, 0, "BCM");
+    g_autoptr(GByteArray) empty = eif_maker_image(4, 0, "BCMe");
+    g_autofree char *pcrs = NULL;
+
+    write_image("none-in.eif", none);
+    write_image("empty-in.eif", empty);
+    run_well("verify none-in.eif");
+    assert_in(out, "remark: there is no ramdisk\n");
+    run_well("verify empty-in.eif");
+    assert_in(out, "remark: section 3 (ramdisk) is empty\n");
+    run_well("pcr none-in.eif");
+    pcrs = g_steal_pointer(&out);
+    run_well("pcr empty-in.eif");
+    g_assert_cmpstr(out, ==, pcrs);
+}
+
+static void test_cmdline_end(void)
+{
+    g_autoptr(GByteArray) image = eif_maker_image(4, 0, "BM");
+
+    eif_maker_add(image, 2, "quiet\n\0\0", 8);
+    eif_maker_finish(image);
+    write_image("line.eif", image);
+    run_well("verify line.eif");
+    assert_in(out, "remark: the command line is followed by 3 bytes, a NUL or "
+              "white space first, that are measured with it\n");
 }
 
 /* verify */
@@ -553,13 +668,16 @@ typedef struct Row {
 } Row;
 
 static const Row verify_rows[] = {
-    { "verify good.eif", 0, "crc: good\nsignature: absent\n" },
+    { "verify boots.eif", 0, "crc: good\nkernel: good\ncmdline: good\n"
+      "signature: absent\n" },
+    { "verify good.eif", 5, "crc: good\nkernel: bad: the kernel is a text "
+      "file, wanted is an x86_64 kernel (bzImage)\ncmdline: good\n" },
     { "verify --require-signature good.eif", 3, "signature: absent\n" },
     { "verify damaged.eif", 2, "crc: bad: the image is damaged: CRC over its "
       "921 bytes is 0x" },
     { "verify short.eif", 2, "short.eif: " },
     { "verify text", 2, "text: not an enclave image but a text file" },
-    { "verify " SIGNED_AT "-s signed.eif", 0, "crc: good\nform: good\n"
+    { "verify " SIGNED_AT "-s signed.eif", 0, "cmdline: good\nform: good\n"
       "certificate: good\ndates: good\nsignature: good\npayload: good\n" },
     { "verify --time=2023-11-13T22:13:19Z signed.eif", 3, "dates: bad: the "
       "certificate is valid from 2023-11-13T22:13:20Z on, it is "
@@ -568,8 +686,8 @@ static const Row verify_rows[] = {
     { "verify signed.eif", 3, "dates: bad: " },
     { "verify " SIGNED_AT "other.eif", 3, "payload: bad: the signature is for "
       "an image with PCR0 " EXAMPLE_PCR1 },
-    { "verify --pcr0=" EXAMPLE_PCR0 " --pcr1=" EXAMPLE_PCR1 " --pcr2="
-      EXAMPLE_PCR2 " good.eif", 0, "pcr0: good\npcr1: good\npcr2: good\n" },
+    { "verify --pcr0=" BOOTABLE_PCR0 " --pcr1=" BOOTABLE_PCR1 " --pcr2="
+      EXAMPLE_PCR2 " boots.eif", 0, "pcr0: good\npcr1: good\npcr2: good\n" },
     { "verify --pcr0=" EXAMPLE_PCR1 " good.eif", 4, "pcr0: bad: PCR0 of the "
       "image is " EXAMPLE_PCR0 ", expected is " EXAMPLE_PCR1 "\n" },
     { "verify --pcr8=" EXAMPLE_PCR0 " good.eif", 4, "pcr8: bad: the image is "
@@ -738,7 +856,6 @@ static void test_extract(void)
         const char *name;
         const char *data;
     } parts[] = {
-        { "parts/kernel", EXAMPLE_KERNEL },
         { "parts/cmdline", EXAMPLE_CMDLINE },
         { "parts/ramdisk-0", EXAMPLE_RAMDISK0 },
         { "parts/ramdisk-1", EXAMPLE_RAMDISK1 },
@@ -754,6 +871,8 @@ static void test_extract(void)
         g_assert_true(exists("parts/certificate.der"));
     }
     run_well("extract -s certificate -o part signed.eif");
+    run_well("extract -s kernel -o part good.eif");
+    assert_file("part", EXAMPLE_KERNEL, strlen(EXAMPLE_KERNEL));
     run_well("extract -s metadata -o part signed.eif");
     assert_file("part", EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));
 }
@@ -762,7 +881,7 @@ static void test_extract(void)
 static void test_full(void)
 {
     static const char *const commands[] = {
-        "pcr good.eif", "pcr -p 0 good.eif", "verify good.eif",
+        "pcr good.eif", "pcr -p 0 good.eif", "verify boots.eif",
         "describe good.eif", "diff good.eif good.eif",
         "build -k bzImage -o full.eif", "pcr --help",
         "pcr -i initrd", "sign -s p384.pem -p p384.key -o full.eif good.eif",
@@ -843,6 +962,9 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/describe/odd", test_describe_odd);
     g_test_add_func("/eif/tool/describe/bulky", test_describe_bulky);
     g_test_add_func("/eif/tool/describe/custom", test_describe_custom);
+    g_test_add_func("/eif/tool/unusual", test_unusual);
+    g_test_add_func("/eif/tool/no-ramdisk", test_no_ramdisk);
+    g_test_add_func("/eif/tool/cmdline-end", test_cmdline_end);
     g_test_add_func("/eif/tool/verify", test_verify);
     g_test_add_func("/eif/tool/extract", test_extract);
     g_test_add_func("/eif/tool/other", test_other);

@@ -1,8 +1,8 @@
 /*
  * qemu-eif describe: print what an image holds, as JSON
  *
- * The members are named as in the output of "nitro-cli describe-eif"; three
- * of our own are at the end.
+ * The members are named as in the output of "nitro-cli describe-eif"; those of
+ * our own are at the end.
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -11,6 +11,7 @@
 
 #include "qemu/osdep.h"
 #include <getopt.h>
+#include "hw/core/eif-remark.h"
 #include "hw/core/eif-verify.h"
 #include "qemu/error-report.h"
 #include "qemu/units.h"
@@ -117,13 +118,44 @@ static void write_string(JSONWriter *w, const QDict *metadata, const char *key)
     }
 }
 
-/* The members of BuildMetadata move up one level, as nitro-cli has them */
+static const char *const build_keys[] = {
+    "BuildTime", "BuildTool", "BuildToolVersion", "OperatingSystem",
+    "KernelVersion",
+};
+
+static void write_unless_null(JSONWriter *w, const QDict *metadata,
+                              const char *key)
+{
+    const QObject *value = qdict_get(metadata, key);
+
+    if (value && qobject_type(value) != QTYPE_QNULL) {
+        json_copy(w, key, value);
+    }
+}
+
+/* Members of CustomMetadata move up, unless there is one of that name */
+static void write_custom(JSONWriter *w, const QDict *metadata)
+{
+    const QDict *custom = qobject_to(QDict,
+                                     qdict_get(metadata, "CustomMetadata"));
+    QDict *members;
+
+    if (!custom) {
+        write_unless_null(w, metadata, "CustomMetadata");
+        return;
+    }
+    members = qdict_clone_shallow(custom);
+    for (size_t i = 0; i < ARRAY_SIZE(build_keys); i++) {
+        qdict_del(members, build_keys[i]);
+    }
+    qdict_del(members, "DockerInfo");
+    json_copy_members(w, members);
+    qobject_unref(members);
+}
+
+/* Those of BuildMetadata as well; what an image does not have is left out */
 static void write_metadata(JSONWriter *w, const QDict *metadata)
 {
-    static const char *const build_keys[] = {
-        "BuildTime", "BuildTool", "BuildToolVersion", "OperatingSystem",
-        "KernelVersion",
-    };
     const QDict *build = qobject_to(QDict,
                                     qdict_get(metadata, "BuildMetadata"));
 
@@ -133,8 +165,8 @@ static void write_metadata(JSONWriter *w, const QDict *metadata)
     for (size_t i = 0; build && i < ARRAY_SIZE(build_keys); i++) {
         write_string(w, build, build_keys[i]);
     }
-    json_copy(w, "DockerInfo", qdict_get(metadata, "DockerInfo"));
-    json_copy(w, "CustomMetadata", qdict_get(metadata, "CustomMetadata"));
+    write_unless_null(w, metadata, "DockerInfo");
+    write_custom(w, metadata);
     json_writer_end_object(w);
 }
 
@@ -227,23 +259,68 @@ static bool write_signature(JSONWriter *w, ToolImage *t,
     return true;
 }
 
-/* Not in the output of nitro-cli */
-static void write_own_members(JSONWriter *w, const EifImage *image)
+/* A name for the flag that is known, numbers for the others */
+static void write_flags(JSONWriter *w, bool aarch64, uint16_t flags)
 {
-    json_writer_str(w, "Architecture", image->arch == EIF_ARCH_AARCH64
-                                       ? "aarch64" : "x86_64");
+    json_writer_start_array(w, "Flags");
+    if (aarch64) {
+        json_writer_str(w, NULL, "aarch64");
+    }
+    for (unsigned bit = 0; bit < 16; bit++) {
+        if (flags & 1u << bit) {
+            g_autofree char *text = g_strdup_printf("0x%04x", 1u << bit);
+
+            json_writer_str(w, NULL, text);
+        }
+    }
+    json_writer_end_array(w);
+}
+
+static void write_section(JSONWriter *w, const EifSection *s)
+{
+    json_writer_start_object(w, NULL);
+    json_writer_str(w, "Type", eif_section_type_str(s->type));
+    json_writer_uint64(w, "Offset", s->data_offset);
+    json_writer_uint64(w, "Size", s->size);
+    if (s->flags) {
+        write_flags(w, false, s->flags);
+    }
+    if (s->gap) {
+        json_writer_uint64(w, "Gap", s->gap);
+    }
+    json_writer_end_object(w);
+}
+
+static bool write_remarks(JSONWriter *w, ToolImage *t, Error **errp)
+{
+    g_autoptr(GPtrArray) remarks = eif_image_remarks(t->image, &t->src, errp);
+
+    if (!remarks) {
+        return false;
+    }
+    json_writer_start_array(w, "Remarks");
+    for (guint i = 0; i < remarks->len; i++) {
+        json_writer_str(w, NULL, remarks->pdata[i]);
+    }
+    json_writer_end_array(w);
+    return true;
+}
+
+/* Not in the output of nitro-cli */
+static bool write_own_members(JSONWriter *w, ToolImage *t, Error **errp)
+{
+    const EifImage *image = t->image;
+    bool aarch64 = image->arch == EIF_ARCH_AARCH64;
+
+    json_writer_str(w, "Architecture", aarch64 ? "aarch64" : "x86_64");
+    write_flags(w, aarch64, image->flags);
     json_writer_uint64(w, "ImageSize", image->image_size);
     json_writer_start_array(w, "Sections");
     for (unsigned i = 0; i < image->nr_sections; i++) {
-        const EifSection *s = &image->sections[i];
-
-        json_writer_start_object(w, NULL);
-        json_writer_str(w, "Type", eif_section_type_str(s->type));
-        json_writer_uint64(w, "Offset", s->data_offset);
-        json_writer_uint64(w, "Size", s->size);
-        json_writer_end_object(w);
+        write_section(w, &image->sections[i]);
     }
     json_writer_end_array(w);
+    return write_remarks(w, t, errp);
 }
 
 static bool describe(JSONWriter *w, ToolImage *t, Error **errp)
@@ -270,7 +347,9 @@ static bool describe(JSONWriter *w, ToolImage *t, Error **errp)
     } else if (err) {
         warn_reportf_err(err, "%s: ", t->path);
     }
-    write_own_members(w, t->image);
+    if (!write_own_members(w, t, errp)) {
+        return false;
+    }
     json_writer_end_object(w);
     return true;
 }

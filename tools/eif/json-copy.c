@@ -9,7 +9,6 @@
 #include "qemu/osdep.h"
 #include <math.h>
 #include "qobject/qbool.h"
-#include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
 #include "qobject/qstring.h"
@@ -37,7 +36,7 @@ static int compare_keys(gconstpointer a, gconstpointer b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void copy_object(JSONWriter *w, const char *name, const QDict *object)
+void json_copy_members(JSONWriter *w, const QDict *object)
 {
     g_autoptr(GPtrArray) keys = g_ptr_array_new();
 
@@ -46,12 +45,17 @@ static void copy_object(JSONWriter *w, const char *name, const QDict *object)
         g_ptr_array_add(keys, (char *)qdict_entry_key(e));
     }
     g_ptr_array_sort(keys, compare_keys);
-    json_writer_start_object(w, name);
     for (guint i = 0; i < keys->len; i++) {
         const char *key = g_ptr_array_index(keys, i);
 
         json_copy(w, key, qdict_get(object, key));
     }
+}
+
+static void copy_object(JSONWriter *w, const char *name, const QDict *object)
+{
+    json_writer_start_object(w, name);
+    json_copy_members(w, object);
     json_writer_end_object(w);
 }
 

@@ -10,7 +10,7 @@
 #define TOOLS_EIF_JSON_COPY_H
 
 #include "qobject/json-writer.h"
-#include "qobject/qobject.h"
+#include "qobject/qdict.h"
 
 /**
  * json_copy: write a value and all it contains
@@ -22,5 +22,14 @@
  * Members of objects come out sorted by name.
  */
 void json_copy(JSONWriter *w, const char *name, const QObject *value);
+
+/**
+ * json_copy_members: write the members of an object into the one being written
+ * @w: where to
+ * @object: the object
+ *
+ * Sorted by name.
+ */
+void json_copy_members(JSONWriter *w, const QDict *object);
 
 #endif

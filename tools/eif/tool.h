@@ -19,6 +19,7 @@ enum {
     TOOL_BAD_IMAGE = 2, /* structure or CRC */
     TOOL_BAD_SIGNATURE = 3, /* missing or not valid */
     TOOL_OTHER_PCR = 4, /* not the one that is expected */
+    TOOL_NO_BOOT = 5, /* kernel or command line that an enclave cannot boot */
 };
 
 int tool_build(int argc, char **argv);

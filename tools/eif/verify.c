@@ -8,13 +8,16 @@
 
 #include "qemu/osdep.h"
 #include <getopt.h>
+#include "hw/core/eif-kernel.h"
+#include "hw/core/eif-remark.h"
 #include "hw/core/eif-verify.h"
 #include "tool.h"
 
 static const char usage[] =
     "Usage: qemu-eif verify [OPTION]... IMAGE\n"
-    "Check an image: its CRC, its signature when it has one, and registers.\n"
-    "Prints one line per check.\n"
+    "Check an image: its CRC, its kernel and command line, its signature when\n"
+    "it has one, and registers. Prints one line per check, and one for each\n"
+    "thing that is unusual but no fault: a remark.\n"
     "\n"
     "  -s, --require-signature  an image that is not signed is not valid\n"
     "  -t, --time=TIME          when the certificate must be valid, like\n"
@@ -24,7 +27,8 @@ static const char usage[] =
     "  -h, --help               this text\n"
     "\n"
     "Exit status: 0 all is well, 1 cannot be checked, 2 the image is broken,\n"
-    "3 the signature is missing or not valid, 4 a register is another one.\n";
+    "3 the signature is missing or not valid, 4 a register is another one,\n"
+    "5 an enclave cannot boot it.\n";
 
 enum {
     OPTION_PCR = 256, /* plus the number of the register */
@@ -53,17 +57,41 @@ static void print_line(const char *what, const char *verdict,
     printf("%s: %s%s%s\n", what, verdict, reason ? ": " : "", reason ?: "");
 }
 
+/* Prints the verdict; frees @err, the reason when it is bad */
+static int print_check(const char *what, Error *err, int status)
+{
+    if (!err) {
+        print_line(what, "good", NULL);
+        return TOOL_OK;
+    }
+    print_line(what, "bad", error_get_pretty(err));
+    error_free(err);
+    return status;
+}
+
 static int check_crc(ToolImage *t)
 {
     Error *err = NULL;
 
-    if (!eif_image_verify_crc(t->image, &t->src, &err)) {
-        print_line("crc", "bad", error_get_pretty(err));
-        error_free(err);
-        return TOOL_BAD_IMAGE;
+    eif_image_verify_crc(t->image, &t->src, &err);
+    return print_check("crc", err, TOOL_BAD_IMAGE);
+}
+
+static int check_kernel(ToolImage *t)
+{
+    EifKernel kernel;
+    uint64_t len;
+    Error *err = NULL, *line_err = NULL;
+    int rc;
+
+    if (!eif_image_probe_kernel(t->image, &t->src, &kernel, &err) ||
+        !eif_image_cmdline_len(t->image, &t->src, &len, &err)) {
+        return tool_fail(err);
     }
-    print_line("crc", "good", NULL);
-    return TOOL_OK;
+    eif_kernel_check(&kernel, t->image->arch, &err);
+    eif_kernel_check_cmdline(&kernel, len, &line_err);
+    rc = print_check("kernel", err, TOOL_NO_BOOT);
+    return print_check("cmdline", line_err, TOOL_NO_BOOT) ?: rc;
 }
 
 static int print_verification(const EifVerification *v)
@@ -115,30 +143,42 @@ static int check_pcrs(const EifMeasurements *m, const VerifyOptions *o)
         if (!expected) {
             continue;
         }
-        if (eif_measurements_expect(m, eif_pcr_index[i], expected, &err)) {
-            print_line(what, "good", NULL);
-        } else {
-            print_line(what, "bad", error_get_pretty(err));
-            error_free(err);
-            rc = TOOL_OTHER_PCR;
-        }
+        eif_measurements_expect(m, eif_pcr_index[i], expected, &err);
+        rc = print_check(what, err, TOOL_OTHER_PCR) ?: rc;
     }
     return rc;
+}
+
+static int print_remarks(ToolImage *t)
+{
+    g_autoptr(GPtrArray) remarks = NULL;
+    Error *err = NULL;
+
+    remarks = eif_image_remarks(t->image, &t->src, &err);
+    if (!remarks) {
+        return tool_fail(err);
+    }
+    for (guint i = 0; i < remarks->len; i++) {
+        printf("remark: %s\n", (char *)remarks->pdata[i]);
+    }
+    return TOOL_OK;
 }
 
 static int run_verify(ToolImage *t, const VerifyOptions *o)
 {
     EifMeasurements m;
     Error *err = NULL;
-    int crc, signature, pcrs;
+    int crc, kernel, signature, pcrs, remarks;
 
     crc = check_crc(t);
+    kernel = check_kernel(t);
     if (!eif_image_measure(t->image, &t->src, &m, &err)) {
         return tool_fail(err);
     }
     signature = check_signature(t, &m, o);
     pcrs = check_pcrs(&m, o);
-    return crc ?: signature ?: pcrs;
+    remarks = print_remarks(t);
+    return crc ?: signature ?: pcrs ?: kernel ?: remarks;
 }
 
 static bool take_verify(void *opaque, int c, Error **errp)
