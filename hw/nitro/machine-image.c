@@ -13,10 +13,12 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/core/eif-kernel.h"
 #include "image-record.h"
 #include "machine-int.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
+#include "qemu/error-report.h"
 #include "qemu/option.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
@@ -129,6 +131,47 @@ static bool accept_image(MachineState *machine, const void *image,
     return nitro_machine_check_image(machine, image, size, errp);
 }
 
+/* Does it boot?  What is not known may do so, only here nobody can tell */
+static bool check_kernel(const EifImage *image, const EifKernel *kernel,
+                         const char *path, Error **errp)
+{
+    Error *err = NULL;
+
+    if (eif_kernel_check(kernel, image->arch, &err)) {
+        return true;
+    }
+    if (!eif_kernel_is_uncertain(kernel)) {
+        error_propagate(errp, err);
+        return false;
+    }
+    warn_reportf_err(err, "%s: ", path);
+    return true;
+}
+
+/* A line that is too long is cut by the kernel, which boots all the same */
+static bool check_content(MachineState *machine, const EifImage *image,
+                          const void *bytes, Error **errp)
+{
+    EifKernel kernel;
+    EifSource src;
+    uint64_t len;
+    Error *err = NULL;
+
+    if (NITRO_MACHINE(machine)->image) {
+        return true; /* a reset launches the same again */
+    }
+    eif_source_init_buffer(&src, bytes, image->image_size);
+    if (!eif_image_probe_kernel(image, &src, &kernel, errp) ||
+        !eif_image_cmdline_len(image, &src, &len, errp) ||
+        !check_kernel(image, &kernel, machine->kernel_filename, errp)) {
+        return false;
+    }
+    if (!eif_kernel_check_cmdline(&kernel, len, &err)) {
+        warn_reportf_err(err, "%s: ", machine->kernel_filename);
+    }
+    return true;
+}
+
 static bool load_eif(MachineState *machine, int fd, Error **errp)
 {
     ERRP_GUARD();
@@ -152,7 +195,8 @@ static bool load_eif(MachineState *machine, int fd, Error **errp)
     }
     dest = image_place(machine, "eif", image->image_size, errp);
     load = memory_is_fresh(machine) ? eif_image_load_fresh : eif_image_load_fd;
-    if (!dest || !load(image, fd, dest, image->image_size, errp)) {
+    if (!dest || !load(image, fd, dest, image->image_size, errp) ||
+        !check_content(machine, image, dest, errp)) {
         return false;
     }
     return accept_image(machine, dest, image->image_size, image->crc, errp);

@@ -56,6 +56,23 @@ class Boot(NitroParentTest):
         self.assertEqual(self.registers(self.hello(launch)),
                          eif.measure(image))
 
+    def test_no_ramdisk(self):
+        """A kernel without a ramdisk boots, up to where it looks for one."""
+        kernel = images.demo_kernel().read_bytes()
+        line = b'console=ttyS0 panic=-1 reboot=t'
+        for name, ramdisks, unusual in (
+                ('none, gaps, flags', [], {'gap': 64, 'flags': 0x240}),
+                ('empty', [b''], {'version': 3})):
+            with self.case(name):
+                self.parent.put('/tmp/image', eif.assemble(
+                    [(eif.KERNEL, kernel), (eif.CMDLINE, line),
+                     (eif.METADATA, eif.metadata()),
+                     *((eif.RAMDISK, data) for data in ramdisks)],
+                    arch=GUEST.image_flag, **unusual))
+                launch = self.start(self.arguments(image='/tmp/image'))
+                self.console(launch, 'Unable to mount root fs')
+                self.end(launch, status=4, seconds=120)
+
     def test_kernel_without_acpi(self):
         """Kernels made for enclaves find their devices without ACPI."""
         launch = self.start(self.arguments('-no-shutdown', image=PROBE))

@@ -12,9 +12,9 @@ import re
 import signal
 
 from nitro_parent import (DEMO, INITRD, KERNEL, POOL, TINY, NitroParentTest,
-                          tiny_image)
+                          idle_kernel, tiny_image)
 
-from nitro_lab import eif, packages
+from nitro_lab import eif, images, packages
 from nitro_lab.arch import ARCHES, GUEST, PROGRAM
 from nitro_lab.qmp import QmpError
 
@@ -250,6 +250,21 @@ class Images(NitroParentTest):
         self.refuse_file('no command line', assemble([kernel, *others]),
                          'the image (version 4, 3 sections) has no')
 
+    def test_kernel_in_image(self):
+        """What an enclave cannot boot, by what it is."""
+        other, = ARCHES.keys() - {GUEST.name}
+        demo = images.demo_kernel().read_bytes()
+        for name, kernel, words in (
+                ('text', b'hello\n' * 99, 'the kernel is a text file'),
+                ('ELF', b'\x7fELF\x02\x01\x01' + bytes(64), 'is an ELF file'),
+                ('gzip', b'\x1f\x8b\x08' + bytes(64), 'is a gzip file'),
+                ('other', idle_kernel(ARCHES[other].image_flag), 'the kernel'
+                 ' is an '),
+                ('cut', demo[:1 << 16], 'the kernel is cut short: it has'
+                 ' 65536 bytes')):
+            self.refuse_file('kernel ' + name, eif.build(
+                kernel, 'quiet', [], arch=GUEST.image_flag), words)
+
     def test_wrong_architecture(self):
         """An image for another architecture."""
         ours = IMAGE_ARCH[GUEST.name]
@@ -261,7 +276,7 @@ class Images(NitroParentTest):
 
     def test_too_large(self):
         """An image that does not fit names the -m that would do."""
-        image = eif.build(b'K' * 4096, 'quiet', [bytes(60 << 20)],
+        image = eif.build(idle_kernel(), 'quiet', [bytes(60 << 20)],
                           arch=GUEST.image_flag)
         self.parent.put('/tmp/image', image.rstrip(b'\0'))
         self.parent.check(['truncate', '-s', len(image), '/tmp/image'])

@@ -160,7 +160,7 @@ static void test_large_sections(const void *opaque)
     Launch *launch = launch_new();
     g_autofree char *path = launch_path(launch, "eif");
     g_autoptr(GByteArray) image =
-        eif_maker_image(4, arch_is_arm(), "KCMR");
+        eif_maker_image(4, arch_is_arm(), "UCMR");
     uint64_t last = ldq_be_p(image->data + AT_OFFSETS + 8 * 3);
     uint64_t room = size - last - SECTION_HEADER_LEN;
 
@@ -255,7 +255,7 @@ static char *write_block_image(Launch *launch)
 {
     char *path = launch_path(launch, "image");
     g_autoptr(GByteArray) image =
-        eif_maker_image(4, arch_is_arm(), EXAMPLE);
+        eif_maker_image(4, arch_is_arm(), LAUNCHABLE);
 
     g_assert(g_file_set_contents(path, (char *)image->data, image->len, NULL));
     make_sparse(path, 1 * MiB);

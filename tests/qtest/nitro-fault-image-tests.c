@@ -28,6 +28,7 @@ static void write_eif(const char *path, size_t size)
     for (size_t i = 0; i < size; i++) {
         kernel[i] = i % 251 + 1;
     }
+    eif_maker_kernel_header((uint8_t *)kernel, arch_is_arm());
     eif_maker_add(image, 1, kernel, size);
     eif_maker_add(image, 2, EXAMPLE_CMDLINE, strlen(EXAMPLE_CMDLINE));
     eif_maker_add(image, 5, EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));

@@ -119,6 +119,9 @@ static const struct Refusal {
     { "short", QTEST "-kernel %s/eif-short", "eif-short: " },
     { "broken", QTEST "-kernel %s/eif-broken", "CRC" },
     { "architecture", QTEST "-kernel %s/eif-other", "image is for " },
+    { "kernel-in-image", QTEST "-kernel %s/eif-text",
+      "/eif-text: the kernel is a text file, wanted is ",
+      "Build the image again" },
     { "large", QTEST "-m 64M -kernel %s/eif-large",
       "bytes at offset 8388608, RAM ends at 67108864",
       "Raise -m to at least 66M" },
@@ -143,9 +146,9 @@ static const struct Refusal {
       "enclave image has room for 29", "Join some" },
 
     /* which image may be launched */
-    { "pcr0", QTEST "-kernel %s/eif -M expect-pcr0=" EXAMPLE_PCR1,
-      "/eif: PCR0 of the image is " EXAMPLE_PCR0 ", expected is "
-      EXAMPLE_PCR1, "Use the image that is meant" },
+    { "pcr0", QTEST "-kernel %s/eif -M expect-pcr0=" LAUNCHABLE_PCR1,
+      "/eif: PCR0 of the image is " LAUNCHABLE_PCR0 ", expected is "
+      LAUNCHABLE_PCR1, "Use the image that is meant" },
     { "pcr2", QTEST "-kernel %s/kernel -M expect-pcr2=" EXAMPLE_PCR2,
       "PCR2 of the image is " EMPTY_PCR2 ", expected is " EXAMPLE_PCR2 },
     { "pcr8", QTEST "-kernel %s/eif -M expect-pcr8=" EXAMPLE_PCR8,
@@ -171,7 +174,7 @@ static const struct Refusal {
       "valid until ", "Set the clock" },
     { "signed-other", QTEST "-kernel %s/eif-signed-other "
       "-M signature=require", "the signature is for an image with PCR0 "
-      EXAMPLE_PCR1 ", this one has " EXAMPLE_PCR0, "Sign an unsigned copy" },
+      LAUNCHABLE_PCR1 ", this one has " LAUNCHABLE_PCR0, "Sign an unsigned copy" },
 #endif
 
     /* devices */

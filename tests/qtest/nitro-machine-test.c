@@ -385,14 +385,14 @@ static void assert_same_file(const char *name, const void *data, size_t len)
 
 static void test_expected(void)
 {
-    QTestState *qts = start("-kernel %s/eif -M expect-pcr0=" EXAMPLE_PCR0
-                            ",expect-pcr1=" EXAMPLE_PCR1 ",expect-pcr2="
+    QTestState *qts = start("-kernel %s/eif -M expect-pcr0=" LAUNCHABLE_PCR0
+                            ",expect-pcr1=" LAUNCHABLE_PCR1 ",expect-pcr2="
                             EXAMPLE_PCR2 ",eif-out=%s/out");
     g_autofree char *path = nitro_machine_path("eif");
     g_autofree char *image = NULL;
     gsize len;
 
-    assert_string(qts, "/machine", "expect-pcr1", EXAMPLE_PCR1);
+    assert_string(qts, "/machine", "expect-pcr1", LAUNCHABLE_PCR1);
     qtest_quit(qts);
     g_assert(g_file_get_contents(path, &image, &len, NULL));
     assert_same_file("out", image, len);
@@ -439,7 +439,7 @@ static void test_signature(void)
         { "-kernel %s/eif-expired -M signature=off" },
         { "-kernel %s/eif-signed-other -M signature=warn", "warning: the image "
           "is not validly signed: the signature is for an image with PCR0 "
-          EXAMPLE_PCR1 },
+          LAUNCHABLE_PCR1 },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -42,10 +42,12 @@ static void write_images(void)
 {
     static const char large[57 * MiB];
     bool arm = arch_is_arm();
-    g_autoptr(GByteArray) good = eif_maker_image(4, arm, EXAMPLE);
-    g_autoptr(GByteArray) other = eif_maker_image(4, !arm, EXAMPLE);
-    g_autoptr(GByteArray) big = eif_maker_image(4, arm, "KCM");
+    g_autoptr(GByteArray) good = eif_maker_image(4, arm, LAUNCHABLE);
+    g_autoptr(GByteArray) text = eif_maker_image(4, arm, EXAMPLE);
+    g_autoptr(GByteArray) other = eif_maker_image(4, !arm, LAUNCHABLE);
+    g_autoptr(GByteArray) big = eif_maker_image(4, arm, "UCM");
 
+    write_file("eif-text", text->data, text->len);
     write_file("eif", good->data, good->len);
     write_file("eif-other", other->data, other->len);
     write_file("eif-short", good->data, good->len - 20);
@@ -60,7 +62,9 @@ static void write_signed(const char *name, int64_t valid_until,
                          const char *pcr0)
 {
 #ifdef CONFIG_GNUTLS
-    EifSignerParams params = { .not_after = valid_until, .pcr0 = pcr0 };
+    EifSignerParams params = {
+        .not_after = valid_until, .sections = LAUNCHABLE, .pcr0 = pcr0,
+    };
     g_autoptr(EifSigner) signer = eif_signer_new(&params);
     g_autoptr(GByteArray) image =
         eif_signer_image(signer, arch_is_arm());
@@ -73,9 +77,9 @@ static void write_signed_images(void)
 {
     int64_t tomorrow = time(NULL) + EIF_SIGNER_DAY;
 
-    write_signed("eif-signed", tomorrow, EXAMPLE_PCR0);
-    write_signed("eif-expired", EIF_SIGNER_NOW, EXAMPLE_PCR0);
-    write_signed("eif-signed-other", tomorrow, EXAMPLE_PCR1);
+    write_signed("eif-signed", tomorrow, LAUNCHABLE_PCR0);
+    write_signed("eif-expired", EIF_SIGNER_NOW, LAUNCHABLE_PCR0);
+    write_signed("eif-signed-other", tomorrow, LAUNCHABLE_PCR1);
 }
 
 static void write_files(void)

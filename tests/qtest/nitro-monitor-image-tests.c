@@ -32,7 +32,7 @@ static void check_sections(QDict *image)
         const char *type;
         size_t size;
     } expected[] = {
-        { "kernel", strlen(EXAMPLE_KERNEL) },
+        { "kernel", strlen(UNKNOWN_KERNEL) },
         { "cmdline", strlen(EXAMPLE_CMDLINE) },
         { "metadata", strlen(EXAMPLE_METADATA) },
         { "ramdisk", strlen(EXAMPLE_RAMDISK0) },
@@ -58,7 +58,7 @@ static void check_sections(QDict *image)
 static void test_eif(void)
 {
     Run *run = run_new();
-    g_autofree char *path = write_eif(run, EXAMPLE);
+    g_autofree char *path = write_eif(run, LAUNCHABLE);
     QDict *info, *image, *reply;
 
     start_eif(run, NITRO, path);
@@ -73,13 +73,13 @@ static void test_eif(void)
     g_assert_cmpint(qdict_get_int(image, "version"), ==, 4);
     g_assert_cmpint(qdict_get_int(image, "size"), ==, EXAMPLE_SIZE);
     g_assert_cmphex(qdict_get_int(image, "crc"), ==,
-                    arch_is_arm() ? EXAMPLE_CRC_ARM64 : EXAMPLE_CRC);
+                    arch_is_arm() ? LAUNCHABLE_CRC_ARM64 : LAUNCHABLE_CRC);
     g_assert_false(qdict_get_bool(image, "signed"));
     check_sections(image);
-    check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
+    check_pcrs(qdict_get_qdict(image, "pcrs"), LAUNCHABLE_PCR0, LAUNCHABLE_PCR1,
                EXAMPLE_PCR2, NULL);
-    check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), EXAMPLE_PCR0,
-               EXAMPLE_PCR1, EXAMPLE_PCR2, NULL);
+    check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), LAUNCHABLE_PCR0,
+               LAUNCHABLE_PCR1, EXAMPLE_PCR2, NULL);
     qobject_unref(reply);
     run_quit(run);
 }
@@ -88,7 +88,7 @@ static void test_eif(void)
 static void test_debug(void)
 {
     Run *run = run_new();
-    g_autofree char *path = write_eif(run, "KCMRrS");
+    g_autofree char *path = write_eif(run, "UCMRrS");
     g_autofree char *words = NULL;
     QDict *info, *image, *reply;
 
@@ -97,7 +97,7 @@ static void test_debug(void)
     reply = query_measured(run->qts, &info, &image);
     g_assert_true(qdict_get_bool(info, "debug-mode"));
     g_assert_true(qdict_get_bool(image, "signed"));
-    check_pcrs(qdict_get_qdict(image, "pcrs"), EXAMPLE_PCR0, EXAMPLE_PCR1,
+    check_pcrs(qdict_get_qdict(image, "pcrs"), LAUNCHABLE_PCR0, LAUNCHABLE_PCR1,
                EXAMPLE_PCR2, EXAMPLE_PCR8);
     check_pcrs(qdict_get_qdict(info, "attestation-pcrs"), ZERO_PCR, ZERO_PCR,
                ZERO_PCR, ZERO_PCR);
@@ -160,7 +160,7 @@ static void test_kernel(void)
 static void test_changed(void)
 {
     Run *run = run_new();
-    g_autofree char *path = write_eif(run, EXAMPLE);
+    g_autofree char *path = write_eif(run, LAUNCHABLE);
     QDict *info, *image, *reply;
     int fd;
 
@@ -183,7 +183,7 @@ static void test_changed(void)
 static void test_no_threads(void)
 {
     Run *run = run_new();
-    g_autofree char *path = write_eif(run, EXAMPLE);
+    g_autofree char *path = write_eif(run, LAUNCHABLE);
     QDict *info, *image, *reply;
 
     g_setenv("NE_FAKE_THREADS", "0", true);
@@ -220,10 +220,10 @@ static const struct Unread {
     const char *state;
     const char *error;
 } unread[] = {
-    { "none", EXAMPLE, "", "unsigned" },
-    { "off", "KCMRrS", " -M nitro,signature=off", "unchecked" },
+    { "none", LAUNCHABLE, "", "unsigned" },
+    { "off", "UCMRrS", " -M nitro,signature=off", "unchecked" },
 #ifdef CONFIG_GNUTLS
-    { "broken", "KCMRrS", " -M nitro,signature=warn", "invalid",
+    { "broken", "UCMRrS", " -M nitro,signature=warn", "invalid",
       "the image is not validly signed: " },
 #endif
 };
@@ -257,12 +257,12 @@ static const struct Signed {
     const char *state;
     const char *error;
 } signed_images[] = {
-    { "valid", { }, true, "valid" },
-    { "expired", { }, false, "invalid", "the image is not validly signed: the "
+    { "valid", { .pcr0 = LAUNCHABLE_PCR0 }, true, "valid" },
+    { "expired", { .pcr0 = LAUNCHABLE_PCR0 }, false, "invalid", "the image is not validly signed: the "
       "certificate was valid until 2023-11-15T" },
-    { "other-image", { .pcr0 = EXAMPLE_PCR1 }, true, "invalid", "the image is "
+    { "other-image", { .pcr0 = LAUNCHABLE_PCR1 }, true, "invalid", "the image is "
       "not validly signed: the signature is for an image with PCR0 "
-      EXAMPLE_PCR1 },
+      LAUNCHABLE_PCR1 },
 };
 
 static void test_signed(const void *opaque)
@@ -279,6 +279,7 @@ static void test_signed(const void *opaque)
     QDict *info, *image, *signature, *reply;
     int64_t end = EIF_SIGNER_NOW + EIF_SIGNER_DAY;
 
+    params.sections = LAUNCHABLE;
     if (row->now) {
         params.not_after = end = time(NULL) + EIF_SIGNER_DAY;
     }

@@ -331,7 +331,7 @@ static void test_console_lost(void)
 static void test_info(void)
 {
     Run *run = run_new();
-    g_autofree char *path = write_eif(run, EXAMPLE);
+    g_autofree char *path = write_eif(run, LAUNCHABLE);
     g_autofree char *text = NULL;
     static const char *const lines[] = {
         "state: prepared\r\n", "CID: 77\r\n", "slot: 0x1000 of /dev/null\r\n",
@@ -339,7 +339,7 @@ static void test_info(void)
         "vCPU 1: host CPU 3\r\n", "memory: 64 MiB in pages of 2 MiB (ram)\r\n",
         "image name: kernel.bin\r\n", "921 bytes, CRC 0x", "not signed\r\n",
         "section: cmdline, 13 bytes at 588\r\n", "measurement: done\r\n",
-        "image PCR0: " EXAMPLE_PCR0 "\r\n",
+        "image PCR0: " LAUNCHABLE_PCR0 "\r\n",
         "attestation PCR2: " EXAMPLE_PCR2 "\r\n",
         "heartbeat: idle, port 9000, limit 180000 ms\r\n",
     };

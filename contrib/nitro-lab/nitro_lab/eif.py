@@ -4,7 +4,7 @@
 
 Deliberately apart from the C library in hw/core/eif-image.c, so that the
 functional tests compare two independent readings of the format.  All numbers
-are big-endian, sections follow each other without gaps.
+are big-endian, sections follow each other, without gaps unless one asks.
 """
 
 import hashlib
@@ -42,16 +42,21 @@ def build(kernel, cmdline, ramdisks, arch=X86_64, name='demo'):
     return assemble(sections, arch)
 
 
-def assemble(sections, arch=X86_64, version=VERSION):
-    """Bytes of an image of (type, data) sections in this order."""
+def assemble(sections, arch=X86_64, version=VERSION, gap=0, flags=0):
+    """Bytes of an image of (type, data) sections in this order.
+
+    There are `gap` bytes before each section, and `flags` in the file header
+    beside that of the architecture and in the section headers.
+    """
     offsets, sizes, body = [], [], bytearray()
     for kind, data in sections:
+        body += b'\xa5' * gap
         offsets.append(HEADER.size + len(body))
         sizes.append(len(data))
-        body += SECTION.pack(kind, 0, len(data)) + data
+        body += SECTION.pack(kind, flags, len(data)) + data
     unused = [0] * (MAX_SECTIONS - len(sections))
-    head = HEADER.pack(b'.eif', version, arch, DEFAULT_MEMORY, DEFAULT_CPUS,
-                       0, len(sections), *offsets, *unused, *sizes, *unused,
+    head = HEADER.pack(b'.eif', version, arch | flags, DEFAULT_MEMORY,
+                       DEFAULT_CPUS, 0, len(sections), *offsets, *unused, *sizes, *unused,
                        0, 0)[:-4]
     crc = zlib.crc32(body, zlib.crc32(head))
     return head + struct.pack('>I', crc) + bytes(body)
