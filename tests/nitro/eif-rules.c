@@ -194,7 +194,7 @@ static void make_agreed_sizes(void)
 
         size += size == was;
         /* A tail of up to 11 bytes is allowed */
-        if (section == NR_EXAMPLE - 1 && size && size < was &&
+        if (section == NR_EXAMPLE - 1 && size < was &&
             was - size < SECTION_HEADER_LEN) {
             size = was + 1;
         }

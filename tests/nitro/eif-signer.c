@@ -71,6 +71,7 @@ static void sign_by_authority(gnutls_x509_crt_t crt,
                              : GNUTLS_ECC_CURVE_ED25519), 0));
     ok(gnutls_x509_crt_init(&authority));
     ok(gnutls_x509_crt_set_dn(authority, params->issuer, NULL));
+    ok(gnutls_x509_crt_set_key(authority, key));
     ok(gnutls_x509_crt_sign2(crt, authority, key,
                              params->authority == GNUTLS_PK_EDDSA_ED25519
                              ? GNUTLS_DIG_SHA512 : GNUTLS_DIG_SHA256, 0));
@@ -215,7 +216,7 @@ EifSigner *eif_signer_new(const EifSignerParams *params)
 
     params = params ?: &defaults;
     key = make_key(params->curve);
-    signer->sections = params->sections ?: EXAMPLE;
+    signer->sections = params->sections;
     signer->pem = make_pem(key, params);
     signer->key_pem = export_key(key);
     signer->cose = make_cose(key, find_algorithm(params),
@@ -234,7 +235,8 @@ void eif_signer_free(EifSigner *signer)
 
 GByteArray *eif_signer_image(const EifSigner *signer, uint16_t flags)
 {
-    GByteArray *image = eif_maker_image(4, flags, signer->sections);
+    GByteArray *image = eif_maker_image(4, flags,
+                                        signer->sections ?: EXAMPLE);
     g_autoptr(GByteArray) section = eif_maker_signature_bytes(
         signer->pem, signer->cose->data, signer->cose->len);
 

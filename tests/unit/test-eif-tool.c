@@ -347,7 +347,7 @@ static void test_sign(void)
     static const char *const pairs[] = { "p384", "p521", "p256" };
 
     run_well("extract -d plain-parts good.eif");
-    run_well("sign -s p256.pem -p p256.key -o again.eif good.eif");
+    run_well("sign -s p256.pem -p p256.key -o again.eif boots.eif");
     for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
         g_autofree char *line = g_strdup_printf(
             "sign --signing-certificate=%s.pem --private-key=%s.key again.eif",
@@ -357,7 +357,7 @@ static void test_sign(void)
         run_well(line);
         d = json();
         g_assert_cmpstr(qdict_get_str(qdict_get_qdict(d, "Measurements"),
-                                      "PCR0"), ==, EXAMPLE_PCR0);
+                                      "PCR0"), ==, BOOTABLE_PCR0);
         g_assert_true(qdict_haskey(qdict_get_qdict(d, "SigningCertificate"),
                                    "NotAfter"));
         run_well("verify --require-signature again.eif");
@@ -370,11 +370,11 @@ static void test_sign(void)
 /* A signature that stands before other sections, a gap behind it */
 static void test_sign_within(void)
 {
-    g_autoptr(GByteArray) image = eif_maker_image(4, 0, "KCSMRr");
+    g_autoptr(GByteArray) image = eif_maker_image(4, 0, "BCSMRr");
 
     write_image("within.eif", image);
     run_well("sign -s p521.pem -p p521.key within.eif");
-    run_well("verify -s --pcr0=" EXAMPLE_PCR0 " within.eif");
+    run_well("verify -s --pcr0=" BOOTABLE_PCR0 " within.eif");
     run_well("sign -s p256.pem -p p256.key within.eif");
     run_well("verify -s --pcr2=" EXAMPLE_PCR2 " within.eif");
     run_well("extract -s ramdisk-1 -o part within.eif");

@@ -19,6 +19,7 @@
 #include "nitro-enclave-util.h"
 #include "nitro-no-threads.h"
 #include "nitro-vsock-wire.h"
+#include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
 #include "tests/nitro/error-text.h"
 
@@ -367,7 +368,9 @@ static void test_stop_bad_image(Fixture *f, gconstpointer data)
 #ifdef CONFIG_GNUTLS
 static GByteArray *signed_image(int64_t not_after)
 {
-    EifSignerParams params = { .not_after = not_after };
+    EifSignerParams params = {
+        .not_after = not_after, .sections = BOOTABLE, .pcr0 = BOOTABLE_PCR0,
+    };
     g_autoptr(EifSigner) signer = eif_signer_new(&params);
 
     return eif_signer_image(signer, 0);
