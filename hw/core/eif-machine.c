@@ -14,6 +14,7 @@
 #include "crypto/hash.h"
 #include "hw/core/eif.h"
 #include "hw/core/eif-image.h"
+#include "system/system.h"
 
 #define PIECE (256 * KiB)
 
@@ -209,6 +210,36 @@ static EifImage *open_image(int fd, EifSource *src, Error **errp)
                                                   : NULL;
 }
 
+typedef struct Leftovers {
+    Notifier at_exit;
+    char *kernel_path;
+    char *initrd_path;
+} Leftovers;
+
+static void remove_leftovers(Notifier *notifier, void *data)
+{
+    Leftovers *left = container_of(notifier, Leftovers, at_exit);
+
+    unlink(left->kernel_path);
+    if (left->initrd_path) {
+        unlink(left->initrd_path);
+    }
+}
+
+/*
+ * The machine removes the files once they are loaded, but a kernel that cannot
+ * be loaded ends the process
+ */
+static void remove_at_exit(const Parts *p)
+{
+    Leftovers *left = g_new0(Leftovers, 1);
+
+    left->at_exit.notify = remove_leftovers;
+    left->kernel_path = g_strdup(p->kernel_path);
+    left->initrd_path = g_strdup(p->initrd_path);
+    qemu_add_exit_notifier(&left->at_exit);
+}
+
 bool read_eif_file(const char *eif_path, const char *machine_initrd,
                    char **kernel_path, char **initrd_path, char **cmdline,
                    uint8_t *image_hash, uint8_t *bootstrap_hash,
@@ -229,6 +260,7 @@ bool read_eif_file(const char *eif_path, const char *machine_initrd,
          digest(p.app, app_hash, errp) &&
          take_certificate(image, &src, fingerprint_hash, errp);
     if (ok) {
+        remove_at_exit(&p);
         *signature_found = image->has_signature;
         *kernel_path = g_steal_pointer(&p.kernel_path);
         *initrd_path = g_steal_pointer(&p.initrd_path);
