@@ -125,7 +125,7 @@ const char *eif_oid_str(const char *oid);
 
 typedef struct EifName {
     char *type; /* "commonName", or an object identifier "2.5.4.13" */
-    char *value; /* as it is, nothing escaped */
+    char *value; /* not escaped */
 } EifName;
 
 typedef struct EifCertificate {
