@@ -12,6 +12,8 @@
 #include "child.h"
 
 #define VIRT_CONSOLE "ttyAMA0"
+/* Number of the set with the descriptor to sign with */
+#define SIGNER_SET "9"
 
 /*
  * Most that machine nitro-enclave appends without ACPI: a word like
@@ -238,6 +240,18 @@ static void add_virt(GPtrArray *args, const NitroChildConfig *config)
         config->slot_uid, pcrs);
 }
 
+/* A set of descriptors can be opened again, also in a chroot */
+static void add_signer(GPtrArray *args, const NitroChildConfig *config)
+{
+    if (config->signer_fd >= 0) {
+        add(args, "-add-fd");
+        add(args, "fd=%d,set=" SIGNER_SET, config->signer_fd);
+        add(args, "-object");
+        add(args, "nitro-nsm-signer,id=nsm-signer,file=/dev/fdset/"
+            SIGNER_SET);
+    }
+}
+
 char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
                         int serial_fd)
 {
@@ -264,6 +278,7 @@ char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
     }
     add(args, "-chardev");
     add(args, "socket,id=vsock,fd=%d", vsock_fd);
+    add_signer(args, config);
     add_serial(args, serial_fd);
     add_strings(args, NULL, bare);
     add_strings(args, NULL, (const char *const *)config->opts->qemu_args);

@@ -18,7 +18,7 @@
 #define LOG_MAX    (1024 * 1024)
 #define LAST_WORDS 512
 /* Descriptors a child can get */
-#define MAX_KEEP   8
+#define MAX_KEEP   9
 
 /* One stream of output of the process */
 typedef struct Output {
@@ -299,6 +299,7 @@ static int collect_fds(const NitroChildConfig *config, int vsock_fd,
     const int fds[MAX_KEEP] = {
         STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, vsock_fd, serial_fd,
         config->image->fd, config->image->kernel_fd, config->image->initrd_fd,
+        config->signer_fd,
     };
     int i, n = 0;
 

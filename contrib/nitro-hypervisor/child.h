@@ -7,7 +7,7 @@
  *
  * Inherits these descriptors and nothing else: the vhost-user socket of its
  * vsock device, its serial port (debug mode only), its image and, on arm64,
- * the parts of that.  Dies with this process, whatever kills that.
+ * the parts of that, and what it signs attestation documents with.  Dies with this process, whatever kills that.
  */
 
 #ifndef NITRO_CHILD_H
@@ -33,6 +33,7 @@ typedef struct NitroChildConfig {
     uint64_t memory;            /* bytes, whole MiB */
     bool debug;
     const NitroImage *image;    /* checked */
+    int signer_fd;              /* key and chain to attest with, or -1 */
 } NitroChildConfig;
 
 /**

@@ -35,6 +35,7 @@ struct NitroEnclave {
     int rc;                     /* outcome of a failed start */
     uint32_t cause, status;     /* how it ended */
     NitroImage *image;
+    NitroPkiInstance *identity; /* what it signs with, or NULL */
     Error *check_error;
     NitroChild *child;
     NitroVsockDevice *vsock;
@@ -235,6 +236,21 @@ static gboolean start_timeout(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+static bool issue_identity(NitroEnclave *enclave, int *fd, Error **errp)
+{
+    if (!enclave->host.pki) {
+        return true;
+    }
+    enclave->identity = nitro_pki_issue(enclave->host.pki,
+                                        nitro_options_id(enclave->host.opts),
+                                        errp);
+    if (!enclave->identity) {
+        return false;
+    }
+    *fd = nitro_pki_instance_fd(enclave->identity);
+    return true;
+}
+
 static bool spawn(NitroEnclave *enclave, Error **errp)
 {
     NitroChildConfig config = {
@@ -245,8 +261,13 @@ static bool spawn(NitroEnclave *enclave, Error **errp)
         .memory = enclave->config.memory.size,
         .debug = enclave->config.debug,
         .image = enclave->image,
+        .signer_fd = -1,
     };
     int vsock[2];
+
+    if (!issue_identity(enclave, &config.signer_fd, errp)) {
+        return false;
+    }
 
     if (qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, vsock)) {
         error_setg_errno(errp, errno, "cannot create a socket");
@@ -455,5 +476,6 @@ void nitro_enclave_free(NitroEnclave *enclave)
     assert(enclave->state == STATE_DOWN);
     nitro_console_close(enclave->console);
     nitro_memory_clear(&enclave->config.memory);
+    nitro_pki_instance_free(enclave->identity);
     g_free(enclave);
 }

@@ -25,6 +25,7 @@
 #include "console.h"
 #include "options.h"
 #include "parent.h"
+#include "pki.h"
 
 /* From START to QEMU's vsock device being there */
 #define NITRO_ENCLAVE_START_MS 60000
@@ -36,6 +37,7 @@ typedef struct NitroEnclaveHost {
     const NitroOptions *opts;
     NitroSwitch *sw;
     NitroConsoleService *consoles;
+    NitroPki *pki;              /* NULL: enclaves do not sign what they attest */
 } NitroEnclaveHost;
 
 /* As START has it */

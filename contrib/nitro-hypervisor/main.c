@@ -24,6 +24,7 @@
 #include "control.h"
 #include "options.h"
 #include "parent.h"
+#include "pki.h"
 #include "report.h"
 #include "runtime-dir.h"
 #include "slots.h"
@@ -37,6 +38,7 @@ typedef struct Hypervisor {
     NitroParent *parent;
     NitroControl *control;
     NitroSlots *slots;
+    NitroPki *pki;
     NitroRuntimeDir dir;
     bool ending;
 } Hypervisor;
@@ -113,6 +115,25 @@ static const NitroControlOps control_ops = {
     .lost = control_lost,
 };
 
+static bool open_pki(Hypervisor *hv, Error **errp)
+{
+    g_autofree char *fingerprint = NULL;
+
+    if (!hv->opts.pki_dir) {
+        info_report("attestation documents are not signed; --pki-dir DIR "
+                    "has them signed");
+        return true;
+    }
+    hv->pki = nitro_pki_open(hv->opts.pki_dir, errp);
+    if (!hv->pki) {
+        return false;
+    }
+    fingerprint = nitro_pki_fingerprint(hv->pki);
+    info_report("attestation documents lead to root %s, SHA-256 %s: not AWS",
+                nitro_pki_root(hv->pki), fingerprint);
+    return true;
+}
+
 static bool start(Hypervisor *hv, Error **errp)
 {
     const char *dir = hv->opts.runtime_dir;
@@ -122,9 +143,10 @@ static bool start(Hypervisor *hv, Error **errp)
                                                      NULL);
     NitroEnclaveHost host = { .opts = &hv->opts };
 
-    if (!nitro_runtime_dir_open(&hv->dir, dir, errp)) {
+    if (!nitro_runtime_dir_open(&hv->dir, dir, errp) || !open_pki(hv, errp)) {
         return false;
     }
+    host.pki = hv->pki;
     host.sw = hv->sw = nitro_switch_new(hv->opts.max_connections,
                                         guest_misbehaved, hv);
     host.consoles = hv->consoles = nitro_console_service_new(hv->sw);
@@ -149,6 +171,7 @@ static void stop(Hypervisor *hv)
     nitro_parent_free(hv->parent);
     nitro_console_service_free(hv->consoles);
     nitro_switch_free(hv->sw);
+    nitro_pki_free(hv->pki);
     nitro_runtime_dir_close(&hv->dir);
     nitro_options_clear(&hv->opts);
 }
@@ -179,6 +202,18 @@ static int run(Hypervisor *hv)
     return EXIT_SUCCESS;
 }
 
+static int run_pki_command(const NitroOptions *opts)
+{
+    Error *err = NULL;
+
+    if (!nitro_pki_command(opts->pki_dir, opts->pki_command,
+                           nitro_options_id(opts), &err)) {
+        error_report_err(err);
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     Hypervisor hv = { };
@@ -193,6 +228,8 @@ int main(int argc, char **argv)
     } else if (hv.opts.version) {
         printf("nitro-hypervisor (QEMU " QEMU_VERSION ")\n");
         status = EXIT_SUCCESS;
+    } else if (hv.opts.pki_command) {
+        status = run_pki_command(&hv.opts);
     } else if (start(&hv, &err)) {
         status = run(&hv);
     } else {

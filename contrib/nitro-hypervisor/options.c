@@ -66,6 +66,16 @@ static bool parse_max_connections(NitroOptions *opts, const char *text,
     return true;
 }
 
+static bool check_pki_command(const NitroOptions *opts, Error **errp)
+{
+    if (!opts->pki_dir) {
+        error_setg(errp, "--pki needs --pki-dir");
+        error_append_hint(errp, "Give the directory of root and region\n");
+        return false;
+    }
+    return true;
+}
+
 static bool options_check(NitroOptions *opts, const char *acpi, int rest,
                           Error **errp)
 {
@@ -79,6 +89,9 @@ static bool options_check(NitroOptions *opts, const char *acpi, int rest,
         error_setg(errp, "arguments that are not options");
         error_append_hint(errp, "Try --help\n");
         return false;
+    }
+    if (opts->pki_command) {
+        return check_pki_command(opts, errp);
     }
     if (!opts->runtime_dir || (!opts->qemu && !opts->qemu_aarch64)) {
         error_setg(errp, "--runtime-dir and --qemu or --qemu-aarch64 are "
@@ -98,17 +111,23 @@ static bool options_check(NitroOptions *opts, const char *acpi, int rest,
             check_executable("--qemu-aarch64", opts->qemu_aarch64, errp));
 }
 
+static void make_absolute(char **path)
+{
+    if (*path) {
+        char *absolute = g_canonicalize_filename(*path, NULL);
+
+        g_free(*path);
+        *path = absolute;
+    }
+}
+
 static void options_defaults(NitroOptions *opts)
 {
     if (!opts->accel) {
         opts->accel = g_strdup(DEFAULT_ACCEL);
     }
-    if (opts->runtime_dir) {
-        char *absolute = g_canonicalize_filename(opts->runtime_dir, NULL);
-
-        g_free(opts->runtime_dir);
-        opts->runtime_dir = absolute;
-    }
+    make_absolute(&opts->runtime_dir);
+    make_absolute(&opts->pki_dir);
 }
 
 /* Entries as GOption knows them, and those that were given */
@@ -226,6 +245,12 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
         { "strict-image", 0, 0, G_OPTION_ARG_NONE, &opts->strict_image,
           "Let START fail when the image cannot boot; the default is that of "
           "EC2: the enclave ends at once", NULL },
+        { "pki-dir", 0, 0, G_OPTION_ARG_FILENAME, &opts->pki_dir,
+          "Directory of the keys above those that sign attestation documents; "
+          "made if needed", "DIR" },
+        { "pki", 0, 0, G_OPTION_ARG_STRING, &opts->pki_command,
+          "Do one thing with --pki-dir and exit: show, export, renew, issue",
+          "COMMAND" },
         { "once", 0, 0, G_OPTION_ARG_NONE, &opts->once,
           "End when the parent has disconnected", NULL },
         { "keep-logs", 0, 0, G_OPTION_ARG_NONE, &opts->keep_logs,
@@ -248,6 +273,11 @@ const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch)
     return arch == EIF_ARCH_AARCH64 ? opts->qemu_aarch64 : opts->qemu;
 }
 
+const char *nitro_options_id(const NitroOptions *opts)
+{
+    return opts->parent_id ?: "i-0";
+}
+
 void nitro_options_clear(NitroOptions *opts)
 {
     g_free(opts->runtime_dir);
@@ -256,6 +286,8 @@ void nitro_options_clear(NitroOptions *opts)
     g_free(opts->accel);
     g_free(opts->parent_id);
     g_free(opts->parent_role);
+    g_free(opts->pki_dir);
+    g_free(opts->pki_command);
     g_strfreev(opts->qemu_args);
     g_strfreev(opts->firmware_dirs);
     *opts = (NitroOptions) { };

@@ -21,6 +21,8 @@ typedef struct NitroOptions {
     char *parent_role;      /* goes into PCR3, or NULL */
     char **qemu_args;       /* additional arguments, NULL terminated, or NULL */
     char **firmware_dirs;   /* the same for -L */
+    char *pki_dir;          /* absolute, or NULL: documents are not signed */
+    char *pki_command;      /* the only thing to do, or NULL */
     OnOffAuto acpi;
     unsigned int max_connections;   /* of one enclave */
     bool strict_image;      /* START fails when the image cannot boot */
@@ -49,6 +51,14 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
  * Returns: its path, or NULL when such enclaves cannot be run.
  */
 const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch);
+
+/**
+ * nitro_options_id: instance ID of the parent
+ * @opts: the options
+ *
+ * Returns: that of --parent-id, or one that stands for none.
+ */
+const char *nitro_options_id(const NitroOptions *opts);
 
 void nitro_options_clear(NitroOptions *opts);
 

@@ -46,6 +46,7 @@ typedef struct Row {
     bool is_signed;
     unsigned int vcpus;
     int initrd_fd;
+    int signer_fd;              /* 0: none */
     const char *cmdline;        /* arm64 only */
     const char *line;
 } Row;
@@ -71,6 +72,15 @@ static const Row rows[] = {
       "parent-id=i-1,,2,parent-role=" ROLE " -bios qboot.rom "
       "-smp 4,sockets=1,cores=2,threads=2 -cpu host -kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -serial null" END " -S" },
+    { "x86/signer", EIF_ARCH_X86_64, "kvm", ID, .vcpus = 2, .initrd_fd = -1,
+      .signer_fd = 12, .acpi = ON_OFF_AUTO_OFF,
+      .line = "x86 -name enclave-16 -m 64M -accel kvm "
+      "-M nitro-enclave,vsock=vsock,id=i-1,,2" ENC ",acpi=off,debug-mode=off,"
+      "parent-id=i-1,,2 -smp 2,sockets=1,cores=1,threads=2 -cpu host "
+      "-kernel /proc/self/fd/9 -chardev socket,id=vsock,fd=7 "
+      "-add-fd fd=12,set=9 "
+      "-object nitro-nsm-signer,id=nsm-signer,file=/dev/fdset/9 "
+      "-serial null" END },
     { "arm64/production", EIF_ARCH_AARCH64, "tcg,thread=multi", ID, ROLE,
       .vcpus = 2, .initrd_fd = 11, .is_signed = true,
       .cmdline = "reboot=k console=ttyAMA0 x",
@@ -146,6 +156,7 @@ static char **row_args(const Row *row, const char *cmdline)
     const NitroChildConfig config = {
         .opts = &opts, .slot_uid = 42, .cid = 16, .vcpus = row->vcpus,
         .memory = 64 * MiB, .debug = row->debug, .image = &image,
+        .signer_fd = row->signer_fd ?: -1,
     };
 
     return nitro_child_args(&config, VSOCK_FD, row->debug ? SERIAL_FD : -1);

@@ -437,7 +437,7 @@ static void test_arguments(Fixture *f, gconstpointer data)
     NitroImage image = { .fd = 9, .needs_acpi = true };
     NitroChildConfig config = {
         .opts = &f->opts, .slot_uid = 42, .cid = 16, .vcpus = 3,
-        .memory = 64 * MiB, .debug = true, .image = &image,
+        .memory = 64 * MiB, .debug = true, .image = &image, .signer_fd = -1,
     };
     g_auto(GStrv) args = NULL;
     g_autofree char *line = NULL;
