@@ -4,15 +4,22 @@
 
 import errno
 import hashlib
+import json
+import subprocess
 import time
+from pathlib import Path
 
 from nitro_parent import NitroParentTest
 
-from nitro_lab import eif, images, nsm
+from nitro_lab import config, eif, images, nsm
 
 REQUEST_MAX = 0x1000
 KEYS = ['module_id', 'digest', 'timestamp', 'pcrs', 'certificate', 'cabundle',
         'public_key', 'user_data', 'nonce']
+
+
+# Exit statuses of qemu-nsm verify
+CHAIN, SIGNATURE, MISMATCH = 3, 4, 6
 
 
 def extended(value, data):
@@ -47,7 +54,8 @@ class Module(NitroParentTest):
         self.module = nsm.Module(self.parent, launch.cid)
         for check in (self.check_describe, self.check_registers,
                       self.check_random, self.check_lengths,
-                      self.check_document, self.check_extend,
+                      self.check_document, self.check_signed,
+                      self.check_extend,
                       self.check_locks):
             with self.case(check.__name__):
                 check()
@@ -124,6 +132,38 @@ class Module(NitroParentTest):
         payload = nsm.decode(nsm.decode(told['Attestation']['document'])[2])
         self.assertEqual((payload['nonce'], payload['user_data']),
                          (b'abc', b'\x01\xff\x02'))
+
+    def verified(self, document, *options, status=0, root=True):
+        """What qemu-nsm says of a document, in this exit status."""
+        path = Path(self.log_file('document'))
+        path.write_bytes(document)
+        if root:
+            options += ('--root', config.PKI / 'root.pem')
+        run = subprocess.run(
+            [config.OUT / 'tools/nsm/qemu-nsm', 'verify', *options, path],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            check=False)
+        self.assertEqual(run.returncode, status, run.stdout + run.stderr)
+        return json.loads(run.stdout)
+
+    def check_signed(self):
+        """Documents prove what this image is to those who have the root."""
+        image = Path(self.log_file('image'))
+        image.write_bytes(images.demo_image().read_bytes())
+        first = self.module.document(user_data=b'u', nonce=b'n' * 1024,
+                                     public_key=b'')
+        Path(self.log_file('nonce')).write_bytes(b'n' * 1024)
+        told = self.verified(first, '--image', image, '--user-data', '75',
+                             '--nonce', '@' + self.log_file('nonce'),
+                             '--max-age', '600')
+        self.assertIn('not AWS', json.dumps(told))
+        self.verified(first, root=False, status=CHAIN)
+        self.verified(first, '--user-data', '76', status=MISMATCH)
+        self.verified(first[:-1] + bytes([first[-1] ^ 1]), status=SIGNATURE)
+        # One leaf signs them all
+        certificates = [nsm.decode(nsm.decode(document)[2])['certificate']
+                        for document in (first, self.module.document())]
+        self.assertEqual(certificates[0], certificates[1])
 
     def check_extend(self):
         """ExtendPCR."""

@@ -6,11 +6,12 @@ import argparse
 import os
 import shlex
 import signal
+import subprocess
 import sys
 
 from . import (bench, boots, check, fitting, images, instance, load, packages,
                shell, soak, visit)
-from .config import LAB, TREE, LabError
+from .config import LAB, PKI, TREE, LabError
 from .run import run
 
 sys.path.append(str(TREE / 'contrib/nitro-run'))
@@ -33,6 +34,13 @@ def _image(_args):
     images.build_all()
     print('boot images are in %s' % LAB)
     return 0
+
+
+def _pki(args):
+    """Root and region of the lab, by the program that uses them."""
+    LAB.mkdir(parents=True, exist_ok=True)
+    return subprocess.call([images.hypervisor(), '--pki-dir', PKI,
+                            '--pki', args.action])
 
 
 def _parser():
@@ -133,6 +141,7 @@ def _parser():
     wear.set_defaults(main=soak.soak)
     _add_load(commands)
     _add_boots(commands)
+    _add_pki(commands)
     return parser
 
 
@@ -149,6 +158,18 @@ def _add_boots(commands):
                          help='bare, small, usual, large, many, gigantic,'
                          ' nodes, on Arm gicv2m (all)')
     parents.set_defaults(main=boots.boots)
+
+
+def _add_pki(commands):
+    keys = commands.add_parser(
+        'pki', help='keys above those that sign attestation documents',
+        description='The root of this lab is not AWS.  show: root and region'
+        ' with their dates and fingerprints.  export: certificate of the'
+        ' root, for those who verify.  renew: another region.  issue: key'
+        ' and chain of an instance, for -object nitro-nsm-signer of an'
+        ' enclave machine without a parent.')
+    keys.add_argument('action', choices=('show', 'export', 'renew', 'issue'))
+    keys.set_defaults(main=_pki)
 
 
 def _add_visits(commands):

@@ -32,6 +32,7 @@ LAB = _directory('LAB', BUILD / ('lab-' + os.environ['ARCH'] if _foreign()
                                  else 'lab'))
 CACHE = _directory('CACHE', BUILD / 'cache')
 RUN = LAB / 'run'
+PKI = LAB / 'pki'                                   # kept by nitro-hypervisor
 
 
 def private_apt():

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import directories, images, instance, packages
 from .arch import GUEST, HOST
 from .agent import Agent
-from .config import LabError, RUN
+from .config import LabError, PKI, RUN
 from .cpio import Cpio
 from .equipment import Equipment, cpus_and_memory
 from .patience import PATIENCE, POLL_SECONDS, Silence
@@ -239,7 +239,8 @@ class Parent:
         """Command line of the hypervisor process."""
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
                 GUEST.hypervisor_option, images.emulator(),
-                '--acpi', self.acpi, '--parent-id', self.instance_id]
+                '--acpi', self.acpi, '--parent-id', self.instance_id,
+                '--pki-dir', PKI]
         if self.role:
             argv += ['--parent-role', self.role]
         for path in packages.firmware_directories():
