@@ -54,10 +54,26 @@ AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
                ' random.trust_cpu=on')
 
 
+# Real mode, at 0x10268: the firmware enters a kernel at 0x10200
+ENTER_PROTECTED_MODE = bytes.fromhex(
+    'fa'                        # cli
+    '0f0116a002'                # lgdt 0x2a0
+    '66be00000100'              # mov $0x10000,%esi, where the header is
+    '0f20c0 0c01 0f22c0'        # set PE in %cr0
+    'b81800 8ed8 8ec0 8ed0'     # data segment
+    '66ea000010001000')         # ljmp $0x10,$0x100000
+# Limit and address of the table at 0x2a8: two unused, code, data
+DESCRIPTORS = struct.pack('<HI2x16xQQ', 31, 0x102a8, 0xcf9a000000ffff,
+                          0xcf92000000ffff)
+
+
 def bzimage(code):
     """An x86 kernel of code that is entered in protected mode, at 1 MiB."""
     code += bytes(-len(code) % 16)
     setup = bytearray(1024)
+    setup[0x200:0x202] = b'\xeb\x66'        # jmp to 0x268
+    setup[0x268:0x268 + len(ENTER_PROTECTED_MODE)] = ENTER_PROTECTED_MODE
+    setup[0x2a0:0x2a0 + len(DESCRIPTORS)] = DESCRIPTORS
     for at, form, value in ((0x1f1, 'B', 1), (0x1f4, 'I', len(code) // 16),
                             (0x1fe, 'H', 0xaa55), (0x202, '4s', b'HdrS'),
                             (0x206, 'H', 0x20f), (0x211, 'B', 1),
