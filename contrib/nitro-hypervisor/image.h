@@ -28,7 +28,7 @@ typedef struct NitroImage {
     EifMeasurements pcrs;
     bool needs_acpi;            /* see nitro_kernel_needs_acpi() */
     const char *acpi_reason;
-    uint64_t cmdline_room;      /* characters its kernel takes beyond the line */
+    uint64_t cmdline_room;      /* characters its kernel takes in addition */
     char *cmdline_error;        /* why the line is too long, NULL: it is not */
     /* Of an arm64 image, see nitro_image_split() */
     int kernel_fd;

@@ -77,7 +77,11 @@ int vsock_heartbeat(int attempts)
         return -1;
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    if (write(fd, &byte, 1) != 1 || (n = read(fd, &byte, 1)) < 0) {
+    if (write(fd, &byte, 1) != 1) {
+        return close_keeping_errno(fd);
+    }
+    n = read(fd, &byte, 1);
+    if (n < 0) {
         return close_keeping_errno(fd);
     }
     close(fd);

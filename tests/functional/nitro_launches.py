@@ -71,7 +71,7 @@ class Boot(NitroParentTest):
                     arch=GUEST.image_flag, **unusual))
                 launch = self.start(self.arguments(image='/tmp/image'))
                 self.console(launch, 'Unable to mount root fs')
-                self.end(launch, status=4, seconds=120)
+                self.end(launch, status=4)
 
     def test_kernel_without_acpi(self):
         """Kernels made for enclaves find their devices without ACPI."""

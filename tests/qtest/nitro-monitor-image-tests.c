@@ -258,10 +258,10 @@ static const struct Signed {
     const char *error;
 } signed_images[] = {
     { "valid", { .pcr0 = LAUNCHABLE_PCR0 }, true, "valid" },
-    { "expired", { .pcr0 = LAUNCHABLE_PCR0 }, false, "invalid", "the image is not validly signed: the "
-      "certificate was valid until 2023-11-15T" },
-    { "other-image", { .pcr0 = LAUNCHABLE_PCR1 }, true, "invalid", "the image is "
-      "not validly signed: the signature is for an image with PCR0 "
+    { "expired", { .pcr0 = LAUNCHABLE_PCR0 }, false, "invalid", "the image is "
+      "not validly signed: the certificate was valid until 2023-11-15T" },
+    { "other-image", { .pcr0 = LAUNCHABLE_PCR1 }, true, "invalid", "the image "
+      "is not validly signed: the signature is for an image with PCR0 "
       LAUNCHABLE_PCR1 },
 };
 

@@ -105,7 +105,7 @@ int main(int argc, char **argv)
     group_path = write_file(group);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         g_autofree char *path = g_strdup_printf("/nitro/init-account/%zu-%s",
-            i, cases[i].spec ? cases[i].spec : "default");
+            i, cases[i].spec ?: "default");
 
         g_test_add_data_func(path, &cases[i], test_case);
     }

@@ -22,7 +22,7 @@ static const Case cases[] = {
     { "unknown", "exec /app\nexce /app\n", "line 2, 'exce': unknown key" },
     { "program-twice", "exec /a\nexec /b\n", "one program" },
     { "argument-first", "arg x\nexec /a\n", "line 1, 'arg': wants" },
-    { "empty-argument", "exec /a\narg\narg \n", NULL },
+    { "empty-argument", "exec /a\narg\narg " "\n", NULL },
     { "env-no-value", "env A\nexec /a\n", "wants NAME=VALUE" },
     { "env-no-name", "env =A\nexec /a\n", "wants NAME=VALUE" },
     { "relative-cwd", "cwd srv\nexec /a\n", "wants one absolute name" },

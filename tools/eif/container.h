@@ -1,13 +1,13 @@
 /*
  * Container images: from a name to a tree of files and a configuration
  *
- * Reads OCI layouts (directory or tar) and archives of "docker save" (tar);
- * has skopeo bring everything else.  Sources: OCI image specification
- * (image-layout.md, image-index.md, manifest.md, config.md), version 1.1.
- *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Reads OCI layouts (directory or tar) and archives of "docker save" (tar);
+ * has skopeo bring everything else.  Sources: OCI image specification
+ * (image-layout.md, image-index.md, manifest.md, config.md), version 1.1.
  */
 
 #ifndef TOOLS_EIF_CONTAINER_H

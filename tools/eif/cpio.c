@@ -1,15 +1,15 @@
 /*
  * Writer of cpio archives
  *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  *   "070701" and 13 numbers of 8 hexadecimal digits: inode, mode, uid, gid,
  *   links, mtime, size, device's major and minor, node's major and minor,
  *   length of the name with its NUL, 0
  *   name, NUL, zeros up to a multiple of 4
  *   content, zeros up to a multiple of 4
- *
- * Copyright (c) 2026 The QEMU Nitro contributors
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
