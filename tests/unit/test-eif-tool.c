@@ -811,7 +811,7 @@ static const Row other_rows[] = {
     { "diff good.eif text", 2, "text: " },
     { "diff good.eif good.eif", 0, "PCR0: equal\nPCR1: equal\nPCR2: equal\n"
       "PCR8: equal\n" },
-    { "diff good.eif signed.eif", 4, "signature: in the second image only\n"
+    { "diff boots.eif signed.eif", 4, "signature: in the second image only\n"
       "PCR0: equal\nPCR1: equal\nPCR2: equal\nPCR8: differs\n" },
     { "diff --help", 0, "Usage: qemu-eif diff" },
     { "sign --help", 0, "Usage: qemu-eif sign" },
