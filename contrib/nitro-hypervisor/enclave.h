@@ -37,7 +37,7 @@ typedef struct NitroEnclaveHost {
     const NitroOptions *opts;
     NitroSwitch *sw;
     NitroConsoleService *consoles;
-    NitroPki *pki;              /* NULL: enclaves do not sign what they attest */
+    NitroPki *pki;              /* NULL: documents are not signed */
 } NitroEnclaveHost;
 
 /* As START has it */

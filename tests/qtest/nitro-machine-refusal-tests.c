@@ -174,7 +174,8 @@ static const struct Refusal {
       "valid until ", "Set the clock" },
     { "signed-other", QTEST "-kernel %s/eif-signed-other "
       "-M signature=require", "the signature is for an image with PCR0 "
-      LAUNCHABLE_PCR1 ", this one has " LAUNCHABLE_PCR0, "Sign an unsigned copy" },
+      LAUNCHABLE_PCR1 ", this one has " LAUNCHABLE_PCR0,
+      "Sign an unsigned copy" },
 #endif
 
     /* devices */

@@ -164,6 +164,7 @@ int main(int argc, char **argv)
             return commands[i].main(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "usage: lab agent | relay | vsock | ne | connections ...\n");
+    fprintf(stderr,
+            "usage: lab agent | relay | vsock | ne | connections ...\n");
     return 2;
 }

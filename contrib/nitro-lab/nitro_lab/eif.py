@@ -56,8 +56,8 @@ def assemble(sections, arch=X86_64, version=VERSION, gap=0, flags=0):
         body += SECTION.pack(kind, flags, len(data)) + data
     unused = [0] * (MAX_SECTIONS - len(sections))
     head = HEADER.pack(b'.eif', version, arch | flags, DEFAULT_MEMORY,
-                       DEFAULT_CPUS, 0, len(sections), *offsets, *unused, *sizes, *unused,
-                       0, 0)[:-4]
+                       DEFAULT_CPUS, 0, len(sections), *offsets, *unused,
+                       *sizes, *unused, 0, 0)[:-4]
     crc = zlib.crc32(body, zlib.crc32(head))
     return head + struct.pack('>I', crc) + bytes(body)
 

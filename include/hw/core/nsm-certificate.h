@@ -21,8 +21,10 @@
 /* Region in the names below the root: none of AWS's */
 #define NSM_LAB_REGION "local-1"
 
-/* Lifetimes, in seconds; that of the root ends before 2050, which X.509 would
- * write in another form */
+/*
+ * Lifetimes, in seconds; that of the root ends before 2050, which X.509 would
+ * write in another form
+ */
 #define NSM_ROOT_LIFE (20LL * 365 * 86400)
 #define NSM_REGIONAL_LIFE (20LL * 86400 + 3600)
 #define NSM_ZONAL_LIFE (6LL * 86400)
