@@ -41,6 +41,29 @@ PAGE_SIZES = {'x86_64': {2048, 1048576},
               'aarch64': {64, 2048, 32768, 1048576}}
 
 
+class Places(NitroParentTest):
+    """Files and devices, as an instance's distribution has them."""
+
+    def test_rights(self):
+        """Owner, group and mode of what launchers use."""
+        for path, rights in (('/dev/nitro_enclaves', 'root ne 660'),
+                             ('/dev/vsock', 'root root 666'),
+                             ('/run/nitro_enclaves', 'root ne 775'),
+                             ('/run', 'root root 755'),
+                             ('/var/log', 'root root 755'),
+                             ('/mnt', 'root root 755')):
+            self.assertEqual(self.parent.check(
+                ['stat', '-c', '%U %G %a', path]), rights + '\n', path)
+
+    def test_streams(self):
+        """Streams by name, as scripts use them; a user in group ne."""
+        result = self.parent.run(
+            ['sh', '-c', 'cat /dev/stdin; echo 1 > /dev/stdout;'
+             ' echo 2 > /dev/stderr; echo 3 > /dev/fd/1;'
+             ' su ec2-user -c "id -gn"'], data=b'words\n')
+        self.assertEqual(result, (0, 'words\n1\n3\nne\n', '2\n'))
+
+
 class Interrupts(NitroParentTest):
     """Message signalled interrupts of the PCI function."""
 

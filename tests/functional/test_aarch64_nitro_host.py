@@ -3,7 +3,8 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """What the driver takes from an aarch64 parent."""
 
-from nitro_host import Gicv2m, HugePages, Interrupts, Pool    # noqa: F401
+from nitro_host import (Gicv2m, HugePages, Interrupts,  # noqa: F401
+                        Places, Pool)
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted
