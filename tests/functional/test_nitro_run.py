@@ -447,6 +447,7 @@ class Processes(QemuBaseTest):
         """A monitor whose queue is full is waited for."""
         self.run_enclave('one')
         clients = [self.hold('one')]
+        clients[0].recv(1)      # QEMU has taken it out of the queue
         with self.assertRaises(BlockingIOError):
             while True:
                 clients.append(socket.socket(socket.AF_UNIX))
