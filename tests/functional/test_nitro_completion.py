@@ -41,11 +41,12 @@ class Completion(QemuBaseTest):
     def test_commands(self):
         """All commands, or those that begin so."""
         self.assertEqual(self.offers(RUN, ''), [
-            'run-enclave', 'describe-enclaves', 'terminate-enclave',
+            'run-enclave', 'run', 'describe-enclaves', 'terminate-enclave',
             'console'])
         self.assertEqual(self.offers(RUN, 't'), ['terminate-enclave'])
         self.assertEqual(self.offers(EIF, ''), [
-            'build', 'describe', 'extract', 'pcr', 'sign', 'verify'])
+            'build', 'describe', 'diff', 'extract', 'pcr', 'sign',
+            'verify'])
         self.assertEqual(self.offers(NSM, ''), ['show', 'verify'])
         self.assertLessEqual({'run', 'parent', 'check', 'soak'},
                              set(self.offers(LAB, '')))
