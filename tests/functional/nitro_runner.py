@@ -14,6 +14,7 @@ from nitro_lab import application, eif, python
 TOP = '/lab/tree'
 TOOL = TOP + '/contrib/nitro-run/nitro-run'
 RUNTIME = '/run/nitro-run'
+PAGES = '/sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages'
 RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
             'NumberOfCPUs', 'CPUIDs', 'MemoryMiB']
 # A program whose output says what reached it, and that ends when asked to
@@ -164,3 +165,35 @@ class Run(NitroParentTest):
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
         mode = self.parent.check(['stat', '-c', '%a', RUNTIME])
         self.assertEqual(mode.strip(), '700')
+
+    def doctor(self, status):
+        """What it reports to a user in group ne: grade -> {check: command}."""
+        result = self.parent.run(['su', 'ec2-user', '-c',
+                                  TOOL + ' doctor --json'])
+        self.assertEqual(result.status, status, result.output
+                         + result.errors)
+        found = {'ok': {}, 'warn': {}, 'fail': {}}
+        for row in json.loads(result.output):
+            found[row['Grade']][row['Check']] = row['Command']
+        return found
+
+    def test_doctor(self):
+        """Two things are broken; its commands mend them, itself nothing."""
+        pages = PAGES % 2048
+        reserved = self.parent.get(pages)
+        self.assertEqual(self.doctor(0)['fail'], {})
+        self.parent.check(['sh', '-c', 'echo 0 > %s; chown root:root'
+                           ' /dev/nitro_enclaves' % pages])
+        try:
+            found = self.doctor(1)['fail']
+            self.assertEqual(list(found), ['rights', 'huge pages'])
+            self.assertEqual(self.parent.check(
+                ['sh', '-c', 'cat %s; stat -c "%%U %%G" /dev/nitro_enclaves'
+                 % pages]), '0\nroot root\n')
+            for command in found.values():
+                self.parent.check(['sh', '-c', command])
+            self.assertEqual(self.doctor(0)['fail'], {})
+        finally:
+            self.parent.check(['sh', '-c', 'chown root:ne'
+                               ' /dev/nitro_enclaves; echo %s > %s'
+                               % (reserved.strip(), pages)])

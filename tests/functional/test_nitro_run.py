@@ -32,7 +32,8 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import cli, enclaves, launch, options, qmp   # noqa: E402
+from nitro_run import (cli, doctor, enclaves, launch,   # noqa: E402
+                       options, qmp)
 from nitro_run.common import RunError                   # noqa: E402
 
 GOOD = ['run-enclave', '--eif-path', 'app.eif', '--memory', '256',
@@ -556,6 +557,92 @@ class Installed(QemuBaseTest):
             self.assertEqual(json.loads(run.stdout), [])
             place = 'share/bash-completion/completions/nitro-run'
             self.assertEqual(len(list(Path(top).rglob(place))), 1)
+
+
+class Doctor(QemuBaseTest):
+    """What an instance lacks, by the files of one that is made up."""
+
+    PCI = 'sys/bus/pci/devices/0000:00:04.0/'
+    POOL = 'sys/module/nitro_enclaves/parameters/ne_cpus'
+    NODE = 'sys/devices/system/node/node%d/'
+    PAGES = NODE + 'hugepages/hugepages-%dkB/'
+    CORE = 'sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'
+    SOUND = {
+        PCI + 'vendor': '0x1d0f', PCI + 'device': '0xe4c1',
+        'proc/sys/kernel/osrelease': '6.12.0',
+        'dev/nitro_enclaves': '', 'dev/vsock': '', POOL: '2-3',
+        CORE % 0: '0-1', CORE % 1: '0-1', CORE % 4: '4-5', CORE % 5: '4-5',
+        NODE % 0 + 'cpu0': '', NODE % 1 + 'cpu2': '',
+        PAGES % (0, 2048) + 'nr_hugepages': '8',
+        PAGES % (0, 2048) + 'free_hugepages': '8',
+        PAGES % (1, 2048) + 'nr_hugepages': '0',
+        PAGES % (1, 2048) + 'free_hugepages': '0',
+        PAGES % (1, 1048576) + 'nr_hugepages': '2',
+        PAGES % (1, 1048576) + 'free_hugepages': '1',
+        'sys/module/vmw_vsock_virtio_transport/refcnt': '0',
+        'proc/buddyinfo': 'Node 0, zone Normal' + ' 9' * 10 + ' 99',
+        'proc/71/comm': 'other', 'proc/71/fd/none': ''}
+
+    def findings(self, changes=()):
+        """(check, grade) -> (text, command) of what is not sound."""
+        top = tempfile.TemporaryDirectory()
+        self.addCleanup(top.cleanup)
+        for name, text in {**self.SOUND, **dict(changes)}.items():
+            if text is not None:
+                path = Path(top.name, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text + '\n')
+        Path(top.name, 'proc/71/fd/3').symlink_to('anon_inode:ne-vm')
+        return list(doctor.examine(doctor.Instance(top.name),
+                                   images.emulator()))
+
+    def test_sound(self):
+        """Nothing to mend; each thing is there with its numbers."""
+        found = self.findings()
+        self.assertEqual({(f.grade, f.command) for f in found},
+                         {(doctor.OK, None)})
+        text = '\n'.join(f.text for f in found)
+        for part in ('0000:00:04.0', 'Linux 6.12.0', '2 CPUs for enclaves:'
+                     ' 2,3', 'node 0: 8 of 8 of 2048 KiB are free',
+                     'node 1: 1 of 2 of 1048576 KiB are free',
+                     '414 MiB could become', 'other (71)', 'QEMU emulator'):
+            self.assertIn(part, text)
+
+    def test_lacks(self):
+        """What is missing, one thing at a time: grade and command."""
+        gigantic = self.PAGES % (1, 1048576)
+        more = 'echo 256 > /' + self.PAGES % (1, 2048) + 'nr_hugepages'
+        for changes, check, grade, command in (
+                ({self.PCI + 'device': '0x0001'}, 'instance', 'fail',
+                 'aws ec2 run-instances --enclave-options Enabled=true'),
+                ({self.POOL: None}, 'driver', 'fail',
+                 'modprobe nitro_enclaves'),
+                ({'dev/nitro_enclaves': None}, 'rights', 'fail',
+                 'modprobe nitro_enclaves'),
+                ({self.POOL: ''}, 'CPU pool', 'fail',
+                 'echo 4,5 > /' + self.POOL),
+                ({self.POOL: '', self.CORE % 4: None, self.CORE % 5: None},
+                 'CPU pool', 'fail', None),
+                ({gigantic + 'free_hugepages': '0'}, 'huge pages', 'warn',
+                 more),
+                ({gigantic + 'nr_hugepages': '0'}, 'huge pages', 'fail',
+                 more),
+                ({'proc/buddyinfo': ''}, 'free memory', 'warn',
+                 'echo 1 > /proc/sys/vm/compact_memory'),
+                ({'dev/vsock': None}, 'vsock', 'fail',
+                 'modprobe vmw_vsock_virtio_transport')):
+            with self.subTest(changes=changes):
+                self.assertIn((check, grade, command), [
+                    (f.check, f.grade, f.command)
+                    for f in self.findings(changes)])
+
+    def test_qemu(self):
+        """A QEMU without the accelerator, and none."""
+        for program, text in (('/bin/echo', 'lacks the accelerator'),
+                              ('/none', 'cannot be run')):
+            (found,) = doctor.check_qemu(program)
+            self.assertEqual(found.grade, doctor.FAIL)
+            self.assertIn(text, found.text)
 
 
 load_tests = only_wanted

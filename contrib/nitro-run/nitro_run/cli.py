@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .common import RunError, complain, print_json, tell
 from .console import connect_console, copy_console
+from .doctor import doctor
 from .enclaves import Enclaves, State
 from .foreground import Foreground, added
 from .launch import Launch
@@ -173,6 +174,19 @@ def add_run(commands):
     launch.set_defaults(main=run_enclave, agent_port=None)
 
 
+def add_doctor(commands):
+    """Options of doctor."""
+    examine = commands.add_parser(
+        'doctor', help='what this instance has and lacks for enclaves',
+        description='Each line is ok, warn or fail; a command follows that'
+        ' mends it.  Changes nothing.  Status 1 when a line is fail.')
+    examine.add_argument('--json', action='store_true',
+                         help='for programs')
+    examine.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
+                         metavar='PROGRAM', help='QEMU (%(default)s)')
+    examine.set_defaults(main=doctor)
+
+
 def parser():
     """Command line."""
     top = OnceParser(
@@ -194,6 +208,7 @@ def parser():
     look.add_argument('--disconnect-timeout', type=float, metavar='SECONDS',
                       help='stop reading then')
     look.set_defaults(main=console)
+    add_doctor(commands)
     return top
 
 
