@@ -153,12 +153,16 @@ static void test_surroundings(Fixture *f, gconstpointer data)
     g_assert_cmpint(rmdir(f->config.cwd), ==, 0);
 }
 
-/* A session and a process group of its own, and no signal blocked */
+/*
+ * A session and a process group of its own, no signal blocked or ignored, but
+ * for 32: libc's posix_spawn(), which may have started this test, ignores it
+ */
 static void test_process(Fixture *f, gconstpointer data)
 {
     assert_output(f, "cut -d' ' -f1,5,6 /proc/self/stat | { read p g s;"
                   " [ $g = $$ ] && [ $s = $$ ] && echo leader; };"
-                  " grep -E '^Sig(Blk|Ign):' /proc/self/status",
+                  " sed -nE '/^Sig(Blk|Ign):/s/8(0000000)$/0\\1/;"
+                  "          /^Sig(Blk|Ign):/p' /proc/self/status",
                   "leader\nSigBlk:\t0000000000000000\n"
                   "SigIgn:\t0000000000000000\n");
 }
