@@ -197,9 +197,9 @@ static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
 }
 
 /*
- * Images that name another serial port, for example the ttyS0 that enclaves
- * have elsewhere, are told of this machine's.  What is appended is not
- * measured.
+ * For images that name another serial port, for example the ttyS0 that
+ * enclaves have elsewhere, this machine's is appended.  What is appended is
+ * not measured.
  */
 static void add_virt_boot(GPtrArray *args, const NitroChildConfig *config)
 {

@@ -61,8 +61,7 @@ char *nitro_pki_fingerprint(const NitroPki *pki);
  * @id: instance ID of the parent; copied
  * @errp: filled in on failure
  *
- * It is renewed from the main loop, by nitro_pki_renew(), for as long as it is
- * there.
+ * The main loop renews it, by nitro_pki_renew(), until it is freed.
  *
  * Returns: the instance, or NULL.
  */

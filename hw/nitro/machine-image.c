@@ -33,7 +33,7 @@ typedef struct ImageFiles {
     char **ramdisk_names;
 } ImageFiles;
 
-/* Without waiting: whoever names a pipe shall be told, not kept */
+/* Without waiting: a pipe is an error to report, not to wait for */
 static int open_file(const char *option, const char *path, struct stat *st,
                      EifFileKind *kind, Error **errp)
 {

@@ -37,7 +37,7 @@ double now(void);
 
 /*
  * A socket whose connect() waits longer than the 2 s that a busy host may
- * need; exits when there is none
+ * need; exits when it cannot be made
  */
 int vsock_socket(void);
 
@@ -49,7 +49,7 @@ int vsock_serve(char **argv);
 int vsock_again(char **argv);
 int vsock_many(char **argv);
 
-/* Decimal or 0x number; exits with a usage error when @text is none */
+/* Decimal or 0x number; exits with a usage error for any other text */
 uint64_t number(const char *text);
 
 #endif

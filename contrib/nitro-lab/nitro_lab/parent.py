@@ -51,7 +51,7 @@ LEASH = ('setpriv', '--pdeathsig', 'KILL', '--')
 
 
 def _mode(data):
-    """Programs may be run, by whoever it is; other files may be read."""
+    """Everybody may run programs, and read other files."""
     if isinstance(data, Path):
         return data.stat().st_mode & 0o111 | 0o644
     return 0o755 if data[:2] == b'#!' else 0o644

@@ -15,8 +15,8 @@
  *   signature     made with that key, with the algorithm that belongs to it
  *   payload       what was signed is PCR0 of this very image
  *
- * Nobody vouches for the certificate itself, it may be self-signed: whoever
- * needs to know which certificate it was compares PCR8.
+ * Nobody vouches for the certificate itself, it may be self-signed.
+ * PCR8 tells which certificate it was.
  *
  * Pure code as in eif-image.h.  X.509 needs GnuTLS; in a build without it
  * certificate, dates and signature get the verdict "unknown".

@@ -127,7 +127,7 @@ bool nsm_identity_sign(const NSMIdentity *identity, const uint8_t *data,
 /**
  * nsm_certificates_load: DER of each certificate in some text
  * @pem: certificates, other things between them are left out
- * @errp: filled in on failure, also when there is none, more than
+ * @errp: filled in on failure: no certificate, more than
  *        NSM_CHAIN_MAX, one of more than NSM_DOC_CERTIFICATE_MAX bytes, or one
  *        whose issuer is not the one before it
  *
