@@ -3,9 +3,9 @@
 """Run a scenario once more when the emulated machine under it stood still.
 
 Seen on both architectures: all CPUs of an emulated parent sleep, and its agent
-does not answer any more.  The cause is not known.  A scenario that met this is
-run again in a new parent, once, and a line reports it; a second time is a
-failure.
+does not answer any more.  One cause is mended, see system/physmem.c.  For any
+other, a scenario that met this is run again in a new parent, once, and a line
+reports it; a second time is a failure.
 """
 
 import sys
