@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nitro_parent import NitroParentTest, stop_parent
 
+from nitro_lab import config
 from nitro_lab.launch import Launch
 from nitro_lab.parent import LEASH, Parent
 
@@ -71,6 +72,9 @@ class Unprivileged(Parent):
         path = Path(str(word))
         if not path.is_absolute() or self.sockets == path:
             return str(word)
+        if path == config.PKI:
+            # Keys are used by their owner only, so it has some of its own
+            return str(self.sockets / 'pki')
         target = self.copies / path.name
         if path.is_dir():
             shutil.copytree(path, target, dirs_exist_ok=True)
