@@ -18,6 +18,8 @@
 #include "image.h"
 
 #define COPY_SLICE (16 * MiB)
+/* Each may last 150 ms, which Linux waits for pages to become free */
+#define SEAL_ATTEMPTS 40
 
 /* Donated memory as a source of the image */
 typedef struct Donated {
@@ -95,6 +97,20 @@ static bool write_copy(NitroImage *image, const void *from, size_t len,
     return true;
 }
 
+/*
+ * The host's kernel holds pages for moments, for example to reclaim memory, and
+ * cannot seal them meanwhile
+ */
+static bool seal_copy(NitroImage *image, bool *done, Error **errp)
+{
+    *done = !fcntl(image->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL);
+    if (!*done && (errno != EBUSY || ++image->busy == SEAL_ATTEMPTS)) {
+        error_setg_errno(errp, errno, "cannot seal the copy of the image");
+        return false;
+    }
+    return true;
+}
+
 bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
                       Error **errp)
 {
@@ -109,12 +125,8 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
             return false;
         }
     }
-    *done = image->copied == image->size;
-    if (*done && fcntl(image->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL)) {
-        error_setg_errno(errp, errno, "cannot seal the copy of the image");
-        return false;
-    }
-    return true;
+    *done = false;
+    return image->copied < image->size || seal_copy(image, done, errp);
 }
 
 static const EifSection *find_section(const EifImage *eif, uint16_t type)

@@ -20,6 +20,7 @@ typedef struct NitroImage {
     int fd;                     /* the copy */
     uint64_t size;
     uint64_t copied;
+    unsigned int busy;          /* attempts to seal the copy */
     bool unbootable;            /* what failed is the image, not this host */
     /* Filled in by nitro_image_check() */
     EifArch arch;

@@ -12,6 +12,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/syscall.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
@@ -22,6 +23,26 @@
 #include "tests/nitro/eif-maker.h"
 #include "tests/nitro/eif-signer.h"
 #include "tests/nitro/error-text.h"
+
+/* So often the copy of an image cannot be sealed */
+static int busy_seals;
+
+/* libc's, replaced */
+int fcntl(int fd, int cmd, ...)
+{
+    va_list list;
+    long arg;
+
+    va_start(list, cmd);
+    arg = va_arg(list, long);
+    va_end(list);
+    if (cmd == F_ADD_SEALS && (arg & F_SEAL_WRITE) && busy_seals) {
+        busy_seals--;
+        errno = EBUSY;
+        return -1;
+    }
+    return syscall(SYS_fcntl, fd, cmd, arg);
+}
 
 static VsockHdr from_parent(uint16_t op, uint32_t fwd_cnt)
 {
@@ -412,6 +433,26 @@ static void test_no_threads(Fixture *f, gconstpointer data)
     expect_reply(NITRO_CONTROL_START, 0);
 }
 
+/* The host's kernel holds pages of the copy, for moments or for ever */
+static void test_busy_copy(Fixture *f, gconstpointer data)
+{
+    g_autofree char *text = NULL;
+
+    fake(f, "run");
+    busy_seals = 1000;
+    error_text_begin();
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, -EINVAL);
+    text = error_text_end();
+    assert_contains(text, "enclave with CID 16 not started: cannot seal the "
+                    "copy of the image: Device or resource busy");
+    busy_seals = 3;
+    vm_run();
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+    g_assert_cmpint(busy_seals, ==, 0);
+}
+
 /* The driver in the parent is not up: nobody knows its memory */
 static void test_no_memory(Fixture *f, gconstpointer data)
 {
@@ -476,6 +517,7 @@ int main(int argc, char **argv)
         { "/nitro/enclave/signature", test_signature },
 #endif
         { "/nitro/enclave/no-threads", test_no_threads },
+        { "/nitro/enclave/busy-copy", test_busy_copy },
         { "/nitro/enclave/no-memory", test_no_memory },
         { "/nitro/enclave/arguments", test_arguments },
     };
