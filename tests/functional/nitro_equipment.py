@@ -16,7 +16,7 @@ from pathlib import Path
 from nitro_parent import (DEMO, DEMO_MIB, POOL, ScopedTest, config, cpu_list,
                           eif, images, packages)
 
-from nitro_lab.arch import PROGRAM
+from nitro_lab.arch import GUEST, PROGRAM
 from nitro_lab.patience import PATIENCE
 
 LAB = config.TREE / 'contrib' / 'nitro-lab' / 'nitro-lab'
@@ -228,7 +228,8 @@ class Launched(ScopedTest):
             # Of no known kind: our launcher warns, the hypervisor says why it
             # ends
             (top / 'tiny').write_bytes(eif.build(b'\1' + b'K' * 4095, 'a=b',
-                                                 [b'R' * 4096]))
+                                                 [b'R' * 4096],
+                                                 arch=GUEST.image_flag))
             (top / 'launch').write_text(LAUNCHER)
             output, errors = lab_words(
                 'run', '--eif', top / 'tiny', '--mem', '64', '--root',
