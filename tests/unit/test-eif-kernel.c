@@ -99,7 +99,7 @@ static void test_good(void)
 static void test_kinds(void)
 {
     static const struct {
-        const char *bytes;
+        char bytes[9];
         const char *phrase;
         const char *hint;
     } rows[] = {
