@@ -129,23 +129,11 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
     return image->copied < image->size || seal_copy(image, done, errp);
 }
 
-static const EifSection *find_section(const EifImage *eif, uint16_t type)
-{
-    unsigned int i;
-
-    for (i = 0; i < eif->nr_sections; i++) {
-        if (eif->sections[i].type == type) {
-            return &eif->sections[i];
-        }
-    }
-    g_assert_not_reached(); /* the parser insists on kernel and cmdline */
-}
-
 static void probe_kernel(NitroImage *image, const EifImage *eif,
                          const uint8_t *bytes)
 {
-    const EifSection *kernel = find_section(eif, EIF_SECTION_KERNEL);
-    const EifSection *line = find_section(eif, EIF_SECTION_CMDLINE);
+    const EifSection *kernel = eif_image_section(eif, EIF_SECTION_KERNEL, 0);
+    const EifSection *line = eif_image_section(eif, EIF_SECTION_CMDLINE, 0);
     g_autofree char *cmdline = g_strndup((const char *)bytes +
                                          line->data_offset, line->size);
 
@@ -155,14 +143,15 @@ static void probe_kernel(NitroImage *image, const EifImage *eif,
 }
 
 /* A line that is too long boots, without its end */
-static bool check_cmdline(NitroImage *image, const EifImage *eif,
-                          const EifSource *src, Error **errp)
+static bool check_kernel(NitroImage *image, const EifImage *eif,
+                         const EifSource *src, Error **errp)
 {
     EifKernel kernel;
     uint64_t len;
     Error *err = NULL;
 
     if (!eif_image_probe_kernel(eif, src, &kernel, errp) ||
+        !eif_kernel_check(&kernel, eif->arch, errp) ||
         !eif_image_cmdline_len(eif, src, &len, errp)) {
         return false;
     }
@@ -211,8 +200,7 @@ static bool check_eif(NitroImage *image, const EifImage *eif,
         return false;
     }
     return eif_image_verify_crc(eif, src, errp) &&
-           eif_image_check_kernel(eif, src, errp) &&
-           check_cmdline(image, eif, src, errp) &&
+           check_kernel(image, eif, src, errp) &&
            eif_image_measure(eif, src, &image->pcrs, errp) &&
            check_signature(eif, src, image->pcrs.pcr0, errp);
 }

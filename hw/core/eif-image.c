@@ -333,6 +333,17 @@ void eif_image_free(EifImage *image)
     g_free(image);
 }
 
+const EifSection *eif_image_section(const EifImage *image, uint16_t type,
+                                    unsigned n)
+{
+    for (unsigned i = 0; i < image->nr_sections; i++) {
+        if (image->sections[i].type == type && n-- == 0) {
+            return &image->sections[i];
+        }
+    }
+    return NULL;
+}
+
 bool eif_image_check_arch(const EifImage *image, EifArch arch, Error **errp)
 {
     ERRP_GUARD();

@@ -188,21 +188,10 @@ bool eif_kernel_check_cmdline(const EifKernel *kernel, uint64_t len,
     return false;
 }
 
-/* The parser insists on one of each that is asked for here */
-static const EifSection *find_section(const EifImage *image, uint16_t type)
-{
-    const EifSection *s = image->sections;
-
-    while (s->type != type) {
-        s++;
-    }
-    return s;
-}
-
 bool eif_image_probe_kernel(const EifImage *image, const EifSource *src,
                             EifKernel *kernel, Error **errp)
 {
-    const EifSection *s = find_section(image, EIF_SECTION_KERNEL);
+    const EifSection *s = eif_image_section(image, EIF_SECTION_KERNEL, 0);
 
     return eif_kernel_probe(src, s->data_offset, s->size, kernel, errp);
 }
@@ -210,7 +199,7 @@ bool eif_image_probe_kernel(const EifImage *image, const EifSource *src,
 bool eif_image_cmdline_len(const EifImage *image, const EifSource *src,
                            uint64_t *len, Error **errp)
 {
-    const EifSection *s = find_section(image, EIF_SECTION_CMDLINE);
+    const EifSection *s = eif_image_section(image, EIF_SECTION_CMDLINE, 0);
     size_t look = MIN(s->size, CMDLINE_LOOK);
     g_autofree char *text = g_malloc(look + 1);
     size_t n;
@@ -228,13 +217,4 @@ bool eif_image_cmdline_len(const EifImage *image, const EifSource *src,
     }
     *len = n;
     return true;
-}
-
-bool eif_image_check_kernel(const EifImage *image, const EifSource *src,
-                            Error **errp)
-{
-    EifKernel kernel;
-
-    return eif_image_probe_kernel(image, src, &kernel, errp) &&
-           eif_kernel_check(&kernel, image->arch, errp);
 }

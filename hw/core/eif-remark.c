@@ -68,12 +68,9 @@ static void remark_section(Remarks *r, unsigned i)
 /* The measurements cover all of it, the kernel takes less */
 static bool remark_cmdline(Remarks *r, Error **errp)
 {
-    const EifSection *s = r->image->sections;
+    const EifSection *s = eif_image_section(r->image, EIF_SECTION_CMDLINE, 0);
     uint64_t len;
 
-    while (s->type != EIF_SECTION_CMDLINE) {
-        s++;
-    }
     if (!eif_image_cmdline_len(r->image, r->src, &len, errp)) {
         return false;
     }

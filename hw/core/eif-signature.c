@@ -260,13 +260,10 @@ EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
 EifSignature *eif_image_read_signature(const EifImage *image,
                                        const EifSource *src, Error **errp)
 {
-    const EifSection *s = image->sections;
+    const EifSection *s = eif_image_section(image, EIF_SECTION_SIGNATURE, 0);
     g_autofree uint8_t *data = NULL;
 
-    assert(image->has_signature);
-    while (s->type != EIF_SECTION_SIGNATURE) {
-        s++;
-    }
+    assert(s);
     data = g_malloc(s->size); /* eif_image_parse() bounds it */
     if (!eif_source_read(src, data, s->size, s->data_offset, errp)) {
         return NULL;

@@ -125,15 +125,10 @@ static QDict *parse_metadata(const NitroImageRecord *rec,
 /* Whatever cannot be understood is left out: nothing depends on it */
 static void find_names(NitroImageRecord *rec)
 {
-    const EifImage *image = rec->image;
-    QDict *dict = NULL;
+    const EifSection *s = eif_image_section(rec->image, EIF_SECTION_METADATA,
+                                            0);
+    QDict *dict = s && s->size <= MAX_METADATA ? parse_metadata(rec, s) : NULL;
 
-    for (unsigned i = 0; i < image->nr_sections; i++) {
-        if (image->sections[i].type == EIF_SECTION_METADATA &&
-            image->sections[i].size <= MAX_METADATA) {
-            dict = parse_metadata(rec, &image->sections[i]);
-        }
-    }
     if (dict) {
         rec->found.name = g_strdup(qdict_get_try_str(dict, "ImageName"));
         rec->found.version = g_strdup(qdict_get_try_str(dict, "ImageVersion"));

@@ -139,7 +139,7 @@ static void test_official(void)
     g_assert_cmpmem(v->cert->signature->data, 4, "\x30\x66\x02\x31", 4);
 }
 
-/* Names as they are, also where their text form has to be escaped */
+/* Names are not escaped, also where their text form would be */
 static void test_authorities(void)
 {
     static const struct {

@@ -88,16 +88,13 @@ static QObject *parse_text(const char *text, Error **errp)
 /* What the metadata section holds; NULL when it is absent or unreadable */
 static QDict *parse_metadata(ToolImage *t, Error **errp)
 {
-    const EifSection *s = t->image->sections;
+    const EifSection *s = eif_image_section(t->image, EIF_SECTION_METADATA, 0);
     g_autofree char *text = NULL;
     QObject *value;
     QDict *metadata;
 
-    if (!t->image->has_metadata) {
+    if (!s) {
         return NULL;
-    }
-    while (s->type != EIF_SECTION_METADATA) {
-        s++;
     }
     text = read_metadata(t, s, errp);
     value = text ? parse_text(text, errp) : NULL;

@@ -33,18 +33,6 @@ static const ToolOptions diff_options = {
     "diff", usage, "h", long_options, NULL
 };
 
-/* Section number @n of this type, from 0; NULL when there are not so many */
-static const EifSection *find_section(const EifImage *image, uint16_t type,
-                                      unsigned n)
-{
-    for (unsigned i = 0; i < image->nr_sections; i++) {
-        if (image->sections[i].type == type && n-- == 0) {
-            return &image->sections[i];
-        }
-    }
-    return NULL;
-}
-
 static DiffPart part_of(const ToolImage *t, const EifSection *s)
 {
     return (DiffPart) { &t->src, s->data_offset, s->size };
@@ -116,11 +104,9 @@ static void print_difference(const char *name, uint16_t type,
 static bool diff_section(ToolImage *t, uint16_t type, unsigned n,
                          bool *more, Error **errp)
 {
-    const EifSection *a = find_section(t[0].image, type, n);
-    const EifSection *b = find_section(t[1].image, type, n);
-    g_autofree char *name = type == EIF_SECTION_RAMDISK
-        ? g_strdup_printf("ramdisk-%u", n)
-        : g_strdup(eif_section_type_str(type));
+    const EifSection *a = eif_image_section(t[0].image, type, n);
+    const EifSection *b = eif_image_section(t[1].image, type, n);
+    g_autofree char *name = tool_section_name(type, n);
     DiffPart one, two;
     uint64_t at;
     bool same;

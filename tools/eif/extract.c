@@ -45,15 +45,13 @@ typedef struct Options {
 /* Name of section @i, to be freed */
 static char *part_name(const EifImage *image, unsigned i)
 {
-    unsigned ramdisk = 0;
+    uint16_t type = image->sections[i].type;
+    unsigned n = 0;
 
-    if (image->sections[i].type != EIF_SECTION_RAMDISK) {
-        return g_strdup(eif_section_type_str(image->sections[i].type));
-    }
     for (unsigned j = 0; j < i; j++) {
-        ramdisk += image->sections[j].type == EIF_SECTION_RAMDISK;
+        n += image->sections[j].type == type;
     }
-    return g_strdup_printf("ramdisk-%u", ramdisk);
+    return tool_section_name(type, n);
 }
 
 static const char *suffix(uint16_t type)

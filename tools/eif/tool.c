@@ -42,6 +42,12 @@ void tool_image_close(ToolImage *t)
     }
 }
 
+char *tool_section_name(uint16_t type, unsigned n)
+{
+    return type == EIF_SECTION_RAMDISK ? g_strdup_printf("ramdisk-%u", n)
+           : g_strdup(eif_section_type_str(type));
+}
+
 void tool_write_measurements(JSONWriter *w, const EifMeasurements *m)
 {
     json_writer_start_object(w, "Measurements");

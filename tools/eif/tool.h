@@ -53,6 +53,15 @@ void tool_image_close(ToolImage *t);
 #define TOOL_IMAGE_INIT { .fd = -1 }
 
 /**
+ * tool_section_name: what users call a section
+ * @type: its type
+ * @n: how many of that type stand before it; counts for ramdisks
+ *
+ * Returns: "kernel", "ramdisk-0", ..., to be freed.
+ */
+char *tool_section_name(uint16_t type, unsigned n);
+
+/**
  * tool_write_measurements: add the object "Measurements"
  * @w: where to
  * @m: the registers

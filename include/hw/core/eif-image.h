@@ -306,9 +306,9 @@ typedef struct EifImage {
  * ramdisk before the kernel, missing kernel, cmdline or (version 4) metadata,
  * an empty kernel, a signature section that is empty, too long or not
  * decodable, and 12 or more bytes behind the last section unless the source
- * is open-ended.  Gaps before sections and flags are taken as they are.  The
- * content of kernel, ramdisks and metadata is not looked at, see eif-kernel.h,
- * nor is the CRC: eif_image_load_fd() and eif_image_verify_crc() do that.
+ * is open-ended.  Gaps before sections, and flags, are accepted.  The content
+ * of kernel, ramdisks and metadata is not looked at, see eif-kernel.h, nor is
+ * the CRC: eif_image_load_fd() and eif_image_verify_crc() do that.
  *
  * Reads the headers and the signature section: at most 34 KiB in total.
  *
@@ -339,6 +339,20 @@ EifImage *eif_image_parse_buffer(const void *buf, size_t len, Error **errp);
 
 void eif_image_free(EifImage *image);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifImage, eif_image_free)
+
+/**
+ * eif_image_section: find a section by its type
+ * @image: from eif_image_parse()
+ * @type: which one
+ * @n: how many of that type stand before it in the file, from 0
+ *
+ * Every image has a kernel and a cmdline, and at most one section of each type
+ * but ramdisk.
+ *
+ * Returns: the section, owned by @image; NULL when there is no such one.
+ */
+const EifSection *eif_image_section(const EifImage *image, uint16_t type,
+                                    unsigned n);
 
 /**
  * eif_image_check_arch: is the image for this architecture?

@@ -106,18 +106,4 @@ bool eif_image_probe_kernel(const EifImage *image, const EifSource *src,
 bool eif_image_cmdline_len(const EifImage *image, const EifSource *src,
                            uint64_t *len, Error **errp);
 
-/**
- * eif_image_check_kernel: can an enclave boot the kernel of an image?
- * @image: from eif_image_parse() on the same source
- * @src: where the image lies
- * @errp: filled in when not
- *
- * eif_kernel_check() for the architecture that the image is for.  A command
- * line that is too long does not count: the kernel cuts it, and boots.
- *
- * Returns: true when nothing speaks against it.
- */
-bool eif_image_check_kernel(const EifImage *image, const EifSource *src,
-                            Error **errp);
-
 #endif

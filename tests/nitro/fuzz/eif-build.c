@@ -15,6 +15,7 @@
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 #include "qobject/qobject.h"
+#include "tests/nitro/eif-maker.h"
 #include "fuzz.h"
 
 #define NR_TEXTS 5
@@ -172,14 +173,8 @@ void fuzz_seeds(FuzzSeed *seed)
     seed_with(seed, "text", CHOICE_TEXTS, "kernel", 6);
     seed_with(seed, "defaults", CHOICE_INITRD, "\x1f\x8b\x08", 3);
     /* bzImage with a version text: setup of 1 KiB, 16 bytes of code */
-    kernel[0x1f1] = 1;
-    kernel[0x1f4] = 1;
-    stw_le_p(kernel + 0x1fe, 0xaa55);
-    memcpy(kernel + 0x202, "HdrS", 4);
-    stw_le_p(kernel + 0x206, 0x020f);
+    eif_maker_kernel_header(kernel, false);
     stw_le_p(kernel + 0x20e, 0x100);
-    stl_le_p(kernel + 0x238, 2047);
-    stl_le_p(kernel + 0x260, 0x100000);
     strcpy((char *)kernel + 0x300, "6.1.0 (a@b)");
     seed_with(seed, "bzimage", CHOICE_TEXTS | CHOICE_INITRD, kernel,
               sizeof(kernel));
