@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
+#include "tests/nitro/temp-tree.h"
 #include "tools/eif/modules.h"
 
 typedef struct Fixture {
@@ -21,23 +22,10 @@ static void setup(Fixture *f, gconstpointer data)
     f->list = modules_new();
 }
 
-static void remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *inner = g_build_filename(path, name, NULL);
-
-        remove_tree(inner);
-    }
-    g_remove(path);
-}
-
 static void teardown(Fixture *f, gconstpointer data)
 {
     g_ptr_array_unref(f->list);
-    remove_tree(f->dir);
+    temp_tree_remove(f->dir);
     g_free(f->dir);
 }
 
@@ -50,7 +38,7 @@ static void put(Fixture *f, const char *name, const char *data, gssize len)
     g_assert_true(g_file_set_contents(path, data, len, NULL));
 }
 
-/* @depends: as in the module's own information; NULL: it has none */
+/* @depends: as in the module's own information; NULL leaves it out */
 static void put_module(Fixture *f, const char *name, const char *depends)
 {
     g_autoptr(GString) data = g_string_new("\177ELF");

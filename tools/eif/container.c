@@ -12,7 +12,6 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "qobject/qdict.h"
-#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "qobject/qstring.h"
 #include "qemu/cutils.h"
@@ -57,9 +56,7 @@ static QDict *parse_dict(Store *store, const char *name, const char *digest,
 /* "blobs/sha256/HEX"; NULL: not a digest that could be compared */
 static char *blob_name(const char *digest, Error **errp)
 {
-    if (!digest || !digest_is_valid(digest)) {
-        error_setg(errp, "digest '%s' is not 'sha256:' and 64 digits",
-                   digest ?: "");
+    if (!digest_check(digest, errp)) {
         return NULL;
     }
     return g_strconcat("blobs/sha256/", digest + strlen("sha256:"), NULL);
@@ -210,21 +207,31 @@ static bool follow_index(Store *store, EifArch arch, const char *tag,
     return false;
 }
 
-static bool has_string(const QList *list, const char *text)
+/* A member that is a list of strings; a missing one is empty */
+static char **get_strings(const QDict *dict, const char *key)
 {
+    g_autoptr(GPtrArray) strings = g_ptr_array_new();
+    const QList *list = qobject_to(QList, qdict_get(dict, key));
     const QListEntry *entry;
 
     if (list) {
         QLIST_FOREACH_ENTRY(list, entry) {
-            const QString *string = qobject_to(QString,
-                                               qlist_entry_obj(entry));
+            const QString *text = qobject_to(QString, qlist_entry_obj(entry));
 
-            if (string && g_str_equal(qstring_get_str(string), text)) {
-                return true;
+            if (text) {
+                g_ptr_array_add(strings, g_strdup(qstring_get_str(text)));
             }
         }
     }
-    return false;
+    g_ptr_array_add(strings, NULL);
+    return (char **)g_ptr_array_steal(strings, NULL);
+}
+
+static bool has_tag(const QDict *image, const char *tag)
+{
+    g_auto(GStrv) tags = get_strings(image, "RepoTags");
+
+    return g_strv_contains((const char *const *)tags, tag);
 }
 
 /* The image of an archive of "docker save" that is meant */
@@ -238,8 +245,7 @@ static const QDict *choose_saved(const QList *images, const char *tag,
     QLIST_FOREACH_ENTRY(images, entry) {
         const QDict *image = qobject_to(QDict, qlist_entry_obj(entry));
 
-        if (image && (!tag || has_string(
-                qobject_to(QList, qdict_get(image, "RepoTags")), tag))) {
+        if (image && (!tag || has_tag(image, tag))) {
             found = image;
             n++;
         }
@@ -300,26 +306,6 @@ static bool find_manifest(Store *store, EifArch arch, const char *tag,
     return false;
 }
 
-/* A list of strings of the configuration; a missing one is empty */
-static char **get_strings(const QDict *dict, const char *key)
-{
-    g_autoptr(GPtrArray) strings = g_ptr_array_new();
-    const QList *list = qobject_to(QList, qdict_get(dict, key));
-    const QListEntry *entry;
-
-    if (list) {
-        QLIST_FOREACH_ENTRY(list, entry) {
-            const QString *text = qobject_to(QString, qlist_entry_obj(entry));
-
-            if (text) {
-                g_ptr_array_add(strings, g_strdup(qstring_get_str(text)));
-            }
-        }
-    }
-    g_ptr_array_add(strings, NULL);
-    return (char **)g_ptr_array_steal(strings, NULL);
-}
-
 static char *get_text(const QDict *dict, const char *key)
 {
     const char *text = qdict_get_try_str(dict, key);
@@ -340,9 +326,8 @@ static char **join(char **first, char **second)
 
 static void take_settings(Container *c, const QDict *image)
 {
-    static const char none[] = "{}";
     const QDict *config = qobject_to(QDict, qdict_get(image, "config"));
-    g_autoptr(QDict) empty = qobject_to(QDict, qobject_from_json(none, NULL));
+    g_autoptr(QDict) empty = qdict_new();
     g_auto(GStrv) cmd = NULL;
 
     config = config ?: empty;

@@ -321,7 +321,6 @@ static void hide_lower(FileTree *tree, Node *dir)
     }
 }
 
-
 bool file_tree_hide(FileTree *tree, const char *path, Error **errp)
 {
     g_auto(GStrv) parts = split_path(path, errp);
@@ -460,19 +459,29 @@ bool file_tree_walk(FileTree *tree, FileTreeVisit *visit, void *opaque,
     return walk(tree->root, path, visit, opaque, errp);
 }
 
-FileTree *file_tree_new(const char *directory, const FileTreeLimits *limits,
-                        Error **errp)
+int file_tree_scratch(const char *directory, Error **errp)
 {
     g_autofree char *path = g_build_filename(directory, ".qemu-eif-XXXXXX",
                                              NULL);
     int fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
-    FileTree *tree;
 
     if (fd < 0) {
         error_setg_errno(errp, errno, "cannot make a file in %s", directory);
-        return NULL;
+        return -1;
     }
     unlink(path);
+    return fd;
+}
+
+FileTree *file_tree_new(const char *directory, const FileTreeLimits *limits,
+                        Error **errp)
+{
+    int fd = file_tree_scratch(directory, errp);
+    FileTree *tree;
+
+    if (fd < 0) {
+        return NULL;
+    }
     tree = g_new0(FileTree, 1);
     tree->limits = *limits;
     tree->fd = fd;

@@ -41,6 +41,15 @@ typedef struct FileTreeLimits {
 } FileTreeLimits;
 
 /**
+ * file_tree_scratch: make a file without a name, for contents
+ * @directory: in whose file system
+ * @errp: filled in on failure
+ *
+ * Returns: the descriptor, to be closed, or -1.
+ */
+int file_tree_scratch(const char *directory, Error **errp);
+
+/**
  * file_tree_new: make an empty tree, whose root is a directory 0755 of root
  * @directory: where the file for the contents is made; it has no name there
  * @limits: how much it may hold, copied

@@ -14,6 +14,7 @@
 #include <archive_entry.h>
 #include <locale.h>
 #include "crypto/hash.h"
+#include "qemu/cutils.h"
 #include "qemu/units.h"
 #include "layer.h"
 
@@ -21,6 +22,7 @@
 #define WHITEOUT ".wh."
 #define RESERVED ".wh..wh."
 #define OPAQUE ".wh..wh..opq"
+#define DIGEST_PREFIX "sha256:"
 
 typedef struct Layer {
     FileTree *tree;
@@ -261,23 +263,25 @@ static bool apply_entries(Layer *layer, Error **errp)
            : fail_archive(layer->reader, "the layer is damaged", errp);
 }
 
-static bool compare_digest(QCryptoHash *hash, const char *what,
-                           const char *wanted, Error **errp)
+bool digest_compare(const char *what, const char *hex, const char *wanted,
+                    Error **errp)
 {
-    g_autofree char *digest = NULL, *found = NULL;
+    g_autofree char *found = g_strconcat(DIGEST_PREFIX, hex, NULL);
 
-    if (!hash) {
-        return true;
-    }
-    if (qcrypto_hash_finalize_digest(hash, &digest, errp) < 0) {
-        return false;
-    }
-    found = g_strconcat("sha256:", digest, NULL);
     if (!g_str_equal(found, wanted)) {
         error_setg(errp, "%s has digest %s, not %s", what, found, wanted);
         return false;
     }
     return true;
+}
+
+static bool compare_hash(QCryptoHash *hash, const char *what,
+                         const char *wanted, Error **errp)
+{
+    g_autofree char *hex = NULL;
+
+    return !hash || (qcrypto_hash_finalize_digest(hash, &hex, errp) == 0 &&
+                     digest_compare(what, hex, wanted, errp));
 }
 
 /* What stands behind the archive's end belongs to the digests as well */
@@ -303,23 +307,29 @@ static bool read_rest(Layer *layer, Error **errp)
                  : true;
 }
 
-bool digest_is_valid(const char *digest)
+bool digest_check(const char *digest, Error **errp)
 {
-    return g_str_has_prefix(digest, "sha256:") && strlen(digest) == 7 + 64 &&
-           strspn(digest + 7, "0123456789abcdef") == 64;
-}
+    const char *hex;
 
-static bool new_hash(QCryptoHash **hash, const char *digest, Error **errp)
-{
-    if (digest && !digest_is_valid(digest)) {
+    if (!digest || !strstart(digest, DIGEST_PREFIX, &hex) ||
+        strlen(hex) != 64 || strspn(hex, "0123456789abcdef") != 64) {
         error_setg(errp, "digest '%s' is not 'sha256:' and 64 digits",
-                   digest);
+                   digest ?: "");
         return false;
     }
-    if (digest) {
+    return true;
+}
+
+/* No digest is wanted: no hash, and no error */
+static bool new_hash(QCryptoHash **hash, const char *digest, Error **errp)
+{
+    if (!digest) {
+        return true;
+    }
+    if (digest_check(digest, errp)) {
         *hash = qcrypto_hash_new(QCRYPTO_HASH_ALGO_SHA256, errp);
     }
-    return !digest || *hash;
+    return *hash;
 }
 
 static bool run(Layer *layer, const char *digest, const char *diff_id,
@@ -334,9 +344,9 @@ static bool run(Layer *layer, const char *digest, const char *diff_id,
     file_tree_layer(layer->tree);
     return open_unpacker(layer, errp) && open_reader(layer, errp) &&
            apply_entries(layer, errp) && read_rest(layer, errp) &&
-           compare_digest(layer->blob_hash, "the layer", digest, errp) &&
-           compare_digest(layer->archive_hash, "the uncompressed layer",
-                          diff_id, errp);
+           compare_hash(layer->blob_hash, "the layer", digest, errp) &&
+           compare_hash(layer->archive_hash, "the uncompressed layer",
+                        diff_id, errp);
 }
 
 /* libarchive converts names of PAX headers from UTF-8 to the locale's set */

@@ -38,7 +38,17 @@ typedef struct Blob {
 bool layer_apply(FileTree *tree, const Blob *blob, const char *digest,
                  const char *diff_id, Error **errp);
 
-/* digest_is_valid: whether @digest is "sha256:" and 64 hexadecimal digits */
-bool digest_is_valid(const char *digest);
+/* digest_check: refuse what is not "sha256:" and 64 digits; NULL, too */
+bool digest_check(const char *digest, Error **errp);
+
+/**
+ * digest_compare: compare a digest
+ * @what: has it, for the message
+ * @hex: its 64 digits
+ * @wanted: the other one, "sha256:" and 64 digits
+ * @errp: filled in when they differ
+ */
+bool digest_compare(const char *what, const char *hex, const char *wanted,
+                    Error **errp);
 
 #endif

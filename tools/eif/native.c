@@ -191,18 +191,16 @@ static bool write_root(CpioWriter *w, Container *c, const NativeParams *p,
            cpio_add_tree(w, ROOT, c->tree, errp);
 }
 
-static int open_scratch(const char *directory, Error **errp)
+static bool write_ramdisk(int i, int fd, Container *c, const NativeParams *p,
+                          Error **errp)
 {
-    g_autofree char *path = g_build_filename(directory, ".qemu-eif-XXXXXX",
-                                             NULL);
-    int fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
+    CpioWriter w;
+    bool ok;
 
-    if (fd < 0) {
-        error_setg_errno(errp, errno, "cannot make a file in %s", directory);
-        return -1;
-    }
-    unlink(path);
-    return fd;
+    cpio_begin(&w, fd, &style);
+    ok = i ? write_root(&w, c, p, errp) : write_boot(&w, p, errp);
+    return cpio_end(&w, ok ? errp : NULL) && ok &&
+           lseek(fd, 0, SEEK_SET) == 0;
 }
 
 bool native_ramdisks(Container *c, const NativeParams *p, const char *scratch,
@@ -212,17 +210,8 @@ bool native_ramdisks(Container *c, const NativeParams *p, const char *scratch,
 
     fds[0] = fds[1] = -1;
     for (int i = 0; i < 2 && ok; i++) {
-        CpioWriter w;
-
-        fds[i] = open_scratch(scratch, errp);
-        if (fds[i] < 0) {
-            ok = false;
-            break;
-        }
-        cpio_begin(&w, fds[i], &style);
-        ok = i ? write_root(&w, c, p, errp) : write_boot(&w, p, errp);
-        ok = cpio_end(&w, ok ? errp : NULL) && ok &&
-             lseek(fds[i], 0, SEEK_SET) == 0;
+        fds[i] = file_tree_scratch(scratch, errp);
+        ok = fds[i] >= 0 && write_ramdisk(i, fds[i], c, p, errp);
     }
     for (int i = 0; i < 2 && !ok; i++) {
         if (fds[i] >= 0) {

@@ -131,21 +131,12 @@ static char *read_small(Store *store, const char *name, size_t *len,
 static bool check_digest(const char *name, const char *text, size_t len,
                          const char *digest, Error **errp)
 {
-    g_autofree char *hex = NULL, *found = NULL;
+    g_autofree char *hex = NULL;
 
-    if (!digest) {
-        return true;
-    }
-    if (qcrypto_hash_digest(QCRYPTO_HASH_ALGO_SHA256, text, len, &hex,
-                            errp) < 0) {
-        return false;
-    }
-    found = g_strconcat("sha256:", hex, NULL);
-    if (!g_str_equal(found, digest)) {
-        error_setg(errp, "%s has digest %s, not %s", name, found, digest);
-        return false;
-    }
-    return true;
+    return !digest ||
+           (qcrypto_hash_digest(QCRYPTO_HASH_ALGO_SHA256, text, len, &hex,
+                                errp) == 0 &&
+            digest_compare(name, hex, digest, errp));
 }
 
 QObject *store_parse(Store *store, const char *name, const char *digest,
