@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "additions.h"
+#include "clock.h"
 #include "log.h"
 #include "nsm.h"
 
@@ -45,22 +45,19 @@ static int measure(const struct agent_frame *frame)
 static const char *set_variable(struct strings *environment, const char *text,
                                 size_t name)
 {
-    for (size_t i = 0; i < environment->count; i++) {
-        char *old = environment->item[i];
+    char **old = strings_variable(environment, text, name), *copy;
 
-        if (!strncmp(old, text, name) && old[name] == '=') {
-            char *copy = strdup(text);
-
-            if (!copy) {
-                return "memory is short";
-            }
-            environment->item[i] = copy;
-            free(old);
-            return NULL;
-        }
+    if (!old) {
+        return strings_add(environment, text, strlen(text))
+               ? "there are too many variables" : NULL;
     }
-    return strings_add(environment, text, strlen(text))
-           ? "there are too many variables" : NULL;
+    copy = strdup(text);
+    if (!copy) {
+        return "memory is short";
+    }
+    free(*old);
+    *old = copy;
+    return NULL;
 }
 
 static const char *write_file(const char *path, const uint8_t *data,
@@ -180,14 +177,6 @@ static void add(struct agent *agent, struct config *config,
     free(addition.text);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* Returns: whether a frame had come; @done: the parent says that was all */
 static bool take_frames(struct agent *agent, struct config *config,
                         bool *done)
@@ -210,13 +199,13 @@ void additions_collect(struct agent *agent, struct config *config,
                        int wait_ms)
 {
     struct output nothing = { 0 };
-    int64_t now = now_ms(), deadline = now + wait_ms;
+    int64_t now = clock_ms(), deadline = now + wait_ms;
     bool done = false;
 
-    for (; !done && now < deadline; now = now_ms()) {
+    for (; !done && now < deadline; now = clock_ms()) {
         agent_serve(agent, &nothing, deadline - now);
         if (take_frames(agent, config, &done)) {
-            deadline = now_ms() + wait_ms;
+            deadline = clock_ms() + wait_ms;
         }
     }
     if (!done) {

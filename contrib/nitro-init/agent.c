@@ -47,7 +47,7 @@ void agent_close(struct agent *agent)
     agent->fd = -1;
     agent->connecting = false;
     agent->in_len = agent->in_used = 0;
-    agent->out_len = agent->out_done = 0;
+    agent->out_len = 0;
 }
 
 static void put(struct agent *agent, const void *data, size_t len)
@@ -179,7 +179,7 @@ short agent_events(const struct agent *agent, const struct output *output)
     if (agent->connecting) {
         return POLLOUT;
     }
-    return POLLIN | (agent->out_len > agent->out_done ||
+    return POLLIN | (agent->out_len ||
                      agent->sent < output->next || !agent->state_queued
                      ? POLLOUT : 0);
 }
@@ -203,17 +203,13 @@ static bool would_block(void)
 
 static void send_queued(struct agent *agent)
 {
-    ssize_t n = send(agent->fd, agent->out + agent->out_done,
-                     agent->out_len - agent->out_done, MSG_NOSIGNAL);
+    ssize_t n = send(agent->fd, agent->out, agent->out_len, MSG_NOSIGNAL);
 
     if (n < 0 && !would_block()) {
         agent_close(agent);
     } else if (n > 0) {
-        agent->out_done += n;
-        memmove(agent->out, agent->out + agent->out_done,
-                agent->out_len - agent->out_done);
-        agent->out_len -= agent->out_done;
-        agent->out_done = 0;
+        agent->out_len -= n;
+        memmove(agent->out, agent->out + n, agent->out_len);
     }
 }
 
@@ -250,7 +246,7 @@ void agent_work(struct agent *agent, short revents,
         receive(agent);
     }
     queue_all(agent, output);
-    if (agent->fd >= 0 && agent->out_len > agent->out_done) {
+    if (agent->fd >= 0 && agent->out_len) {
         send_queued(agent);
     }
 }

@@ -58,7 +58,7 @@ struct agent {
     int fd;                     /* -1: not connected */
     bool connecting, waits_for_go;
     uint8_t *in, *out;
-    size_t in_len, in_used, out_len, out_done;
+    size_t in_len, in_used, out_len;
     uint64_t sent;              /* output before this has been queued */
     enum agent_state state;
     uint32_t value;             /* exit code, or number of a signal */
@@ -107,7 +107,7 @@ void agent_work(struct agent *agent, short revents,
  */
 void agent_serve(struct agent *agent, const struct output *output, int ms);
 
-/* agent_next: get the next frame that has come; false when there is none */
+/* agent_next: get the next frame; false when no whole one has come */
 bool agent_next(struct agent *agent, struct agent_frame *frame);
 
 /* agent_close: end the connection, for example after a faulty frame */

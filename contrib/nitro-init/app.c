@@ -32,15 +32,7 @@ struct failure {
 
 static bool has_variable(const struct strings *environment, const char *name)
 {
-    size_t len = strlen(name);
-
-    for (size_t i = 0; i < environment->count; i++) {
-        if (!strncmp(environment->item[i], name, len) &&
-            environment->item[i][len] == '=') {
-            return true;
-        }
-    }
-    return false;
+    return strings_variable(environment, name, strlen(name));
 }
 
 /* The last of several settings counts, as with a runtime */
@@ -188,33 +180,54 @@ static void close_pair(int *pair)
     }
 }
 
-/* Pipes for stdout, stderr and the child's report; all or none */
+static void close_pipes(int pipes[3][2])
+{
+    for (int i = 0; i < 3; i++) {
+        close_pair(pipes[i]);
+    }
+}
+
+/* Pipes for stdout, stderr and the child's report */
 static bool open_pipes(int pipes[3][2])
 {
     for (int i = 0; i < 3; i++) {
-        pipes[i][0] = pipes[i][1] = -1;
-    }
-    for (int i = 0; i < 3; i++) {
         if (pipe2(pipes[i], O_CLOEXEC)) {
-            for (int k = 0; k < i; k++) {
-                close_pair(pipes[k]);
-            }
             return false;
         }
     }
     return true;
 }
 
+static void close_write_ends(int pipes[3][2])
+{
+    for (int i = 0; i < 3; i++) {
+        close(pipes[i][1]);
+        pipes[i][1] = -1;
+    }
+}
+
+/* The pipe's read end, which its owner closes */
+static int take_read_end(int *pair)
+{
+    int fd = pair[0];
+
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    pair[0] = -1;
+    return fd;
+}
+
 int app_start(struct app *app, const struct config *config,
               const struct account *account, char *why, size_t why_size)
 {
+    int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
     struct failure failure;
-    int pipes[3][2];
+    bool failed;
 
     *app = (struct app) { .output = -1, .error = -1 };
     app->pid = open_pipes(pipes) ? fork() : -1;
     if (app->pid < 0) {
         snprintf(why, why_size, "no process: %s", strerror(errno));
+        close_pipes(pipes);
         app->pid = 0;
         return -1;
     }
@@ -223,40 +236,32 @@ int app_start(struct app *app, const struct config *config,
                        prepare_and_exec(config, account, pipes[0][1],
                                         pipes[1][1]));
     }
-    close(pipes[0][1]);
-    close(pipes[1][1]);
-    close(pipes[2][1]);
-    if (read_failure(pipes[2][0], &failure)) {
+    close_write_ends(pipes);
+    failed = read_failure(pipes[2][0], &failure);
+    if (failed) {
         snprintf(why, why_size, "cannot %s '%s': %s", failure.what,
                  config->command.item[0], strerror(failure.err));
-        close(pipes[0][0]);
-        close(pipes[1][0]);
-        close(pipes[2][0]);
         waitpid(app->pid, NULL, 0);
         app->pid = 0;
-        return -1;
+    } else {
+        app->output = take_read_end(pipes[0]);
+        app->error = take_read_end(pipes[1]);
     }
-    close(pipes[2][0]);
-    app->output = pipes[0][0];
-    app->error = pipes[1][0];
-    fcntl(app->output, F_SETFL, O_NONBLOCK);
-    fcntl(app->error, F_SETFL, O_NONBLOCK);
-    return 0;
+    close_pipes(pipes);
+    return failed ? -1 : 0;
 }
 
-bool app_reap(struct app *app)
+void app_reap(struct app *app)
 {
-    bool ended = false;
     int status;
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == app->pid) {
             app->status = status;
-            app->ended = ended = true;
+            app->ended = true;
         }
     }
-    return ended;
 }
 
 void app_signal(const struct app *app, int signal)

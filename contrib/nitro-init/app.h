@@ -36,12 +36,8 @@ struct app {
 int app_start(struct app *app, const struct config *config,
               const struct account *account, char *why, size_t why_size);
 
-/*
- * app_reap: collect all children that have ended, adopted ones too
- *
- * Returns: whether the application is among them
- */
-bool app_reap(struct app *app);
+/* app_reap: collect all children that have ended, adopted ones too */
+void app_reap(struct app *app);
 
 /* app_signal: send @signal to the application's process group */
 void app_signal(const struct app *app, int signal);

@@ -27,6 +27,14 @@
 /* Clock id of an open PTP device; linux/posix-timers.h */
 #define FD_TO_CLOCKID(fd) ((~(clockid_t)(fd) << 3) | 3)
 
+int64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
 static bool read_ptp(int64_t *ns)
 {
     int fd = open("/dev/ptp0", O_RDONLY | O_CLOEXEC);

@@ -9,9 +9,14 @@
 #ifndef NITRO_INIT_CLOCK_H
 #define NITRO_INIT_CLOCK_H
 
+#include <stdint.h>
+
 #include "config.h"
 
 #define CLOCK_INTERVAL_S 300    /* between two calls of clock_follow() */
+
+/* clock_ms: ms since the enclave has started, for deadlines; never stepped */
+int64_t clock_ms(void);
 
 /*
  * clock_set: set the clock once, before the application starts

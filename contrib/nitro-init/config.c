@@ -66,6 +66,17 @@ bool strings_has(const struct strings *list, const char *text, size_t len)
     return false;
 }
 
+char **strings_variable(const struct strings *list, const char *name,
+                        size_t len)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (!strncmp(list->item[i], name, len) && list->item[i][len] == '=') {
+            return &list->item[i];
+        }
+    }
+    return NULL;
+}
+
 void strings_free(struct strings *list)
 {
     for (size_t i = 0; i < list->count; i++) {

@@ -33,7 +33,7 @@ enum overflow_mode { OVERFLOW_DROP, OVERFLOW_BLOCK };
 enum clock_mode { CLOCK_AUTO, CLOCK_PTP, CLOCK_NSM, CLOCK_OFF };
 
 struct config {
-    char *root;                     /* becomes "/"; NULL: stays as it is */
+    char *root;                     /* becomes "/"; NULL: "/" is kept */
     struct strings modules;         /* files, in load order */
     char *hostname;
     struct strings command;         /* program, then its arguments */
@@ -88,6 +88,14 @@ int strings_add(struct strings *list, const char *text, size_t len);
 
 /* strings_has: whether one of the strings is the first @len bytes of @text */
 bool strings_has(const struct strings *list, const char *text, size_t len);
+
+/*
+ * strings_variable: find NAME=VALUE by the name, the first @len bytes of @name
+ *
+ * Returns: the place of the string in the list; NULL when it has no such one.
+ */
+char **strings_variable(const struct strings *list, const char *name,
+                        size_t len);
 
 void strings_free(struct strings *list);
 

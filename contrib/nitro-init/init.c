@@ -21,7 +21,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "account.h"
@@ -54,14 +53,6 @@ static bool console;            /* output goes to the console as well */
 
 static int64_t kill_at, reconnect_at, clock_at;     /* 0: not set */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /*
  * Without ACPI or PSCI a power-off halts for ever, and the parent would not
  * see an end; a reset always ends an enclave.
@@ -82,10 +73,10 @@ static void end_enclave(void)
 /* Serve the agent until it has taken the end, but for @ms at most */
 static void linger(int ms)
 {
-    int64_t now = now_ms(), deadline = now + ms;
+    int64_t now = clock_ms(), deadline = now + ms;
     struct agent_frame frame;
 
-    for (; agent.port && now < deadline; now = now_ms()) {
+    for (; agent.port && now < deadline; now = clock_ms()) {
         agent_serve(&agent, &output, deadline - now);
         while (agent_next(&agent, &frame)) {
             if (frame.type == AGENT_END) {
@@ -160,7 +151,7 @@ static void stop(void)
 {
     if (!kill_at) {
         app_signal(&app, config.stop_signal);
-        kill_at = now_ms() + config.stop_grace_s * 1000LL;
+        kill_at = clock_ms() + config.stop_grace_s * 1000LL;
     }
 }
 
@@ -177,8 +168,7 @@ static void write_console(const uint8_t *data, size_t len)
     }
 }
 
-/* Returns: whether there may be more */
-static bool take_output(int *fd, enum output_stream stream)
+static void take_output(int *fd, enum output_stream stream)
 {
     uint8_t data[OUTPUT_PIECE];
     ssize_t n = read(*fd, data, sizeof(data));
@@ -188,13 +178,10 @@ static bool take_output(int *fd, enum output_stream stream)
             write_console(data, n);
         }
         output_add(&output, stream, data, n);
-        return true;
-    }
-    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         close(*fd);
         *fd = -1;
     }
-    return false;
 }
 
 static uint32_t read_u32(const uint8_t *data)
@@ -275,7 +262,7 @@ static void handle_all(struct pollfd *fds)
 /* What the clock demands; returns: ms until it may demand more */
 static int handle_time(void)
 {
-    int64_t now = now_ms(), next;
+    int64_t now = clock_ms(), next;
 
     if (kill_at && now >= kill_at) {
         app_signal(&app, SIGKILL);
@@ -303,12 +290,12 @@ static int handle_time(void)
  */
 static void drain(void)
 {
-    int64_t deadline = now_ms() + (config.overflow == OVERFLOW_BLOCK
+    int64_t deadline = clock_ms() + (config.overflow == OVERFLOW_BLOCK
                                    ? config.linger_s * 1000LL : DRAIN_MS);
     struct pollfd fds[FD_COUNT];
 
-    while ((app.output >= 0 || app.error >= 0) && now_ms() < deadline) {
-        poll_all(fds, deadline - now_ms());
+    while ((app.output >= 0 || app.error >= 0) && clock_ms() < deadline) {
+        poll_all(fds, deadline - clock_ms());
         handle_all(fds);
     }
 }
@@ -329,7 +316,7 @@ static void run(void)
 {
     struct pollfd fds[FD_COUNT];
 
-    clock_at = now_ms() + CLOCK_INTERVAL_S * 1000;
+    clock_at = clock_ms() + CLOCK_INTERVAL_S * 1000;
     while (!app.ended) {
         poll_all(fds, handle_time());
         handle_all(fds);

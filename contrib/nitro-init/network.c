@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * Files that the image brings with content stay as they are: they are
- * measured.
+ * Files that the image brings with content are measured, so they are kept.
  */
 
 #include <fcntl.h>

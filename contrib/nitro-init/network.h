@@ -10,7 +10,7 @@
 
 /*
  * network_init: bring the loopback interface up, set the host name, and
- * write /etc/hosts and /etc/resolv.conf where the image has none
+ * write /etc/hosts and /etc/resolv.conf unless the image has them
  * @hostname: NULL means "enclave"
  *
  * What fails is a warning: an application that speaks vsock needs none of it.

@@ -53,7 +53,8 @@ int vsock_begin(unsigned port, bool *connecting)
     return fd;
 }
 
-int vsock_connect(unsigned port, int attempts)
+/* In blocking mode; @attempts, 100 ms apart */
+static int connect_patiently(unsigned port, int attempts)
 {
     int fd = -1;
 
@@ -70,7 +71,7 @@ int vsock_heartbeat(int attempts)
 {
     struct timeval limit = { .tv_sec = HEARTBEAT_SECONDS };
     uint8_t byte = HEARTBEAT;
-    int fd = vsock_connect(HEARTBEAT_PORT, attempts);
+    int fd = connect_patiently(HEARTBEAT_PORT, attempts);
     ssize_t n;
 
     if (fd < 0) {

@@ -13,17 +13,6 @@
 #define PARENT_CID 3
 
 /*
- * vsock_connect: connect to @port of the parent
- * @attempts: how often to try, 100 ms apart; the device may need a moment
- *            after its driver was loaded, a listener one to be there
- *
- * Blocks for @attempts times at most 2 s, Linux' limit for a connection.
- *
- * Returns: a descriptor in blocking mode, or -1 with errno set
- */
-int vsock_connect(unsigned port, int attempts);
-
-/*
  * vsock_begin: begin to connect to @port of the parent, without blocking
  * @connecting: whether poll() for POLLOUT and SO_ERROR have the outcome;
  *              otherwise the connection is there
@@ -35,9 +24,11 @@ int vsock_begin(unsigned port, bool *connecting);
 /*
  * vsock_heartbeat: exchange the byte 0xb7 with port 9000 of the parent, by
  * which a launcher knows that the enclave has booted
- * @attempts: as for vsock_connect()
+ * @attempts: how often to try to connect, 100 ms apart; the device may need a
+ *            moment after its driver was loaded, a listener one to be there
  *
- * Waits for the answer for 20 s at most.
+ * Blocks for @attempts times at most 2 s, Linux' limit for a connection; waits
+ * for the answer for 20 s at most.
  *
  * Returns: 0, or -1 with errno set; EPROTO: the answer was another one
  */
