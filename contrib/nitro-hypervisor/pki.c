@@ -67,7 +67,7 @@ static NSMIdentity *read_identity(NitroPki *pki, const char *name,
     nsm_wipe(text);
     if (!identity) {
         error_prepend(errp, "%s/%s: ", pki->dir.path, name);
-        error_append_hint(errp, "Put the file back as it was, or remove the "
+        error_append_hint(errp, "Restore the file from a copy, or remove the "
                           "directory, for another root\n");
     }
     return identity;
@@ -176,7 +176,7 @@ static bool open_regional(NitroPki *pki, Error **errp)
     if (pki->regional && !nsm_identity_issued_by(pki->regional, pki->root)) {
         error_setg(errp, "%s/" REGIONAL_KEY_NAME " was not issued by the root "
                    "there", pki->dir.path);
-        error_append_hint(errp, "Put the file back as it was, or remove it\n");
+        error_append_hint(errp, "Restore the file from a copy, or remove it\n");
         return false;
     }
     return (pki->regional &&
@@ -230,12 +230,13 @@ char *nitro_pki_fingerprint(const NitroPki *pki)
     return fingerprint(pki->root);
 }
 
-/* Another process may have renewed the region meanwhile */
-static bool reopen_regional(NitroPki *pki, Error **errp)
+/* Do something that may change the directory */
+static bool with_lock(NitroPki *pki, bool (*work)(NitroPki *pki, Error **errp),
+                      Error **errp)
 {
     NitroPkiDir dir;
     bool ok = nitro_pki_dir_open(&dir, pki->dir.path, errp) &&
-              open_regional(pki, errp);
+              work(pki, errp);
 
     nitro_pki_dir_close(&dir);
     return ok;
@@ -249,8 +250,9 @@ static bool prepare(NitroPki *pki, Error **errp)
     if (pki->zonal && lasts(pki->zonal, now, NSM_INSTANCE_LIFE)) {
         return true;
     }
+    /* Another process may have renewed the region meanwhile */
     if ((!pki->regional || !lasts(pki->regional, now, NSM_ZONAL_LIFE)) &&
-        !reopen_regional(pki, errp)) {
+        !with_lock(pki, open_regional, errp)) {
         return false;
     }
     return make(pki, NSM_LEVEL_ZONAL, pki->regional, NULL, &pki->zonal, errp);
@@ -423,12 +425,8 @@ static bool command_export(NitroPki *pki, const char *id, Error **errp)
 
 static bool command_renew(NitroPki *pki, const char *id, Error **errp)
 {
-    NitroPkiDir dir;
-    bool ok = nitro_pki_dir_open(&dir, pki->dir.path, errp) &&
-              renew_regional(pki, errp);
-
-    nitro_pki_dir_close(&dir);
-    return ok && command_show(pki, id, errp);
+    return with_lock(pki, renew_regional, errp) &&
+           command_show(pki, id, errp);
 }
 
 static bool command_issue(NitroPki *pki, const char *id, Error **errp)

@@ -3,6 +3,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """nitro-run run without an enclave: what it makes of an init's frames."""
 
+import contextlib
 import os
 import select
 import signal
@@ -196,14 +197,20 @@ class Program(QemuBaseTest):
         self.assertEqual(self.run_with(init), 5)
         self.assertEqual(self.streams, {1: b'one', 2: b'two'})
 
+    @contextlib.contextmanager
+    def stopping(self):
+        """The init of a program that runs, and that a signal stops."""
+        with self.listener.accept()[0] as sock:
+            sock.sendall(hello() + state(1) + output(0, 1, b'one'))
+            self.expect(sock, taken(3))
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.expect(sock, packed(STOP))
+            yield sock
+
     def test_stop(self):
         """A signal stops the program, which may end as it likes."""
         def init():
-            with self.listener.accept()[0] as sock:
-                sock.sendall(hello() + state(1) + output(0, 1, b'one'))
-                self.expect(sock, taken(3))
-                os.kill(os.getpid(), signal.SIGTERM)
-                self.expect(sock, packed(STOP))
+            with self.stopping() as sock:
                 sock.sendall(state(2, 4))
                 self.expect(sock, packed(END))
 
@@ -212,11 +219,7 @@ class Program(QemuBaseTest):
     def test_stop_twice(self):
         """The second signal ends QEMU."""
         def init():
-            with self.listener.accept()[0] as sock:
-                sock.sendall(hello() + state(1) + output(0, 1, b'one'))
-                self.expect(sock, taken(3))
-                os.kill(os.getpid(), signal.SIGTERM)
-                self.expect(sock, packed(STOP))
+            with self.stopping():
                 os.kill(os.getpid(), signal.SIGINT)
                 self.process.wait()
 

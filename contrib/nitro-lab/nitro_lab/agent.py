@@ -189,11 +189,11 @@ class Agent:
         job.follow = follow
         return self.start(job, exec_request(argv, terminal))
 
-    def start(self, job, request):
-        """Start what an EXEC frame asks for; returns the job."""
+    def start(self, job, request, kind=EXEC):
+        """Start what a frame asks for; returns the job."""
         job.number = next(self.numbers)
         self.jobs[job.number] = job
-        self.send(job.number, EXEC, request)
+        self.send(job.number, kind, request)
         if self.gone.is_set():
             job.lost()
         return job

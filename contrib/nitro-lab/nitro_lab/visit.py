@@ -60,7 +60,7 @@ def _connect(name):
 
 
 class Output(Job):
-    """A program whose output goes to files as it comes."""
+    """A program whose output is written to files at once."""
 
     def __init__(self, agent, argv, out=1, errors=2):
         super().__init__(agent, 0, argv)
@@ -165,10 +165,7 @@ def _fetch(agent, argv, file):
 
 def _status(name):
     agent = _connect(name)
-    answer = Answer(agent, 0, ['status'])
-    answer.number = next(agent.numbers)
-    agent.jobs[answer.number] = answer
-    agent.send(answer.number, STATUS, b'')
+    answer = agent.start(Answer(agent, 0, ['status']), b'', STATUS)
     answer.wait_until(lambda: answer.output, PATIENCE, 'answer')
     return agent, json.loads(answer.output)
 

@@ -18,7 +18,7 @@ END = '\r\n' if sys.stderr.isatty() else '\n'
 
 
 class Warnings:
-    """Shows new lines of the logs as they come; a context manager."""
+    """Shows each new line of the logs at once; a context manager."""
 
     def __init__(self, parent):
         self.logs = [('nitro-hypervisor', parent.hypervisor.log, HYPERVISOR),

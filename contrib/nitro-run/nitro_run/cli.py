@@ -116,6 +116,12 @@ def add_choice(parser, everything=False):
                             help='all that this user runs')
 
 
+def add_qemu(parser):
+    """Which QEMU."""
+    parser.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
+                        metavar='PROGRAM', help='QEMU (%(default)s)')
+
+
 def add_program(commands):
     """Options of run."""
     run_it = commands.add_parser(
@@ -141,8 +147,7 @@ def add_program(commands):
     run_it.add_argument('--agent-port', type=int, metavar='PORT',
                         default=AGENT_PORT, help="as in the image's"
                         ' configuration (%(default)s)')
-    run_it.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
-                        metavar='PROGRAM', help='QEMU (%(default)s)')
+    add_qemu(run_it)
     run_it.set_defaults(main=run, enclave_cid=None, cpu_ids=None)
 
 
@@ -169,8 +174,7 @@ def add_run(commands):
                      help='debug mode, and show the console')
     launch.add_argument('--config', metavar='FILE',
                      help='all options as JSON')
-    launch.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
-                     metavar='PROGRAM', help='QEMU (%(default)s)')
+    add_qemu(launch)
     launch.set_defaults(main=run_enclave, agent_port=None)
 
 
@@ -182,8 +186,7 @@ def add_doctor(commands):
         ' mends it.  Changes nothing.  Status 1 when a line is fail.')
     examine.add_argument('--json', action='store_true',
                          help='for programs')
-    examine.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
-                         metavar='PROGRAM', help='QEMU (%(default)s)')
+    add_qemu(examine)
     examine.set_defaults(main=doctor)
 
 

@@ -62,7 +62,7 @@ class Instance:
         return self.root / name
 
     def read(self, name):
-        """Text of a file, empty when there is none."""
+        """Text of a file; empty if it cannot be read."""
         try:
             return self.path(name).read_text().strip()
         except OSError:
