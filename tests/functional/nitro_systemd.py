@@ -18,8 +18,8 @@ import threading
 from pathlib import Path
 
 from nitro_manual import blocks
-from nitro_parent import (DEMO, DEMO_MIB, TINY, NitroParentTest, ScopedTest,
-                          config, images)
+from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, ScopedTest, config,
+                          images)
 
 from nitro_lab import python
 from nitro_lab.arch import PROGRAM
@@ -34,6 +34,8 @@ GREETING = {'QMP': {'version': {}, 'capabilities': []}}
 # What systemd-analyze calls OK, in tenths
 EXPOSURE = 20
 CRASHING, MUTE = '/lab/crashing.eif', '/lab/mute.eif'
+# Its kernel finds no init
+LOST = '/lab/lost.eif'
 
 
 class Units(ScopedTest):
@@ -187,6 +189,7 @@ class Life(NitroParentTest):
                 **{'/contrib/nitro-systemd/' + path.name: path
                    for path in UNITS.iterdir()},
                 CRASHING: images.demo_image('crashing', 'demo.mode=crash'),
+                LOST: images.demo_image('lost', 'rdinit=/none'),
                 MUTE: images.demo_image('mute', 'demo.mode=mute')}
 
     @classmethod
@@ -321,7 +324,7 @@ class Services(Life):
         for name, state, settings, words in (
                 ('small', 'failed', {'MEMORY': '1M'}, 'Use -m 64M or more'),
                 ('none', 'failed', {'QEMU': 'qemu-none'}, 'status=127'),
-                ('tiny', 'auto-restart', {'EIF': TINY},
+                ('lost', 'auto-restart', {'EIF': LOST},
                  'status=4/.*ended before its enclave had booted')):
             with self.case(name):
                 journal = self.describe(name, **settings)

@@ -512,9 +512,10 @@ class Processes(QemuBaseTest):
         enclave, log = enclaves.Enclaves(self.path).new('deaf')
         with log:
             process = subprocess.Popen(
-                ['sh', '-c', 'trap "" TERM; echo; while :; do sleep 1; done',
-                 'sh', enclave.place / 'pid'], stdout=log,
+                ['sh', '-c', 'trap "" TERM; echo; read -r _', 'sh',
+                 enclave.place / 'pid'], stdin=subprocess.PIPE, stdout=log,
                 start_new_session=True)
+        self.addCleanup(process.stdin.close)
         threading.Thread(target=process.wait).start()
         enclave.pid = process.pid
         enclave.note()
@@ -593,8 +594,10 @@ class Doctor(QemuBaseTest):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text + '\n')
         Path(top.name, 'proc/71/fd/3').symlink_to('anon_inode:ne-vm')
-        return list(doctor.examine(doctor.Instance(top.name),
-                                   images.emulator()))
+        program = Path(top.name, 'qemu')
+        program.write_text('#!/bin/sh\necho QEMU emulator with nitro\n')
+        program.chmod(0o755)
+        return list(doctor.examine(doctor.Instance(top.name), program))
 
     def test_sound(self):
         """Nothing to mend; each thing is there with its numbers."""
