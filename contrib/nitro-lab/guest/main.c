@@ -121,6 +121,9 @@ static void send_input(struct input *in, int fd)
 }
 
 /*
+ * When the peer has closed before our shutdown(), Linux' vsock forgets that
+ * it was orderly: read() then fails with ENOTCONN in place of 0.
+ *
  * Never waits for the peer to read while the peer may wait for us: echoes
  * would stand still with both directions full.
  */
@@ -141,8 +144,11 @@ int relay_stdio(int fd)
         if (fds[0].revents & ~POLLOUT) {
             int r = copy_out(fd);
 
+            if (r < 0 && !(in.ended && errno == ENOTCONN)) {
+                return complain("read");
+            }
             if (r <= 0) {
-                return r ? complain("read") : 0;
+                return 0;
             }
         }
         if (fds[0].revents & POLLOUT) {
