@@ -104,9 +104,10 @@ static int heartbeat_listen(void *opaque, Error **errp)
 
 static void heartbeat_booted(void *opaque)
 {
+    nitro_accel_notify_booted();
+    /* Read after boot-ms, which is a part of this time, so as not to be less */
     NITRO_HEARTBEAT(opaque)->received_ms =
         qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-    nitro_accel_notify_booted();
 }
 
 static unsigned deadline_ms(NitroHeartbeat *s)
