@@ -5,11 +5,14 @@
 import errno
 import hashlib
 import json
+import ssl
 import subprocess
 import time
 from pathlib import Path
 
 from nitro_parent import NitroParentTest
+from nitro_verifiers import (Refused, example, example_program, openssl,
+                             tee_verifier)
 
 from nitro_lab import config, eif, images, nsm
 
@@ -55,7 +58,7 @@ class Module(NitroParentTest):
         for check in (self.check_describe, self.check_registers,
                       self.check_random, self.check_lengths,
                       self.check_document, self.check_signed,
-                      self.check_extend,
+                      self.check_verifiers, self.check_extend,
                       self.check_locks):
             with self.case(check.__name__):
                 check()
@@ -164,6 +167,29 @@ class Module(NitroParentTest):
         certificates = [nsm.decode(nsm.decode(document)[2])['certificate']
                         for document in (first, self.module.document())]
         self.assertEqual(certificates[0], certificates[1])
+
+    def check_verifiers(self):
+        """Verifiers of others accept a document, given the lab's root."""
+        fields = {'user_data': b'user data', 'nonce': b'fresh',
+                  'public_key': bytes(range(256))}
+        document, time_s = self.module.document(**fields), int(time.time())
+        root = config.PKI / 'root.pem'
+        der = ssl.PEM_cert_to_DER_cert(root.read_text())
+        measured = dict(enumerate(eif.measure(
+            images.demo_image().read_bytes())))
+        openssl(document, der, time_s)
+        said = tee_verifier(document, der, time_s)
+        self.assertLessEqual({str(index): value for index, value
+                              in measured.items()}.items(),
+                             said['pcrs'].items())
+        self.assertLessEqual({key: value.hex() for key, value
+                              in fields.items()}.items(), said.items())
+        self.assertLessEqual(fields.items(),
+                             example(document, der, time_s).items())
+        said = example_program(document, root, 'fresh')
+        for index, value in measured.items():
+            self.assertIn('PCR%d %s\n' % (index, value), said)
+        self.assertRaises(Refused, example_program, document, root, 'old')
 
     def check_extend(self):
         """ExtendPCR."""
