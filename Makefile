@@ -55,7 +55,7 @@ help:
 	@echo 'make parent     a shell in the emulated parent'
 	@echo '                  ARGS="--share DIR --root DIR ..."; also with run'
 	@echo 'make bench      speed and memory, as tables and JSON'
-	@echo '                  BENCH=launch|console|platform, RUNS='
+	@echo '                  BENCH=launch|console|platform|documents, RUNS='
 	@echo '                  BASELINE=FILE.json, PEER=PROGRAM PEER_ARGS='
 	@echo 'make fuzz       fuzzers, 10 CPU minutes each'
 	@echo '                  FUZZ_SECONDS=, JOBS=, TARGET='

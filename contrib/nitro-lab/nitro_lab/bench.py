@@ -5,7 +5,8 @@
 import sys
 from pathlib import Path
 
-from . import bench_console, bench_launch, bench_platform, images
+from . import (bench_console, bench_documents, bench_launch,
+               bench_platform, images)
 from .bench_host import ahead_of_others, describe
 from .bench_images import BENCH
 from .bench_stats import Targets, compare, load, save, show
@@ -49,7 +50,13 @@ def _platform(args, figures, _targets):
     bench_platform.measure(figures, args.mem, args.runs)
 
 
-PARTS = {'launch': _launch, 'console': _console, 'platform': _platform}
+def _documents(args, figures, targets):
+    bench_documents.measure(figures, args.mem, args.runs)
+    bench_documents.check(figures, targets)
+
+
+PARTS = {'launch': _launch, 'console': _console, 'platform': _platform,
+         'documents': _documents}
 
 
 def _measure(args, parts, figures, targets):

@@ -110,9 +110,9 @@ def _parser():
     speed = commands.add_parser(
         'bench', help='measure speed and memory',
         description='Parts: launch (from exec to START, no parent), console,'
-        ' platform (the emulated parent).  The defaults of all options come'
-        ' from the environment variables BENCH, BASELINE, PEER, PEER_ARGS'
-        ' and RUNS.')
+        ' platform (the emulated parent), documents (attestation).  The'
+        ' defaults of all options come from the environment variables BENCH,'
+        ' BASELINE, PEER, PEER_ARGS and RUNS.')
     speed.add_argument('--parts', default=env('BENCH') or '',
                        help='what to measure (all)')
     speed.add_argument('--baseline', default=env('BASELINE'), metavar='FILE',
