@@ -8,10 +8,11 @@ import re
 import signal
 import time
 
+from nitro_nsm import DEBUG, KEYS, verified
 from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, ECHO_PORT, INITRD,
                           KERNEL, PROBE, ROLE, NitroParentTest, cpu_list)
 
-from nitro_lab import eif, images
+from nitro_lab import eif, images, nsm
 from nitro_lab.arch import GUEST
 from nitro_lab.qmp import QmpError
 
@@ -104,6 +105,26 @@ class Boot(NitroParentTest):
         text = launch.job.output.decode(errors='replace')
         self.assertEqual(self.registers(text), [ZERO] * 3)
         self.assert_identity(launch, text)
+        self.assert_debug_document(launch)
+
+    def assert_debug_document(self, launch):
+        """Signed as any other; nothing but the image's registers is lost."""
+        with nsm.Module(self.parent, launch.cid) as module:
+            document = module.document(nonce=b'n')
+        payload = nsm.decode(nsm.decode(document)[2])
+        self.assertEqual(list(payload), KEYS)
+        self.assertEqual(len(payload['cabundle']), 4)
+        self.assertEqual({index: value.hex() for index, value
+                          in payload['pcrs'].items() if any(value)},
+                         self.identity())
+        self.assertEqual(list(payload['pcrs']), list(range(16)))
+        verified(self, document, '--nonce', '6e', status=DEBUG)
+        verified(self, document, '--nonce', '6e', '--allow-debug')
+
+    def identity(self):
+        """Registers of the parent: its role, its ID."""
+        return {index: hashlib.sha384(bytes(48) + name.encode()).hexdigest()
+                for index, name in ((3, ROLE), (4, self.parent.instance_id))}
 
     def assert_identity(self, launch, text):
         """What it attests of itself and its parent, debug mode or not."""
@@ -111,9 +132,8 @@ class Boot(NitroParentTest):
             self.parent.instance_id,
             launch.qmp.command('query-nitro-enclave')['slot-uid']),
             text.replace('\r', ''))
-        for index, name in ((3, ROLE), (4, self.parent.instance_id)):
-            self.assertIn('demo: PCR%d %s' % (index, hashlib.sha384(
-                bytes(48) + name.encode()).hexdigest()), text)
+        for index, value in self.identity().items():
+            self.assertIn('demo: PCR%d %s' % (index, value), text)
 
     def test_dmi(self):
         """The parent's firmware says that it is an instance, and which."""

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from nitro_parent import NitroParentTest
+from nitro_parent import ROLE, NitroParentTest
 from nitro_verifiers import (Refused, example, example_program, openssl,
                              tee_verifier)
 
@@ -22,12 +22,26 @@ KEYS = ['module_id', 'digest', 'timestamp', 'pcrs', 'certificate', 'cabundle',
 
 
 # Exit statuses of qemu-nsm verify
-CHAIN, SIGNATURE, MISMATCH = 3, 4, 6
+CHAIN, SIGNATURE, MISMATCH, DEBUG = 3, 4, 6, 7
 
 
 def extended(value, data):
     """A register after it was extended."""
     return hashlib.sha384(value + data).digest()
+
+
+def verified(test, document, *options, status=0, root=True):
+    """What qemu-nsm says of a document, in this exit status."""
+    path = Path(test.log_file('document'))
+    path.write_bytes(document)
+    if root:
+        options += ('--root', config.PKI / 'root.pem')
+    run = subprocess.run(
+        [config.OUT / 'tools/nsm/qemu-nsm', 'verify', *options, path],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        check=False)
+    test.assertEqual(run.returncode, status, run.stdout + run.stderr)
+    return json.loads(run.stdout)
 
 
 class Module(NitroParentTest):
@@ -77,6 +91,9 @@ class Module(NitroParentTest):
         measured = eif.measure(images.demo_image().read_bytes())
         self.assertEqual([self.pcr(index)[0].hex() for index in range(3)],
                          measured)
+        for index, name in ((3, ROLE), (4, self.parent.instance_id)):
+            self.assertEqual(self.pcr(index), (
+                extended(bytes(48), name.encode()), True))
         for index in [*range(5, 8), *range(9, 16)]:
             self.assertEqual(self.pcr(index), (bytes(48), True))
         for index in range(16, 32):
@@ -136,19 +153,6 @@ class Module(NitroParentTest):
         self.assertEqual((payload['nonce'], payload['user_data']),
                          (b'abc', b'\x01\xff\x02'))
 
-    def verified(self, document, *options, status=0, root=True):
-        """What qemu-nsm says of a document, in this exit status."""
-        path = Path(self.log_file('document'))
-        path.write_bytes(document)
-        if root:
-            options += ('--root', config.PKI / 'root.pem')
-        run = subprocess.run(
-            [config.OUT / 'tools/nsm/qemu-nsm', 'verify', *options, path],
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            check=False)
-        self.assertEqual(run.returncode, status, run.stdout + run.stderr)
-        return json.loads(run.stdout)
-
     def check_signed(self):
         """Documents prove what this image is to those who have the root."""
         image = Path(self.log_file('image'))
@@ -156,13 +160,14 @@ class Module(NitroParentTest):
         first = self.module.document(user_data=b'u', nonce=b'n' * 1024,
                                      public_key=b'')
         Path(self.log_file('nonce')).write_bytes(b'n' * 1024)
-        told = self.verified(first, '--image', image, '--user-data', '75',
-                             '--nonce', '@' + self.log_file('nonce'),
-                             '--max-age', '600')
+        told = verified(self, first, '--image', image, '--user-data', '75',
+                        '--nonce', '@' + self.log_file('nonce'),
+                        '--max-age', '600')
         self.assertIn('not AWS', json.dumps(told))
-        self.verified(first, root=False, status=CHAIN)
-        self.verified(first, '--user-data', '76', status=MISMATCH)
-        self.verified(first[:-1] + bytes([first[-1] ^ 1]), status=SIGNATURE)
+        verified(self, first, root=False, status=CHAIN)
+        verified(self, first, '--user-data', '76', status=MISMATCH)
+        verified(self, first[:-1] + bytes([first[-1] ^ 1]),
+                 status=SIGNATURE)
         # One leaf signs them all
         certificates = [nsm.decode(nsm.decode(document)[2])['certificate']
                         for document in (first, self.module.document())]
