@@ -19,7 +19,6 @@
 
 #define ATTESTATION "\xa1\x6b" "Attestation\xa0"
 #define SIGNED "\xa1\x6b" "Attestation\xa1\x68" "document\x59"
-#define UNSIGNED_HEADER "\x43\xa1\x01\x20"
 #define SIGNED_HEADER "\x84\x44\xa1\x01\x38\x22\xa0\x59"
 #define TOO_LARGE "\xa1\x65" "Error\x6d" "InputTooLarge"
 
@@ -157,17 +156,6 @@ static void test_renewed(void)
     nsm_stop(&nsm);
 }
 
-static void test_unsigned(void)
-{
-    g_autofree uint8_t *reply = g_malloc(NSM_RESPONSE_SIZE);
-    NSMDevice nsm;
-
-    nsm_start(&nsm, "", "");
-    attest(&nsm, reply);
-    g_assert_true(CONTAINS(reply, UNSIGNED_HEADER));
-    nsm_stop(&nsm);
-}
-
 /* The largest request still fits, and 32 registers with it */
 static void test_large(void)
 {
@@ -250,7 +238,6 @@ void nsm_add_signer_tests(void)
     qtest_add_func("/nitro/nsm/signer/signed", test_signed);
     qtest_add_func("/nitro/nsm/signer/definite", test_definite);
     qtest_add_func("/nitro/nsm/signer/renewed", test_renewed);
-    qtest_add_func("/nitro/nsm/signer/unsigned", test_unsigned);
     qtest_add_func("/nitro/nsm/signer/large", test_large);
     qtest_add_func("/nitro/nsm/signer/refused", test_refused);
     qtest_add_func("/nitro/nsm/signer/in-use", test_in_use);

@@ -171,6 +171,69 @@ static void test_attestation(void)
     g_assert_false(contains(reply, "\x02\x58\x30", 3));
 }
 
+/* Start QEMU with its stderr in a file */
+static char *start_logged(NSMDevice *nsm)
+{
+    int saved = dup(STDERR_FILENO);
+    char *log;
+    int fd = g_file_open_tmp("nitro-nsm-XXXXXX", &log, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(dup2(fd, STDERR_FILENO), ==, STDERR_FILENO);
+    close(fd);
+    nsm_start(nsm, "", "");
+    g_assert_cmpint(dup2(saved, STDERR_FILENO), ==, STDERR_FILENO);
+    close(saved);
+    return log;
+}
+
+/* Without a signer: as QEMU alone, with a word about it for the first one */
+static void test_unsigned(void)
+{
+    static const char header[] = "\x43\xa1\x01\x20";
+    /* 64 zeros in place of it */
+    static const char certificate[14 + 64] = "\x6b" "certificate\x58\x40";
+    static const char warning[] = "attestation documents are not signed; "
+                                  "-object nitro-nsm-signer,id=ID,file=PATH";
+    g_autofree uint8_t *reply = g_malloc(NSM_RESPONSE_SIZE);
+    g_autofree char *said = NULL, *log = NULL;
+    NSMDevice nsm;
+
+    log = start_logged(&nsm);
+    for (int i = 0; i < 2; i++) {
+        nsm_ask(&nsm, ATTESTATION, sizeof(ATTESTATION) - 1, reply);
+        g_assert_true(contains(reply, header, sizeof(header) - 1));
+        g_assert_true(contains(reply, certificate, sizeof(certificate)));
+    }
+    nsm_stop(&nsm);
+    g_assert_true(g_file_get_contents(log, &said, NULL, NULL));
+    g_unlink(log);
+    g_test_message("%s", said);
+    g_assert_nonnull(strstr(said, warning));
+    g_assert_null(strstr(strstr(said, warning) + 1, warning));
+}
+
+#ifndef CONFIG_GNUTLS
+/* A build that cannot sign says so, instead of a start without signatures */
+static void test_no_gnutls(void)
+{
+    g_autofree char *firmware = nsm_make_firmware();
+    g_autofree char *cmd = g_strdup_printf(
+        "%s -accel qtest %s -display none -nodefaults -bios %s "
+        "-object nitro-nsm-signer,id=signer0,file=%s",
+        g_getenv("QTEST_QEMU_BINARY"), nsm_machine()->options, firmware,
+        firmware);
+    g_autofree char *err = NULL;
+    int status;
+
+    g_assert_true(g_spawn_command_line_sync(cmd, NULL, &err, &status, NULL));
+    g_assert_cmpint(status, !=, 0);
+    g_test_message("%s", err);
+    g_assert_nonnull(strstr(err, "this build has no GnuTLS 3.6"));
+    g_unlink(firmware);
+}
+#endif
+
 static void test_refused(void)
 {
     g_autofree char *firmware = nsm_make_firmware();
@@ -235,6 +298,10 @@ int main(int argc, char **argv)
         { "/nitro/nsm/not-given", test_not_given },
         { "/nitro/nsm/extend", test_extend },
         { "/nitro/nsm/attestation", test_attestation },
+        { "/nitro/nsm/unsigned", test_unsigned },
+#ifndef CONFIG_GNUTLS
+        { "/nitro/nsm/no-gnutls", test_no_gnutls },
+#endif
         { "/nitro/nsm/refused", test_refused },
         { "/nitro/nsm/properties", test_properties },
     };
