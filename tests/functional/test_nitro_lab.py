@@ -76,6 +76,8 @@ class FailedBoot(QemuBaseTest):
                 'sh', '-c', script, log, vm.console]):
             with self.assertRaisesRegex(config.LabError, how):
                 vm.start()
+        if not vm.vm.running():
+            self.assertRegex(postmortem.describe(vm), r'\Aconsole, last of')
         vm.stop()
         self.assertEqual(vm.retries + 1, len(log.read_text()))
         return len(log.read_text())

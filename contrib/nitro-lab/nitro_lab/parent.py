@@ -327,15 +327,18 @@ class Parent:
         target.unlink()
         return combined
 
+    def page_words(self):
+        """Words for the kernel: huge pages for enclaves."""
+        return 'lab.hugepages=%d' % (self.memory_mib // HUGE_PAGE_MIB)
+
     def _command_line(self):
         initramfs = self._initramfs()
         threads = self.equipment.threads
         cores = (self.cpus + 2 + threads - 1) // threads
-        pages = self.memory_mib // HUGE_PAGE_MIB
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
         words = [PARENT_CMDLINE + clock_words(), *self.equipment.words(),
-                 'lab.hugepages=%d' % pages,
+                 self.page_words(),
                  'lab.cpus=2-%d' % (cores * threads - 1),
                  'lab.instance=' + self.instance_id]
         argv = [images.emulator(), '-accel', 'tcg,thread=multi',

@@ -71,7 +71,9 @@ def describe(parent, patience=30):
     @patience: seconds that the guest gets for an answer.
     """
     lines = []
-    for part in (_processes, _console, _cpus, _queues, _woken):
+    # One that has ended would be waited for once with each question
+    for part in (_processes, _console, _cpus, _queues, _woken) \
+            if parent.vm and parent.vm.running() else (_console,):
         try:
             lines += part(parent, patience)
         except (LabError, OSError, EOFError, KeyError, ValueError) as error:
