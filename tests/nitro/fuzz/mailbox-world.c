@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "block/aio.h"
+#include "crypto/random.h"
 #include "hw/pci/msix.h"
 #include "mailbox-world.h"
 #include "qapi/error.h"
@@ -44,6 +45,8 @@ void world_init(void)
     if (!ready) {
         module_call_init(MODULE_INIT_QOM);
         type_register_static_array(types, ARRAY_SIZE(types));
+        /* Numbers of slots; without GnuTLS they come from the kernel */
+        g_assert_cmpint(qcrypto_random_init(&error_abort), ==, 0);
         qemu_init_main_loop(&error_abort);
         qemu_clock_enable(QEMU_CLOCK_VIRTUAL, true);
         ready = true;
