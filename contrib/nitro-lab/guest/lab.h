@@ -49,6 +49,9 @@ int vsock_serve(char **argv);
 int vsock_again(char **argv);
 int vsock_many(char **argv);
 
+/* lab vsock proxy; arguments as there */
+int vsock_proxy(char **argv);
+
 /* Decimal or 0x number; exits with a usage error for any other text */
 uint64_t number(const char *text);
 

@@ -19,6 +19,8 @@
  *   ping CID PORT COUNT    send a byte to an echo service and wait for it,
  *                          so often; print the median and the worst
  *   serve PORT             echo to any number of peers, from one process
+ *   proxy PORT PATH        give each peer one who connects to a unix socket;
+ *                          see vsock-proxy.c
  *   again CID PORT COUNT SOURCE PORTS HOW
  *                          use ports SOURCE and so on, in turn, for one
  *                          connection after another; see vsock-many.c
@@ -368,6 +370,7 @@ int vsock_main(int argc, char **argv)
         { "stream", 4, do_stream },
         { "ping", 3, do_ping },
         { "serve", 1, vsock_serve },
+        { "proxy", 2, vsock_proxy },
         { "again", 6, vsock_again },
         { "many", 3, vsock_many },
     };
@@ -380,7 +383,8 @@ int vsock_main(int argc, char **argv)
     fprintf(stderr, "usage: lab vsock cid | connect CID PORT | listen PORT |"
             " echo CID PORT TEXT | bulk CID PORT BYTES |"
             " stream CID PORT SECONDS RATE | ping CID PORT COUNT |"
-            " serve PORT | again CID PORT COUNT SOURCE PORTS HOW |"
+            " serve PORT | proxy PORT PATH |"
+            " again CID PORT COUNT SOURCE PORTS HOW |"
             " many CID PORT COUNT\n");
     return 2;
 }

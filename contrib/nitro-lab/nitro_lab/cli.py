@@ -12,6 +12,7 @@ import sys
 from . import (bench, boots, check, fitting, images, instance, load, packages,
                shell, soak, visit)
 from .config import LAB, PKI, TREE, LabError
+from .kms import options as kms
 from .run import run
 
 sys.path.append(str(TREE / 'contrib/nitro-run'))
@@ -142,6 +143,7 @@ def _parser():
     _add_load(commands)
     _add_boots(commands)
     _add_pki(commands)
+    kms.add_commands(commands)
     return parser
 
 

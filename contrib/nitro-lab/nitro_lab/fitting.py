@@ -4,6 +4,7 @@
 that they make."""
 
 from . import directories, equipment, instance
+from .kms import options as kms
 from .parent import Parent
 
 
@@ -27,6 +28,9 @@ def add_options(parser):
                        help='threads of a core (2; on arm64 1)')
     group.add_argument('--nodes', type=int, choices=(1, 2), default=1,
                        help='NUMA nodes (1); enclaves are on the last')
+    group.add_argument('--kms', action='store_true', help='vsock port %d of it'
+                       ' leads to the key service of the lab (nitro-lab kms)'
+                       % kms.VSOCK_PORT)
 
 
 def fitted(args, cpus, memory_mib, files, **options):
@@ -37,4 +41,5 @@ def fitted(args, cpus, memory_mib, files, **options):
         directory=directories.named(args.name) if args.name else None,
         qemu_args=args.more, equipment=equipment.Equipment(
             args.share, args.disk, args.root, args.threads, args.nodes),
+        proxied={kms.VSOCK_PORT: kms.connect} if args.kms else {},
         **instance.chosen(args), **options)

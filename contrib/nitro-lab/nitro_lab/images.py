@@ -38,20 +38,27 @@ def _compiler():
     return TOOLS + 'gcc' if FOREIGN else os.environ.get('CC', 'gcc')
 
 
-def _compile(target, directory):
-    """One static program out of all C files of a directory."""
+def _compile(target, directory, more=(), libraries=None):
+    """One static program out of all C files of a directory, and more files.
+
+    @libraries: name -> package that has it.
+    """
     sources = sorted((HERE / directory).glob('*.[ch]'))
-    stamp = describe_inputs(sources, ' '.join(CFLAGS))
+    sources += [HERE / name for name in more]
+    libraries = libraries or {}
+    stamp = describe_inputs(sources, ' '.join([*CFLAGS, *libraries]))
     if inputs_changed(target, stamp):
         LAB.mkdir(parents=True, exist_ok=True)
         run = subprocess.run(
             [_compiler(), *CFLAGS, '-o', target,
-             *(s for s in sources if s.suffix == '.c')],
+             *(s for s in sources if s.suffix == '.c'),
+             *('-l' + name for name in libraries)],
             text=True, stderr=subprocess.PIPE, check=False)
         if run.returncode:
             raise LabError('compiling %s failed:\n%s'
                            % (directory, run.stderr),
-                           'a static C library is needed (libc6-dev)')
+                           'static libraries are needed: '
+                           + ', '.join(['libc6-dev', *libraries.values()]))
         record_inputs(target, stamp)
     return target
 
@@ -111,6 +118,11 @@ def enclave_init():
 def image_tool():
     """The tool that makes enclave images."""
     return _built(OUT / 'tools/eif/qemu-eif')
+
+
+def document_tool():
+    """The tool that verifies attestation documents."""
+    return _built(OUT / 'tools/nsm/qemu-nsm')
 
 
 def hypervisor():
@@ -269,13 +281,25 @@ def demo_tool_initramfs():
     base, tool = demo_initramfs(), guest_tool()
     stamp = describe_inputs([base, tool])
     if inputs_changed(target, stamp):
-        archive, extra = Cpio(), LAB / 'demo-tool-only.cpio'
-        archive.file('lab', tool, 0o755)
-        archive.write(extra)
-        target.write_bytes(base.read_bytes() + extra.read_bytes())
-        extra.unlink()
+        _with_files(base, target, {'lab': tool})
         record_inputs(target, stamp)
     return target
+
+
+def key_client_initramfs(target, ca):
+    """The same with a client of the key service, which trusts @ca (PEM)."""
+    client = _compile(LAB / 'kms-client', 'enclave-kms', ['enclave/nsm.c'],
+                      {'ssl': 'libssl-dev', 'crypto': 'libssl-dev'})
+    _with_files(demo_initramfs(), target, {'lab': client, 'ca.pem': ca})
+
+
+def _with_files(base, target, files):
+    """A ramdisk with further files, name -> path, that can be run."""
+    archive = Cpio()
+    for name, path in files.items():
+        archive.file(name, path, 0o755)
+    archive.write(target)
+    target.write_bytes(base.read_bytes() + target.read_bytes())
 
 
 def aws_demo_image(*words):

@@ -23,7 +23,7 @@ def _head(major, number):
 
 
 def encode(value):
-    """CBOR of None, an integer, bytes, a text, or a dictionary of these."""
+    """CBOR of None, an integer, bytes, a text, a list or dictionary of these."""
     if value is None:
         return b'\xf6'
     if isinstance(value, int):
@@ -32,6 +32,8 @@ def encode(value):
         return _head(2, len(value)) + value
     if isinstance(value, str):
         return _head(3, len(value.encode())) + value.encode()
+    if isinstance(value, list):
+        return _head(4, len(value)) + b''.join(map(encode, value))
     return _head(5, len(value)) + b''.join(
         encode(key) + encode(item) for key, item in value.items())
 

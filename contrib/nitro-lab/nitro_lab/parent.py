@@ -19,6 +19,7 @@ from .config import LabError, PKI, RUN
 from .cpio import Cpio
 from .equipment import Equipment, cpus_and_memory
 from .patience import PATIENCE, POLL_SECONDS, Silence
+from .proxy import Proxy
 from .qmp import JobStream, Qmp, SocketStream
 from .server import Server
 from .warnings import HYPERVISOR, PARENT
@@ -103,12 +104,13 @@ class Parent:
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
                  acpi='auto', machine=GUEST.machine, directory=None,
                  qemu_args=(), enclave_args=(), equipment=None,
-                 instance_id=None, role=None):
+                 instance_id=None, role=None, proxied=None):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
         @files: guest path -> Path, bytes or Link, put into the initramfs.
         @machine: the parent's -M.  @equipment: see there.
         @instance_id: of EC2, by default the lab's; @role: ARN, or none.
+        @proxied: vsock port -> function that connects to what it leads to.
         """
         self.equipment = equipment or Equipment()
         self.servers = []
@@ -116,7 +118,7 @@ class Parent:
         self.devices, self.acpi, self.machine = devices, acpi, machine
         self.qemu_args, self.enclave_args = qemu_args, enclave_args
         self.instance_id = instance_id or instance.instance_id()
-        self.role = role
+        self.role, self.proxied = role, proxied or {}
         RUN.mkdir(parents=True, exist_ok=True)
         self.dir = Path(directory) if directory else Path(
             tempfile.mkdtemp(prefix='parent-', dir=RUN))
@@ -150,6 +152,7 @@ class Parent:
         if self.devices:
             self._start_hypervisor()
         self._boot_patiently(self._command_line())
+        self._start_proxies()
         self.server = Server(self)
         self.boot_seconds = time.monotonic() - begun
         self._initramfs_with_files.unlink(missing_ok=True)
@@ -234,6 +237,11 @@ class Parent:
         self.qmp.command('set-action', reboot='reset')
         self.qmp.command('system_reset')
         self._wait_hello(Silence(self.vm.popen.pid, self.console))
+        self._start_proxies()
+
+    def _start_proxies(self):
+        for port, connect in self.proxied.items():
+            Proxy(self, port, connect)
 
     def hypervisor_command(self):
         """Command line of the hypervisor process."""

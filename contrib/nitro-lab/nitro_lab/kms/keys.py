@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Keys of the key service: files of one private directory.
+
+    NAME.key            the secret, in the clear: JSON
+    NAME.policy.json    the policy of the key, in AWS's form
+
+A name is what follows "alias/", or the key's ID when it has no alias.  All
+files have mode 0600.  Nothing outside of the directory is read or written.
+"""
+
+import base64
+import json
+import os
+import re
+import time
+import uuid
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding, NoEncryption, PrivateFormat, PublicFormat, load_der_private_key)
+
+from ..config import LabError
+from .errors import Refusal
+from .options import SYMMETRIC
+from .policy import Policy
+
+NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,62}')
+KEY, POLICY = '.key', '.policy.json'
+FILE_MAX = 64 * 1024
+CURVES = {'ECC_NIST_P256': ec.SECP256R1, 'ECC_NIST_P384': ec.SECP384R1,
+          'ECC_NIST_P521': ec.SECP521R1}
+RSA_BITS = {'RSA_2048': 2048, 'RSA_3072': 3072, 'RSA_4096': 4096}
+SPECS = (SYMMETRIC, *RSA_BITS, *CURVES)
+OAEP = {'RSAES_OAEP_SHA_1': hashes.SHA1, 'RSAES_OAEP_SHA_256': hashes.SHA256}
+
+# A ciphertext blob: version, ID of the key, nonce, AES-256-GCM
+BLOB_VERSION = b'\x01'
+ID_LEN, NONCE_LEN = 16, 12
+HEAD_LEN = len(BLOB_VERSION) + ID_LEN
+
+
+def new_private_key(spec):
+    """A private key of an asymmetric spec."""
+    if spec in RSA_BITS:
+        return rsa.generate_private_key(65537, RSA_BITS[spec])
+    return ec.generate_private_key(CURVES[spec]())
+
+
+def private_der(key):
+    """PKCS #8, as AWS has it."""
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8,
+                             NoEncryption())
+
+
+def public_der(key):
+    """SubjectPublicKeyInfo."""
+    return key.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _oaep(algorithm):
+    digest = OAEP[algorithm]
+    return padding.OAEP(padding.MGF1(digest()), digest(), None)
+
+
+class Key:
+    """One key and its policy."""
+
+    def __init__(self, name, data, policy, prefix):
+        """@data: of its file; @prefix: what an ARN begins with."""
+        self.name, self.policy = name, policy
+        self.id = str(uuid.UUID(data['KeyId']))
+        self.spec, self.created = data['KeySpec'], float(data['CreationDate'])
+        self.description = str(data.get('Description', ''))
+        if self.spec not in SPECS:
+            raise ValueError("KeySpec '%s' is not known" % self.spec)
+        self.secret = base64.b64decode(data['Secret'], validate=True)
+        self.arn = '%s:key/%s' % (prefix, self.id)
+
+    @property
+    def usage(self):
+        """What it is for."""
+        return 'KEY_AGREEMENT' if self.spec in CURVES else 'ENCRYPT_DECRYPT'
+
+    def algorithms(self):
+        """With which it encrypts."""
+        if self.spec == SYMMETRIC:
+            return [SYMMETRIC]
+        return list(OAEP) if self.spec in RSA_BITS else []
+
+    def private_key(self):
+        """Of an asymmetric one."""
+        return load_der_private_key(self.secret, None)
+
+    def encrypt(self, plaintext, algorithm, context):
+        """A ciphertext; @context has to be there again to decrypt it."""
+        if self.spec != SYMMETRIC:
+            return self.private_key().public_key().encrypt(
+                plaintext, _oaep(algorithm))
+        nonce = os.urandom(NONCE_LEN)
+        head = BLOB_VERSION + uuid.UUID(self.id).bytes
+        return head + nonce + AESGCM(self.secret).encrypt(
+            nonce, plaintext, head + context)
+
+    def decrypt(self, blob, algorithm, context):
+        """What is in a ciphertext."""
+        try:
+            if self.spec != SYMMETRIC:
+                return self.private_key().decrypt(blob, _oaep(algorithm))
+            return AESGCM(self.secret).decrypt(
+                blob[HEAD_LEN:HEAD_LEN + NONCE_LEN],
+                blob[HEAD_LEN + NONCE_LEN:], blob[:HEAD_LEN] + context)
+        except (InvalidTag, ValueError) as error:
+            raise Refusal('InvalidCiphertextException', None, 'the ciphertext'
+                          ' was changed, or its EncryptionContext is another'
+                          ) from error
+
+
+def key_id_of(blob):
+    """ID of the key that made a ciphertext blob."""
+    if blob[:len(BLOB_VERSION)] != BLOB_VERSION or \
+            len(blob) <= HEAD_LEN + NONCE_LEN:
+        raise Refusal('InvalidCiphertextException', None,
+                      'the ciphertext is not one of this key service')
+    return str(uuid.UUID(bytes=blob[len(BLOB_VERSION):HEAD_LEN]))
+
+
+def private_directory(path):
+    """Make a directory that is nobody else's, or see that it is one."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    info = path.lstat()
+    if path.is_symlink() or info.st_uid != os.geteuid() or \
+            info.st_mode & 0o077:
+        raise LabError('%s is open to others' % path, 'chmod 700 %s' % path)
+
+
+def write_private(path, data):
+    """A file of mode 0600, as a whole or not at all."""
+    partial = path.with_name('.%s.%s' % (path.name, uuid.uuid4().hex))
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(fd, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _new_secret(spec):
+    return os.urandom(32) if spec == SYMMETRIC else private_der(
+        new_private_key(spec))
+
+
+class Keys:
+    """All keys of a directory."""
+
+    def __init__(self, directory, region, account):
+        private_directory(directory)
+        self.directory = directory
+        self.prefix = 'arn:aws:kms:%s:%s' % (region, account)
+        self.default_policy = json.dumps({
+            'Version': '2012-10-17', 'Id': 'key-default-1',
+            'Statement': [{
+                'Sid': 'Enable IAM User Permissions', 'Effect': 'Allow',
+                'Principal': {'AWS': 'arn:aws:iam::%s:root' % account},
+                'Action': 'kms:*', 'Resource': '*'}]}, indent=1) + '\n'
+
+    def _path(self, name, suffix):
+        if not NAME.fullmatch(name):
+            raise LabError("'%s' is not a name for a key" % name, 'use at most'
+                           ' 63 letters, digits, - and _')
+        return self.directory / (name + suffix)
+
+    def _read(self, path):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(fd, encoding='utf-8') as file:
+            text = file.read(FILE_MAX + 1)
+        if len(text) > FILE_MAX:
+            raise ValueError('more than %d characters' % FILE_MAX)
+        return text
+
+    def names(self):
+        """Of all keys."""
+        return sorted(path.name.removesuffix(KEY)
+                      for path in self.directory.glob('*' + KEY)
+                      if NAME.fullmatch(path.name.removesuffix(KEY)))
+
+    def create(self, spec, policy=None, name=None, description=''):
+        """Make a key; @policy is text, without @name it has no alias."""
+        policy = policy or self.default_policy
+        Policy(policy)
+        key_id = str(uuid.uuid4())
+        name = name or key_id
+        target = self._path(name, KEY)
+        if os.path.lexists(target):
+            raise LabError("there is a key '%s'" % name,
+                           'choose another name, or remove %s' % target)
+        write_private(self._path(name, POLICY), policy.encode())
+        write_private(target, (json.dumps({
+            'KeyId': key_id, 'KeySpec': spec, 'CreationDate': time.time(),
+            'Description': description, 'Secret': base64.b64encode(
+                _new_secret(spec)).decode()}, indent=1) + '\n').encode())
+        return self.load(name)
+
+    def put_policy(self, name, text):
+        """Replace the policy of a key; ValueError when it is not one."""
+        Policy(text)
+        write_private(self._path(name, POLICY), text.encode())
+
+    def _id_of(self, name):
+        """ID of a key, or nothing when its file is broken."""
+        try:
+            return json.loads(self._read(self._path(name, KEY)))['KeyId']
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def load(self, name):
+        """A key by its name."""
+        path = self._path(name, KEY)
+        try:
+            data = json.loads(self._read(path))
+            path = self._path(name, POLICY)
+            return Key(name, data, Policy(self._read(path)), self.prefix)
+        except FileNotFoundError as error:
+            raise LabError("there is no key '%s': no %s" % (name, path),
+                           'nitro-lab kms create %s' % name) from error
+        except (OSError, ValueError, KeyError, TypeError,
+                RecursionError) as error:
+            raise LabError('%s: %s' % (path, error), 'correct the file, or'
+                           ' restore it from a copy') from error
+
+    def find(self, wanted):
+        """A key by its ID, its alias, or the ARN of either."""
+        short = wanted.removeprefix(self.prefix + ':')
+        if short.startswith('alias/'):
+            name = short.removeprefix('alias/')
+            if name not in self.names():
+                raise Refusal('NotFoundException', 'Alias %s:alias/%s is not'
+                              ' found.' % (self.prefix, name))
+            return self.load(name)
+        key_id = short.removeprefix('key/')
+        for name in self.names():
+            if self._id_of(name) == key_id:
+                return self.load(name)
+        raise Refusal('NotFoundException', "Key '%s:key/%s' does not exist"
+                      % (self.prefix, key_id))

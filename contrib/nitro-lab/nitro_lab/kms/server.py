@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""How requests arrive: HTTP as AWS has it, in TLS, on loopback and a unix
+socket.
+
+A client is bounded in bytes, time and connections; what it gets wrong costs
+it its own connection.
+"""
+
+import contextlib
+import http.server
+import json
+import logging
+import re
+import socketserver
+import ssl
+import threading
+import uuid
+
+from .errors import Refusal
+from .operations import printable
+from .policy import Principal
+from .request import Request
+from .sockets import CONNECTIONS_MAX
+
+LOG = logging.getLogger('nitro-lab-kms')
+JSON_TYPE = 'application/x-amz-json-1.1'
+TARGET = 'TrentService.'
+BODY_MAX = 512 * 1024
+IDLE_SECONDS = 60
+QUEUE_SECONDS = 0.5         # until the next look whether to go on
+CREDENTIAL = re.compile(r'AWS4-HMAC-SHA256 .*?\bCredential=(\w{1,128})/')
+
+
+class Callers:
+    """Who a client is: what it calls itself, as nothing is verified."""
+
+    def __init__(self, account, arns):
+        """@arns: access key ID -> ARN; others are users of the account."""
+        self.account = account
+        self.known = {key: Principal(arn) for key, arn in arns.items()}
+
+    def principal(self, authorization):
+        """Of an Authorization header."""
+        found = CREDENTIAL.match(authorization or '')
+        if not found:
+            raise Refusal('MissingAuthenticationTokenException',
+                          'Missing Authentication Token')
+        key = found.group(1)
+        return self.known.get(key) or Principal(
+            'arn:aws:iam::%s:user/%s' % (self.account, key))
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = 'HTTP/1.1'
+    timeout = IDLE_SECONDS
+
+    def setup(self):
+        """TLS first: here, so that a client that is slow holds up nobody."""
+        self.request.settimeout(self.timeout)
+        self.request = self.server.context.wrap_socket(
+            self.request, server_side=True)
+        super().setup()
+
+    def finish(self):
+        """Say so in TLS: clients take a mere end for an attack."""
+        try:
+            super().finish()
+            self.request.setblocking(False)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.request.unwrap()       # does not wait for their answer
+        finally:
+            self.request.close()
+
+    def do_POST(self):      # pylint: disable=invalid-name
+        """A request, its answer."""
+        try:
+            status, answer = 200, self._answer()
+        except Refusal as refusal:
+            status, answer = refusal.status, refusal.body()
+        except OSError:
+            raise
+        except Exception:       # pylint: disable=broad-except
+            LOG.exception('internal error')
+            refusal = Refusal('KMSInternalException', None, None, 500)
+            status, answer = refusal.status, refusal.body()
+        self._send(status, answer)
+
+    def _answer(self):
+        body = self._body()
+        target = self.headers.get('X-Amz-Target', '')
+        if self.path != '/' or not target.startswith(TARGET):
+            raise Refusal('UnknownOperationException')
+        principal = self.server.callers.principal(
+            self.headers.get('Authorization'))
+        return self.server.service.call(
+            target.removeprefix(TARGET), Request.parse(body), principal)
+
+    def _body(self):
+        length = self.headers.get('Content-Length', '')
+        if not re.fullmatch(r'\d{1,9}', length):
+            self.close_connection = True
+            raise Refusal('SerializationException', 'Content-Length is needed',
+                          status=411)
+        if int(length) > BODY_MAX:
+            self.close_connection = True
+            raise Refusal('RequestEntityTooLargeException', 'a request has at'
+                          ' most %d bytes' % BODY_MAX, status=413)
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise ConnectionResetError('the request ended early')
+        return body
+
+    def _send(self, status, answer):
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header('x-amzn-RequestId', str(uuid.uuid4()))
+        self.send_header('Content-Type', JSON_TYPE)
+        self.send_header('Content-Length', str(len(data)))
+        if self.close_connection:
+            self.send_header('Connection', 'close')
+        self.end_headers()
+        self.wfile.write(data)
+
+    def version_string(self):
+        """The Server header."""
+        return 'nitro-lab-kms'
+
+    def log_message(self, format, *args):   # pylint: disable=redefined-builtin
+        """The operations log calls; this is about broken HTTP."""
+        LOG.debug('%s', printable(format % args))
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
+    """Serves a socket that listens; a thread for each connection."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, listener, service, callers, context):
+        super().__init__(listener.getsockname(), Handler)
+        self.socket, self.service = listener, service
+        self.callers, self.context = callers, context
+        self.free = threading.BoundedSemaphore(CONNECTIONS_MAX)
+
+    def fileno(self):
+        """For serve_forever()."""
+        return self.socket.fileno()
+
+    def get_request(self):
+        """The next connection; more than there may be wait in the queue."""
+        if not self.free.acquire(timeout=QUEUE_SECONDS):
+            raise BlockingIOError
+        try:
+            return self.socket.accept()
+        except BaseException:
+            self.free.release()
+            raise
+
+    def process_request_thread(self, request, client_address):
+        """In the thread of the connection, until its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
+    def close_request(self, request):
+        """After the last answer."""
+        request.close()
+
+    def handle_error(self, request, client_address):
+        """A connection broke, or was not TLS: no affair of others."""
+        LOG.debug('a connection ended early', exc_info=True)
+
+    def server_close(self):
+        """Listen no longer."""
+        self.socket.close()
+
+
+class Server:
+    """All sockets of a service; use as a context manager."""
+
+    def __init__(self, service, callers, context, listeners):
+        self.servers = [_Server(listener, service, callers, context)
+                        for listener in listeners]
+        self.threads = [threading.Thread(target=server.serve_forever,
+                                         daemon=True)
+                        for server in self.servers]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()

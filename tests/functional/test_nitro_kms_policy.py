@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Key policies of the lab's key service: what they allow, and why."""
+
+from qemu_test import QemuBaseTest
+from nitro_parent import only_wanted
+from nitro_kms import (ACCOUNT, CALLER, GOOD, IMAGE, OTHER, ZERO, policy_of,
+                       statement, when)
+
+from nitro_lab.kms import policy
+
+
+class Rules(QemuBaseTest):
+    """Key policies."""
+
+    def decision(self, *statements, values=None, action='kms:Decrypt',
+                 caller=CALLER):
+        """What a policy says."""
+        return policy.Policy(policy_of(*statements)).decide(
+            caller, action, 'arn:key', values or {})
+
+    def test_conditions(self):
+        """Operator, value of the policy, PCR0: does it allow?"""
+        for operator, want, have, allowed in (
+                ('StringEquals', GOOD, GOOD, True),
+                ('StringEquals', GOOD.upper(), GOOD, False),
+                ('StringEqualsIgnoreCase', GOOD.upper(), GOOD, True),
+                ('StringEqualsIgnoreCase', [OTHER, GOOD], GOOD, True),
+                ('StringEqualsIgnoreCase', OTHER, GOOD, False),
+                ('StringEqualsIgnoreCase', GOOD, None, False),
+                ('StringEqualsIfExists', GOOD, None, True),
+                ('StringEqualsIfExists', GOOD, OTHER, False),
+                ('StringNotEquals', GOOD, OTHER, True),
+                ('StringNotEquals', [OTHER, GOOD], GOOD, False),
+                ('StringNotEqualsIgnoreCase', GOOD, None, True),
+                ('StringLike', 'ab*', GOOD, True),
+                ('StringLike', 'ab?c*', GOOD, False),
+                ('StringNotLike', 'cd*', GOOD, True)):
+            values = policy.attested({'PCR0': have}) if have else {}
+            told = self.decision(statement(**when(operator, want)),
+                                 values=values)
+            self.assertEqual(told.allowed, allowed,
+                             (operator, want, have, told.reason))
+
+    def test_registers(self):
+        """Each register has a name; all conditions have to hold."""
+        values = policy.attested({'PCR0': GOOD, 'PCR31': OTHER})
+        both = {'Condition': {'StringEquals': {
+            'kms:recipientattestation:pcr0': GOOD,
+            'kms:RecipientAttestation:PCR31': OTHER}}}
+        self.assertTrue(self.decision(statement(**both),
+                                      values=values).allowed)
+        values.pop('kms:recipientattestation:pcr31')
+        told = self.decision(statement(**both), values=values)
+        self.assertEqual((told.allowed, told.reason), (
+            False, 'one: kms:RecipientAttestation:PCR31 is missing: the'
+            ' document has no such register'))
+
+    def test_reasons(self):
+        """What AWS keeps to itself."""
+        values = policy.attested({'PCR0': OTHER})
+        strict = statement(**when('StringEquals', GOOD))
+        for told, reason in (
+                (self.decision(strict, values=values),
+                 'one: %s is %s, the policy has StringEquals %s'
+                 % (IMAGE, OTHER, GOOD)),
+                (self.decision(strict), 'one: %s is missing: the request has'
+                 ' no Recipient' % IMAGE),
+                (self.decision(statement(action='kms:Encrypt')),
+                 'no statement of the policy allows kms:Decrypt to '
+                 + CALLER.arn)):
+            self.assertEqual((told.allowed, told.reason), (False, reason))
+
+    def test_deny(self):
+        """It wins, wherever it stands; one that does not hold is nothing."""
+        told = self.decision(statement(), statement('Deny', sid='no'))
+        self.assertEqual((told.allowed, told.explicit, told.reason),
+                         (False, True, 'no denies it'))
+        shut = statement('Deny', **when('StringNotEquals', GOOD))
+        self.assertFalse(self.decision(statement(), shut).allowed)
+        self.assertTrue(self.decision(
+            statement(), shut, values=policy.attested({'PCR0': GOOD})).allowed)
+
+    def test_who_and_what(self):
+        """Principals, actions, resources."""
+        role = policy.Principal(
+            'arn:aws:sts::%s:assumed-role/demo/session' % ACCOUNT)
+        for caller, principal, allowed in (
+                (CALLER, {'AWS': 'arn:aws:iam::%s:root' % ACCOUNT}, True),
+                (CALLER, {'AWS': ACCOUNT}, True), (CALLER, '*', True),
+                (CALLER, {'AWS': ['x', CALLER.arn]}, True),
+                (CALLER, {'AWS': 'arn:aws:iam::000000000000:root'}, False),
+                (role, {'AWS': 'arn:aws:iam::%s:role/demo' % ACCOUNT}, True),
+                (role, {'AWS': 'arn:aws:iam::%s:role/dem' % ACCOUNT}, False)):
+            rule = {**statement(), 'Principal': principal}
+            self.assertEqual(self.decision(rule, caller=caller).allowed,
+                             allowed, principal)
+        for action, allowed in (('kms:De*', True), ('KMS:decrypt', True),
+                                ('*', True), ('kms:Decryp?', True),
+                                ('kms:Decryp', False), ('kms:GenerateDataKey*',
+                                                        False)):
+            self.assertEqual(self.decision(statement(action=action)).allowed,
+                             allowed, action)
+        self.assertFalse(self.decision(
+            {**statement(), 'Resource': 'arn:other*'}).allowed)
+
+    def test_wildcards_are_quick(self):
+        """No pattern takes more than a step for each pair of letters."""
+        self.assertFalse(policy.wildcard('a*' * 2000 + 'b', 'a' * 400))
+        self.assertTrue(policy.wildcard('*a' * 100 + '*', 'a' * 100))
+
+    def test_refused(self):
+        """What would be decided otherwise than by AWS, or is broken."""
+        deep = '[' * 100000
+        for text, words in (
+                ('{', 'not JSON'), (deep, 'not JSON|characters'),
+                ('[]', 'no Statement'), ('{"Statement": [1]}', 'an object'),
+                (' ' * 40000, '32768 characters at most'),
+                (policy_of(statement(NotAction='x')), "'NotAction' is not"),
+                (policy_of(statement('allow')), 'Effect must be'),
+                (policy_of(statement(action=[])), 'Action must be'),
+                (policy_of(statement(Principal={'Service': 'x'})),
+                 'Principal must be'),
+                (policy_of(statement(Condition=[])), 'Condition must be'),
+                (policy_of(statement(**when('Bool', 'x'))),
+                 "operator 'Bool' is not one of StringEquals"),
+                (policy_of(statement(**when('StringEquals', 'x', 'aws:x'))),
+                 "condition key 'aws:x' is neither"),
+                (policy_of(statement(**when(
+                    'StringEquals', 'x', 'kms:RecipientAttestation:PCR32'))),
+                 'PCR0 to PCR31'),
+                (policy_of(statement(**when('StringEquals', 7))),
+                 'must be a text'),
+                ('{"Statement": {"Effect": "Allow", "Effect": "Deny"}}',
+                 "'Effect' is there twice")):
+            with self.assertRaisesRegex(ValueError, words):
+                policy.Policy(text)
+
+    def test_warnings(self):
+        """The usual mistakes."""
+        strict = statement(**when('StringEquals', GOOD))
+        for statements, warnings in (
+                ([strict], []), ([statement()], []),
+                ([strict, statement('Deny')], []),
+                ([strict, statement(action='kms:Put*', sid='two')], []),
+                ([statement(**when('StringEquals', [GOOD, ZERO]))],
+                 ['one: %s of zeros allows every enclave in debug mode'
+                  % IMAGE]),
+                ([strict, statement(action='kms:Decrypt', sid='two')],
+                 ['two allows kms:Decrypt without a condition, which makes'
+                  ' the condition of one useless'])):
+            self.assertEqual(list(policy.Policy(
+                policy_of(*statements)).warnings()), warnings)
+
+
+load_tests = only_wanted
+
+if __name__ == '__main__':
+    QemuBaseTest.main()

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""The key service of the lab: HTTP and TLS, and its command line."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+
+from qemu_test import QemuBaseTest
+from nitro_parent import only_wanted
+from nitro_kms import (ACCOUNT, CALLER, REGION, KmsTest, decoded, policy_of,
+                       statement)
+
+from nitro_lab import config
+from nitro_lab.kms import keys, server, sockets
+from nitro_lab.kms.tls import Authority
+
+LAB = config.TREE / 'contrib' / 'nitro-lab' / 'nitro-lab'
+
+
+class Wire(KmsTest):
+    """HTTP and TLS."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.authority = Authority(cls.top / 'tls')
+        cls.path = cls.keys.directory / 'kms.sock'
+        cls.tcp = sockets.listen_tcp(0)
+        listeners = [sockets.listen_unix(cls.path), cls.tcp]
+        running = server.Server(
+            cls.service, server.Callers(ACCOUNT, {'ROLE': CALLER.arn}),
+            cls.authority.context(REGION), listeners)
+        running.__enter__()
+        cls.addClassCleanup(running.__exit__)
+
+    def connection(self, name='kms.%s.amazonaws.com' % REGION,
+                   lax=ssl.OP_IGNORE_UNEXPECTED_EOF):
+        """A connection in TLS, to one of the service's names."""
+        context = ssl.create_default_context(cafile=self.authority.certificate)
+        context.options &= lax | ~ssl.OP_IGNORE_UNEXPECTED_EOF
+        plain = socket.create_connection(self.tcp.getsockname(), 600)
+        self.addCleanup(plain.close)
+        client = http.client.HTTPSConnection(name)
+        client.sock = context.wrap_socket(plain, server_hostname=name)
+        self.addCleanup(client.close)
+        return client
+
+    def post(self, target, body, client=None, path='/', **headers):
+        """Status and body of an answer."""
+        client = client or self.connection()
+        client.request('POST', path, body, {
+            'X-Amz-Target': target, 'Content-Type':
+            'application/x-amz-json-1.1', 'Authorization':
+            'AWS4-HMAC-SHA256 Credential=ROLE/20261129/x/kms/aws4_request',
+            **headers})
+        answer = client.getresponse()
+        self.assertEqual(answer.headers['Content-Type'],
+                         'application/x-amz-json-1.1')
+        self.assertTrue(answer.headers['x-amzn-RequestId'])
+        return answer.status, json.loads(answer.read())
+
+    def test_names(self):
+        """The region's, the lab's, this machine's; none else."""
+        for name in ('kms.%s.amazonaws.com' % REGION, 'localhost',
+                     'kms.lab.nitro-enclaves', '127.0.0.1'):
+            status, told = self.post('TrentService.GenerateRandom',
+                                     '{"NumberOfBytes": 3}',
+                                     self.connection(name))
+            self.assertEqual((status, len(decoded(told['Plaintext']))),
+                             (200, 3))
+        with self.assertRaises(ssl.SSLCertVerificationError):
+            self.connection('kms.us-west-2.amazonaws.com')
+
+    def test_authority(self):
+        """The CA vouches for no other names, and is kept."""
+        text = subprocess.run(
+            ['openssl', 'x509', '-noout', '-text', '-in',
+             self.authority.certificate], text=True, check=True,
+            stdout=subprocess.PIPE).stdout
+        self.assertIn('Name Constraints: critical', text)
+        self.assertIn('nitro-lab, not AWS', text)
+        again = Authority(self.top / 'tls')
+        self.assertEqual(again.cert, self.authority.cert)
+        for path in (self.top / 'tls').iterdir():
+            self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+
+    def test_unix(self):
+        """The same by the unix socket; a second service is refused."""
+        context = ssl.create_default_context(cafile=self.authority.certificate)
+        client = http.client.HTTPSConnection('localhost')
+        with contextlib.closing(sockets.connect_unix(self.path)) as plain:
+            client.sock = context.wrap_socket(plain,
+                                              server_hostname='localhost')
+            self.assertEqual(self.post('TrentService.ListKeys', '{}',
+                                       client)[0], 200)
+            client.close()
+        with self.assertRaisesRegex(FileExistsError, 'runs already'):
+            sockets.listen_unix(self.path)
+
+    def test_denied(self):
+        """As clients see it."""
+        key = self.keys.create(keys.SYMMETRIC, policy_of(
+            statement('Deny')))
+        status, told = self.post('TrentService.DescribeKey',
+                                 json.dumps({'KeyId': key.id}))
+        self.assertEqual((status, told['__type'], set(told)), (
+            400, 'AccessDeniedException', {'__type', 'Message'}))
+
+    def test_refused(self):
+        """What is not a request."""
+        deep = '{"a":' * 50000
+        for code, status, arguments in (
+                ('UnknownOperationException', 400, ('Other.Decrypt', '{}')),
+                ('UnknownOperationException', 400, ('TrentService.X', '{}')),
+                ('SerializationException', 400, ('TrentService.Decrypt', '{')),
+                ('SerializationException', 400, ('TrentService.Decrypt', deep)),
+                ('SerializationException', 400,
+                 ('TrentService.Decrypt', b'\xff\xfe{}')),
+                ('SerializationException', 400,
+                 ('TrentService.Decrypt', '[]'))):
+            got, told = self.post(*arguments)
+            self.assertEqual((got, told['__type']), (status, code), arguments)
+        self.assertEqual(self.post('TrentService.ListKeys', '{}',
+                                   Authorization='Basic x')[1]['__type'],
+                         'MissingAuthenticationTokenException')
+        self.assertEqual(self.post('TrentService.ListKeys', '{}', path='/x')[
+            1]['__type'], 'UnknownOperationException')
+
+    def test_end(self):
+        """After the last answer TLS ends in order, not just the stream."""
+        client = self.connection(lax=0)
+        client.sock.suppress_ragged_eofs = False
+        client.sock.sendall(b'GET / HTTP/1.0\r\n\r\n')
+        while client.sock.recv(65536):
+            pass
+
+    def test_too_long(self):
+        """The length is enough to refuse it."""
+        client = self.connection()
+        client.putrequest('POST', '/')
+        client.putheader('Content-Length', str(server.BODY_MAX + 1))
+        client.endheaders()
+        answer = client.getresponse()
+        self.assertEqual((answer.status, json.loads(answer.read())['__type']),
+                         (413, 'RequestEntityTooLargeException'))
+
+    def test_bad_http(self):
+        """It costs its own connection, and others are served."""
+        for data in (b'\0' * 100, b'POST / HTTP/1.1\r\n\r\n',
+                     b'POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n',
+                     b'POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx',
+                     b'GET / HTTP/1.1\r\n\r\n', b'A' * 100000,
+                     b'POST / HTTP/1.1\r\n' + b'a: b\r\n' * 200 + b'\r\n'):
+            client = self.connection()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                client.sock.sendall(data)
+                client.sock.unwrap()
+        plain = socket.create_connection(self.tcp.getsockname(), 600)
+        with contextlib.closing(plain):
+            plain.sendall(b'not TLS at all\n')
+            with contextlib.suppress(ConnectionError):
+                plain.recv(100)
+        silent = [socket.create_connection(self.tcp.getsockname(), 600)
+                  for _ in range(8)]
+        self.assertEqual(self.post('TrentService.ListKeys', '{}')[0], 200)
+        for client in silent:
+            client.close()
+
+
+class Command(KmsTest):
+    """nitro-lab kms, with a directory of its own."""
+
+    def lab(self, *words, data=b'', status=0):
+        """Output of a command."""
+        run = subprocess.run(
+            [LAB, 'kms', *words], input=data, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, check=False,
+            env={**os.environ, 'LAB': str(self.top / 'lab')})
+        self.assertEqual(run.returncode, status, run.stderr)
+        return (run.stdout if not status else run.stderr).decode()
+
+    def test_keys(self):
+        """Make, list, encrypt, decrypt, policies."""
+        self.lab('create', 'one')
+        self.assertRegex(self.lab('list'), r'alias/one  SYMMETRIC_DEFAULT\n$')
+        blob = self.lab('encrypt', 'one', data=b'secret')
+        self.assertEqual(self.lab('decrypt', data=blob.encode()), 'secret')
+        self.assertIn('kms:*', self.lab('policy', 'one'))
+        rules = self.top / 'rules.json'
+        rules.write_text(policy_of(statement(sid='mine')))
+        self.lab('policy', 'one', rules)
+        self.assertEqual(self.lab('policy', 'one'), rules.read_text())
+        rules.write_text('{')
+        self.assertIn('no key policy', self.lab('policy', 'one', rules,
+                                                status=1))
+        for words, message in (
+                (['create', 'one'], "there is a key 'one'"),
+                (['create', '../x'], 'is not a name for a key'),
+                (['create', 'x', '--spec', 'DES'], 'is not a kind of key'),
+                (['encrypt', 'none'], "there is no key 'none'"),
+                (['decrypt'], 'not a ciphertext'),
+                (['serve', '--region', '../x'], 'is not the name of a region'),
+                (['serve', '--caller', 'a=b'], 'is not the ARN')):
+            self.assertIn(message, self.lab(*words, status=1))
+
+    def test_serve(self):
+        """It says where it listens, and ends at SIGTERM."""
+        with subprocess.Popen(
+                [LAB, 'kms', 'serve', '--port', '0'], text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env={**os.environ, 'LAB': str(self.top / 'served')}) as run:
+            told = ''
+            while 'keys in' not in told:
+                line = run.stdout.readline()
+                self.assertTrue(line, told)
+                told += line
+            port = int(re.search(r'https://127.0.0.1:(\d+)', told).group(1))
+            context = ssl.create_default_context(
+                cafile=self.top / 'served/kms/tls/ca.pem')
+            with socket.create_connection(('127.0.0.1', port), 600) as plain:
+                context.wrap_socket(
+                    plain, server_hostname='kms.us-east-1.amazonaws.com'
+                ).close()
+            run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.returncode, 128 + signal.SIGTERM)
+
+
+load_tests = only_wanted
+
+if __name__ == '__main__':
+    QemuBaseTest.main()
