@@ -21,7 +21,8 @@
  *   demo.dial=CID        try the echo port of that CID and tell the outcome
  *
  * With the parent's tool in a further ramdisk, as /lab, port 5007 runs it: a
- * line of arguments comes first, then its input, and back comes its output.
+ * line of arguments comes first, then its input, and back comes its output, and
+ * a line more when it could not be run or a signal has ended it.
  */
 
 #include <errno.h>
@@ -228,12 +229,10 @@ static void read_line(int fd, char *line, size_t size)
     line[len] = 0;
 }
 
-static void tool_one(int fd)
+static void tool_run(char *line, int fd)
 {
-    char line[256], *words[16] = { TOOL };
+    char *words[16] = { TOOL, strtok(line, " ") };
 
-    read_line(fd, line, sizeof(line));
-    words[1] = strtok(line, " ");
     for (int i = 1; words[i] && i < 14; i++) {
         words[i + 1] = strtok(NULL, " ");
     }
@@ -241,6 +240,24 @@ static void tool_one(int fd)
         dup2(fd, i);
     }
     execv(TOOL, words);
+    printf("demo: %s: %s\n", TOOL, strerror(errno));
+    fflush(stdout);
+    _exit(1);
+}
+
+static void tool_one(int fd)
+{
+    char line[1024];
+    int status;
+
+    read_line(fd, line, sizeof(line));
+    signal(SIGCHLD, SIG_DFL);
+    if (!fork()) {
+        tool_run(line, fd);
+    }
+    if (wait(&status) > 0 && WIFSIGNALED(status)) {
+        dprintf(fd, "demo: %s: %s\n", TOOL, strsignal(WTERMSIG(status)));
+    }
 }
 
 /* A process that serves @port, one more process per connection */

@@ -2,13 +2,16 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * Requests to the Nitro Secure Module: two in hand-made CBOR, and whatever
+ * Requests to the Nitro Secure Module: three in hand-made CBOR, and whatever
  * comes from a stream.
  *
  *   request   { "DescribePCR": { "index": N } }
  *   reply     { "DescribePCR": { "lock": bool, "data": 48 bytes } }
  *   request   "DescribeNSM"
  *   reply     { "DescribeNSM": { ..., "module_id": text of 39 bytes, ... } }
+ *   request   { "Attestation": { "user_data": null, "nonce": null,
+ *               "public_key": bytes with a length of two bytes } }
+ *   reply     { "Attestation": { "document": the same } }
  */
 
 #include <errno.h>
@@ -34,7 +37,6 @@ struct nsm_message {
 
 #define REGISTER_SIZE 48
 #define MODULE_ID_SIZE 39
-#define REPLY_SIZE 0x3000
 #define RANDOM_SIZE 64
 
 /* What is behind these bytes in @reply; NULL when they are not there */
@@ -64,7 +66,7 @@ static ssize_t ask(const void *request, size_t len, uint8_t *reply)
 {
     struct nsm_message message = {
         .request = { (uintptr_t)request, len },
-        .reply = { (uintptr_t)reply, REPLY_SIZE },
+        .reply = { (uintptr_t)reply, NSM_REPLY_SIZE },
     };
     int fd = open("/dev/nsm", O_RDWR | O_CLOEXEC);
     int status = fd < 0 ? -1 : ioctl(fd, NSM_RAW, &message);
@@ -79,7 +81,7 @@ void nsm_print_pcr(int index)
 {
     static const char key[] = "\x64" "data" "\x58\x30";
     uint8_t request[] = "\xa1\x6b" "DescribePCR" "\xa1\x65" "index" "\x00";
-    uint8_t reply[REPLY_SIZE];
+    uint8_t reply[NSM_REPLY_SIZE];
     const uint8_t *value;
     ssize_t len;
 
@@ -101,7 +103,7 @@ void nsm_print_module(void)
 {
     static const char request[] = "\x6b" "DescribeNSM";
     static const char key[] = "\x69" "module_id" "\x78\x27";
-    uint8_t reply[REPLY_SIZE];
+    uint8_t reply[NSM_REPLY_SIZE];
     const uint8_t *value = NULL;
     ssize_t len = ask(request, sizeof(request) - 1, reply);
 
@@ -113,6 +115,34 @@ void nsm_print_module(void)
     } else {
         printf("demo: module unknown\n");
     }
+}
+
+ssize_t nsm_attest(const uint8_t *public_key, size_t len, uint8_t *document)
+{
+    static const char head[] = "\xa1\x6b" "Attestation" "\xa3\x69" "user_data"
+        "\xf6\x65" "nonce" "\xf6\x6a" "public_key" "\x59";
+    static const char key[] = "\x68" "document" "\x59";
+    static uint8_t request[sizeof(head) + 2 + UINT16_MAX];
+    static uint8_t reply[NSM_REPLY_SIZE];
+    uint8_t *end = mempcpy(request, head, sizeof(head) - 1);
+    const uint8_t *value;
+    ssize_t n;
+
+    *end++ = len >> 8;
+    *end++ = len;
+    end = mempcpy(end, public_key, len);
+    n = ask(request, end - request, reply);
+    if (n < 0) {
+        return -1;
+    }
+    value = find(reply, n, key, sizeof(key) - 1, 2);
+    len = value ? value[0] << 8 | value[1] : 0;
+    if (!value || value + 2 + len > reply + n) {
+        errno = EBADMSG;
+        return -1;
+    }
+    memcpy(document, value + 2, len);
+    return len;
 }
 
 static ssize_t read_random(uint8_t *reply)
@@ -156,7 +186,7 @@ static bool write_all(int fd, const uint8_t *buf, size_t len)
 
 static bool relay_one(int fd)
 {
-    static uint8_t request[UINT16_MAX], reply[4 + REPLY_SIZE];
+    static uint8_t request[UINT16_MAX], reply[4 + NSM_REPLY_SIZE];
     uint8_t head[2];
     size_t len;
     ssize_t n;

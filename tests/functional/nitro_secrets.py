@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: an enclave that gets a secret which it alone can open."""
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from nitro_parent import NitroParentTest
+from nitro_kms import (ACCOUNT, IMAGE, OTHER, decoded, encoded, policy_of,
+                       statement, when)
+
+from nitro_lab import config, images
+from nitro_lab.kms import keys, server, sockets
+from nitro_lab.kms.attestation import Verifier
+from nitro_lab.kms.operations import Service
+from nitro_lab.kms.options import REGION, VSOCK_PORT
+from nitro_lab.kms.tls import Authority
+from nitro_lab.proxy import Proxy
+
+TOOL_PORT = 5007
+INITRD = '/tmp/kms-initrd'
+
+
+class Secrets(NitroParentTest):
+    """A key service on this machine; the client is in the enclave."""
+
+    def setUp(self):
+        super().setUp()
+        self.top = Path(tempfile.mkdtemp(prefix='nitro-kms-'))
+        self.addCleanup(shutil.rmtree, self.top)
+        self.keys = keys.Keys(self.top / 'kms', REGION, ACCOUNT)
+        authority = Authority(self.keys.directory / 'tls')
+        initrd = self.top / 'initrd'
+        images.key_client_initramfs(initrd, authority.certificate)
+        self.parent.put(INITRD, initrd.read_bytes())
+        self.serve(authority)
+
+    def serve(self, authority):
+        """Run the key service behind the port of AWS's vsock-proxy."""
+        path = self.keys.directory / 'kms.sock'
+        service = Service(self.keys, Verifier(
+            images.document_tool(), config.PKI / 'root.pem'))
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        stack.enter_context(server.Server(
+            service, server.Callers(ACCOUNT, {}), authority.context(REGION),
+            [sockets.listen_unix(path)]))
+        Proxy(self.parent, VSOCK_PORT, lambda: sockets.connect_unix(path))
+
+    def client(self, launch, *words):
+        """Lines of the client in the enclave."""
+        job = self.parent.spawn(['lab', 'vsock', 'connect', launch.cid,
+                                 TOOL_PORT])
+        job.send((' '.join(words) + '\n').encode())
+        job.wait()
+        return job.text().splitlines()
+
+    @staticmethod
+    def line(secret):
+        """What the client prints of a secret."""
+        return 'kms: secret of %d bytes, SHA-256 %s' % (
+            len(secret), hashlib.sha256(secret).hexdigest())
+
+    def test_secret(self):
+        """The image that the policy names gets it, and no other does."""
+        words = self.direct()
+        words[words.index('-initrd') + 1] = INITRD
+        launch = self.boot(*words, image=None, mib=256, debug='off')
+        pcr0 = self.registers(self.hello(launch))[0]
+        mine, _ = (self.keys.create(keys.SYMMETRIC, policy_of(statement(
+            **when('StringEqualsIgnoreCase', value))), name)
+            for name, value in (('mine', pcr0.upper()), ('other', OTHER)))
+        # The owner of the keys needs neither service nor policy
+        blob = mine.encrypt(b'of the host', keys.SYMMETRIC, b'')
+        with self.assertLogs('nitro-lab-kms', 'INFO') as log:
+            said = self.client(launch, 'decrypt', encoded(blob), 'generate',
+                               'alias/other', 'generate', 'alias/mine')
+        self.assertEqual(len(said), 4, said)
+        self.assertEqual(said[0], self.line(b'of the host'))
+        self.assertRegex(said[1], '"AccessDeniedException".* is not authorized'
+                         ' to perform: kms:GenerateDataKey on resource: ')
+        self.assertEqual(said[3], self.line(mine.decrypt(
+            decoded(said[2].split()[-1]), keys.SYMMETRIC, b'')))
+        for words in ('%s is %s, the policy has StringEqualsIgnoreCase %s'
+                      % (IMAGE, pcr0, OTHER), self.parent.instance_id):
+            self.assertIn(words, log.output[1])
+        self.stop(launch)
