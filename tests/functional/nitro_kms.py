@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding, NoEncryption, PrivateFormat)
 
 from nitro_lab import images
-from nitro_lab.kms import keys, policy
+from nitro_lab.kms import keys, policy, server, sockets
 from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.errors import Refusal
 from nitro_lab.kms.operations import Service
 from nitro_lab.kms.request import Request
+from nitro_lab.kms.tls import Authority
 
 REGION, ACCOUNT = 'eu-north-1', '123456789012'
 CALLER = policy.Principal('arn:aws:iam::%s:user/u' % ACCOUNT)
@@ -104,3 +105,20 @@ class KmsTest(QemuBaseTest):
         self.assertEqual(caught.exception.code, code, (
             operation, str(members)[:200], caught.exception.reason))
         return caught.exception
+
+
+class ServedTest(KmsTest):
+    """The same, served on loopback and a unix socket."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.authority = Authority(cls.top / 'tls')
+        cls.path = cls.keys.directory / 'kms.sock'
+        cls.tcp = sockets.listen_tcp(0)
+        listeners = [sockets.listen_unix(cls.path), cls.tcp]
+        running = server.Server(
+            cls.service, server.Callers(ACCOUNT, {'ROLE': CALLER.arn}),
+            cls.authority.context(REGION), listeners)
+        running.__enter__()
+        cls.addClassCleanup(running.__exit__)

@@ -15,8 +15,10 @@ import subprocess
 
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
-from nitro_kms import (ACCOUNT, CALLER, REGION, KmsTest, decoded, policy_of,
-                       statement)
+from nitro_document import public_der
+from nitro_kms import (GOOD, OTHER, REGION, KmsTest, ServedTest, decoded,
+                       encoded, policy_of, statement, when)
+from nitro_verifiers import npm_packages
 
 from nitro_lab import config
 from nitro_lab.kms import keys, server, sockets
@@ -25,21 +27,8 @@ from nitro_lab.kms.tls import Authority
 LAB = config.TREE / 'contrib' / 'nitro-lab' / 'nitro-lab'
 
 
-class Wire(KmsTest):
+class Wire(ServedTest):
     """HTTP and TLS."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.authority = Authority(cls.top / 'tls')
-        cls.path = cls.keys.directory / 'kms.sock'
-        cls.tcp = sockets.listen_tcp(0)
-        listeners = [sockets.listen_unix(cls.path), cls.tcp]
-        running = server.Server(
-            cls.service, server.Callers(ACCOUNT, {'ROLE': CALLER.arn}),
-            cls.authority.context(REGION), listeners)
-        running.__enter__()
-        cls.addClassCleanup(running.__exit__)
 
     def connection(self, name='kms.%s.amazonaws.com' % REGION,
                    lax=ssl.OP_IGNORE_UNEXPECTED_EOF):
@@ -173,6 +162,77 @@ class Wire(KmsTest):
         self.assertEqual(self.post('TrentService.ListKeys', '{}')[0], 200)
         for client in silent:
             client.close()
+
+
+class Sdk(ServedTest):
+    """@aws-sdk/client-kms, from npm."""
+
+    def ask_all(self, *requests):
+        """Outputs, or errors, of requests: (operation, input)."""
+        run = subprocess.run(
+            ['node', npm_packages() / 'kms.mjs',
+             'https://127.0.0.1:%d' % self.tcp.getsockname()[1], REGION],
+            input=json.dumps(requests), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, check=False, env={
+                **os.environ, 'NODE_EXTRA_CA_CERTS':
+                str(self.authority.certificate)})
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return json.loads(run.stdout)
+
+    def for_enclave(self, pcr0=GOOD):
+        """The Recipient as the SDK has it: bytes."""
+        told = self.recipient(pcr0=pcr0)
+        return {'Recipient': {
+            **told, 'AttestationDocument': {
+                'base64': told['AttestationDocument']}}}
+
+    def secret_of(self, answer):
+        """What the enclave finds in an answer, which has no other secret."""
+        output = answer['output']
+        self.assertFalse({'Plaintext', 'PrivateKeyPlaintext', 'SharedSecret'}
+                         & set(output), output)
+        return self.opened({'CiphertextForRecipient': output[
+            'CiphertextForRecipient']['base64']})
+
+    def test_operations(self):
+        """With a Recipient, without, and denied."""
+        key = {'KeyId': self.keys.create(keys.SYMMETRIC).arn}
+        strict = {'KeyId': self.keys.create(keys.SYMMETRIC, policy_of(
+            statement(**when('StringEquals', GOOD)))).arn}
+        curve = self.keys.create('ECC_NIST_P256')
+        blob = {'CiphertextBlob': {'base64': encoded(
+            self.keys.find(key['KeyId']).encrypt(b'x', keys.SYMMETRIC, b''))}}
+        peer = {'KeyId': curve.id, 'KeyAgreementAlgorithm': 'ECDH',
+                'PublicKey': {'base64': encoded(public_der(
+                    curve.private_key()))}}
+        enclave, size = self.for_enclave(), {'NumberOfBytes': 32}
+        told = self.ask_all(
+            ('DescribeKey', key), ('Decrypt', blob),
+            ('Decrypt', {**blob, **enclave}),
+            ('GenerateDataKey', {**strict, **size, **enclave}),
+            ('GenerateDataKeyPair', {**key, **enclave,
+                                     'KeyPairSpec': 'ECC_NIST_P384'}),
+            ('GenerateRandom', {**size, **enclave}),
+            ('DeriveSharedSecret', {**peer, **enclave}),
+            ('GenerateDataKey', {**strict, **size,
+                                 **self.for_enclave(OTHER)}),
+            ('DescribeKey', {'KeyId': 'alias/none'}))
+        self.assertEqual(told[0]['output']['KeyMetadata']['Arn'],
+                         key['KeyId'])
+        self.assertEqual(told[1]['output']['Plaintext'],
+                         {'base64': encoded(b'x')})
+        self.assertEqual(self.secret_of(told[2]), b'x')
+        self.assertEqual([len(self.secret_of(each)) for each in told[3:7]],
+                         [32, 185, 32, 32])
+        self.assertEqual(told[7]['error'], {
+            'name': 'AccessDeniedException', 'status': 400, 'message':
+            'User: arn:aws:iam::123456789012:user/SDK is not authorized to'
+            ' perform: kms:GenerateDataKey on resource: %s because no'
+            ' resource-based policy allows the kms:GenerateDataKey action'
+            % strict['KeyId']})
+        self.assertEqual(told[8]['error'], {
+            'name': 'NotFoundException', 'status': 400, 'message':
+            'Alias %s:alias/none is not found.' % self.keys.prefix})
 
 
 class Command(KmsTest):
