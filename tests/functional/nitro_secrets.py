@@ -5,15 +5,18 @@
 import contextlib
 import hashlib
 import shutil
+import socket
 import tempfile
+import threading
 from pathlib import Path
+from unittest import mock
 
 from nitro_parent import NitroParentTest
 from nitro_kms import (ACCOUNT, IMAGE, OTHER, decoded, encoded, policy_of,
                        statement, when)
 
 from nitro_lab import config, images
-from nitro_lab.kms import keys, server, sockets
+from nitro_lab.kms import keys, options, server, sockets
 from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.operations import Service
 from nitro_lab.kms.options import REGION, VSOCK_PORT
@@ -88,3 +91,45 @@ class Secrets(NitroParentTest):
                       % (IMAGE, pcr0, OTHER), self.parent.instance_id):
             self.assertIn(words, log.output[1])
         self.stop(launch)
+
+
+class Proxied(NitroParentTest):
+    """A port of the parent that leads to this machine; CID 1 is itself."""
+
+    def proxy(self, connect):
+        """Words that reach it."""
+        Proxy(self.parent, VSOCK_PORT, connect)
+        return 1, VSOCK_PORT
+
+    def echo(self):
+        """A socket whose other end sends back what it gets."""
+        mine, other = socket.socketpair()
+
+        def serve():
+            with other, contextlib.suppress(ConnectionError):
+                while data := other.recv(65536):
+                    other.sendall(data)
+        threading.Thread(target=serve, daemon=True).start()
+        return mine
+
+    def test_bytes(self):
+        """All of them come, of several connections, one after another."""
+        where = self.proxy(self.echo)
+        told = self.parent.check(['lab', 'vsock', 'bulk', *where, 300000])
+        self.assertIn('300000 bytes intact', told)
+        many = self.parent.spawn(['lab', 'vsock', 'many', *where, 8])
+        many.end_input()
+        self.assertEqual(many.wait(), 0, many.text())
+        for number in range(3):
+            text = 'text %d' % number
+            self.assertEqual(self.parent.check(
+                ['lab', 'vsock', 'echo', *where, text]), text + '\n')
+
+    def test_nobody(self):
+        """Without a key service the connection ends, and a line says why."""
+        where = self.proxy(options.connect)
+        with mock.patch.object(options, 'SOCKET', Path('/nowhere/kms.sock')), \
+                self.assertLogs('nitro-lab', 'WARNING') as log:
+            self.parent.spawn(['lab', 'vsock', 'connect', *where]).wait()
+        self.assertIn('no key service: No such file or directory; start one:'
+                      ' nitro-lab kms serve', log.output[0])

@@ -174,8 +174,9 @@ class Operations(KmsTest):
         key = self.create()
         with self.assertLogs('nitro-lab-kms', 'WARNING') as log:
             self.ask('PutKeyPolicy', KeyId=key, Policy=policy_of(
-                statement(**when('StringEquals', ZERO)),
+                statement(**when('StringEquals', ZERO), sid='a\nb'),
                 statement(sid='two')))
+        self.assertIn('a?b: ', log.output[0])
         self.assertIn('debug mode', log.output[0])
         self.assertIn('useless', log.output[1])
         with self.assertLogs('nitro-lab-kms', 'WARNING') as log:
@@ -266,6 +267,7 @@ class Operations(KmsTest):
                 (validation, 'Decrypt', {'CiphertextBlob': ''}),
                 ('UnsupportedOperationException', 'CreateKey',
                  {'KeySpec': 'HMAC_256'}),
+                (validation, 'CreateKey', {'KeyUsage': 'SIGN_VERIFY'}),
                 ('UnsupportedOperationException', 'GetPublicKey',
                  {'KeyId': key}),
                 ('MalformedPolicyDocumentException', 'CreateKey',
@@ -350,6 +352,10 @@ class Directory(KmsTest):
         self.assertIn('bad.policy.json: not JSON', log.output[0])
         self.assertNotIn('json', json.dumps(refusal.body()))
         self.ask('DescribeKey', KeyId=good.id)
+        self.ask('ListKeys')
+        (self.keys.directory / 'bad.key').write_text('[')
+        self.assertNotIn(bad.id, json.dumps(self.ask('ListKeys')))
+        self.refused('NotFoundException', 'DescribeKey', KeyId=bad.id)
         with self.assertRaisesRegex(config.LabError, "there is a key 'good'"):
             self.keys.create(keys.SYMMETRIC, name='good')
 

@@ -14,13 +14,13 @@ import ssl
 import subprocess
 
 from qemu_test import QemuBaseTest
-from nitro_parent import only_wanted
+from nitro_parent import only_wanted, tiny_image
 from nitro_document import public_der
 from nitro_kms import (GOOD, OTHER, REGION, KmsTest, ServedTest, decoded,
                        encoded, policy_of, statement, when)
 from nitro_verifiers import npm_packages
 
-from nitro_lab import config
+from nitro_lab import config, eif
 from nitro_lab.kms import keys, server, sockets
 from nitro_lab.kms.tls import Authority
 
@@ -258,6 +258,11 @@ class Command(KmsTest):
         rules.write_text(policy_of(statement(sid='mine')))
         self.lab('policy', 'one', rules)
         self.assertEqual(self.lab('policy', 'one'), rules.read_text())
+        image = self.top / 'image.eif'
+        image.write_bytes(tiny_image())
+        self.lab('create', 'two', '--eif', image)
+        self.assertIn(eif.measure(image.read_bytes())[0],
+                      self.lab('policy', 'two'))
         rules.write_text('{')
         self.assertIn('no key policy', self.lab('policy', 'one', rules,
                                                 status=1))

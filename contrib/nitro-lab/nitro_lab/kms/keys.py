@@ -43,6 +43,11 @@ ID_LEN, NONCE_LEN = 16, 12
 HEAD_LEN = len(BLOB_VERSION) + ID_LEN
 
 
+def usage_of(spec):
+    """What keys of a spec are for."""
+    return 'KEY_AGREEMENT' if spec in CURVES else 'ENCRYPT_DECRYPT'
+
+
 def new_private_key(spec):
     """A private key of an asymmetric spec."""
     if spec in RSA_BITS:
@@ -84,7 +89,7 @@ class Key:
     @property
     def usage(self):
         """What it is for."""
-        return 'KEY_AGREEMENT' if self.spec in CURVES else 'ENCRYPT_DECRYPT'
+        return usage_of(self.spec)
 
     def algorithms(self):
         """With which it encrypts."""
@@ -212,6 +217,10 @@ class Keys:
         """Replace the policy of a key; ValueError when it is not one."""
         Policy(text)
         write_private(self._path(name, POLICY), text.encode())
+
+    def ids(self):
+        """IDs of all keys whose files can be read."""
+        return [key_id for key_id in map(self._id_of, self.names()) if key_id]
 
     def _id_of(self, name):
         """ID of a key, or nothing when its file is broken."""

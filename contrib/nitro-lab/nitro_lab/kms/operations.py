@@ -18,7 +18,7 @@ from ..config import LabError
 from . import attestation
 from .errors import Refusal, invalid
 from .keys import (CURVES, RSA_BITS, SPECS, SYMMETRIC, key_id_of,
-                   new_private_key, private_der, public_der)
+                   new_private_key, private_der, public_der, usage_of)
 from .policy import ATTESTED, SIZE_MAX
 
 LOG = logging.getLogger('nitro-lab-kms')
@@ -256,6 +256,14 @@ def _malformed(error):
     return Refusal('MalformedPolicyDocumentException', str(error))
 
 
+def _check_usage(request, spec):
+    """A spec has one usage here."""
+    usage = usage_of(spec)
+    if request.text('KeyUsage', usage) != usage:
+        raise invalid('KeyUsage %s is not compatible with KeySpec %s'
+                      % (request.text('KeyUsage')[:64], spec))
+
+
 def _create_key(call):
     request = call.request
     spec = request.text('KeySpec', '') or request.text(
@@ -263,6 +271,7 @@ def _create_key(call):
     if spec not in SPECS:
         raise Refusal('UnsupportedOperationException', "KeySpec '%s' is not"
                       ' one of %s' % (spec[:64], ', '.join(SPECS)))
+    _check_usage(request, spec)
     policy = request.text('Policy', '', SIZE_MAX)
     call.reason = 'everybody may make keys here'
     with call.service.slow:
@@ -312,9 +321,9 @@ def _put_key_policy(call):
 
 def _list_keys(call):
     call.reason = 'everybody may list keys here'
-    keys = [call.keys.load(name) for name in call.keys.names()[:KEYS_MAX]]
-    return {'Keys': [{'KeyId': key.id, 'KeyArn': key.arn} for key in keys],
-            'Truncated': False}
+    return {'Keys': [{'KeyId': key_id, 'KeyArn': '%s:key/%s' % (
+        call.keys.prefix, key_id)} for key_id in call.keys.ids()],
+        'Truncated': False}
 
 
 HANDLERS = {
@@ -334,7 +343,7 @@ HANDLERS = {
 def warn(key):
     """Say what is probably wrong with the policy of a key."""
     for text in key.policy.warnings():
-        LOG.warning('policy of %s: %s', key.name, text)
+        LOG.warning('policy of %s: %s', key.name, printable(text))
 
 
 class Service:
