@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import unittest
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding, NoEncryption, PrivateFormat)
 
 from nitro_lab import images
+from nitro_lab.arch import FOREIGN
 from nitro_lab.kms import keys, policy, server, sockets
 from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.errors import Refusal
@@ -60,6 +62,7 @@ def encoded(data):
     return base64.b64encode(data).decode()
 
 
+@unittest.skipIf(FOREIGN, 'the key service is that of this machine')
 class KmsTest(QemuBaseTest):
     """A key service in this process, and an enclave's key."""
 

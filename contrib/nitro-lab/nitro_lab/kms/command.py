@@ -25,9 +25,9 @@ from .tls import LAB_NAME, Authority
 INPUT_MAX = 64 * 1024
 
 
-def _keys(region=REGION, account=ACCOUNT):
+def _keys(region=REGION):
     LAB.mkdir(parents=True, exist_ok=True)
-    return Keys(DIRECTORY, region, account)
+    return Keys(DIRECTORY, region, ACCOUNT)
 
 
 def _log_to_terminal():
@@ -63,7 +63,7 @@ def _callers(args):
             raise LabError("--caller: '%s' is not an access key ID" % key,
                            'write --caller ACCESS_KEY_ID=ARN')
         arns[key] = arn
-    return server.Callers(args.account, arns)
+    return server.Callers(ACCOUNT, arns)
 
 
 def _listen(port):
@@ -81,12 +81,9 @@ def serve(args):
     if not re.fullmatch(r'[a-z]{2}(-[a-z]+)+-\d', args.region):
         raise LabError("--region: '%s' is not the name of a region"
                        % args.region, 'write it like us-east-1')
-    if not re.fullmatch(r'\d{12}', args.account):
-        raise LabError("--account: '%s' is not an account" % args.account,
-                       'write 12 digits')
     _log_to_terminal()
     callers = _callers(args)
-    keys = _keys(args.region, args.account)
+    keys = _keys(args.region)
     authority = Authority(DIRECTORY / 'tls')
     service = Service(keys, Verifier(images.document_tool(), _root()))
     listeners = _listen(args.port)

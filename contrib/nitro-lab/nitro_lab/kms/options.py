@@ -92,8 +92,6 @@ def _add_serve(actions):
                      % PORT)
     run.add_argument('--region', default=REGION,
                      help='region to stand for (%s)' % REGION)
-    run.add_argument('--account', default=ACCOUNT, metavar='DIGITS',
-                     help='account that keys belong to (%s)' % ACCOUNT)
     run.add_argument('--caller', action='append', default=[],
                      metavar='ID=ARN', help='who the client with this access'
                      ' key ID is for key policies (a user of the account);'
