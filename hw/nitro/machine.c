@@ -209,6 +209,10 @@ static bool machine_build(NitroMachineState *nms, Error **errp)
     }
     nms->bridge->image_size = nms->image_size;
     nms->bridge->memory_size = machine->ram_size;
+    /* The manual of QEMU 11 has the bridge there */
+    object_property_add_const_link(machine_get_container("peripheral"),
+                                   NITRO_VSOCK_BRIDGE_NAME,
+                                   OBJECT(nms->bridge));
     return create_heartbeat(nms, errp) && create_console(nms, errp);
 }
 
