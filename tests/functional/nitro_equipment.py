@@ -16,6 +16,7 @@ from pathlib import Path
 from nitro_parent import (DEMO, DEMO_MIB, POOL, ScopedTest, config, cpu_list,
                           eif, images, packages)
 
+from nitro_lab import release
 from nitro_lab.arch import GUEST, PROGRAM
 from nitro_lab.patience import PATIENCE
 
@@ -29,6 +30,110 @@ cat /etc/release
     -kernel "$1"
 exit 7
 ''' % PROGRAM
+
+
+# What AWS's allocator service does as its host boots, with the same tools.
+# Its script itself is not part of this distribution.
+ALLOCATOR = r"""#!/bin/bash -e
+export LC_ALL=C
+config=/etc/nitro_enclaves/allocator.yaml
+pool=/sys/module/nitro_enclaves/parameters/ne_cpus
+nodes=/sys/devices/system/node
+cpus=/sys/devices/system/cpu
+value()
+{
+    grep -E "^$1:" $config | sed 's/[^:]*: *//; s/ *#.*//'
+}
+memory=$(value memory_mib)
+count=$(value cpu_count)
+modprobe nitro_enclaves
+
+# CPUs of a former pool come back
+if ! error=$( { echo > $pool; } 2>&1); then
+    [[ $error != *"not permitted"* ]] || { echo "enclave running"; exit 1; }
+fi
+lscpu --parse=CPU,NODE | awk -F, '/^[0-9]/ { print $2, $1 }' > /tmp/cpus
+threads=$(lscpu | awk -F: '/^Thread\(s\) per core/ { print $2 + 0 }')
+(( count > 0 && count <= $(nproc) && count % threads == 0 ))
+
+# Whole cores of a node, without that of CPU 0
+cores_of()
+{
+    local siblings
+    for cpu in $(awk -v node="$1" '$1 == node { print $2 }' /tmp/cpus); do
+        siblings=$(< $cpus/cpu$cpu/topology/thread_siblings_list)
+        [[ $siblings =~ ^0($|[,-]) ]] || echo "$siblings"
+    done | sort -u | head -n $(( count / threads ))
+}
+
+# As many pages as fit, the largest first, the rest in smaller ones
+reserve()
+{
+    local left=$(( memory * 1024 )) size file
+    for file in "$nodes"/node"$1"/hugepages/*/nr_hugepages; do
+        echo 0 > "$file"
+    done
+    for size in $(ls "$nodes"/node"$1"/hugepages |
+            grep -o '[0-9]*' | sort -rn); do
+        file=$nodes/node$1/hugepages/hugepages-${size}kB/nr_hugepages
+        echo $(( left / size )) > "$file"
+        left=$(( left - size * $(cat "$file") ))
+    done
+    (( left <= 0 ))
+}
+
+for node in $(awk '{ print $1 }' /tmp/cpus | sort -rnu); do
+    mapfile -t cores < <(cores_of "$node")
+    if (( ${#cores[@]} * threads == count )) && reserve "$node"; then
+        list=$(IFS=,; echo "${cores[*]}")
+        echo "$list" > $pool
+        echo "node $node, CPUs $list"
+        exit 0
+    fi
+done
+echo "no node has $count CPUs and $memory MiB"
+exit 1
+"""
+ALLOCATOR_CONFIG = """---
+# Memory of all enclaves
+memory_mib: 1280
+cpu_count: 2
+"""
+RUN_ALLOCATOR = 'PATH=/usr/sbin:/usr/bin bash -e /tmp/allocator'
+# Runs a command while a part of an enclave is there
+WHILE_HELD = '''mkfifo /tmp/hold
+lab ne create vcpu 0 hold < /tmp/hold > /tmp/held &
+exec 3> /tmp/hold
+until grep -q holding /tmp/held; do sleep 0.1; done
+%s
+status=$?
+exec 3>&-
+wait
+exit $status
+'''
+# What scripts of an instance use
+TOOLS = ('bash', 'coreutils', 'gawk', 'grep', 'kmod', 'sed', 'util-linux')
+PROGRAMS = {'bash': ('bash',), 'gawk': ('gawk',), 'grep': ('grep',),
+            'sed': ('sed',), 'util-linux': ('lscpu',), 'kmod': ('kmod',),
+            'coreutils': ('cat', 'head', 'ls', 'nproc', 'sort')}
+
+
+def make_tools(root):
+    """The distribution's own tools, where its packages have them."""
+    debian = release.Release('trixie', TOOLS, ())
+    programs = ['usr/bin/' + name for names in PROGRAMS.values()
+                for name in names]
+    files = {name: debian.path(name) for name in programs}
+    files.update(debian.libraries(list(files.values())))
+    for name, path in files.items():
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    (root / 'usr/bin/awk').symlink_to('gawk')
+    (root / 'usr/sbin').mkdir()
+    for name in ('depmod', 'modprobe'):
+        (root / 'usr/sbin' / name).symlink_to('../bin/kmod')
+    (root / 'bin/bash').symlink_to('../usr/bin/bash')
 
 
 def make_root(root):
@@ -73,6 +178,7 @@ class Equipped(ScopedTest):
         cls.addClassCleanup(cls.top.cleanup)
         top = Path(cls.top.name)
         make_root(top / 'root')
+        make_tools(top / 'root')
         (top / 'shared').mkdir()
         (top / 'shared' / 'from-host').write_text('hello\n')
         (top / 'disk').write_bytes(b'first bytes'.ljust(1 << 20, b'\0'))
@@ -81,7 +187,8 @@ class Equipped(ScopedTest):
             '--file', '%s:/etc/lab/' % __file__,
             '--share', '%s:/srv/shared' % (top / 'shared'),
             '--disk', top / 'disk', '--threads', '1', '--nodes', '2',
-            '--mem', '256', '--', '-device', 'virtio-net-pci'],
+            '--mem', '256', '--gigantic', '1', '--',
+            '-device', 'virtio-net-pci'],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         cls.addClassCleanup(cls.end)
@@ -135,12 +242,34 @@ class Equipped(ScopedTest):
         self.assertEqual(len(pool), 2)
         self.assertLessEqual(pool, cpu_list(inside(
             'cat /sys/devices/system/cpu/offline')))
+        self.assertEqual(inside('cat %shugepages/hugepages-1048576kB/'
+                                'nr_hugepages' % node), '1\n')
         for cpu in (0, 1):
             self.assertEqual(inside('cat /sys/devices/system/cpu/cpu%d/'
                                     'topology/thread_siblings_list' % cpu),
                              '%d\n' % cpu)
         self.assertEqual(inside('cat %shugepages/hugepages-2048kB/'
                                 'nr_hugepages' % node), '128\n')
+
+    def test_allocator(self):
+        """The steps of AWS's allocator service, with bash and lscpu."""
+        top = Path(self.top.name)
+        for name, text in (('allocator', ALLOCATOR),
+                           ('allocator.yaml', ALLOCATOR_CONFIG)):
+            (top / name).write_text(text)
+            lab('put', '--name', NAME, top / name, '/tmp/' + name)
+        inside('mkdir -p /etc/nitro_enclaves; cp /tmp/allocator.yaml'
+               ' /etc/nitro_enclaves')
+        pool = inside('cat ' + POOL)
+        self.assertEqual(inside(RUN_ALLOCATOR), 'node 1, CPUs 2,3\n')
+        self.assertEqual(cpu_list(inside('cat ' + POOL)), cpu_list(pool))
+        self.assertEqual(inside(
+            'cat /sys/devices/system/node/node1/hugepages/*/nr_hugepages'),
+            '1\n128\n')
+        self.assertEqual(inside('nproc'), '2\n')
+        # Nothing is taken from an enclave
+        self.assertEqual(inside(WHILE_HELD % RUN_ALLOCATOR, status=1),
+                         'enclave running\n')
 
     def test_program(self):
         """Input, both outputs and status are those of the program."""
@@ -190,7 +319,7 @@ class Equipped(ScopedTest):
                           for e in report['enclaves']], [(DEMO_MIB, 2, 1)])
         self.assertEqual({p['size']: p['all'] - p['free']
                           for p in report['pages'] if p['all']},
-                         {'2048kB': DEMO_MIB // 2})
+                         {'2048kB': DEMO_MIB // 2, '1048576kB': 0})
         self.assertIn('CID %d: ' % report['enclaves'][0]['cid'],
                       lab('status', '--name', NAME))
         # The program ends with the terminal that has started it

@@ -515,7 +515,8 @@ class Equipment(QemuBaseTest):
         one = equipment.Equipment(['/usr', '/etc:/x'], [disk], disk, nodes=2)
         self.assertEqual(one.words(), [
             'lab.share=share0,/mnt/usr,rw', 'lab.share=share1,/x,rw',
-            'lab.root=root,disk', 'lab.node=1'])
+            'lab.root=root,disk', 'lab.node=1', 'hugepagesz=1G',
+            'hugepages=1:3'])
         line = ' '.join(one.arguments(Path('/s')))
         for words in ('path=/s/share1', 'format=qcow2,read-only=off',
                       'serial=disk0', 'read-only=on'):
@@ -548,6 +549,7 @@ class Directories(QemuBaseTest):
         top = Path(self.scratch_file('run'))
         with mock.patch.object(directories, 'RUN', top):
             one = directories.named('one')
+        one.gigantic = 3
             one.mkdir(parents=True, exist_ok=True)
             with directories.occupy(one):
                 directories.announce(one, top)
@@ -561,6 +563,7 @@ class Directories(QemuBaseTest):
             self.assertFalse(one.exists())
             with self.assertRaisesRegex(config.LabError, 'cannot be the name'):
                 directories.named('../one')
+                ({'gigantic': -1}, '--gigantic -1'),
 
 
 class Load(QemuBaseTest):
@@ -573,6 +576,9 @@ class Load(QemuBaseTest):
         place.launch, place.killed = mock.Mock(cid=16), killed
         place._account(mock.Mock(**{
             'wait.return_value': status, 'text.return_value': text}))
+        self.assertIn('id=ram1,size=%dM' % (256 + 2048 + 192), ' '.join(
+            equipment.cpus_and_memory(equipment.Equipment(
+                threads=1, nodes=2, gigantic=1), 4, 1000, 256)))
         return laps
 
     def test_accounted(self):

@@ -22,6 +22,7 @@ SHARE_PLACE = '/mnt/'
 UNFIT = re.compile(r'[\s,"\']')
 # What the kernel takes of a node beside what is for enclaves
 NODE_MIB = 192
+GIGANTIC_MIB = 1024
 
 
 def _guest_path(text, option):
@@ -143,12 +144,18 @@ class Disk:
 class Equipment:
     """All of it; the default is a parent that has nothing more."""
 
-    def __init__(self, shares=(), disks=(), root=None, threads=None, nodes=1):
+    def __init__(self, shares=(), disks=(), root=None, threads=None, nodes=1,
+                 gigantic=0):
         """@shares, @disks, @root: as on the command line of the lab.
 
         @threads: of a core; by default as many as the architecture has.
         @nodes: NUMA nodes; of two, enclaves get CPUs and memory of the second.
+        @gigantic: pages of 1 GiB for enclaves.
         """
+        if gigantic < 0:
+            raise LabError('--gigantic %d: there cannot be less than none'
+                           % gigantic, 'leave it out')
+        self.gigantic = gigantic
         self.threads, self.nodes = threads or GUEST.threads, nodes
         self.shares = [Share.parse(*pair) for pair in enumerate(shares)]
         places = [share.place for share in self.shares]
@@ -178,6 +185,9 @@ class Equipment:
             words.append('lab.root=' + self.root)
         if self.nodes > 1:
             words.append('lab.node=%d' % (self.nodes - 1))
+        if self.gigantic:
+            words += ['hugepagesz=1G', 'hugepages=%d:%d' % (
+                self.nodes - 1, self.gigantic)]
         return words
 
     def arguments(self, sockets):
@@ -199,6 +209,10 @@ def cpus_and_memory(equipment, cores, ram_mib, enclave_mib):
     """
     threads = equipment.threads
     last = cores * threads - 1
+    if equipment.gigantic:
+        # They are aligned; the kernel itself is in the first of memory
+        more = (equipment.gigantic + 1) * GIGANTIC_MIB
+        ram_mib, enclave_mib = ram_mib + more, enclave_mib + more
     sizes = [ram_mib]
     if equipment.nodes == 2:
         sizes = [ram_mib - enclave_mib, enclave_mib + NODE_MIB]

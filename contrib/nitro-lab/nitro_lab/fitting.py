@@ -28,6 +28,8 @@ def add_options(parser):
                        help='threads of a core (2; on arm64 1)')
     group.add_argument('--nodes', type=int, choices=(1, 2), default=1,
                        help='NUMA nodes (1); enclaves are on the last')
+    group.add_argument('--gigantic', type=int, default=0, metavar='N',
+                       help='huge pages of 1 GiB, beside those of 2 MiB (0)')
     group.add_argument('--kms', action='store_true', help='vsock port %d of it'
                        ' leads to the key service of the lab (nitro-lab kms)'
                        % kms.VSOCK_PORT)
@@ -40,6 +42,7 @@ def fitted(args, cpus, memory_mib, files, **options):
         cpus, memory_mib, {**files, **equipment.files(args.file)},
         directory=directories.named(args.name) if args.name else None,
         qemu_args=args.more, equipment=equipment.Equipment(
-            args.share, args.disk, args.root, args.threads, args.nodes),
+            args.share, args.disk, args.root, args.threads, args.nodes,
+            args.gigantic),
         proxied={kms.VSOCK_PORT: kms.connect} if args.kms else {},
         **instance.chosen(args), **options)
