@@ -19,9 +19,9 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
-from nitro_lab import (accounts, application, check, config, directories, eif,
-                       equipment, images, instance, load, packages, parent,
-                       patience, postmortem, run, soak)
+from nitro_lab import (accounts, application, check, cli, config, directories,
+                       eif, equipment, images, instance, kernels, load,
+                       packages, parent, patience, postmortem, run, soak)
 from nitro_lab.arch import ARCHES, FOREIGN, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
@@ -387,6 +387,41 @@ class Kernel(ScopedTest):
                                  'nitro_enclaves'])
 
 
+    def test_chosen(self):
+        """A file with its modules, or a package; what is neither."""
+        top = Path(self.scratch_file('kernel'))
+        image = top / 'boot' / 'vmlinuz-1.2-x'
+        modules = top / 'lib/modules/1.2-x'
+        for directory in (image.parent, modules):
+            directory.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(b'kernel')
+        (modules / 'modules.builtin').write_text('kernel/nitro_enclaves.ko')
+        kernel = kernels.find(str(image))
+        self.assertEqual(kernel, (image, modules))
+        self.assertEqual(kernel.release, '1.2-x')
+        with kernels.using(kernel):
+            self.assertEqual(kernels.of_parent(), kernel)
+            self.assertEqual(images.demo_kernel(), image)
+            (modules / 'modules.builtin').write_text('')
+            self.assertEqual(kernels.of_parent().image,
+                             packages.kernel_image())
+        self.assertEqual(images.demo_kernel(), packages.kernel_image())
+        beside = modules / 'vmlinuz'
+        beside.write_bytes(b'kernel')
+        self.assertEqual(kernels.find(str(beside)), (beside, modules))
+        for text in ('', 'bash', 'linux-image-;x', str(top), __file__):
+            with self.assertRaisesRegex(config.LabError, '--kernel: '):
+                kernels.find(text)
+
+    def test_command_line(self):
+        """The choice stands before the command, whose options may be many."""
+        for words in (['--kernel', 'a', 'run', '--', '-s'],
+                      ['--kernel=a', 'parent', '--', '-s']):
+            with mock.patch('sys.argv', ['nitro-lab', *words]), \
+                    mock.patch.dict(os.environ, {'ARGS': '-m 9'}):
+                self.assertEqual(cli._words(), (words[:-2], ['-s', '-m', '9']))
+
+
 class Scope(QemuBaseTest):
     """The list of scenarios that do not apply somewhere."""
 
@@ -513,6 +548,7 @@ class Equipment(QemuBaseTest):
         disk = Path(self.scratch_file('disk'))
         disk.write_bytes(equipment.QCOW2_MAGIC)
         one = equipment.Equipment(['/usr', '/etc:/x'], [disk], disk, nodes=2)
+        one.gigantic = 3
         self.assertEqual(one.words(), [
             'lab.share=share0,/mnt/usr,rw', 'lab.share=share1,/x,rw',
             'lab.root=root,disk', 'lab.node=1', 'hugepagesz=1G',
@@ -527,6 +563,7 @@ class Equipment(QemuBaseTest):
                 ({'shares': ['/etc', '/usr:/mnt/etc']}, 'two things'),
                 ({'disks': ['/none']}, '--disk: /none cannot be read'),
                 ({'disks': ['/etc']}, '--disk: /etc is a directory'),
+                ({'gigantic': -1}, '--gigantic -1'),
                 ({'root': '/none'}, '--root: /none cannot be read'),
                 ({'root': '/etc'}, '--root: /etc has no bin/sh')):
             with self.assertRaisesRegex(config.LabError, expected):
@@ -539,6 +576,9 @@ class Equipment(QemuBaseTest):
         for part in ('4,sockets=1,cores=4,threads=1', 'id=ram0,size=744M',
                      'nodeid=1,cpus=2-3,memdev=ram1'):
             self.assertIn(part, words)
+        self.assertIn('id=ram1,size=%dM' % (256 + 2048 + 192), ' '.join(
+            equipment.cpus_and_memory(equipment.Equipment(
+                threads=1, nodes=2, gigantic=1), 4, 1000, 256)))
 
 
 class Directories(QemuBaseTest):
@@ -549,7 +589,6 @@ class Directories(QemuBaseTest):
         top = Path(self.scratch_file('run'))
         with mock.patch.object(directories, 'RUN', top):
             one = directories.named('one')
-        one.gigantic = 3
             one.mkdir(parents=True, exist_ok=True)
             with directories.occupy(one):
                 directories.announce(one, top)
@@ -563,7 +602,6 @@ class Directories(QemuBaseTest):
             self.assertFalse(one.exists())
             with self.assertRaisesRegex(config.LabError, 'cannot be the name'):
                 directories.named('../one')
-                ({'gigantic': -1}, '--gigantic -1'),
 
 
 class Load(QemuBaseTest):
@@ -576,9 +614,6 @@ class Load(QemuBaseTest):
         place.launch, place.killed = mock.Mock(cid=16), killed
         place._account(mock.Mock(**{
             'wait.return_value': status, 'text.return_value': text}))
-        self.assertIn('id=ram1,size=%dM' % (256 + 2048 + 192), ' '.join(
-            equipment.cpus_and_memory(equipment.Equipment(
-                threads=1, nodes=2, gigantic=1), 4, 1000, 256)))
         return laps
 
     def test_accounted(self):

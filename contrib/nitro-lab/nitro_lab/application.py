@@ -78,7 +78,8 @@ def image(name, command, tree=None, text=None, **settings):
     boot.directory('dev')
     boot.device('dev/console', 5, 1)
     boot.file('init', images.enclave_init(), 0o755)
-    modules = images.add_modules(boot, 'nitro/modules',
+    modules = images.add_modules(boot, images.kernel_modules(),
+                                 'nitro/modules',
                                  images.ENCLAVE_MODULES)
     boot.file('nitro/config', (
         text or configuration(command, modules, **settings)).encode())

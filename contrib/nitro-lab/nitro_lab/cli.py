@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 
-from . import (bench, boots, check, fitting, images, instance, load, packages,
-               shell, soak, visit)
+from . import (bench, boots, check, fitting, images, instance, kernels, load,
+               packages, shell, soak, visit)
+from .arch import GUEST
 from .config import LAB, PKI, TREE, LabError
 from .kms import options as kms
 from .run import run
@@ -49,6 +50,10 @@ def _parser():
         prog='nitro-lab', description='An EC2 parent instance on the desk:'
         ' boots a virtual machine with the real Nitro Enclaves driver and'
         ' launches enclaves in it.')
+    parser.add_argument('--kernel', metavar='PACKAGE|FILE', dest='lab_kernel',
+                        help='kernel of parent and demo enclave: a package'
+                        ' as linux-image-cloud-%s/trixie-backports, or'
+                        ' DIR/boot/vmlinuz-RELEASE' % GUEST.debian)
     commands = parser.add_subparsers(dest='command', required=True)
 
     fetch = commands.add_parser('fetch', help='fetch kernel and tools')
@@ -234,10 +239,18 @@ def _more_words(text):
                        'quote as in a shell') from error
 
 
+def _command(words):
+    """The first word that is no option of all commands, in a list."""
+    if words and words[0] == '--kernel':
+        return words[2:3]
+    return words[1:2] if words and words[0].startswith('--kernel=') \
+        else words[:1]
+
+
 def _words():
     """The command line, with ARGS of the environment (make parent ARGS=)."""
     words = sys.argv[1:]
-    if words and words[0] in EQUIPPED:
+    if any(word in EQUIPPED for word in _command(words)):
         words += _more_words(os.environ.get('ARGS') or '')
         split = words.index('--') if '--' in words else len(words)
         return words[:split], words[split + 1:]
@@ -253,6 +266,8 @@ def main():
         words, more = _words()
         args = _parser().parse_args(words)
         args.more = more
+        if args.lab_kernel:
+            kernels.choose(args.lab_kernel)
         sys.exit(args.main(args))
     except LabError as error:
         print('\nnitro-lab: %s' % error, file=sys.stderr)

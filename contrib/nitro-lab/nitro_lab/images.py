@@ -8,18 +8,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import eif, packages
+from . import eif, kernels, packages
 from .arch import FOREIGN, GUEST, HOST, PROGRAM
 from .config import (BUILD, HERE, LAB, LabError, OUT, describe_inputs,
                      inputs_changed, overlay, record_inputs)
 from .cpio import Cpio
-from .kernel import Modules, extract_vmlinux
+from .kernel import extract_vmlinux
 
 PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback', 'vsock_diag',
                   'nitro_enclaves')
 # Further ones, for modprobe
 LOADABLE_MODULES = ('virtio_blk', 'virtio_net', 'overlay', 'loop', 'squashfs')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
+# Kernels older than 6.8 lack it
+MAY_LACK = 'nsm'
 
 AWS_BLOBS = Path('/usr/share/nitro_enclaves/blobs')
 AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
@@ -69,27 +71,26 @@ def guest_tool():
 
 
 def parent_kernel():
-    """The distribution's kernel; on x86 the ELF file, which boots faster."""
+    """The parent's kernel; on x86 the ELF file, which boots faster."""
+    kernel = kernels.of_parent()
     if GUEST.name != 'x86_64':
-        return packages.kernel_image()
-    target = LAB / 'parent-kernel'
-    source = packages.kernel_image()
-    stamp = describe_inputs([source])
+        return kernel.image
+    target = kernel.place() / 'parent-kernel'
+    stamp = describe_inputs([kernel.image])
     if inputs_changed(target, stamp):
-        target.write_bytes(extract_vmlinux(source.read_bytes()))
+        target.write_bytes(extract_vmlinux(kernel.image.read_bytes()))
         record_inputs(target, stamp)
     return target
 
 
 def modules_directory():
-    """Where the modules of the distribution's kernel are."""
-    return (packages.tree('kernel') / 'usr/lib/modules'
-            / packages.kernel_release())
+    """Where the modules of demo enclaves' kernel are."""
+    return kernels.current().directory
 
 
 def kernel_modules():
-    """All modules of the distribution's kernel."""
-    return Modules(modules_directory())
+    """All modules of demo enclaves' kernel."""
+    return kernels.current().modules()
 
 
 def _built(program, command='make'):
@@ -158,10 +159,10 @@ def _stripped(program):
     return target
 
 
-def add_modules(archive, directory, names):
+def add_modules(archive, modules, directory, names):
     """Module files below @directory; returns their paths in load order."""
     paths = []
-    for name, data in kernel_modules().closure(names):
+    for name, data in modules.closure(names):
         paths.append('%s/%s.ko' % (directory, name))
         archive.file(paths[-1], data)
     return paths
@@ -169,10 +170,10 @@ def add_modules(archive, directory, names):
 
 def _add_parent_modules(archive):
     """All modules of the parent; /lab/modules lists what is loaded at once."""
-    directory = 'lib/modules/' + packages.kernel_release()
-    modules = kernel_modules()
-    loaded = add_modules(archive, directory, PARENT_MODULES)
-    add_modules(archive, directory, LOADABLE_MODULES)
+    directory = 'lib/modules/' + kernels.of_parent().release
+    modules = kernels.of_parent().modules()
+    loaded = add_modules(archive, modules, directory, PARENT_MODULES)
+    add_modules(archive, modules, directory, LOADABLE_MODULES)
     archive.file('lab/modules', ''.join('/%s\n' % path for path in loaded)
                  .encode())
     archive.file(directory + '/modules.dep', ''.join(
@@ -220,12 +221,12 @@ def _inside(program, libraries):
 
 def parent_initramfs():
     """The parent's root: busybox, modules, tools and the QEMU under test."""
-    target = LAB / 'parent.cpio'
+    target = kernels.of_parent().place() / 'parent.cpio'
     tool, program = guest_tool(), launcher()
     libraries = shared_libraries(program)
     stamp = describe_inputs([tool, program, HERE / 'parent/init',
                              packages.busybox(), *libraries.values(),
-                             Path(__file__)], packages.kernel_release())
+                             Path(__file__)], kernels.of_parent().release)
     if inputs_changed(target, stamp):
         archive = Cpio()
         for name in DIRECTORIES:
@@ -255,13 +256,15 @@ def parent_initramfs():
 
 def demo_initramfs():
     """The demo enclave's only ramdisk: init and the modules it loads."""
-    target = LAB / 'demo.cpio'
+    kernel = kernels.current()
+    target = kernel.place() / 'demo.cpio'
     init = _compile(LAB / 'demo-init', 'enclave')
-    stamp = describe_inputs([init], packages.kernel_release(),
-                            *ENCLAVE_MODULES)
+    stamp = describe_inputs([init], kernel.release, *ENCLAVE_MODULES)
     if inputs_changed(target, stamp):
-        archive = Cpio()
-        modules = add_modules(archive, 'lib', ENCLAVE_MODULES)
+        archive, modules = Cpio(), kernel.modules()
+        modules = add_modules(archive, modules, 'lib', [
+            name for name in ENCLAVE_MODULES
+            if name != MAY_LACK or modules.has(name)])
         _finish_demo(archive, init, modules, target)
         record_inputs(target, stamp)
     return target
@@ -277,7 +280,7 @@ def _finish_demo(archive, init, modules, target):
 
 def demo_tool_initramfs():
     """The same with the parent's tool, which the demo enclave runs, too."""
-    target = LAB / 'demo-tool.cpio'
+    target = kernels.current().place() / 'demo-tool.cpio'
     base, tool = demo_initramfs(), guest_tool()
     stamp = describe_inputs([base, tool])
     if inputs_changed(target, stamp):
@@ -327,7 +330,7 @@ def aws_demo_image(*words):
 
 def demo_kernel():
     """The demo enclave's kernel: the distribution's, as it comes."""
-    return packages.kernel_image()
+    return kernels.current().image
 
 
 def demo_cmdline(*words):
@@ -337,7 +340,7 @@ def demo_cmdline(*words):
 
 def demo_image(name='demo', *words, ramdisks=()):
     """An EIF of the demo enclave with further command line words."""
-    target = LAB / (name + '.eif')
+    target = kernels.current().place() / (name + '.eif')
     kernel, ramdisk = demo_kernel(), demo_initramfs()
     cmdline = demo_cmdline(*words)
     stamp = describe_inputs([kernel, ramdisk], cmdline, repr(ramdisks),

@@ -29,6 +29,10 @@ def _unzstd(data):
     return run.stdout
 
 
+# Suffix of module files -> how to unpack them
+UNPACK = {'.xz': lzma.decompress, '.zst': _unzstd}
+
+
 def _payload(image):
     if image[HEADER_MAGIC:HEADER_MAGIC + 4] != b'HdrS':
         raise LabError('not a bzImage')
@@ -69,6 +73,10 @@ class Modules:
         self.builtin = {re.sub(r'.*/|\.ko$', '', line).replace('-', '_')
                         for line in builtin.splitlines()}
 
+    def has(self, name):
+        """Is it there, as a module or in the kernel itself?"""
+        return name in self.files or name in self.builtin
+
     def read(self, name):
         """Bytes of one module, unpacked."""
         path = self.files.get(name.replace('-', '_'))
@@ -76,7 +84,8 @@ class Modules:
             raise LabError('the kernel has no module %s' % name,
                            'use a kernel of Debian 13 or newer')
         data = path.read_bytes()
-        return lzma.decompress(data) if path.suffix == '.xz' else data
+        unpack = UNPACK.get(path.suffix)
+        return unpack(data) if unpack else data
 
     def _depends(self, name):
         """Names of modules that one needs itself."""

@@ -118,17 +118,23 @@ def _complete():
     return all(key in have and (STORE / have[key]).exists() for key in wanted)
 
 
-def fetch_suite(suite, roots, more, arch=GUEST):
-    """Packages of another release: @more, @roots and their libraries.
+LIBRARIES = 'z?lib'
+
+
+def fetch_suite(suite, roots, more, arch=GUEST, needed=LIBRARIES):
+    """Packages of a release: @more, @roots and their libraries.
+
+    @needed: pattern for what else of the packages that @roots depend on.
 
     Returns the directories they are unpacked in.  Like the others they are
     fetched once, and taken from the cache from then on.
     """
     with _alone():
-        return [STORE / name for name in _suite(suite, roots, more, arch)]
+        return [STORE / name for name in _suite(suite, roots, more, arch,
+                                               needed)]
 
 
-def _suite(suite, roots, more, arch):
+def _suite(suite, roots, more, arch, needed):
     note = STORE / ('%s-%s-%s.json' % (suite, arch.debian, roots[0]))
     wanted = [*roots, *more]
     if note.exists():
@@ -139,7 +145,7 @@ def _suite(suite, roots, more, arch):
     _apt('update', arch=arch, suite=suite)
     closure = _apt('closure', *roots, arch=arch, suite=suite).split()
     names = sorted({*wanted, *(name for name in closure
-                               if re.match('z?lib', name))})
+                               if re.match(needed, name))})
     trees = sorted(_download(names, arch, suite).values())
     note.write_text(json.dumps({'wanted': wanted, 'trees': trees}, indent=1))
     return trees

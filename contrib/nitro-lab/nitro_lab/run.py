@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import application, images, packages
+from . import application, images, kernels, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
 from .fitting import fitted
@@ -234,7 +234,7 @@ def run(args):
     progress = Progress(3)
     with _boot_parent(args, order, progress) as parent, Warnings(parent):
         up = time.monotonic() - begun
-        progress.done('up with Linux ' + packages.kernel_release())
+        progress.done('up with Linux ' + kernels.of_parent().release)
         progress.step('launch: ' + ' '.join(str(word) for word in (
             order.launcher_command() if order.launcher else
             [PROGRAM, *order.command(order.arguments)])))
