@@ -12,14 +12,14 @@ export BASE
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check soak load bench fuzz series check-series deb \
+.PHONY: all arm64 deps compose run parent check check-launchers soak load bench fuzz series check-series deb \
     check-base check-bases install clean help
 
 all:
 	@$(JOB) build
 
-run parent check soak load bench fuzz series check-series deb arm64 \
-check-base check-bases:
+run parent check check-launchers soak load bench fuzz series check-series \
+deb arm64 check-base check-bases:
 	@$(JOB) $@
 
 deps:
@@ -44,6 +44,7 @@ help:
 	@echo '                  APPEND=, MEM=, CPUS='
 	@echo '                  ARCH=aarch64: parent and enclave are arm64'
 	@echo 'make check      all tests'
+	@echo 'make check-launchers  launchers of others, other kernels'
 	@echo 'make soak       200 launches, then look for what they left behind'
 	@echo '                  LAUNCHES=N, SEED=N: the same again'
 	@echo 'make load       8 enclaves echo for 2 minutes while others are killed'

@@ -6,10 +6,12 @@ import json
 import re
 import signal
 
+from nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
 from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, config,
                           cpu_list)
 
-from nitro_lab import application, eif, python
+from nitro_lab import application, eif, foreign, python
+from nitro_lab.arch import GUEST
 
 TOP = '/lab/tree'
 TOOL = TOP + '/contrib/nitro-run/nitro-run'
@@ -30,7 +32,9 @@ class Run(NitroParentTest):
 
     @classmethod
     def parent_files(cls):
-        return {**super().parent_files(), **python.files(),
+        # As make check-launchers; the rest of that takes too long here
+        others = foreign.Qemu().files() if GUEST.name == 'x86_64' else {}
+        return {**super().parent_files(), **python.files(), **others,
                 **python.nitro_run_files(TOP),
                 PROGRAM_IMAGE: application.image(
                     'program', ['sh', '-c', PROGRAM, 'name'], allow_env='A',
@@ -197,3 +201,20 @@ class Run(NitroParentTest):
             self.parent.check(['sh', '-c', 'chown root:ne'
                                ' /dev/nitro_enclaves; echo %s > %s'
                                % (reserved.strip(), pages)])
+
+
+class Foreign(Qemu):
+    """The distribution's QEMU; make check-launchers has all of its list."""
+
+    launcher, program = DEBIAN, foreign.QEMU
+    parent_files, start_parent = Run.parent_files, Run.start_parent
+
+    def test_foreign(self):
+        """It launches an enclave, whose console it shows."""
+        self.check_launch()
+
+    def test_table(self):
+        """The manual has the table of all launchers."""
+        self.assertIn(table(), (config.TREE / PAGE).read_text())
+        for faults in FAULTS.values():
+            self.assertLessEqual(faults.keys(), set(SCENARIOS))

@@ -15,6 +15,8 @@ NOT_ON = {
             ' tree, from which the demo enclave boots in every scenario',
         'Driver.test_half_core':
             'a core of this parent has one thread',
+        'Foreign.test_foreign':
+            'launchers of others are tried in an x86_64 parent',
         'Kernel.test_vmlinux':
             'the arm64 kernel is an Image, which boots as it is',
         'Reboot.test_words_acpi':

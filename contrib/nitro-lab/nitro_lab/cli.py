@@ -8,9 +8,10 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-from . import (bench, boots, check, fitting, images, instance, kernels, load,
-               packages, shell, soak, visit)
+from . import (bench, boots, check, fitting, foreign, images, instance,
+               kernels, load, packages, shell, soak, visit)
 from .arch import GUEST
 from .config import LAB, PKI, TREE, LabError
 from .kms import options as kms
@@ -24,6 +25,11 @@ EQUIPPED = ('parent', 'run')
 
 def _fetch(args):
     packages.fetch(args.refresh)
+    if args.launchers:
+        foreign.write(Path(args.launchers))
+        print('launchers are in %s: --file %s:%s puts them into a parent'
+              % (args.launchers, args.launchers, foreign.PLACE))
+        return 0
     print('kernel %s' % packages.kernel_release())
     if not packages.slot_faults_are_safe():
         print('this kernel frees memory twice when a slot is refused;'
@@ -59,6 +65,9 @@ def _parser():
     fetch = commands.add_parser('fetch', help='fetch kernel and tools')
     fetch.add_argument('--refresh', action='store_true',
                        help='look for newer versions')
+    fetch.add_argument('--launchers', metavar='DIR', help='write launchers'
+                       ' of others there: the QEMU of Debian\'s backports,'
+                       ' and the sample program of the kernel')
     fetch.set_defaults(main=_fetch)
 
     image = commands.add_parser('image', help='build the boot images')

@@ -52,13 +52,36 @@ def _alone():
         yield
 
 
-def _kernel_package():
-    """What the meta package of the newest cloud kernel depends on."""
-    found = re.search(r'^Depends: (linux-image-\S+)',
-                      _apt('show', KERNEL_META), re.M)
+def _depends(meta, prefix):
+    """The package that the newest of a meta package depends on."""
+    found = re.search(r'^Depends: (?:.*, )?(%s\S+)' % prefix,
+                      _apt('show', meta), re.M)
     if not found:
-        raise LabError('%s names no kernel package' % KERNEL_META)
+        raise LabError('%s names no package of the kernel' % meta)
     return found.group(1)
+
+
+def kernel_source(name):
+    """A file of the kernel's source package; only this file is kept."""
+    target = STORE / ('source-' + name.replace('/', '-'))
+    with _alone():
+        if not target.exists():
+            _keep_source(name, target)
+    return target
+
+
+def _keep_source(name, target):
+    _apt('update')
+    package = _depends('linux-source', 'linux-source-')
+    tree = STORE / _download([package])[_key(package)]
+    partial = target.with_suffix('.partial')
+    with open(partial, 'wb') as out:
+        subprocess.run(
+            ['tar', '-xJOf', tree / ('usr/src/%s.tar.xz' % package),
+             '--occurrence=1', '%s/%s' % (package, name)],
+            stdout=out, check=True)
+    partial.rename(target)
+    shutil.rmtree(tree)
 
 
 def _key(name, arch=GUEST):
@@ -97,7 +120,7 @@ def fetch(refresh=False):
 
 def _fill():
     _apt('update')
-    kernel = _kernel_package()
+    kernel = _depends(KERNEL_META, 'linux-image-')
     have = _download([kernel, *GUEST_PACKAGES])
     have[_key('kernel')] = have.pop(_key(kernel))
     if HOST not in (GUEST, None):

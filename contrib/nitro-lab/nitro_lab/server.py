@@ -105,22 +105,31 @@ class Relayed(Job):
                           struct.pack('<I', signal.SIGKILL))
 
 
+def _read(path):
+    """What is in a file of /proc; nothing when its process has ended."""
+    try:
+        return path.read_bytes().decode(errors='replace')
+    except (FileNotFoundError, ProcessLookupError):
+        return ''
+
+
+def _enclave(pid):
+    """An enclave's process by its options, or None."""
+    words = _read(Path('/proc', pid, 'cmdline')).split('\0')
+    options = dict(zip(words, words[1:]))
+    name = re.fullmatch(r'enclave-(\d+)', options.get('-name', ''))
+    return name and {
+        'cid': int(name.group(1)), 'process': int(pid),
+        'memory_mib': int(options['-m'].rstrip('M')),
+        'vcpus': int(options['-smp'].split(',')[0])}
+
+
 def enclaves(hypervisor_pid):
-    """What runs below a hypervisor process, by its children's options."""
-    found = []
+    """What runs below a hypervisor process."""
     tasks = Path('/proc/%d/task' % hypervisor_pid)
-    for children in tasks.glob('*/children'):
-        for pid in children.read_text().split():
-            words = Path('/proc', pid, 'cmdline').read_bytes().decode(
-                errors='replace').split('\0')
-            options = dict(zip(words, words[1:]))
-            name = re.fullmatch(r'enclave-(\d+)', options.get('-name', ''))
-            if name:
-                found.append({
-                    'cid': int(name.group(1)), 'process': int(pid),
-                    'memory_mib': int(options['-m'].rstrip('M')),
-                    'vcpus': int(options['-smp'].split(',')[0])})
-    return sorted(found, key=lambda enclave: enclave['cid'])
+    found = [_enclave(pid) for children in tasks.glob('*/children')
+             for pid in _read(children).split()]
+    return sorted(filter(None, found), key=lambda enclave: enclave['cid'])
 
 
 class Server:
