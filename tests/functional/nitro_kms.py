@@ -32,7 +32,7 @@ from nitro_lab.kms.tls import Authority
 REGION, ACCOUNT = 'eu-north-1', '123456789012'
 CALLER = policy.Principal('arn:aws:iam::%s:user/u' % ACCOUNT)
 GOOD, OTHER, ZERO = ('%02x' % n * 48 for n in (0xab, 0xcd, 0))
-IMAGE = 'kms:RecipientAttestation:ImageSha384'
+IMAGE_KEY = 'kms:RecipientAttestation:ImageSha384'
 
 
 def statement(effect='Allow', action='kms:*', sid='one', **more):
@@ -41,7 +41,7 @@ def statement(effect='Allow', action='kms:*', sid='one', **more):
             'Action': action, 'Resource': '*', **more}
 
 
-def when(operator, value, key=IMAGE):
+def when(operator, value, key=IMAGE_KEY):
     """A condition."""
     return {'Condition': {operator: {key: value}}}
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from unittest import mock
 
 from nitro_parent import NitroParentTest
-from nitro_kms import (ACCOUNT, IMAGE, OTHER, decoded, encoded, policy_of,
+from nitro_kms import (ACCOUNT, IMAGE_KEY, OTHER, decoded, encoded, policy_of,
                        statement, when)
 
-from nitro_lab import config, images
+from nitro_lab import config, eif, images
 from nitro_lab.kms import keys, options, server, sockets
 from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.operations import Service
@@ -24,7 +24,7 @@ from nitro_lab.kms.tls import Authority
 from nitro_lab.proxy import Proxy
 
 TOOL_PORT = 5007
-INITRD = '/tmp/kms-initrd'
+IMAGE = '/tmp/key-client.eif'
 
 
 class Secrets(NitroParentTest):
@@ -36,9 +36,9 @@ class Secrets(NitroParentTest):
         self.addCleanup(shutil.rmtree, self.top)
         self.keys = keys.Keys(self.top / 'kms', REGION, ACCOUNT)
         authority = Authority(self.keys.directory / 'tls')
-        initrd = self.top / 'initrd'
-        images.key_client_initramfs(initrd, authority.certificate)
-        self.parent.put(INITRD, initrd.read_bytes())
+        self.image = self.top / 'key-client.eif'
+        images.key_client_image(self.image, authority.certificate)
+        self.parent.put(IMAGE, self.image.read_bytes())
         self.serve(authority)
 
     def serve(self, authority):
@@ -69,10 +69,8 @@ class Secrets(NitroParentTest):
 
     def test_secret(self):
         """The image that the policy names gets it, and no other does."""
-        words = self.direct()
-        words[words.index('-initrd') + 1] = INITRD
-        launch = self.boot(*words, image=None, mib=256, debug='off')
-        pcr0 = self.registers(self.hello(launch))[0]
+        launch = self.boot(image=IMAGE, mib=256, debug='off')
+        pcr0 = eif.measure(self.image.read_bytes())[0]
         mine, _ = (self.keys.create(keys.SYMMETRIC, policy_of(statement(
             **when('StringEqualsIgnoreCase', value))), name)
             for name, value in (('mine', pcr0.upper()), ('other', OTHER)))
@@ -88,7 +86,7 @@ class Secrets(NitroParentTest):
         self.assertEqual(said[3], self.line(mine.decrypt(
             decoded(said[2].split()[-1]), keys.SYMMETRIC, b'')))
         for words in ('%s is %s, the policy has StringEqualsIgnoreCase %s'
-                      % (IMAGE, pcr0, OTHER), self.parent.instance_id):
+                      % (IMAGE_KEY, pcr0, OTHER), self.parent.instance_id):
             self.assertIn(words, log.output[1])
         self.stop(launch)
 

@@ -10,7 +10,7 @@ import shutil
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
 from nitro_document import MODULE, Module, public_der
-from nitro_kms import (ACCOUNT, GOOD, IMAGE, OTHER, REGION, ZERO, KmsTest,
+from nitro_kms import (ACCOUNT, GOOD, IMAGE_KEY, OTHER, REGION, ZERO, KmsTest,
                        decoded, encoded, policy_of, statement, when)
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -155,7 +155,7 @@ class Operations(KmsTest):
             ' policy allows the kms:Decrypt action' % key})
         for words in ('refused, AccessDeniedException: one: %s is %s, the'
                       ' policy has StringEqualsIgnoreCase %s'
-                      % (IMAGE, OTHER, GOOD), key.rpartition('/')[2],
+                      % (IMAGE_KEY, OTHER, GOOD), key.rpartition('/')[2],
                       MODULE, 'PCR0=' + OTHER):
             self.assertIn(words, log.output[0])
         self.refused('AccessDeniedException', 'Decrypt', CiphertextBlob=blob)

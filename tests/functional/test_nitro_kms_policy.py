@@ -5,8 +5,8 @@
 
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
-from nitro_kms import (ACCOUNT, CALLER, GOOD, IMAGE, OTHER, ZERO, policy_of,
-                       statement, when)
+from nitro_kms import (ACCOUNT, CALLER, GOOD, IMAGE_KEY, OTHER, ZERO,
+                       policy_of, statement, when)
 
 from nitro_lab.kms import policy
 
@@ -64,9 +64,9 @@ class Rules(QemuBaseTest):
         for told, reason in (
                 (self.decision(strict, values=values),
                  'one: %s is %s, the policy has StringEquals %s'
-                 % (IMAGE, OTHER, GOOD)),
+                 % (IMAGE_KEY, OTHER, GOOD)),
                 (self.decision(strict), 'one: %s is missing: the request has'
-                 ' no Recipient' % IMAGE),
+                 ' no Recipient' % IMAGE_KEY),
                 (self.decision(statement(action='kms:Encrypt')),
                  'no statement of the policy allows kms:Decrypt to '
                  + CALLER.arn)):
@@ -146,7 +146,7 @@ class Rules(QemuBaseTest):
                 ([strict, statement(action='kms:Put*', sid='two')], []),
                 ([statement(**when('StringEquals', [GOOD, ZERO]))],
                  ['one: %s of zeros allows every enclave in debug mode'
-                  % IMAGE]),
+                  % IMAGE_KEY]),
                 ([strict, statement(action='kms:Decrypt', sid='two')],
                  ['two allows kms:Decrypt without a condition, which makes'
                   ' the condition of one useless'])):

@@ -289,11 +289,19 @@ def demo_tool_initramfs():
     return target
 
 
-def key_client_initramfs(target, ca):
-    """The same with a client of the key service, which trusts @ca (PEM)."""
+def key_client_image(target, ca):
+    """An EIF of the demo enclave with a client of the key service.
+
+    @ca: file with the CA (PEM) that the client trusts.
+    """
     client = _compile(LAB / 'kms-client', 'enclave-kms', ['enclave/nsm.c'],
                       {'ssl': 'libssl-dev', 'crypto': 'libssl-dev'})
-    _with_files(demo_initramfs(), target, {'lab': client, 'ca.pem': ca})
+    ramdisk = target.with_name(target.name + '.cpio')
+    _with_files(demo_initramfs(), ramdisk, {'lab': client, 'ca.pem': ca})
+    target.write_bytes(eif.build(
+        demo_kernel().read_bytes(), demo_cmdline(), [ramdisk.read_bytes()],
+        arch=GUEST.image_flag, name='key-client'))
+    ramdisk.unlink()
 
 
 def _with_files(base, target, files):

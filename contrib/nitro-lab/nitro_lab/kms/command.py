@@ -8,8 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-from .. import images
+from .. import images, packages
 from ..config import LAB, PKI, LabError
 from . import server, sockets
 from .attestation import Verifier
@@ -223,4 +224,13 @@ def show_ca(_args):
     """Certificate of the CA, for clients."""
     _keys()
     print(Authority(DIRECTORY / 'tls').certificate.read_text(), end='')
+    return 0
+
+
+def make_image(args):
+    """A demo enclave that asks this key service."""
+    _keys()
+    packages.fetch()
+    images.key_client_image(Path(args.file),
+                            Authority(DIRECTORY / 'tls').certificate)
     return 0

@@ -78,6 +78,9 @@ def add_commands(commands):
     action('encrypt', 'encrypt standard input, print base64')
     action('decrypt', 'decrypt base64 of standard input, as the owner'
            ' of the keys', key=False)
+    image = action('image', 'make a demo enclave image with a client of this'
+                   ' key service', 'make_image', key=False)
+    image.add_argument('file', metavar='FILE', help='image to write')
     action('ca', 'print the certificate of the CA', 'show_ca', key=False)
 
 
