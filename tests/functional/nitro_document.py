@@ -50,12 +50,15 @@ class Module:
         if chain[0].issuer != chain[0].subject:
             chain.reverse()
         self.chain = [cert.public_bytes(Encoding.DER) for cert in chain]
-        self.now = time.time() + seconds
+        self.ahead = seconds
         self.key = ec.generate_private_key(ec.SECP384R1())
         self.leaf = self._leaf(chain[-1]).public_bytes(Encoding.DER)
 
+    def _now(self):
+        return time.time() + self.ahead
+
     def _leaf(self, instance):
-        now = datetime.datetime.utcfromtimestamp(self.now)
+        now = datetime.datetime.utcfromtimestamp(self._now())
         name = x509.Name([x509.NameAttribute(
             NameOID.COMMON_NAME, MODULE + '.lab')])
         usage = x509.KeyUsage(True, True, False, False, False, False, False,
@@ -76,7 +79,7 @@ class Module:
         pcrs.update(registers or {})
         payload = encode({
             'module_id': MODULE, 'digest': 'SHA384',
-            'timestamp': int((self.now - seconds) * 1000), 'pcrs': pcrs,
+            'timestamp': int((self._now() - seconds) * 1000), 'pcrs': pcrs,
             'certificate': self.leaf, 'cabundle': self.chain,
             'public_key': public_key, 'user_data': None, 'nonce': None})
         text = encode(['Signature1', PROTECTED, b'', payload])

@@ -204,8 +204,8 @@ class Operations(KmsTest):
         other = Module(self.top / 'other-pki')
         self.bad_recipient('chain', module=other)
         self.bad_recipient('dates', module=Module(self.top / 'pki', -4 * 3600))
-        self.bad_recipient('dates', seconds=400)
-        self.bad_recipient('dates', seconds=-400)
+        self.bad_recipient('dates', seconds=3600)
+        self.bad_recipient('dates', seconds=-3600)
         self.bad_recipient('no public key', public_key=b'')
         self.bad_recipient('not a SubjectPublicKeyInfo', public_key=b'\x30x')
         for key in (ec.generate_private_key(ec.SECP256R1()),

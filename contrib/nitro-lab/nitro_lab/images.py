@@ -60,7 +60,7 @@ def _compile(target, directory, more=(), libraries=None):
             raise LabError('compiling %s failed:\n%s'
                            % (directory, run.stderr),
                            'static libraries are needed: '
-                           + ', '.join(['libc6-dev', *libraries.values()]))
+                           + ', '.join({'libc6-dev', *libraries.values()}))
         record_inputs(target, stamp)
     return target
 
@@ -294,6 +294,10 @@ def key_client_image(target, ca):
 
     @ca: file with the CA (PEM) that the client trusts.
     """
+    if FOREIGN:
+        raise LabError('the client of the key service cannot be made for %s'
+                       ' here: the cross compiler has no OpenSSL' % GUEST.name,
+                       'leave ARCH out, or do this on such a machine')
     client = _compile(LAB / 'kms-client', 'enclave-kms', ['enclave/nsm.c'],
                       {'ssl': 'libssl-dev', 'crypto': 'libssl-dev'})
     ramdisk = target.with_name(target.name + '.cpio')

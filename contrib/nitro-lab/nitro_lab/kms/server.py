@@ -3,8 +3,8 @@
 """How requests arrive: HTTP as AWS has it, in TLS, on loopback and a unix
 socket.
 
-A client is bounded in bytes, time and connections; what it gets wrong costs
-it its own connection.
+Requests are bounded, and so is the number of connections and how long one may
+be silent.  What a client gets wrong costs its own connection.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import ssl
 import threading
 import uuid
 
+from ..patience import PATIENCE
 from .errors import Refusal
 from .operations import printable
 from .policy import Principal
@@ -27,7 +28,6 @@ LOG = logging.getLogger('nitro-lab-kms')
 JSON_TYPE = 'application/x-amz-json-1.1'
 TARGET = 'TrentService.'
 BODY_MAX = 512 * 1024
-IDLE_SECONDS = 60
 QUEUE_SECONDS = 0.5         # until the next look whether to go on
 CREDENTIAL = re.compile(r'AWS4-HMAC-SHA256 .*?\bCredential=(\w{1,128})/')
 
@@ -55,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = 'HTTP/1.1'
-    timeout = IDLE_SECONDS
+    timeout = PATIENCE
 
     def setup(self):
         """TLS first: here, so that a client that is slow holds up nobody."""

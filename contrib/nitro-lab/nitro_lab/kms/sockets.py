@@ -5,7 +5,7 @@
 import os
 import socket
 
-CONNECTIONS_MAX = 64
+CONNECTIONS_MAX = 256
 
 
 def listen_tcp(port):
