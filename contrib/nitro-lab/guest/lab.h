@@ -19,6 +19,7 @@ int relay_main(int argc, char **argv);
 int vsock_main(int argc, char **argv);
 int ne_main(int argc, char **argv);
 int connections_main(int argc, char **argv);
+int attest_main(int argc, char **argv);
 
 /* Print 'lab: TEXT: strerror' and return 1 */
 int complain(const char *text);

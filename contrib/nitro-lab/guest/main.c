@@ -26,6 +26,7 @@ static const struct {
     { "vsock", vsock_main },
     { "ne", ne_main },
     { "connections", connections_main },
+    { "attest", attest_main },
 };
 
 int complain(const char *text)
@@ -171,6 +172,7 @@ int main(int argc, char **argv)
         }
     }
     fprintf(stderr,
-            "usage: lab agent | relay | vsock | ne | connections ...\n");
+            "usage: lab agent | relay | vsock | ne | connections | attest"
+            " ...\n");
     return 2;
 }
