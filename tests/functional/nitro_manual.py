@@ -7,16 +7,28 @@ emulated parent does not have, and the program for the other architecture.
 """
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 
 from nitro_parent import (DEMO, INITRD, KERNEL, NitroParentTest, config,
                           images)
 
+from nitro_lab.arch import FOREIGN
 from nitro_lab.launch import find_device
 
 PAGE = 'docs/system/nitro.rst'
 TUTORIAL = 'docs/system/nitro-tutorial.rst'
+ATTESTATION = 'docs/system/nitro-attestation.rst'
+
+# Commands of that page that other scenarios have: with a key service
+ELSEWHERE = r'^make|kms serve|kms policy|nitro-lab parent|vsock connect'
+if FOREIGN:
+    ELSEWHERE += r'|nitro-lab kms'      # its client needs libraries
 
 # Word of the manual -> what the parent has
 WORDS = (('app.eif', DEMO), ('Image', KERNEL), ('initrd.cpio', INITRD),
@@ -114,15 +126,57 @@ class Manual(NitroParentTest):
             for words in filter(None, answer.splitlines()):
                 self.assertRegex(said, self.as_told(words, launch.cid))
         self.assertGreaterEqual(asked, 4)
+        with tempfile.TemporaryDirectory() as top:
+            self.check_attestation(top, launch.cid)
+
+    def check_attestation(self, top, cid):
+        """What the next page types on the host, about this enclave."""
+        shutil.copy(images.demo_image(), os.path.join(top, 'demo.eif'))
+        typed = [pair for block in blocks(ATTESTATION) for pair in re.findall(
+            r'(?m)^\$ (.*)\n((?:(?!\$ ).*\n)*)', block)
+            if not re.search(ELSEWHERE, pair[0])]
+        self.assertGreaterEqual(len(typed), 4 if FOREIGN else 7)
+        for line, answer in typed:
+            said = self.typed_on_host(line, top, cid)
+            for words in answer.splitlines():
+                # A line that was cut, or lines that are left out
+                self.assertIsNotNone(re.search(self.as_told(
+                    words, cid).removesuffix(r'\.\.\.'), said), said)
+
+    def typed_on_host(self, line, top, cid):
+        """Output of a command; the parent is the one that there is."""
+        inside = re.fullmatch(r'\S+/nitro-lab exec -- (.*) > (\S+)', line)
+        if inside:
+            job = self.parent.spawn(shlex.split(
+                inside.group(1).replace(' 16 ', ' %d ' % cid)))
+            self.assertEqual(job.wait(), 0, line)
+            Path(top, inside.group(2)).write_bytes(job.output)
+            return ''
+        for word, value in (('build/lab/', '%s/' % config.LAB),
+                            ('build/out/', '%s/' % config.OUT),
+                            ('contrib/', '%s/contrib/' % config.TREE),
+                            ('docs/', '%s/docs/' % config.TREE),
+                            ('--image secret.eif', '--image demo.eif'),
+                            ('python3 ', '/usr/bin/python3 ')):
+            line = line.replace(word, value)
+        # The keys of this machine's user are not for tests
+        env = dict(os.environ, LAB=os.path.join(top, 'lab'))
+        run = subprocess.run(line, shell=True, cwd=top, env=env, text=True,
+                             capture_output=True, check=False)
+        self.assertEqual(run.returncode, 0, line + run.stderr)
+        return run.stdout
 
     @staticmethod
     def as_told(words, cid):
         """Pattern of a line of the tutorial: sizes and values differ."""
         words = re.sub(r'(PCR\d) 0{20,}\.\.\.', r'\1 ZEROS', words)
         words = re.sub(r'(PCR\d) [0-9a-f]+\.\.\.', r'\1 VALUE', words)
+        words = re.sub('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'UUID',
+                       words)
         words = re.escape(words.replace('CID 16', 'CID %d' % cid))
         for word, pattern in (('ZEROS', '0{96}'), (r'212\ MiB', r'\d+ MiB'),
-                              ('VALUE', '(?!0{96})[0-9a-f]{96}')):
+                              ('VALUE', '(?!0{96})[0-9a-f]{96}'),
+                              ('UUID', '[0-9a-f-]{36}')):
             words = words.replace(word, pattern)
         return words
 
