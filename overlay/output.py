@@ -9,9 +9,10 @@ import tree
 EMULATORS = ('qemu-system-x86_64', 'qemu-system-aarch64')
 HYPERVISOR = 'contrib/nitro-hypervisor/nitro-hypervisor'
 INIT = 'contrib/nitro-init/nitro-init'
+DEMO_INIT = 'contrib/nitro-lab/enclave/nitro-demo-init'
 TOOLS = ('tools/eif/qemu-eif', 'tools/nsm/qemu-nsm')
 # Paths below a build directory, which ninja takes as targets
-PROGRAMS = (*EMULATORS, HYPERVISOR, INIT, *TOOLS)
+PROGRAMS = (*EMULATORS, HYPERVISOR, INIT, DEMO_INIT, *TOOLS)
 
 
 def directory():

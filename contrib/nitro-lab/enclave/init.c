@@ -231,7 +231,7 @@ static void read_line(int fd, char *line, size_t size)
 
 static void tool_run(char *line, int fd)
 {
-    char *words[16] = { TOOL, strtok(line, " ") };
+    char program[] = TOOL, *words[16] = { program, strtok(line, " ") };
 
     for (int i = 1; words[i] && i < 14; i++) {
         words[i + 1] = strtok(NULL, " ");

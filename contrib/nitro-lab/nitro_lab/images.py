@@ -116,6 +116,12 @@ def enclave_init():
         else _built(OUT / 'contrib/nitro-init/nitro-init')
 
 
+def demo_init():
+    """The only program of the demo enclave."""
+    return _compile(LAB / 'demo-init', 'enclave') if FOREIGN \
+        else _built(OUT / 'contrib/nitro-lab/enclave/nitro-demo-init')
+
+
 def image_tool():
     """The tool that makes enclave images."""
     return _built(OUT / 'tools/eif/qemu-eif')
@@ -258,7 +264,7 @@ def demo_initramfs():
     """The demo enclave's only ramdisk: init and the modules it loads."""
     kernel = kernels.current()
     target = kernel.place() / 'demo.cpio'
-    init = _compile(LAB / 'demo-init', 'enclave')
+    init = demo_init()
     stamp = describe_inputs([init], kernel.release, *ENCLAVE_MODULES)
     if inputs_changed(target, stamp):
         archive, modules = Cpio(), kernel.modules()
@@ -330,8 +336,7 @@ def aws_demo_image(*words):
                        ' aws-nitro-enclaves-cli-devel')
     archive, target = Cpio(), LAB / 'demo-aws.cpio'
     archive.file('nsm.ko', module)
-    _finish_demo(archive, _compile(LAB / 'demo-init', 'enclave'), ['nsm.ko'],
-                 target)
+    _finish_demo(archive, demo_init(), ['nsm.ko'], target)
     image = LAB / 'demo-aws.eif'
     image.write_bytes(eif.build(kernel.read_bytes(),
                                 ' '.join([AWS_CMDLINE, *words]),
