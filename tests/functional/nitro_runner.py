@@ -5,17 +5,19 @@
 import json
 import re
 import signal
+from pathlib import Path
 
 from nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
 from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, config,
                           cpu_list)
 
-from nitro_lab import application, eif, foreign, python
-from nitro_lab.arch import GUEST
+from nitro_lab import application, eif, foreign, images, python
+from nitro_lab.arch import FOREIGN, GUEST
 
 TOP = '/lab/tree'
 TOOL = TOP + '/contrib/nitro-run/nitro-run'
 RUNTIME = '/run/nitro-run'
+REFERENCE = 'contrib/nitro-run/nitro_run/selftest-parent.json'
 PAGES = '/sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages'
 RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
             'NumberOfCPUs', 'CPUIDs', 'MemoryMiB']
@@ -27,6 +29,16 @@ DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
                             'ImageVersion']
 
 
+def image_tool():
+    """qemu-eif, where it is built for the parent."""
+    if FOREIGN:
+        return {}
+    tool = images.image_tool()
+    return {'/usr/bin/qemu-eif': tool, **{
+        path: Path(file) for path, file in
+        images.shared_libraries(tool).items()}}
+
+
 class Run(NitroParentTest):
     """Enclaves by the commands of nitro-cli."""
 
@@ -35,7 +47,7 @@ class Run(NitroParentTest):
         # As make check-launchers; the rest of that takes too long here
         others = foreign.Qemu().files() if GUEST.name == 'x86_64' else {}
         return {**super().parent_files(), **python.files(), **others,
-                **python.nitro_run_files(TOP),
+                **python.nitro_run_files(TOP), **image_tool(),
                 PROGRAM_IMAGE: application.image(
                     'program', ['sh', '-c', PROGRAM, 'name'], allow_env='A',
                     allow_args='yes')}
@@ -171,36 +183,63 @@ class Run(NitroParentTest):
         self.assertEqual(mode.strip(), '700')
 
     def doctor(self, status):
-        """What it reports to a user in group ne: grade -> {check: command}."""
-        result = self.parent.run(['su', 'ec2-user', '-c',
-                                  TOOL + ' doctor --json'])
+        """The page that a user in group ne gets."""
+        result = self.parent.run(['su', 'ec2-user', '-c', TOOL + ' doctor'])
         self.assertEqual(result.status, status, result.output
                          + result.errors)
-        found = {'ok': {}, 'warn': {}, 'fail': {}}
-        for row in json.loads(result.output):
-            found[row['Grade']][row['Check']] = row['Command']
-        return found
+        return result.output
+
+    def set_up(self, cpus, pages, owner):
+        """Pool, huge pages, and whose the device is."""
+        self.parent.check([
+            'sh', '-c', 'echo > %s; echo %s > %s; echo %s > %s; chown %s'
+            ' /dev/nitro_enclaves' % (POOL, cpus, POOL, pages, PAGES % 2048,
+                                      owner)])
+
+    def state(self):
+        """The same, as it is."""
+        return self.parent.check([
+            'sh', '-c', 'cat %s %s; stat -c %%U:%%G /dev/nitro_enclaves'
+            % (POOL, PAGES % 2048)]).split()
 
     def test_doctor(self):
-        """Two things are broken; its commands mend them, itself nothing."""
-        pages = PAGES % 2048
-        reserved = self.parent.get(pages)
-        self.assertEqual(self.doctor(0)['fail'], {})
-        self.parent.check(['sh', '-c', 'echo 0 > %s; chown root:root'
-                           ' /dev/nitro_enclaves' % pages])
+        """What is broken is on its page; its commands mend it, itself
+        nothing."""
+        before = self.state()
+        self.assertNotIn('fail', self.doctor(0))
         try:
-            found = self.doctor(1)['fail']
-            self.assertEqual(list(found), ['rights', 'huge pages'])
-            self.assertEqual(self.parent.check(
-                ['sh', '-c', 'cat %s; stat -c "%%U %%G" /dev/nitro_enclaves'
-                 % pages]), '0\nroot root\n')
-            for command in found.values():
+            self.set_up('', 0, 'root:root')
+            broken, page = self.state(), self.doctor(1)
+            self.assertEqual(self.state(), broken)
+            found = re.findall(r'fail  (.{12}) .*\n {19}mend: (.*)\n', page)
+            self.assertEqual([check.strip() for check, _ in found],
+                             ['rights', 'CPU pool', 'huge pages'], page)
+            self.assertEqual(page.count('fail'), 3)
+            for _, command in found:
                 self.parent.check(['sh', '-c', command])
-            self.assertEqual(self.doctor(0)['fail'], {})
+            self.assertNotIn('fail', self.doctor(0))
         finally:
-            self.parent.check(['sh', '-c', 'chown root:ne'
-                               ' /dev/nitro_enclaves; echo %s > %s'
-                               % (reserved.strip(), pages)])
+            self.set_up(*before)
+            self.assertEqual(self.state(), before)
+
+    def test_selftest(self):
+        """The quick part as a user in group ne: the driver's answers are
+        those of the report that comes with it."""
+        report = '/tmp/selftest.json'
+        result = self.parent.run([
+            'su', 'ec2-user', '-c', TOOL + ' selftest --quick --eif %s'
+            ' --report %s' % (DEMO, report)])
+        self.assertEqual(result.status, 0, result.output + result.errors)
+        rows = json.loads(self.parent.get(report))['Scenarios']
+        known = {row['Name']: row for row in json.loads(
+            (config.TREE / REFERENCE).read_text())['Scenarios']}
+        for row in rows:
+            with self.case(row['Name']):
+                self.assertEqual(row['Outcome'], 'passed', row)
+                self.assertEqual(row.get('Errno'),
+                                 known[row['Name']].get('Errno'))
+        self.assertGreater(len(rows), 30)
+        self.assertEqual(self.parent.run('ls -d /tmp/nitro-*').output, '')
 
 
 class Foreign(Qemu):

@@ -11,7 +11,8 @@ from .arch import GUEST
 from .config import BUILD, TREE
 
 VERSION = 'python3.13'
-PACKAGES = ('libc6', 'libexpat1', 'libssl3t64', 'libzstd1', 'zlib1g',
+PACKAGES = ('libc6', 'libexpat1', 'libffi8', 'liblzma5', 'libssl3t64',
+            'libzstd1', 'zlib1g',
             VERSION + '-minimal', 'lib%s-minimal' % VERSION,
             'lib%s-stdlib' % VERSION)
 LIBRARIES = {
@@ -19,6 +20,7 @@ LIBRARIES = {
         'x86_64': 'ld-linux-x86-64.so.2',
         'aarch64': 'ld-linux-aarch64.so.1'}[GUEST.name]),
     'libexpat1': ('libexpat.so.1',), 'zlib1g': ('libz.so.1',),
+    'libffi8': ('libffi.so.8',), 'liblzma5': ('liblzma.so.5',),
     'libssl3t64': ('libssl.so.3', 'libcrypto.so.3'),
     'libzstd1': ('libzstd.so.1',)}
 UNWANTED = {'test', 'idlelib', 'tkinter', 'pydoc_data', 'ensurepip',
@@ -29,8 +31,9 @@ exec /py/lib/%s --library-path /py/lib /py/bin/%s "$@"
 ''' % (LIBRARIES['libc6'][-1], VERSION)
 
 # Written once, as interpreting an emulated CPU's own compilation takes long
-WARM_UP = 'import argparse, asyncio, contextlib, fcntl, json, logging, ' \
-    'select, shutil, signal, socket, ssl, subprocess, tempfile'
+WARM_UP = 'import argparse, asyncio, contextlib, ctypes, dataclasses, ' \
+    'fcntl, gzip, json, logging, lzma, mmap, select, shutil, signal, ' \
+    'socket, ssl, subprocess, tempfile'
 
 
 def _tree(directory, target, wanted='*'):

@@ -16,6 +16,7 @@ from .launch import Launch
 from .once import OnceParser
 from .options import (AGENT_PORT, complete, complete_run, cpu_numbers,
                       memory_mib)
+from .selftest import selftest
 
 
 def run_enclave(args):
@@ -190,6 +191,33 @@ def add_doctor(commands):
     examine.set_defaults(main=doctor)
 
 
+def add_selftest(commands):
+    """Options of selftest."""
+    test = commands.add_parser(
+        'selftest', help="try out this instance's device, and report",
+        description='Launches enclaves, ends them, and asks for what has to'
+        ' be refused, on the device of this instance.  Uses what is free of'
+        ' the CPU pool and of the huge pages; leaves nothing behind.',
+        epilog='Status: 0 all is well; 1 it cannot run here; 3 a scenario'
+        ' failed; of a comparison: 4 another result, 5 a scenario ran in one'
+        ' report only, 6 only the machines differ.')
+    test.add_argument('--quick', action='store_true',
+                      help='a part that takes seconds')
+    test.add_argument('--report', metavar='FILE', help='write it as JSON')
+    test.add_argument('--compare', nargs='+', metavar='REPORT',
+                      help="run and compare with a report, or compare two;"
+                      " 'parent' is that of the emulated parent")
+    image = test.add_mutually_exclusive_group()
+    image.add_argument('--eif', metavar='FILE',
+                       help='image of the demo enclave (built)')
+    image.add_argument('--kernel', metavar='FILE', help="of the enclaves"
+                       " (that of AWS's packages, or of this machine)")
+    test.add_argument('--modules', metavar='DIR', help='of that kernel'
+                      ' (those of this machine)')
+    add_qemu(test)
+    test.set_defaults(main=selftest)
+
+
 def parser():
     """Command line."""
     top = OnceParser(
@@ -212,6 +240,7 @@ def parser():
                       help='stop reading then')
     look.set_defaults(main=console)
     add_doctor(commands)
+    add_selftest(commands)
     return top
 
 

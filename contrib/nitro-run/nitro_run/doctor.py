@@ -78,6 +78,18 @@ class Instance:
         return {int(path.name[4:]): path for path in sorted(self.path(
             'sys/devices/system/node').glob('node[0-9]*'))}
 
+    def threads(self):
+        """Threads of a core."""
+        return len(numbers(self.read('sys/devices/system/cpu/cpu0/topology/'
+                                     'thread_siblings_list'))) or 1
+
+    def pages(self, name):
+        """A number of the huge pages of the usual size, on the pool's
+        node."""
+        return int(self.read(f'sys/devices/system/node/node'
+                             f'{self.pool_node()}/hugepages/'
+                             f'hugepages-{PAGE_KIB}kB/{name}') or 0)
+
     def pool_node(self):
         """NUMA node of the CPU pool; of CPU 0 when there is no pool."""
         cpu = 'cpu%d' % (self.pool() or [0])[0]
@@ -249,9 +261,14 @@ def _output(program, *words):
         return ''
 
 
+def qemu_version(program):
+    """The first line of what it says of itself; empty if it cannot be run."""
+    return _output(program, '--version').partition('\n')[0]
+
+
 def check_qemu(program):
     """QEMU, and whether it has the accelerator."""
-    version = _output(program, '--version').partition('\n')[0]
+    version = qemu_version(program)
     if not version:
         yield Finding('QEMU', FAIL, f'{program} cannot be run',
                       'apt-get install qemu-nitro')

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""nitro-run selftest: launches and refusals on the device of this instance.
+
+Takes what is free, ends what it launches, and leaves the enclaves of others
+alone.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from . import selftest_compare, selftest_launches, selftest_refusals
+from .common import RunError, tell
+from .doctor import Instance, qemu_version
+from .driver import DEVICE, error_name
+from .scenario import FAILED, PASSED, SKIPPED
+from .selftest_image import Images
+
+FAILURES = 3        # exit status
+DMI = 'sys/class/dmi/id/'
+
+
+def require_device(instance):
+    """A clear refusal where no enclave can be."""
+    remedy = 'see what is missing: nitro-run doctor'
+    if not os.path.exists(DEVICE):
+        raise RunError(f'there is no {DEVICE}: this is not an instance with'
+                       ' enclaves, or its driver is not loaded', remedy)
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        raise RunError(f'cannot open {DEVICE}: this user may not', remedy)
+    if not instance.pool():
+        raise RunError('no CPUs are reserved for enclaves', remedy)
+
+
+def machine(args, instance, images):
+    """What a report says of the machine; the pool is named by its size."""
+    return {
+        'Instance': ' '.join(filter(None, (
+            instance.read(DMI + name) for name in
+            ('sys_vendor', 'product_name')))) or 'unknown',
+        'Architecture': os.uname().machine,
+        'Kernel': os.uname().release,
+        'QEMU': qemu_version(args.qemu),
+        'PoolCPUs': len(instance.pool()),
+        'ThreadsPerCore': instance.threads(),
+        'HugePages': instance.pages('nr_hugepages'),
+        'EnclaveKernel': images.origin,
+    }
+
+
+def plan(args, bench):
+    """Scenarios to run, those of the driver first."""
+    every = [*selftest_refusals.scenarios(bench.threads),
+             *selftest_launches.scenarios(bench.threads)]
+    return [scenario for scenario in every
+            if scenario.quick or not args.quick]
+
+
+def show(row):
+    """One line of what has come of a scenario."""
+    more = [f'errno {row["Errno"]} {error_name(row["Errno"])}'] \
+        if 'Errno' in row else []
+    more += [f'{name.lower()} {row[name]}' for name in ('Status', 'Boot')
+             if name in row]
+    more += [str(row['Reason'])] if 'Reason' in row else []
+    print(f'{row["Outcome"]:<8}{row["Name"]:<34}{row["Seconds"]:7.1f} s  '
+          + ', '.join(more), flush=True)
+
+
+def write(path, report):
+    """The report as a file, as a whole or not at all."""
+    partial = Path(f'{path}.partial')
+    try:
+        partial.write_text(json.dumps(report, indent=1) + '\n',
+                           encoding='utf-8')
+        partial.replace(path)
+    except OSError as error:
+        raise RunError(f'cannot write {path}: {error.strerror}',
+                       'name another file with --report') from error
+
+
+def run_all(args):
+    """All scenarios on this machine; returns the report."""
+    instance = Instance()
+    require_device(instance)
+    with tempfile.TemporaryDirectory(prefix='nitro-selftest-') as top:
+        tell('nitro-run: preparing the image')
+        images = Images(top, args)
+        images.image()
+        rows = []
+        with selftest_launches.Bench(args, images, instance,
+                                     Path(top, 'run')) as bench:
+            for scenario in plan(args, bench):
+                rows.append(scenario.outcome(bench))
+                show(rows[-1])
+        return {'Report': selftest_compare.FORMAT,
+                'Machine': machine(args, instance, images),
+                'Scenarios': rows}
+
+
+def conclude(report):
+    """Totals; returns the exit status."""
+    outcomes = [row['Outcome'] for row in report['Scenarios']]
+    print(', '.join(f'{outcomes.count(outcome)} {outcome}'
+                    for outcome in (PASSED, FAILED, SKIPPED)))
+    return FAILURES if FAILED in outcomes else 0
+
+
+def selftest(args):
+    """The command."""
+    names = args.compare or []
+    if len(names) > 2:
+        raise RunError('--compare takes one report or two', 'compare two of'
+                       ' them at a time', status=2)
+    others = [selftest_compare.read(name) for name in names]
+    if len(others) == 2:
+        return selftest_compare.compare(*others)
+    report = run_all(args)
+    status = conclude(report)
+    if args.report:
+        write(args.report, report)
+    if others:
+        differ = selftest_compare.compare(report, others[0])
+        status = status or differ
+    return status
