@@ -13,13 +13,13 @@ PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
 .PHONY: all arm64 deps compose run parent check check-launchers soak load bench fuzz series check-series deb \
-    check-base check-bases install clean help
+    check-ec2 check-base check-bases install clean help
 
 all:
 	@$(JOB) build
 
 run parent check check-launchers soak load bench fuzz series check-series \
-deb arm64 check-base check-bases:
+deb arm64 check-ec2 check-base check-bases:
 	@$(JOB) $@
 
 deps:
@@ -52,6 +52,9 @@ help:
 	@echo 'make            build (dependencies, base, compose, configure, ninja)'
 	@echo '                  BASE=10.2: that QEMU, in build/10.2; also with run'
 	@echo 'make check-bases  build and test with each other QEMU this fits'
+	@echo 'make check-ec2  on an instance: try its device out, write a report'
+	@echo '                  ROOT=DIR: in the emulated parent, with the package'
+	@echo '                  that is installed in this root'
 	@echo 'make arm64      cross-build qemu-system-aarch64 for arm64 hosts'
 	@echo 'make parent     a shell in the emulated parent'
 	@echo '                  ARGS="--share DIR --root DIR ..."; also with run'

@@ -45,6 +45,8 @@ TRIES = (
      '-display none -m 512M -kernel /tmp/a.eif || true',
      'cannot open /none'),
     ('nitro-run --help', 'run-enclave'),
+    ('nitro-run selftest 2>&1 || true', 'there is no /dev/nitro_enclaves'),
+    ('nitro-run selftest --compare parent parent', '0 another result'),
     ('. /usr/share/bash-completion/completions/nitro-run; complete -p '
      'nitro-run nitro-lab qemu-eif qemu-nsm', '_nitro_complete nitro-lab'),
     ('zgrep .TH /usr/share/man/man1/nitro-run.1.gz', 'NITRO-RUN'),

@@ -49,6 +49,24 @@ class Jobs(unittest.TestCase):
         self.assertEqual(names(job.JOBS['run']()),
                          names(job.build_steps()) + ['lab-image', 'lab'])
 
+    def test_selftest(self):
+        """On an instance, in a root, and a refusal before minutes of
+        building."""
+        job = load('x86_64')
+        with mock.patch.object(job.os.path, 'exists', return_value=False), \
+                self.assertRaisesRegex(SystemExit, 'there is no /dev/nitro_e'
+                                       '(.|\n)*make check-ec2 ROOT=DIR'):
+            job.JOBS['check-ec2']()
+        with mock.patch.object(job.os.path, 'exists', return_value=True):
+            steps = job.JOBS['check-ec2']()
+        self.assertEqual(names(steps), names(job.build_steps())
+                         + ['check-ec2'])
+        self.assertIn('selftest', steps[-1].command)
+        with mock.patch.dict(os.environ, {'ROOT': 'a-root'}):
+            steps = job.JOBS['check-ec2']()
+        self.assertEqual(names(steps[-2:]), ['lab-image', 'check-ec2'])
+        self.assertIn(os.path.abspath('a-root'), steps[-1].command)
+
     def test_cross(self):
         """Others test the parent of their own kind, then that of arm64."""
         job = load('x86_64')
