@@ -116,6 +116,23 @@ class Packages(testing.RefusalCase):
                 stdout=subprocess.PIPE).stdout
             subprocess.run(['sh', '-n'], input=script, check=True)
 
+    def test_bare_chroot(self):
+        """It installs where systemd-tmpfiles misses /proc; without its group
+        it does not."""
+        names = ('systemd-sysusers', 'systemd-tmpfiles', 'systemctl',
+                 'udevadm')
+        for failing, status in (('systemd-tmpfiles', 0),
+                                ('systemd-sysusers', 1)):
+            for name in names:
+                path = os.path.join(self.top, name)
+                with open(path, 'w', encoding='utf-8') as f:
+                    f.write(f'#!/bin/sh\nexit {int(name == failing)}\n')
+                os.chmod(path, 0o755)
+            run = subprocess.run(
+                ['/bin/sh', '-c', self.deb.POSTINST, 'postinst', 'configure'],
+                env={'PATH': self.top}, check=False)
+            self.assertEqual(run.returncode, status, failing)
+
     def test_control(self):
         packages = self.make()
         launcher = packages['qemu-nitro']
