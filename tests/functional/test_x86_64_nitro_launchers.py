@@ -9,6 +9,7 @@ and ours are there in other files.
 
 from nitro_launchers import (DebianQemu, NitroRun, OurQemu,     # noqa: F401
                              Sample)
+from nitro_page import Page    # noqa: F401
 from nitro_parent import NitroParentTest, only_named
 
 load_tests = only_named
