@@ -273,7 +273,10 @@ class Command(KmsTest):
                 (['encrypt', 'none'], "there is no key 'none'"),
                 (['decrypt'], 'not a ciphertext'),
                 (['serve', '--region', '../x'], 'is not the name of a region'),
-                (['serve', '--caller', 'a=b'], 'is not the ARN')):
+                (['serve', '--caller', 'a=b'], 'is not the ARN'),
+                (['serve', '--caller', 'A=arn:aws:iam::123456789012:user/a',
+                  '--caller', 'A=arn:aws:iam::123456789012:user/b'],
+                 '--caller: A is given twice')):
             self.assertIn(message, self.lab(*words, status=1))
 
     def test_serve(self):

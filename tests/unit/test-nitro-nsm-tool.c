@@ -163,6 +163,12 @@ static const Line lines[] = {
     { VERIFY "--pcr=0 good", 1, "'0' is not N=HEX" },
     { VERIFY "--pcr=0=00 good", 1, "PCR0 has 96 hexadecimal digits, '00' has "
       "2" },
+    { VERIFY "-p 0=" X48("11") " -p 1=" X48("11") " --pcr=0=" X48("10")
+      " good", 1, "register 0 is given twice\nTry 'qemu-nsm verify --help'." },
+    { VERIFY "--pcr=8=" X48("11") " --image=image.eif good", 1, "register 8 is "
+      "given twice" },
+    { VERIFY "--image=image.eif --pcr=00=" X48("11") " good", 1, "register 0 "
+      "is given twice" },
     { VERIFY "--nonce=0 good", 1, "'0' is not an even number of hexadecimal "
       "digits" },
     { VERIFY "--nonce=@none good", 1, "'none': No such file or directory" },

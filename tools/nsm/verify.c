@@ -109,6 +109,20 @@ static bool parse_value(NSMVerifyOptions *o, const char *text, NSMBytes *value,
     return true;
 }
 
+/* Takes @value.  A register is what one option wants it to be */
+static bool expect_pcr(NSMVerifyOptions *o, unsigned index, GByteArray *value,
+                       Error **errp)
+{
+    NSMBytes bytes = keep(o, value);
+
+    if (o->expected.pcrs[index].data) {
+        error_setg(errp, "register %u is given twice", index);
+        return false;
+    }
+    o->expected.pcrs[index] = bytes;
+    return true;
+}
+
 static bool parse_pcr(NSMVerifyOptions *o, const char *text, Error **errp)
 {
     GByteArray *bytes;
@@ -122,10 +136,9 @@ static bool parse_pcr(NSMVerifyOptions *o, const char *text, Error **errp)
         return false;
     }
     bytes = parse_hex(end + 1, errp);
-    if (!bytes) {
+    if (!bytes || !expect_pcr(o, index, bytes, errp)) {
         return false;
     }
-    o->expected.pcrs[index] = keep(o, bytes);
     if (bytes->len != NSM_DOC_PCR_LEN) {
         error_setg(errp, "PCR%d has %d hexadecimal digits, '%s' has %u", index,
                    2 * NSM_DOC_PCR_LEN, end + 1, 2 * bytes->len);
@@ -206,7 +219,9 @@ static bool parse_image(NSMVerifyOptions *o, const char *path, Error **errp)
         GByteArray *pcr = g_byte_array_new();
 
         g_byte_array_append(pcr, eif_measurements_pcr(&m, index), EIF_PCR_LEN);
-        o->expected.pcrs[index] = keep(o, pcr);
+        if (!expect_pcr(o, index, pcr, errp)) {
+            return false;
+        }
     }
     return true;
 }

@@ -63,6 +63,9 @@ def _callers(args):
         if not equals or not re.fullmatch(r'\w+', key):
             raise LabError("--caller: '%s' is not an access key ID" % key,
                            'write --caller ACCESS_KEY_ID=ARN')
+        if key in arns:
+            raise LabError('--caller: %s is given twice' % key,
+                           'name each access key ID once')
         arns[key] = arn
     return server.Callers(ACCOUNT, arns)
 
