@@ -165,6 +165,22 @@ static bool check_candidate(NitroMachineState *nms, Candidate *c, Error **errp)
     return check_pcrs(policy, c, errp) && check_signature(nms, c, errp);
 }
 
+static bool write_eif_out(const NitroMachineState *nms, const void *image,
+                          uint64_t size, Error **errp)
+{
+    const char *path = nms->policy.eif_out;
+
+    for (unsigned i = 0; i < nms->nr_ramdisks; i++) {
+        if (!eif_output_check_fd(path, "eif-out", nms->ramdisk_fds[i],
+                                 "-initrd", errp)) {
+            return false;
+        }
+    }
+    return eif_output_check_fd(path, "eif-out", nms->image_fd, "-kernel",
+                               errp) &&
+           eif_output_data(path, image, size, errp);
+}
+
 bool nitro_machine_check_image(MachineState *machine, const void *image,
                                uint64_t size, Error **errp)
 {
@@ -181,7 +197,7 @@ bool nitro_machine_check_image(MachineState *machine, const void *image,
     eif_image_free(c.image);
     /* Once is enough: a reset launches the same */
     return ok && (!policy->eif_out || nms->image ||
-                  eif_output_data(policy->eif_out, image, size, errp));
+                  write_eif_out(nms, image, size, errp));
 }
 
 /* Properties; the opaque pointer is a position in eif_pcr_index[] */

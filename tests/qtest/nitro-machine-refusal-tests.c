@@ -165,6 +165,11 @@ static const struct Refusal {
       ": it is not a regular file" },
     { "eif-out-directory", QTEST "-kernel %s/eif -M eif-out=%s/none/out",
       "/none/out: No such file or directory" },
+    { "eif-out-kernel", QTEST "-kernel %s/kernel -M eif-out=%s/kernel",
+      "eif-out and -kernel name the same file: ", "Write to another file" },
+    { "eif-out-initrd", QTEST "-kernel %s/kernel -initrd %s/initrd,%s/text "
+      "-M eif-out=%s/text", "eif-out and -initrd name the same file: ",
+      "Write to another file" },
 #ifdef CONFIG_GNUTLS
     { "expired", QTEST "-kernel %s/eif-expired",
       "/eif-expired: the image is not validly signed: the certificate was "

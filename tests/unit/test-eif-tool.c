@@ -398,13 +398,15 @@ static void test_sign_same(void)
     assert_file("two-steps.eif", data, len);
 }
 
-/* Permissions stay, and a failure changes nothing */
+/* Owner and permissions stay, and a failure changes nothing */
 static void test_sign_file(void)
 {
     g_autofree char *path = path_of("mode.eif");
+    gid_t group = geteuid() == 0 ? 1000 : getegid();
     struct stat st;
 
     write_image("mode.eif", original);
+    g_assert_cmpint(chown(path, -1, group), ==, 0);
     g_assert_cmpint(chmod(path, 0640), ==, 0);
     run("sign -s past.pem -p past.key mode.eif");
     g_assert_cmpint(status, ==, 1);
@@ -414,6 +416,7 @@ static void test_sign_file(void)
     assert_in(err, "warning: the certificate is valid from ");
     g_assert_cmpint(stat(path, &st), ==, 0);
     g_assert_cmpint(st.st_mode & 0777, ==, 0640);
+    g_assert_cmpuint(st.st_gid, ==, group);
 }
 
 static void test_pcr_certificate(void)
@@ -749,6 +752,30 @@ static const Row other_rows[] = {
     { "build -k good.eif -o none.eif", 1, "good.eif is an enclave image "
       "already" },
     { "build -k bzImage -i good.eif -o none.eif", 1, "not a ramdisk" },
+    { "build -k bzImage -o bzImage", 1, "--output and --kernel name the same "
+      "file: bzImage\nWrite to another file.\n" },
+    { "build -k bzImage -i text -i initrd -o ./initrd", 1, "--output and "
+      "--initrd name the same file: ./initrd" },
+    { "build -k bzImage -m null.json -o null.json", 1, "--output and "
+      "--metadata name the same file" },
+    { "build -k bzImage -s p384.pem -p p384.key -o p384.pem", 1, "--output "
+      "and --signing-certificate name the same file" },
+    { "build -k bzImage -s p384.pem -p p384.key -o p384.key", 1, "--output "
+      "and --private-key name the same file" },
+    { "build -k bzImage -C text -I app -o text", 1, "--output and --container "
+      "name the same file" },
+    { "build -k bzImage -C text -I initrd -o initrd", 1, "--output and --init "
+      "name the same file" },
+    { "build -k bzImage -C text -M initrd -o initrd", 1, "--output and "
+      "--module name the same file" },
+    { "build -k bzImage -C text -S initrd -o initrd", 1, "--output and "
+      "--settings name the same file" },
+    { "sign -s p384.pem -p p384.key -o p384.key good.eif", 1, "--output and "
+      "--private-key name the same file: p384.key" },
+    { "sign -s p384.pem -p p384.key -o p384.pem good.eif", 1, "--output and "
+      "--signing-certificate name the same file: p384.pem" },
+    { "extract -s kernel -o good.eif good.eif", 1, "a part and the image name "
+      "the same file: good.eif" },
     { "build -k bzImage -k bzImage -o none.eif", 1, "--kernel is given more "
       "than once\nTry 'qemu-eif build --help'." },
     { "build -k bzImage -o none.eif --cmdline a -c b", 1, "--cmdline is given "
@@ -923,6 +950,14 @@ static void test_no_room(void)
         g_autofree char *line =
             g_strdup_printf("/bin/sh -c 'trap \"\" XFSZ; ulimit -f 1; "
                             "exec \"$0\" %s' '%s'", commands[i], tool);
+        g_autofree char *killed =
+            g_strdup_printf("/bin/sh -c 'ulimit -c 0; ulimit -f 1; \"$0\" %s; "
+                            "exit $?' '%s'", commands[i], tool);
+
+        /* The signal's default is to end the process */
+        spawn(killed);
+        g_assert_cmpint(status, ==, 128 + SIGXFSZ);
+        assert_nothing_begins_with("large.");
 
         spawn(line);
         g_assert_cmpint(status, ==, 1);

@@ -215,6 +215,24 @@ static bool write_output(Job *job, const Options *o, Error **errp)
                                       fill_and_measure, job, errp);
 }
 
+/* An output that is an input as well would be the end of the input */
+static bool check_output(const Options *o, Error **errp)
+{
+    for (unsigned i = 0; i < o->nr_initrds; i++) {
+        if (!eif_output_check_input(o->output, "--output", o->initrds[i],
+                                    "--initrd", errp)) {
+            return false;
+        }
+    }
+    return eif_output_check_input(o->output, "--output", o->kernel,
+                                  "--kernel", errp) &&
+           eif_output_check_input(o->output, "--output", o->metadata,
+                                  "--metadata", errp) &&
+           tool_signing_check_output(&o->signing, o->output, "--output",
+                                     errp) &&
+           from_container_check_output(&o->container, o->output, errp);
+}
+
 static bool read_metadata(Options *o, char **json, Error **errp)
 {
     if (!o->metadata) {
@@ -242,7 +260,8 @@ static int build_image(Options *o)
     bool ok;
     int rc;
 
-    ok = open_kernel(o, &err) && open_initrds(o, &err) &&
+    ok = check_output(o, &err) &&
+         open_kernel(o, &err) && open_initrds(o, &err) &&
          read_metadata(o, &json, &err) && read_key(o, &job, &err) &&
          write_output(&job, o, &err);
     rc = ok ? tool_print_built(&job.m, job.key) : tool_fail(err);

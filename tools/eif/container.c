@@ -531,6 +531,14 @@ static const char *local_path(const char *source)
            strstart(source, "docker-daemon:", NULL) ? NULL : source;
 }
 
+char *container_path(const char *source)
+{
+    const char *path = local_path(source);
+    const char *tag;
+
+    return path ? split_tag(path, &tag) : NULL;
+}
+
 Container *container_read(const char *source, EifArch arch,
                           const FileTreeLimits *limits, const char *scratch,
                           Error **errp)

@@ -49,6 +49,15 @@ Container *container_read(const char *source, EifArch arch,
                           Error **errp);
 void container_free(Container *c);
 
+/**
+ * container_path: where a container image lies
+ * @source: as for container_read()
+ *
+ * Returns: the name of the directory or archive, to be freed; NULL when
+ * skopeo gets the image.
+ */
+char *container_path(const char *source);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Container, container_free)
 
 #endif

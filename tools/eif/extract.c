@@ -78,12 +78,18 @@ static bool fill_part(void *dest, uint64_t size, void *opaque, Error **errp)
     return eif_source_read(part->src, dest, size, part->offset, errp);
 }
 
+static bool check_output(const ToolImage *t, const char *path, Error **errp)
+{
+    return eif_output_check_input(path, "a part", t->path, "the image", errp);
+}
+
 static bool write_part(ToolImage *t, const EifSection *s, const char *path,
                        Error **errp)
 {
     Part part = { &t->src, s->data_offset };
 
-    return eif_output_file(path, s->size, fill_part, &part, errp);
+    return check_output(t, path, errp) &&
+           eif_output_file(path, s->size, fill_part, &part, errp);
 }
 
 static bool write_certificate(ToolImage *t, const char *path, Error **errp)
@@ -91,8 +97,9 @@ static bool write_certificate(ToolImage *t, const char *path, Error **errp)
     g_autoptr(EifSignature) sig = eif_image_read_signature(t->image, &t->src,
                                                            errp);
 
-    return sig && eif_output_data(path, sig->cert_der->data,
-                                  sig->cert_der->len, errp);
+    return sig && check_output(t, path, errp) &&
+           eif_output_data(path, sig->cert_der->data, sig->cert_der->len,
+                           errp);
 }
 
 static bool extract_one(ToolImage *t, const Options *o, Error **errp)

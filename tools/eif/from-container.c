@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "elf.h"
+#include "hw/core/eif-output.h"
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
@@ -33,7 +34,56 @@ bool from_container_is_whole(const FromContainer *f, Error **errp)
     return true;
 }
 
+static bool check_inputs(const FromContainer *f, const char *output,
+                         Error **errp)
+{
+    for (guint i = 0; f->modules && i < f->modules->len; i++) {
+        if (!eif_output_check_input(output, "--output",
+                                    g_ptr_array_index(f->modules, i),
+                                    "--module", errp)) {
+            return false;
+        }
+    }
+    return eif_output_check_input(output, "--output", f->init, "--init",
+                                  errp) &&
+           eif_output_check_input(output, "--output", f->module_tree,
+                                  "--modules", errp) &&
+           eif_output_check_input(output, "--output", f->settings,
+                                  "--settings", errp);
+}
+
 #ifdef CONFIG_LIBARCHIVE
+
+/* What is read in a directory: the image may well be written beside it */
+static bool check_layout(const char *dir, const char *output, Error **errp)
+{
+    static const char *const parts[] = {
+        "blobs", "index.json", "manifest.json", "oci-layout",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        g_autofree char *part = g_build_filename(dir, parts[i], NULL);
+
+        if (!eif_output_check_input(output, "--output", part, "--container",
+                                    errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool from_container_check_output(const FromContainer *f, const char *output,
+                                 Error **errp)
+{
+    g_autofree char *path = f->source ? container_path(f->source) : NULL;
+    bool ok = !path ||
+              (g_file_test(path, G_FILE_TEST_IS_DIR)
+               ? check_layout(path, output, errp)
+               : eif_output_check_input(output, "--output", path,
+                                        "--container", errp));
+
+    return ok && check_inputs(f, output, errp);
+}
 
 static bool read_limits(const FromContainer *f, FileTreeLimits *limits,
                         Error **errp)
@@ -199,6 +249,12 @@ bool from_container_open(FromContainer *f, const char *output,
 }
 
 #else
+
+bool from_container_check_output(const FromContainer *f, const char *output,
+                                 Error **errp)
+{
+    return check_inputs(f, output, errp);
+}
 
 bool from_container_open(FromContainer *f, const char *output,
                          EifBuildParams *params, Error **errp)

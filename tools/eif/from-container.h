@@ -42,6 +42,15 @@ bool from_container_is_whole(const FromContainer *f, Error **errp);
 bool from_container_open(FromContainer *f, const char *output,
                          EifBuildParams *params, Error **errp);
 
+/**
+ * from_container_check_output: refuse to write over what these options read
+ * @f: the options
+ * @output: name of the image to be made
+ * @errp: filled in when it is the file of one of them
+ */
+bool from_container_check_output(const FromContainer *f, const char *output,
+                                 Error **errp);
+
 void from_container_clear(FromContainer *f);
 
 #endif

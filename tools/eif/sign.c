@@ -52,9 +52,14 @@ static bool take_sign(void *opaque, int c, Error **errp)
 static int run_sign(ToolImage *t, const SignOptions *o)
 {
     g_autoptr(EifSigningKey) key = NULL;
+    const char *output = o->output ?: t->path;
     EifMeasurements m;
     Error *err = NULL;
 
+    if (!tool_signing_check_output(&o->signing, output, o->output ? "--output"
+                                   : "the image", &err)) {
+        return tool_fail(err);
+    }
     if (!eif_image_verify_crc(t->image, &t->src, &err)) {
         error_prepend(&err, "%s: ", t->path);
         tool_fail(err);
@@ -64,7 +69,7 @@ static int run_sign(ToolImage *t, const SignOptions *o)
     if (!key) {
         return tool_fail(err);
     }
-    if (!tool_write_signed(o->output ?: t->path, t->image, &t->src, key, &m,
+    if (!tool_write_signed(output, t->image, &t->src, key, &m,
                            &err)) {
         error_prepend(&err, "%s: ", t->path);
         return tool_fail(err);

@@ -25,6 +25,15 @@ bool tool_signing_is_whole(const ToolSigning *s, Error **errp)
     return false;
 }
 
+bool tool_signing_check_output(const ToolSigning *s, const char *output,
+                               const char *option, Error **errp)
+{
+    return eif_output_check_input(output, option, s->certificate,
+                                  "--signing-certificate", errp) &&
+           eif_output_check_input(output, option, s->private_key,
+                                  "--private-key", errp);
+}
+
 static EifSigningKey *read_pair(const ToolSigning *s, Error **errp)
 {
     g_autoptr(GByteArray) cert = NULL;

@@ -25,6 +25,16 @@ typedef struct ToolSigning {
 bool tool_signing_is_whole(const ToolSigning *s, Error **errp);
 
 /**
+ * tool_signing_check_output: refuse to write over key or certificate
+ * @s: the names
+ * @output: the file that will be written
+ * @option: what the user calls it
+ * @errp: filled in when it is one of them
+ */
+bool tool_signing_check_output(const ToolSigning *s, const char *output,
+                               const char *option, Error **errp);
+
+/**
  * tool_signing_key: read key and certificate
  * @s: both names
  * @errp: filled in on failure, also when the certificate has expired
