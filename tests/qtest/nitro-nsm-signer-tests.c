@@ -20,12 +20,15 @@
 #define ATTESTATION "\xa1\x6b" "Attestation\xa0"
 #define SIGNED "\xa1\x6b" "Attestation\xa1\x68" "document\x59"
 #define SIGNED_HEADER "\x84\x44\xa1\x01\x38\x22\xa0\x59"
+#define FAILED "\xa1\x65" "Error\x6d" "InternalError"
 #define TOO_LARGE "\xa1\x65" "Error\x6d" "InputTooLarge"
 
-#define DAY (24 * 3600)
+#define MINUTE 60
+#define DAY (24 * 60 * MINUTE)
 
 static char *directory;
 static char *pem_file;
+static char *clock_file;
 
 /* A key and chain whose instance was made so long ago */
 static void write_pem(int64_t age)
@@ -156,6 +159,77 @@ static void test_renewed(void)
     nsm_stop(&nsm);
 }
 
+static void set_clock(int64_t offset_s)
+{
+    g_autofree char *text = g_strdup_printf("%" PRId64, offset_s);
+
+    g_assert_true(g_file_set_contents(clock_file, text, -1, NULL));
+}
+
+/* QEMU with a clock that the test sets */
+static void start_with_clock(NSMDevice *nsm)
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *dir = g_path_get_dirname(self);
+    g_autofree char *library = g_build_filename(dir, "nitro", "fake-clock.so",
+                                                NULL);
+    g_autofree char *asan = g_strdup(getenv("ASAN_OPTIONS"));
+    g_autofree char *asan_too = g_strdup_printf(
+        "%s%sverify_asan_link_order=0", asan ?: "", asan ? ":" : "");
+
+    set_clock(0);
+    g_setenv("FAKE_CLOCK", clock_file, true);
+    g_setenv("ASAN_OPTIONS", asan_too, true);
+    g_setenv("LD_PRELOAD", library, true);
+    start(nsm, "");
+    g_unsetenv("LD_PRELOAD");
+    g_unsetenv("ASAN_OPTIONS");
+    if (asan) {
+        g_setenv("ASAN_OPTIONS", asan, true);
+    }
+}
+
+/* The leaf of the document that is made then */
+static GBytes *leaf_at(NSMDevice *nsm, int64_t offset_s)
+{
+    g_autofree uint8_t *reply = g_malloc(NSM_RESPONSE_SIZE);
+
+    set_clock(offset_s);
+    check_signed(reply, attest(nsm, reply), 0xbf);
+    return leaf(reply);
+}
+
+/*
+ * A leaf of three hours is replaced 15 minutes before its end, and an instance
+ * by what the file has then.  The exact moments are in the unit test.
+ */
+static void test_clock(void)
+{
+    g_autofree uint8_t *reply = g_malloc(NSM_RESPONSE_SIZE);
+    g_autoptr(GBytes) first = NULL;
+    g_autoptr(GBytes) same = NULL;
+    g_autoptr(GBytes) second = NULL;
+    g_autoptr(GBytes) third = NULL;
+    NSMDevice nsm;
+    size_t len;
+
+    write_pem(0);
+    start_with_clock(&nsm);
+    first = leaf_at(&nsm, 0);
+    same = leaf_at(&nsm, 100 * MINUTE);
+    g_assert_true(g_bytes_equal(first, same));
+    second = leaf_at(&nsm, 170 * MINUTE);
+    g_assert_false(g_bytes_equal(first, second));
+    /* Nobody has renewed the instance */
+    set_clock(2 * DAY);
+    len = attest(&nsm, reply);
+    g_assert_cmpmem(reply, len, FAILED, sizeof(FAILED) - 1);
+    write_pem(-2 * DAY);
+    third = leaf_at(&nsm, 2 * DAY + 60 * MINUTE);
+    g_assert_false(g_bytes_equal(second, third));
+    nsm_stop(&nsm);
+}
+
 /* The largest request still fits, and 32 registers with it */
 static void test_large(void)
 {
@@ -235,9 +309,11 @@ void nsm_add_signer_tests(void)
 {
     directory = g_dir_make_tmp("nitro-signer-XXXXXX", NULL);
     pem_file = g_build_filename(directory, "instance.pem", NULL);
+    clock_file = g_build_filename(directory, "clock", NULL);
     qtest_add_func("/nitro/nsm/signer/signed", test_signed);
     qtest_add_func("/nitro/nsm/signer/definite", test_definite);
     qtest_add_func("/nitro/nsm/signer/renewed", test_renewed);
+    qtest_add_func("/nitro/nsm/signer/clock", test_clock);
     qtest_add_func("/nitro/nsm/signer/large", test_large);
     qtest_add_func("/nitro/nsm/signer/refused", test_refused);
     qtest_add_func("/nitro/nsm/signer/in-use", test_in_use);
@@ -247,8 +323,10 @@ void nsm_remove_signer_files(void)
 {
     if (directory) {
         g_unlink(pem_file);
+        g_unlink(clock_file);
         g_rmdir(directory);
         g_free(pem_file);
+        g_free(clock_file);
         g_free(directory);
     }
 }
