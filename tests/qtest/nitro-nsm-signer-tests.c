@@ -11,6 +11,7 @@
 
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
+#include <gnutls/x509.h>
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qobject/qdict.h"
@@ -89,14 +90,19 @@ static GBytes *leaf(const uint8_t *reply)
     return g_bytes_new(at + 2, lduw_be_p(at));
 }
 
-static void start(NSMDevice *nsm, const char *more)
+static void start_with(NSMDevice *nsm, const char *options)
 {
-    g_autofree char *options = object(more);
-
     nsm_start(nsm, ",pcr0=" "000102030405060708090a0b0c0d0e0f"
               "000102030405060708090a0b0c0d0e0f"
               "000102030405060708090a0b0c0d0e0f,module-id=insecure-enc12",
               options);
+}
+
+static void start(NSMDevice *nsm, const char *more)
+{
+    g_autofree char *options = object(more);
+
+    start_with(nsm, options);
 }
 
 /* One leaf for all documents, a signature for each */
@@ -156,6 +162,52 @@ static void test_renewed(void)
     /* What cannot be read leaves the signer as it was */
     g_assert_true(g_file_set_contents(pem_file, "broken", -1, NULL));
     check_signed(second, attest(&nsm, second), 0xbf);
+    nsm_stop(&nsm);
+}
+
+/* Encrypt the key in the file */
+static void protect_pem(const char *password)
+{
+    g_autofree char *content = NULL;
+    g_autofree char *protected = NULL;
+    gnutls_x509_privkey_t key;
+    gnutls_datum_t text, pem;
+
+    g_assert_true(g_file_get_contents(pem_file, &content, NULL, NULL));
+    text = (gnutls_datum_t) { (unsigned char *)content, strlen(content) };
+    g_assert_cmpint(gnutls_x509_privkey_init(&key), ==, 0);
+    g_assert_cmpint(gnutls_x509_privkey_import2(
+        key, &text, GNUTLS_X509_FMT_PEM, NULL, 0), ==, 0);
+    g_assert_cmpint(gnutls_x509_privkey_export2_pkcs8(
+        key, GNUTLS_X509_FMT_PEM, password, GNUTLS_PKCS_PBES2_AES_256, &pem),
+        ==, 0);
+    protected = g_strconcat((char *)pem.data,
+                            strstr(content, "-----BEGIN CERTIFICATE"), NULL);
+    g_assert_nonnull(strstr(protected, "BEGIN ENCRYPTED PRIVATE KEY"));
+    g_assert_true(g_file_set_contents(pem_file, protected, -1, NULL));
+    gnutls_free(pem.data);
+    gnutls_x509_privkey_deinit(key);
+}
+
+/* The password is a secret object's, as other objects have theirs */
+static char *object_with_password(const char *password)
+{
+    g_autofree char *signer = object(",passwordid=secret0");
+
+    return g_strdup_printf("-object secret,id=secret0,data=%s %s", password,
+                           signer);
+}
+
+static void test_password(void)
+{
+    g_autofree uint8_t *reply = g_malloc(NSM_RESPONSE_SIZE);
+    g_autofree char *right = object_with_password("sesame");
+    NSMDevice nsm;
+
+    write_pem(0);
+    protect_pem("sesame");
+    start_with(&nsm, right);
+    check_signed(reply, attest(&nsm, reply), 0xbf);
     nsm_stop(&nsm);
 }
 
@@ -274,6 +326,7 @@ static void test_refused(void)
     g_autofree char *two = g_strdup_printf(
         "%s -object nitro-nsm-signer,id=signer1,file=%s", good, pem_file);
     g_autofree char *secret = object(",passwordid=nobody");
+    g_autofree char *wrong = object_with_password("wrong");
     g_autofree char *dir = g_strdup_printf(
         "-object nitro-nsm-signer,id=s,file=%s", directory);
 
@@ -286,6 +339,9 @@ static void test_refused(void)
     run_refused(two, "several objects nitro-nsm-signer");
     write_pem(2 * DAY);
     run_refused(good, "is not valid now");
+    protect_pem("sesame");
+    run_refused(good, "cannot read the private key");
+    run_refused(wrong, "cannot read the private key");
     g_assert_true(g_file_set_contents(pem_file, "", 0, NULL));
     run_refused(good, "cannot read the certificates");
 }
@@ -313,6 +369,7 @@ void nsm_add_signer_tests(void)
     qtest_add_func("/nitro/nsm/signer/signed", test_signed);
     qtest_add_func("/nitro/nsm/signer/definite", test_definite);
     qtest_add_func("/nitro/nsm/signer/renewed", test_renewed);
+    qtest_add_func("/nitro/nsm/signer/password", test_password);
     qtest_add_func("/nitro/nsm/signer/clock", test_clock);
     qtest_add_func("/nitro/nsm/signer/large", test_large);
     qtest_add_func("/nitro/nsm/signer/refused", test_refused);
