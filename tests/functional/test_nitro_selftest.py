@@ -209,6 +209,20 @@ class Reports(QemuBaseTest):
                                  text=True, check=False)
             self.assertEqual(run.returncode, status, run.stderr)
 
+    def test_run_and_compare(self):
+        """What was run is written, then compared; a failure counts more."""
+        written = Path(self.scratch_file('own.json'))
+        known = Path(self.scratch_file('known.json'))
+        known.write_text(json.dumps(REPORT))
+        args = argparse.Namespace(compare=[known], report=written)
+        for report, status in ((REPORT, 0), (changed(0, Errno=257), 4),
+                               (changed(2, Outcome='passed'), 5),
+                               (changed(1, Outcome='failed'), 3)):
+            with mock.patch.object(selftest, 'run_all', return_value=report), \
+                    contextlib.redirect_stdout(io.StringIO()):
+                self.assertEqual(selftest.selftest(args), status)
+            self.assertEqual(selftest_compare.read(written), report)
+
     def test_write(self):
         """A report is written as a whole, or refused."""
         path = Path(self.scratch_file('written.json'))
