@@ -144,7 +144,7 @@ def make_root(root):
     for applet in images.applets():
         (root / 'bin' / applet).symlink_to('busybox')
     (root / 'etc' / 'passwd').write_text('root:x:0:0:root:/:/bin/sh\n')
-    (root / 'etc' / 'group').write_text('root:x:0:\n')
+    (root / 'etc' / 'group').write_text('root:x:0:\nne:x:123:\n')
     (root / 'etc' / 'release').write_text('another root\n')
 
 
