@@ -1,9 +1,9 @@
 /*
  * Enclave Image Format: read an image's structure and check it
  *
- * Reads headers and the signature section, and refuses what the hypervisor
- * would refuse.  What is unusual but boots is taken, see eif-remark.c.  The
- * rest is loaded, summed and measured in eif-load.c.
+ * Reads headers, and refuses what makes no image.  What is unusual but boots is
+ * taken, see eif-remark.c.  The content is loaded, summed and measured in
+ * eif-load.c; whether a signature is one is left to those who ask for it.
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -269,7 +269,6 @@ static bool check_complete(const Walk *w, Error **errp)
 
 static bool walk_image(Walk *w, Error **errp)
 {
-    g_autoptr(EifSignature) sig = NULL;
     EifImage *image = w->image;
 
     if (!read_header(w, errp) || !check_header(w, errp) ||
@@ -286,14 +285,7 @@ static bool walk_image(Walk *w, Error **errp)
     image->nr_ramdisks = w->seen[EIF_SECTION_RAMDISK];
     image->has_metadata = w->seen[EIF_SECTION_METADATA];
     image->has_signature = w->seen[EIF_SECTION_SIGNATURE];
-    if (!check_complete(w, errp)) {
-        return false;
-    }
-    if (image->has_signature) {
-        sig = eif_image_read_signature(image, w->src, errp);
-        return sig != NULL;
-    }
-    return true;
+    return check_complete(w, errp);
 }
 
 EifImage *eif_image_parse(const EifSource *src, Error **errp)

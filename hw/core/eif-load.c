@@ -189,11 +189,18 @@ bool eif_source_measure(const EifSource *src, uint8_t pcr[EIF_PCR_LEN],
 static bool measure_certificate(const EifImage *image, const EifSource *src,
                                 EifMeasurements *m, Error **errp)
 {
-    g_autoptr(EifSignature) sig = eif_image_read_signature(image, src, errp);
+    const EifSection *s = eif_image_section(image, EIF_SECTION_SIGNATURE, 0);
+    g_autofree uint8_t *data = g_malloc(s->size);
+    g_autoptr(EifSignature) sig = NULL;
     EifSource der;
 
-    if (!sig) {
+    if (!eif_source_read(src, data, s->size, s->data_offset, errp)) {
         return false;
+    }
+    sig = eif_signature_decode(data, s->size, NULL);
+    if (!sig) {
+        m->pcr8_unknown = true;
+        return true;
     }
     m->has_pcr8 = true;
     eif_source_init_buffer(&der, sig->cert_der->data, sig->cert_der->len);

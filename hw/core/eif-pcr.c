@@ -62,10 +62,12 @@ bool eif_measurements_expect(const EifMeasurements *m, unsigned index,
     g_autofree char *wanted = eif_pcr_str(expected);
     g_autofree char *found = eif_pcr_str(pcr);
 
-    if (!memcmp(pcr, expected, EIF_PCR_LEN)) {
+    if (index == 8 && m->pcr8_unknown) {
+        error_setg(errp, "the signature section of the image is broken, "
+                   "expected is PCR8 %s", wanted);
+    } else if (!memcmp(pcr, expected, EIF_PCR_LEN)) {
         return true;
-    }
-    if (index == 8 && !m->has_pcr8) {
+    } else if (index == 8 && !m->has_pcr8) {
         error_setg(errp, "the image is not signed, expected is PCR8 %s",
                    wanted);
     } else {

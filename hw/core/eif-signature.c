@@ -22,13 +22,16 @@
 
 #define DER_SEQUENCE 0x30
 
+#define HINT_SIGN \
+    "Sign the image again: 'qemu-eif sign' replaces the signature.\n"
+
 static bool refuse(Error **errp, size_t pos, const char *what)
 {
     ERRP_GUARD();
 
     error_setg(errp, "the signature section of the image is broken: %s "
                "expected at byte %zu", what, pos);
-    error_append_hint(errp, "Sign an unsigned copy of the image again.\n");
+    error_append_hint(errp, HINT_SIGN);
     return false;
 }
 
@@ -190,7 +193,7 @@ static GByteArray *pem_to_der(const GByteArray *pem, Error **errp)
         error_setg(errp, "the certificate in the signature section of the "
                    "image (%u bytes) is not an X.509 certificate in PEM form",
                    pem->len);
-        error_append_hint(errp, "Sign an unsigned copy of the image again.\n");
+        error_append_hint(errp, HINT_SIGN);
         return NULL;
     }
     return g_byte_array_new_take(g_steal_pointer(&der), len);

@@ -85,6 +85,7 @@ static NitroEnclaveSignature *verify_signature(const Candidate *c, Error **err)
 
     sig = eif_image_read_signature(c->image, &c->src, err);
     if (!sig) {
+        error_prepend(err, "the image is not validly signed: ");
         return new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_INVALID, *err);
     }
     v = eif_signature_verify(sig, c->measurements.pcr0,

@@ -153,6 +153,19 @@ static const struct Refusal {
       "PCR2 of the image is " EMPTY_PCR2 ", expected is " EXAMPLE_PCR2 },
     { "pcr8", QTEST "-kernel %s/eif -M expect-pcr8=" EXAMPLE_PCR8,
       "the image is not signed, expected is PCR8 " EXAMPLE_PCR8 },
+    { "signature-junk", QTEST "-kernel %s/eif-junk", "/eif-junk: the image is "
+      "not validly signed: the signature section of the image is broken: ",
+      "use -M signature=warn to launch it" },
+    { "signature-der", QTEST "-kernel %s/eif-der", "/eif-der: the image is "
+      "not validly signed: the certificate in the signature section of the "
+      "image (5 bytes) is not an X.509 certificate in PEM form",
+      "use -M signature=warn to launch it" },
+    { "signature-junk-require", QTEST "-kernel %s/eif-junk -M "
+      "signature=require", "the signature section of the image is broken: ",
+      "'qemu-eif sign' replaces the signature" },
+    { "pcr8-junk", QTEST "-kernel %s/eif-junk -M signature=off,expect-pcr8="
+      EXAMPLE_PCR8, "the signature section of the image is broken, expected "
+      "is PCR8 " EXAMPLE_PCR8 },
     { "pcr-short", QTEST "-M expect-pcr1=12",
       "expect-pcr1: a PCR has 96 hexadecimal digits, '12' is none" },
     { "signature-mode", QTEST "-M signature=maybe",

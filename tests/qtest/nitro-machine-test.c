@@ -447,6 +447,13 @@ static void test_signature(void)
         { "-kernel %s/eif-signed-other -M signature=warn", "warning: the image "
           "is not validly signed: the signature is for an image with PCR0 "
           LAUNCHABLE_PCR1 },
+        { "-kernel %s/eif-junk -M signature=off" },
+        { "-kernel %s/eif-junk -M signature=warn", "warning: the image is not "
+          "validly signed: the signature section of the image is broken: " },
+        { "-kernel %s/eif-der -M signature=off" },
+        { "-kernel %s/eif-der -M signature=warn", "warning: the image is not "
+          "validly signed: the certificate in the signature section of the "
+          "image (5 bytes) is not " },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

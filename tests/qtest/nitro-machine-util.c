@@ -38,6 +38,17 @@ static void write_kernel_file(void)
     write_kernel(path, kernel, sizeof(kernel));
 }
 
+static void write_broken_signature(const char *name, const void *data,
+                                   size_t len)
+{
+    g_autoptr(GByteArray) image = eif_maker_image(4, arch_is_arm(),
+                                                  LAUNCHABLE);
+
+    eif_maker_add(image, 4, data, len);
+    eif_maker_finish(image);
+    write_file(name, image->data, image->len);
+}
+
 static void write_images(void)
 {
     static const char large[57 * MiB];
@@ -46,6 +57,7 @@ static void write_images(void)
     g_autoptr(GByteArray) text = eif_maker_image(4, arm, EXAMPLE);
     g_autoptr(GByteArray) other = eif_maker_image(4, !arm, LAUNCHABLE);
     g_autoptr(GByteArray) big = eif_maker_image(4, arm, "UCM");
+    g_autoptr(GByteArray) der = eif_maker_signature("0\3\2\1\5", "COSE");
 
     write_file("eif-text", text->data, text->len);
     write_file("eif", good->data, good->len);
@@ -56,6 +68,8 @@ static void write_images(void)
     eif_maker_add(big, 3, large, sizeof(large));
     eif_maker_finish(big);
     write_file("eif-large", big->data, big->len);
+    write_broken_signature("eif-junk", "junk", 4);
+    write_broken_signature("eif-der", der->data, der->len);
 }
 
 static void write_signed(const char *name, int64_t valid_until,

@@ -565,13 +565,26 @@ static void test_broken_signature(void)
 {
     g_autoptr(GByteArray) bytes = eif_maker_image(4, 0, "KCM");
     Error *err = NULL;
-    EifImage *image;
+    g_autoptr(EifImage) image = NULL;
+    EifMeasurements m;
+    EifSource src;
 
     eif_maker_add(bytes, EIF_SECTION_SIGNATURE, "\x80", 1);
-    image = parse_exact(bytes, bytes->len, &err);
-    assert_refused(image, err, "the signature section of the image is broken: "
+    image = parse_exact(bytes, bytes->len, &error_abort);
+    eif_source_init_buffer(&src, bytes->data, bytes->len);
+    g_assert_null(eif_image_read_signature(image, &src, &err));
+    assert_refused(NULL, err, "the signature section of the image is broken: "
                    "a list of at least one signature expected at byte 0",
-                   "Sign an unsigned copy");
+                   "'qemu-eif sign' replaces the signature");
+    g_assert_true(eif_image_measure(image, &src, &m, &error_abort));
+    g_assert_true(m.pcr8_unknown);
+    g_assert_false(m.has_pcr8);
+    err = NULL;
+    g_assert_false(eif_measurements_expect(&m, 8, m.pcr8, &err));
+    assert_refused(NULL, err, "the signature section of the image is broken, "
+                   "expected is PCR8 000000000000000000000000000000000000000000"
+                   "000000000000000000000000000000000000000000000000000000",
+                   NULL);
 }
 
 /* Sections beyond 4 GiB, in a file that is nearly all hole */

@@ -11,7 +11,7 @@
 #include "tests/nitro/eif-maker.h"
 
 #define BROKEN "the signature section of the image is broken: "
-#define HINT "Sign an unsigned copy of the image again"
+#define HINT "Sign the image again: 'qemu-eif sign' replaces the signature"
 #define CERT_KEY "\x73signing_certificate"
 #define SIG_KEY "\x69signature"
 

@@ -112,6 +112,21 @@ static void write_signed(const char *name, const EifSignerParams *params)
     write_image(name, image);
 }
 
+/* Sections that no tool that signs would make */
+static void write_broken_signatures(void)
+{
+    g_autoptr(GByteArray) junk = eif_maker_image(4, 0, BOOTABLE);
+    g_autoptr(GByteArray) der = eif_maker_image(4, 0, BOOTABLE);
+    g_autoptr(GByteArray) entry = eif_maker_signature("0\3\2\1\5", "COSE");
+
+    eif_maker_add(junk, 4, "junk", 4);
+    eif_maker_finish(junk);
+    write_image("junk.eif", junk);
+    eif_maker_add(der, 4, entry->data, entry->len);
+    eif_maker_finish(der);
+    write_image("der.eif", der);
+}
+
 /* NAME.pem and NAME.key; from and to are days from now */
 static void write_pair(const char *name, int curve, int from, int to)
 {
@@ -185,6 +200,7 @@ static void write_files(void)
     write_signed("other.eif", &(EifSignerParams) {
         .sections = BOOTABLE, .pcr0 = EXAMPLE_PCR1 });
 
+    write_broken_signatures();
     memcpy(kernel + 0x1fe, "\x55\xaa", 2);
     memcpy(kernel + 0x202, "HdrS", 4);
     write_file("bzImage", kernel, sizeof(kernel));
@@ -417,6 +433,49 @@ static void test_sign_file(void)
     g_assert_cmpint(stat(path, &st), ==, 0);
     g_assert_cmpint(st.st_mode & 0777, ==, 0640);
     g_assert_cmpuint(st.st_gid, ==, group);
+}
+
+/* A section that is broken bars the way to nothing but itself */
+static void test_broken_signature(void)
+{
+    static const struct {
+        const char *image, *reason;
+    } rows[] = {
+        { "junk.eif", "the signature section of the image is broken: a list "
+          "of at least one signature expected at byte 0" },
+        { "der.eif", "the certificate in the signature section of the image "
+          "(5 bytes) is not an X.509 certificate in PEM form" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autofree char *describe = g_strdup_printf("describe %s",
+                                                    rows[i].image);
+        g_autofree char *extract = g_strdup_printf("extract -d broken-%zu %s",
+                                                   i, rows[i].image);
+        g_autofree char *part = g_strdup_printf("broken-%zu/ramdisk-0", i);
+        g_autofree char *none = g_strdup_printf("broken-%zu/certificate.der",
+                                                i);
+        g_autofree char *sign = g_strdup_printf(
+            "sign -s p384.pem -p p384.key -o mended.eif %s", rows[i].image);
+        g_autoptr(QDict) d = NULL;
+
+        run(describe);
+        g_assert_cmpint(status, ==, 0);
+        assert_in(err, rows[i].reason);
+        d = json();
+        g_assert_true(qdict_get_bool(d, "IsSigned"));
+        g_assert_false(qdict_get_bool(d, "SignatureCheck"));
+        g_assert_false(qdict_haskey(qdict_get_qdict(d, "Measurements"),
+                                    "PCR8"));
+        run(extract);
+        g_assert_cmpint(status, ==, 0);
+        assert_in(err, "certificate.der: ");
+        assert_in(err, rows[i].reason);
+        assert_file(part, EXAMPLE_RAMDISK0, strlen(EXAMPLE_RAMDISK0));
+        g_assert_false(exists(none));
+        run_well(sign);
+        run_well("verify -s --pcr0=" BOOTABLE_PCR0 " mended.eif");
+    }
 }
 
 static void test_pcr_certificate(void)
@@ -695,6 +754,12 @@ static const Row verify_rows[] = {
       "image is " EXAMPLE_PCR0 ", expected is " EXAMPLE_PCR1 "\n" },
     { "verify --pcr8=" EXAMPLE_PCR0 " good.eif", 4, "pcr8: bad: the image is "
       "not signed, expected is PCR8 " EXAMPLE_PCR0 "\n" },
+    { "verify junk.eif", 3, "form: bad: the signature section of the image is "
+      "broken: a list of at least one signature expected at byte 0\n" },
+    { "verify der.eif", 3, "form: bad: the certificate in the signature "
+      "section of the image (5 bytes) is not an X.509 certificate" },
+    { "verify --pcr8=" EXAMPLE_PCR0 " junk.eif", 3, "pcr8: bad: the signature "
+      "section of the image is broken, expected is PCR8 " EXAMPLE_PCR0 "\n" },
     { "verify --pcr0=12 good.eif", 1, "a PCR has 96 hexadecimal digits, '12' "
       "is none\nTry 'qemu-eif verify --help'." },
     { "verify --time=now good.eif", 1, "'now' is not a time like "
@@ -707,6 +772,15 @@ static const Row other_rows[] = {
     { "pcr --pcr=1 arm.eif", 0, EXAMPLE_PCR1 "\n" },
     { "pcr -p 3 good.eif", 1, "'3' is not 0, 1, 2 or 8" },
     { "pcr -p 8 good.eif", 3, "good.eif is not signed and so has no PCR8" },
+    { "pcr junk.eif", 3, "PCR2 " EXAMPLE_PCR2 "\nqemu-eif: junk.eif: PCR8 is "
+      "not known: the signature section of the image is broken: " },
+    { "pcr -p 8 junk.eif", 3, "junk.eif: PCR8 is not known: " },
+    { "pcr -p 0 der.eif", 0, BOOTABLE_PCR0 "\n" },
+    { "extract -s certificate -o part junk.eif", 1, "the signature section of "
+      "the image is broken" },
+    { "extract -s signature -o part junk.eif", 0, "" },
+    { "diff boots.eif junk.eif", 4, "signature: in the second image only\n"
+      "PCR0: equal\nPCR1: equal\nPCR2: equal\nPCR8: unknown\n" },
     { "pcr text", 2, "text: not an enclave image but a text file" },
     { "pcr none", 1, "'none': No such file or directory" },
     { "pcr .", 2, "a directory" },
@@ -991,6 +1065,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/sign/within", test_sign_within);
     g_test_add_func("/eif/tool/sign/same", test_sign_same);
     g_test_add_func("/eif/tool/sign/file", test_sign_file);
+    g_test_add_func("/eif/tool/sign/broken", test_broken_signature);
     g_test_add_func("/eif/tool/pcr/certificate", test_pcr_certificate);
     g_test_add_func("/eif/tool/describe", test_describe);
     g_test_add_func("/eif/tool/describe/signed", test_describe_signed);

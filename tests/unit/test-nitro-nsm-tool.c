@@ -88,6 +88,9 @@ static void write_files(void)
     write_flipped(maker, "bad-signature", 1);
     write_flipped(maker, "bad-form", NSM_DOC_SIGNATURE_LEN + 2);
     write_file("image.eif", image->data, image->len);
+    eif_maker_add(image, 4, "junk", 4);
+    eif_maker_finish(image);
+    write_file("junk.eif", image->data, image->len);
     write_file("nonce", "nonce", 5);
     write_file("empty", "", 0);
     write_file("big", big, sizeof(big));
@@ -156,6 +159,8 @@ static const Line lines[] = {
     { VERIFY "--image=image.eif good", 6, "expected is " EXAMPLE_PCR0 },
     /* Usage */
     { VERIFY "--image=none good", 1, "'none': No such file or directory" },
+    { VERIFY "--image=junk.eif good", 1, "junk.eif: the signature section of "
+      "the image is broken: " },
     { VERIFY "--image=nonce good", 1, "nonce: " },
     { VERIFY "--pcr=32=00 good", 1, "'32=00' is not N=HEX with a register N "
       "from 0 to 31" },

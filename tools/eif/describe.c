@@ -228,20 +228,12 @@ static bool signature_holds(const EifVerification *v)
            v->checks[EIF_CHECK_PAYLOAD].verdict == EIF_VERDICT_GOOD;
 }
 
-static bool write_signature(JSONWriter *w, ToolImage *t,
-                            const EifMeasurements *m, Error **errp)
+static void write_verification(JSONWriter *w, const ToolImage *t,
+                               const EifSignature *sig,
+                               const EifMeasurements *m)
 {
-    g_autoptr(EifSignature) sig = NULL;
     g_autoptr(EifVerification) v = NULL;
 
-    json_writer_bool(w, "IsSigned", t->image->has_signature);
-    if (!t->image->has_signature) {
-        return true;
-    }
-    sig = eif_image_read_signature(t->image, &t->src, errp);
-    if (!sig) {
-        return false;
-    }
     v = eif_signature_verify(sig, m->pcr0,
                              g_get_real_time() / G_USEC_PER_SEC);
     if (v->cert) {
@@ -253,7 +245,25 @@ static bool write_signature(JSONWriter *w, ToolImage *t,
     if (eif_certificate_supported()) {
         json_writer_bool(w, "SignatureCheck", signature_holds(v));
     }
-    return true;
+}
+
+static void write_signature(JSONWriter *w, const ToolImage *t,
+                            const EifMeasurements *m)
+{
+    g_autoptr(EifSignature) sig = NULL;
+    Error *err = NULL;
+
+    json_writer_bool(w, "IsSigned", t->image->has_signature);
+    if (!t->image->has_signature) {
+        return;
+    }
+    sig = eif_image_read_signature(t->image, &t->src, &err);
+    if (sig) {
+        write_verification(w, t, sig, m);
+    } else {
+        json_writer_bool(w, "SignatureCheck", false);
+        warn_reportf_err(err, "%s: ", t->path);
+    }
 }
 
 /* A name for the flag that is known, numbers for the others */
@@ -332,9 +342,7 @@ static bool describe(JSONWriter *w, ToolImage *t, Error **errp)
     json_writer_start_object(w, NULL);
     json_writer_uint64(w, "EifVersion", t->image->version);
     tool_write_measurements(w, &m);
-    if (!write_signature(w, t, &m, errp)) {
-        return false;
-    }
+    write_signature(w, t, &m);
     json_writer_bool(w, "CheckCRC",
                      eif_image_verify_crc(t->image, &t->src, NULL));
     metadata = parse_metadata(t, &err);

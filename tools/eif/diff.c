@@ -155,10 +155,13 @@ static int print_registers(const EifMeasurements *m)
 
     for (size_t i = 0; i < EIF_NR_PCRS; i++) {
         unsigned index = eif_pcr_index[i];
-        bool same = !memcmp(eif_measurements_pcr(&m[0], index),
+        bool known = index != 8 || !(m[0].pcr8_unknown || m[1].pcr8_unknown);
+        bool same = known &&
+                    !memcmp(eif_measurements_pcr(&m[0], index),
                             eif_measurements_pcr(&m[1], index), EIF_PCR_LEN);
 
-        printf("PCR%u: %s\n", index, same ? "equal" : "differs");
+        printf("PCR%u: %s\n", index,
+               same ? "equal" : known ? "differs" : "unknown");
         all = all && same;
     }
     return all ? TOOL_OK : TOOL_OTHER_PCR;

@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <glib/gstdio.h>
 #include "hw/core/eif-output.h"
+#include "qemu/error-report.h"
 #include "tool.h"
 
 static const char usage[] =
@@ -92,18 +93,18 @@ static bool write_part(ToolImage *t, const EifSection *s, const char *path,
            eif_output_file(path, s->size, fill_part, &part, errp);
 }
 
-static bool write_certificate(ToolImage *t, const char *path, Error **errp)
+static bool write_certificate(const ToolImage *t, const EifSignature *sig,
+                              const char *path, Error **errp)
 {
-    g_autoptr(EifSignature) sig = eif_image_read_signature(t->image, &t->src,
-                                                           errp);
-
-    return sig && check_output(t, path, errp) &&
+    return check_output(t, path, errp) &&
            eif_output_data(path, sig->cert_der->data, sig->cert_der->len,
                            errp);
 }
 
 static bool extract_one(ToolImage *t, const Options *o, Error **errp)
 {
+    g_autoptr(EifSignature) sig = NULL;
+
     for (unsigned i = 0; i < t->image->nr_sections; i++) {
         g_autofree char *name = part_name(t->image, i);
 
@@ -112,7 +113,8 @@ static bool extract_one(ToolImage *t, const Options *o, Error **errp)
         }
     }
     if (g_str_equal(o->section, "certificate") && t->image->has_signature) {
-        return write_certificate(t, o->output, errp);
+        sig = eif_image_read_signature(t->image, &t->src, errp);
+        return sig && write_certificate(t, sig, o->output, errp);
     }
     error_setg(errp, "%s has no section '%s'", t->path, o->section);
     error_append_hint(errp, "'qemu-eif describe' lists the sections.\n");
@@ -123,6 +125,8 @@ static bool extract_all(ToolImage *t, const Options *o, Error **errp)
 {
     g_autofree char *certificate = g_build_filename(o->dir, "certificate.der",
                                                     NULL);
+    g_autoptr(EifSignature) sig = NULL;
+    Error *err = NULL;
 
     if (g_mkdir(o->dir, 0777) < 0 && errno != EEXIST) {
         error_setg_errno(errp, errno, "cannot make directory %s", o->dir);
@@ -138,8 +142,16 @@ static bool extract_all(ToolImage *t, const Options *o, Error **errp)
             return false;
         }
     }
-    return !t->image->has_signature ||
-           write_certificate(t, certificate, errp);
+    if (!t->image->has_signature) {
+        return true;
+    }
+    sig = eif_image_read_signature(t->image, &t->src, &err);
+    if (!sig) {
+        /* The other parts are there, which may be what is needed */
+        warn_reportf_err(err, "%s: no %s: ", t->path, certificate);
+        return true;
+    }
+    return write_certificate(t, sig, certificate, errp);
 }
 
 static int run_extract(ToolImage *t, const Options *o)

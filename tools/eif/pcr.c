@@ -54,6 +54,22 @@ static int print_all(const EifMeasurements *m)
     return TOOL_OK;
 }
 
+/* All but PCR8, and why that is not known */
+static int print_known(const ToolImage *t, const EifMeasurements *m,
+                       const unsigned *index)
+{
+    g_autoptr(EifSignature) sig = NULL;
+    Error *err = NULL;
+
+    if (!index) {
+        print_all(m);
+    }
+    sig = eif_image_read_signature(t->image, &t->src, &err);
+    error_prepend(&err, "%s: PCR8 is not known: ", t->path);
+    tool_fail(err);
+    return TOOL_BAD_SIGNATURE;
+}
+
 static int run_pcr(ToolImage *t, const unsigned *index)
 {
     EifMeasurements m;
@@ -61,6 +77,9 @@ static int run_pcr(ToolImage *t, const unsigned *index)
 
     if (!eif_image_measure(t->image, &t->src, &m, &err)) {
         return tool_fail(err);
+    }
+    if (m.pcr8_unknown && (!index || *index == 8)) {
+        return print_known(t, &m, index);
     }
     if (index && *index == 8 && !m.has_pcr8) {
         error_setg(&err, "%s is not signed and so has no PCR8", t->path);

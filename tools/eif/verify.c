@@ -125,7 +125,8 @@ static int check_signature(ToolImage *t, const EifMeasurements *m,
     }
     sig = eif_image_read_signature(t->image, &t->src, &err);
     if (!sig) {
-        return tool_fail(err);
+        return print_check(eif_check_str(EIF_CHECK_FORM), err,
+                           TOOL_BAD_SIGNATURE);
     }
     v = eif_signature_verify(sig, m->pcr0, o->when);
     return print_verification(v);

@@ -191,10 +191,18 @@ static bool parse_root(NSMVerifyOptions *o, const char *path, Error **errp)
 static bool measure_image(int fd, EifMeasurements *m, Error **errp)
 {
     g_autoptr(EifImage) image = eif_image_open_fd(fd, errp);
+    g_autoptr(EifSignature) sig = NULL;
     EifSource src;
 
-    return image && eif_source_init_fd(&src, fd, errp) &&
-           eif_image_measure(image, &src, m, errp);
+    if (!image || !eif_source_init_fd(&src, fd, errp) ||
+        !eif_image_measure(image, &src, m, errp)) {
+        return false;
+    }
+    if (m->pcr8_unknown) {
+        sig = eif_image_read_signature(image, &src, errp);
+        return sig != NULL;
+    }
+    return true;
 }
 
 static bool parse_image(NSMVerifyOptions *o, const char *path, Error **errp)

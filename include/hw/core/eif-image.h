@@ -304,13 +304,13 @@ typedef struct EifImage {
  * Refuses what cannot boot: version not 2..4, sections that overlap, reach
  * beyond @src or contradict the header's tables, unknown or doubled types, a
  * ramdisk before the kernel, missing kernel, cmdline or (version 4) metadata,
- * an empty kernel, a signature section that is empty, too long or not
- * decodable, and 12 or more bytes behind the last section unless the source
- * is open-ended.  Gaps before sections, and flags, are accepted.  The content
- * of kernel, ramdisks and metadata is not looked at, see eif-kernel.h, nor is
- * the CRC: eif_image_load_fd() and eif_image_verify_crc() do that.
+ * an empty kernel, a signature section that is empty or too long, and 12 or
+ * more bytes behind the last section unless the source is open-ended.  Gaps
+ * before sections, and flags, are accepted.  The content of the sections is not
+ * looked at, see eif-kernel.h and eif_image_read_signature(), nor is the CRC:
+ * eif_image_load_fd() and eif_image_verify_crc() do that.
  *
- * Reads the headers and the signature section: at most 34 KiB in total.
+ * Reads the headers, about 1 KiB in total.
  *
  * Returns: the image, to be freed with eif_image_free(); NULL on failure.
  */
@@ -407,8 +407,9 @@ typedef struct EifMeasurements {
     uint8_t pcr0[EIF_PCR_LEN]; /* kernel, cmdline, all ramdisks */
     uint8_t pcr1[EIF_PCR_LEN]; /* kernel, cmdline, first ramdisk */
     uint8_t pcr2[EIF_PCR_LEN]; /* all ramdisks but the first */
-    uint8_t pcr8[EIF_PCR_LEN]; /* certificate; zeros when not signed */
-    bool has_pcr8; /* the image is signed */
+    uint8_t pcr8[EIF_PCR_LEN]; /* certificate; zeros when there is none */
+    bool has_pcr8; /* the image is signed, with a certificate */
+    bool pcr8_unknown; /* it is signed, but no certificate can be found */
 } EifMeasurements;
 
 /* Numbers of the registers that an image decides about: 0, 1, 2, 8 */
@@ -422,7 +423,8 @@ extern const unsigned eif_pcr_index[EIF_NR_PCRS];
  * @result: filled in on success
  * @errp: filled in on failure
  *
- * Does not depend on the CRC nor on the validity of the signature.  (In
+ * Does not depend on the CRC nor on the signature: of a section that is broken
+ * (see eif_image_read_signature()) PCR8 alone remains unknown.  (In
  * debug mode an attestation shows zeros instead.)  Blocks: SHA-384 over the
  * image, about a second per GiB, with a second thread; memory use is constant.
  *
@@ -476,7 +478,7 @@ const uint8_t *eif_measurements_pcr(const EifMeasurements *m, unsigned index);
  * @m: the registers
  * @index: 0, 1, 2 or 8
  * @expected: its value
- * @errp: filled in when it differs, with both values
+ * @errp: filled in when it differs, with both values, or is not known
  *
  * Returns: true when it is the same.
  */
