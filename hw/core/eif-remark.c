@@ -13,6 +13,13 @@
 #define RAMDISK_LOOK 4096
 #define INITRAMFS_ALIGN 4 /* of archives in Linux' initramfs */
 
+/* Format newc of cpio: 13 numbers behind the magic, these two among them */
+#define CPIO_MAGIC_LEN 6
+#define CPIO_HEAD_LEN (CPIO_MAGIC_LEN + 13 * 8)
+#define CPIO_FILE_SIZE 6
+#define CPIO_NAME_SIZE 11
+#define CPIO_TRAILER "TRAILER!!!"
+
 typedef struct Remarks {
     const EifImage *image;
     const EifSource *src;
@@ -81,35 +88,140 @@ static bool remark_cmdline(Remarks *r, Error **errp)
     return true;
 }
 
+/*
+ * All ramdisks are joined without padding.  Linux unpacks one archive after
+ * the other and skips zeros between them.  Behind a cpio archive the next one
+ * has to begin at a multiple of 4 bytes of them all, and most decompressors
+ * take whatever follows for more of their own.
+ */
+
+/* Position in a ramdisk while its archives are walked through */
+typedef struct Archives {
+    const Remarks *r;
+    const EifSection *s;
+    uint64_t joined; /* bytes of the ramdisks before it */
+    uint64_t pos;
+} Archives;
+
 static bool is_compressed(EifFileKind kind)
 {
     return kind == EIF_KIND_GZIP || kind == EIF_KIND_BZIP2 ||
            kind == EIF_KIND_XZ || kind == EIF_KIND_LZ4 ||
-           kind == EIF_KIND_ZSTD;
+           kind == EIF_KIND_ZSTD || kind == EIF_KIND_LZMA ||
+           kind == EIF_KIND_LZO;
 }
 
-static bool ramdisk_kind(Remarks *r, const EifSection *s, EifFileKind *kind,
-                         Error **errp)
+/* Returns how many bytes there are at the position, at most @max; -1: error */
+static ssize_t look(const Archives *a, uint8_t *buf, size_t max, Error **errp)
 {
-    uint8_t head[RAMDISK_LOOK];
-    size_t len = MIN(s->size, sizeof(head));
+    size_t len = a->pos < a->s->size ? MIN(a->s->size - a->pos, max) : 0;
 
-    if (!eif_source_read(r->src, head, len, s->data_offset, errp)) {
-        return false;
+    return !len || eif_source_read(a->r->src, buf, len,
+                                   a->s->data_offset + a->pos, errp)
+           ? len : -1;
+}
+
+static bool skip_zeros(Archives *a, Error **errp)
+{
+    uint8_t buf[RAMDISK_LOOK];
+    ssize_t len, zeros;
+
+    do {
+        len = look(a, buf, sizeof(buf), errp);
+        for (zeros = 0; zeros < len && !buf[zeros]; zeros++) {
+            continue;
+        }
+        a->pos += zeros;
+    } while (len > 0 && zeros == len);
+    return len >= 0;
+}
+
+/* A number of 8 hexadecimal digits in a header; others read as a huge one */
+static uint64_t cpio_number(const uint8_t *head, unsigned field)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        int digit = g_ascii_xdigit_value(head[CPIO_MAGIC_LEN + 8 * field + i]);
+
+        value = digit < 0 ? UINT32_MAX : value << 4 | digit;
     }
-    *kind = eif_buffer_kind(head, len);
+    return value;
+}
+
+static uint64_t align_up(const Archives *a, uint64_t pos)
+{
+    return ROUND_UP(a->joined + pos, INITRAMFS_ALIGN) - a->joined;
+}
+
+/* To the end of the archive, of which the position is the begin */
+static bool skip_cpio(Archives *a, Error **errp)
+{
+    uint8_t head[CPIO_HEAD_LEN + sizeof(CPIO_TRAILER)];
+    ssize_t len;
+    bool last;
+
+    do {
+        len = look(a, head, sizeof(head), errp);
+        if (len < (ssize_t)CPIO_HEAD_LEN || memcmp(head, "07070", 5)) {
+            a->pos = a->s->size;
+            return len >= 0;
+        }
+        last = len == sizeof(head) &&
+               !memcmp(head + CPIO_HEAD_LEN, CPIO_TRAILER,
+                       sizeof(CPIO_TRAILER));
+        a->pos = align_up(a, a->pos + CPIO_HEAD_LEN +
+                          cpio_number(head, CPIO_NAME_SIZE));
+        a->pos = align_up(a, a->pos + cpio_number(head, CPIO_FILE_SIZE));
+    } while (!last);
     return true;
 }
 
-/*
- * All ramdisks are joined without padding.  Linux unpacks one archive after
- * the other, finds the next at multiples of 4 bytes only, and most of its
- * decompressors take whatever follows for more of their own.
- */
+/* What the last archive of a ramdisk is; @first: where the first one begins */
+static bool last_kind(const Remarks *r, const EifSection *s, uint64_t joined,
+                      uint64_t *first, EifFileKind *kind, Error **errp)
+{
+    Archives a = { r, s, joined };
+    uint8_t head[RAMDISK_LOOK];
+    ssize_t len;
+
+    if (!skip_zeros(&a, errp)) {
+        return false;
+    }
+    *first = a.pos;
+    while (a.pos < s->size) {
+        len = look(&a, head, sizeof(head), errp);
+        if (len < 0) {
+            return false;
+        }
+        *kind = eif_buffer_kind(head, len);
+        if (*kind != EIF_KIND_CPIO) {
+            return true;
+        }
+        if (!skip_cpio(&a, errp) || !skip_zeros(&a, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void remark_ramdisk(Remarks *r, unsigned n, EifFileKind before,
+                           uint64_t begin)
+{
+    if (is_compressed(before)) {
+        add(r, "the kernel may not see ramdisk %u: the one before it ends "
+            "with %s", n, eif_file_kind_str(before));
+    } else if (begin % INITRAMFS_ALIGN) {
+        add(r, "the kernel does not see ramdisk %u: it begins at byte %"
+            PRIu64 " of them all, which is no multiple of %d", n, begin,
+            INITRAMFS_ALIGN);
+    }
+}
+
 static bool remark_ramdisks(Remarks *r, Error **errp)
 {
-    EifFileKind before = EIF_KIND_UNKNOWN;
-    uint64_t joined = 0;
+    EifFileKind kind, before = EIF_KIND_UNKNOWN;
+    uint64_t first, joined = 0;
     unsigned n = 0;
 
     for (unsigned i = 0; i < r->image->nr_sections; i++) {
@@ -118,17 +230,14 @@ static bool remark_ramdisks(Remarks *r, Error **errp)
         if (s->type != EIF_SECTION_RAMDISK) {
             continue;
         }
-        if (joined && s->size && is_compressed(before)) {
-            add(r, "the kernel may not see ramdisk %u: the one before it is "
-                "%s", n, eif_file_kind_str(before));
-        } else if (s->size && joined % INITRAMFS_ALIGN) {
-            add(r, "the kernel does not see ramdisk %u: the one before it "
-                "ends at byte %" PRIu64 " of them all, which is no multiple "
-                "of %d", n, joined, INITRAMFS_ALIGN);
-        }
-        if (s->size && !ramdisk_kind(r, s, &before, errp)) {
+        kind = before;
+        if (!last_kind(r, s, joined, &first, &kind, errp)) {
             return false;
         }
+        if (joined && first < s->size) {
+            remark_ramdisk(r, n, before, joined + first);
+        }
+        before = kind;
         joined += s->size;
         n++;
     }

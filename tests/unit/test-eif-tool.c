@@ -660,9 +660,9 @@ static const char *const unusual_remarks[] = {
     "3 bytes stand before section 3 (ramdisk), which belong to none; "
     "nitro-cli cannot describe such an image",
     "section 4 (ramdisk) is empty",
-    "the kernel does not see ramdisk 2: the one before it ends at byte 5 of "
-    "them all, which is no multiple of 4",
-    "the kernel may not see ramdisk 3: the one before it is a gzip file",
+    "the kernel does not see ramdisk 2: it begins at byte 5 of them all, which "
+    "is no multiple of 4",
+    "the kernel may not see ramdisk 3: the one before it ends with a gzip file",
 };
 
 static void test_unusual(void)
@@ -689,6 +689,71 @@ static void test_unusual(void)
     assert_in(flat, "\"Flags\":[\"aarch64\",\"0x0040\",\"0x0200\"]");
     assert_in(flat, "\"Flags\":[\"0x0001\",\"0x0080\"]");
     assert_in(flat, "\"Size\":5,\"Gap\":3");
+}
+
+/* Two ramdisks in a row: does the kernel see the second one? */
+
+#define ZEROS16 "0000000000000000"
+#define CPIO_HEAD(name_size, file_size) \
+    "070701" ZEROS16 ZEROS16 ZEROS16 "000000" file_size ZEROS16 ZEROS16 \
+    "000000" name_size "00000000"
+#define CPIO_END CPIO_HEAD("0b", "00") "TRAILER!!!\0\0\0\0" /* 124 bytes */
+#define CPIO_FILE CPIO_HEAD("02", "05") "f\0" "\x1f\x8b.." "x\0\0\0"
+
+static const struct {
+    const char *first;
+    size_t first_len;
+    const char *second;
+    size_t second_len;
+    const char *remark; /* NULL: there is none */
+} chains[] = {
+#define LONG(text) text, sizeof(text) - 1
+    { LONG(CPIO_END), LONG(CPIO_END), NULL },
+    { LONG(CPIO_END "\0\0\0\0"), LONG(CPIO_END), NULL },
+    { LONG(CPIO_END "\0"), LONG(CPIO_END), "does not see ramdisk 1: it begins "
+      "at byte 125 of them all, which is no multiple of 4" },
+    /* The second one brings the zeros that the first lacks */
+    { LONG(CPIO_END "\0\0\0"), LONG("\0" CPIO_END), NULL },
+    { LONG(CPIO_END "\0\0\0"), LONG("\0\0" CPIO_END), "it begins at byte 129 "
+      "of them all" },
+    { LONG(CPIO_END), LONG("\0" CPIO_END), "it begins at byte 125 of them" },
+    { LONG(CPIO_END "\0"), LONG("\0\0"), NULL }, /* nothing to see */
+    /* Compressed, all that Linux knows */
+    { LONG("\x5d\0\0\x80"), LONG(CPIO_END), "may not see ramdisk 1: the one "
+      "before it ends with an lzma file" },
+    { LONG("\x89LZO"), LONG(CPIO_END), "ends with an lzo file" },
+    { LONG("\x1f\x8b\x08\0"), LONG(CPIO_END), "ends with a gzip file" },
+    /* An early archive, as for microcode, and a compressed one behind it */
+    { LONG(CPIO_END "\x1f\x8b\x08\0"), LONG(CPIO_END), "ends with a gzip" },
+    { LONG(CPIO_FILE CPIO_END "\0\0\0\0\x28\xb5\x2f\xfd"), LONG(CPIO_END),
+      "ends with a zstd file" },
+    { LONG(CPIO_END CPIO_END "BZh9"), LONG(CPIO_END), "ends with a bzip2" },
+    { LONG("\0\0\0\0\x5d\0\0\x80"), LONG(CPIO_END), "an lzma file" },
+    /* What is in a file of the archive does not count */
+    { LONG(CPIO_FILE CPIO_END), LONG(CPIO_END), NULL },
+    /* Headers that lead nowhere */
+    { LONG(CPIO_HEAD("02", "ff") "f\0"), LONG(CPIO_END), NULL },
+    { LONG("07070100"), LONG(CPIO_END), NULL },
+#undef LONG
+};
+
+static void test_chains(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(chains); i++) {
+        g_autoptr(GByteArray) image = eif_maker_image(4, 0, "BCM");
+
+        g_test_message("chain %zu", i);
+        eif_maker_add(image, 3, chains[i].first, chains[i].first_len);
+        eif_maker_add(image, 3, chains[i].second, chains[i].second_len);
+        eif_maker_finish(image);
+        write_image("chain.eif", image);
+        run_well("verify chain.eif");
+        if (chains[i].remark) {
+            assert_in(out, chains[i].remark);
+        } else {
+            g_assert_null(strstr(out, "see ramdisk"));
+        }
+    }
 }
 
 static void test_no_ramdisk(void)
@@ -1073,6 +1138,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/tool/describe/bulky", test_describe_bulky);
     g_test_add_func("/eif/tool/describe/custom", test_describe_custom);
     g_test_add_func("/eif/tool/unusual", test_unusual);
+    g_test_add_func("/eif/tool/chains", test_chains);
     g_test_add_func("/eif/tool/no-ramdisk", test_no_ramdisk);
     g_test_add_func("/eif/tool/cmdline-end", test_cmdline_end);
     g_test_add_func("/eif/tool/verify", test_verify);

@@ -121,6 +121,8 @@ typedef enum EifFileKind {
     EIF_KIND_XZ,
     EIF_KIND_LZ4,
     EIF_KIND_ZSTD,
+    EIF_KIND_LZMA,
+    EIF_KIND_LZO,
     EIF_KIND_CPIO,
     EIF_KIND_QCOW2,
     EIF_KIND_TEXT,

@@ -22,7 +22,7 @@
  * @src: where the image lies
  * @errp: filled in when it cannot be read
  *
- * Reads a few KiB of the command line and of each ramdisk.
+ * Reads a few KiB of the command line, and the headers of cpio archives.
  *
  * Returns: phrases, none of them when all is as usual; to be freed with
  * g_ptr_array_unref().  NULL on failure.
