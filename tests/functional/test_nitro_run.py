@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import io
+import itertools
 import json
 import os
 import re
@@ -127,10 +128,23 @@ class Options(QemuBaseTest):
                 ({'memory_mib': '1'}, "'memory_mib' is \"1\", expected"),
                 ({'cpu_count': True}, "'cpu_count' is true"),
                 ({'cpu_ids': ['1']}, 'no list of numbers'),
+                ('{"cpu_count": 2, "cpu_count": 4}',
+                 "more than one 'cpu_count'"),
+                ({'eif_path': 'a', 'memory_mib': 64, 'cpu_ids': []},
+                 'cannot have 0 CPUs'),
                 ({'cpu_count': 2}, 'an image and its memory')):
             self.refused(expected, 'run-enclave', '--config',
                          self.config(content))
-        self.refused('cannot read', 'run-enclave', '--config', '/none')
+        for path in '/none', '':
+            self.refused('cannot read', 'run-enclave', '--config', path)
+
+    def test_lost_to_qemu(self):
+        """Options of QEMU that nitro-run cannot do without."""
+        for words in ['-daemonize'], ['--daemonize'], ['-pidfile', '/x']:
+            with self.assertRaisesRegex(RunError, words[0] + ' cannot be'):
+                options.qemu_options(words)
+        words = ['-name', 'x', '-M', 'heartbeat=off']
+        self.assertEqual(options.qemu_options(words), words)
 
     def test_words_for_qemu(self):
         """What follows -- reaches QEMU, the status its caller."""
@@ -258,6 +272,18 @@ class Directory(QemuBaseTest):
                              [('app', enclaves.State.STARTING)])
             self.assertFalse(dead.place.exists())
             self.assertEqual(list(self.path.iterdir()), [starting.place])
+
+    def test_notes(self):
+        """A note hides nothing, and nobody, whatever it holds."""
+        place = self.path / 'x'
+        place.mkdir(parents=True)
+        for text in ('', 'x', '{}', '[]', 'null', '{"name": 1, "begun": "a"}',
+                     '{"name": "y", "pid": null, "id": []}'):
+            (place / 'note').write_text(text)
+            enclave = enclaves.Enclave(place)
+            self.assertEqual(enclave.name, 'y' if '"y"' in text else 'x')
+            self.assertIsInstance(enclave.begun, int)
+            self.assertEqual((enclave.pid, enclave.id), (None, None))
 
     def test_locked(self):
         """Somebody who keeps the directory locked is named."""
@@ -506,6 +532,48 @@ class Processes(QemuBaseTest):
         self.assertEqual(self.names(), [])
         self.tool('terminate-enclave', '--all')
         self.assert_gone(int(here.read_text()))
+
+    def test_without_monitor(self):
+        """One whose monitor was removed is neither hidden nor lost."""
+        told = self.run_enclave('one')
+        (self.place('one') / 'control').unlink()
+        listed, errors = self.tool('describe-enclaves', status=1)
+        self.assertEqual(listed, [])
+        self.assertIn(told['EnclaveID'] + ' (one) cannot be asked: its'
+                      ' monitor', errors)
+        ended, _ = self.tool('terminate-enclave', '--enclave-name', 'one')
+        self.assertEqual(ended['EnclaveID'], told['EnclaveID'])
+        self.assert_gone(told['ProcessID'])
+
+    def test_signals(self):
+        """A launch that is stopped leaves nothing, and says nothing."""
+        for number, before in itertools.product(
+                (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+                ('', 'mkfifo %(top)s/fifo 2>&-; : > %(top)s/here;'
+                 ' read x < %(top)s/fifo')):
+            with self.subTest(number=number, before=before):
+                here = self.path.parent / 'here'
+                for left in here, self.path.parent / '9000':
+                    left.unlink(missing_ok=True)    # of the one before
+                self.before(before)
+                launch = self.launching('-M', 'heartbeat=on')
+                if before:
+                    while not here.exists():
+                        time.sleep(0.05)
+                else:
+                    self.wait_started(launch)
+                launch.send_signal(number)
+                output, errors = launch.communicate()
+                self.assertEqual((launch.returncode, output, errors), (
+                    128 + number, '', 'Start allocating memory...\n'))
+                self.assert_gone()
+
+    def wait_started(self, launched):
+        """Until the only enclave waits for its heartbeat."""
+        while not any(enclave.state == enclaves.State.UP for enclave in
+                      enclaves.Enclaves(self.path).known()):
+            self.assertIsNone(launched.poll())
+            time.sleep(0.05)        # known() keeps launches waiting
 
     def test_deaf(self):
         """One that ignores SIGTERM is killed."""

@@ -3,11 +3,10 @@
 """Command line: the commands of nitro-cli."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 
-from .common import RunError, complain, print_json, tell
+from .common import RunError, complain, print_json, stopping, tell
 from .console import connect_console, copy_console
 from .doctor import doctor
 from .enclaves import Enclaves, State
@@ -25,12 +24,13 @@ def run_enclave(args):
     enclave, log = Enclaves(args.runtime_dir).new(
         args.enclave_name or Path(args.eif_path).stem)
     tell('Start allocating memory...')
-    launch = Launch(args, enclave, log)
-    try:
-        launch.start(args.attach_console)
-    except BaseException:
-        launch.abandon()
-        raise
+    with stopping():
+        launch = Launch(args, enclave, log)
+        try:
+            launch.start(args.attach_console)
+        except BaseException:
+            launch.abandon()
+            raise
     if launch.said():
         tell(launch.said())
     launch.close()
@@ -49,14 +49,15 @@ def run(args):
     frames = added(args)
     enclave, log = Enclaves(args.runtime_dir).new(
         args.enclave_name or Path(args.eif_path).stem)
-    launch = Launch(args, enclave, log)
-    try:
-        program = Foreground(launch.process, launch.place, frames)
-        launch.start(connect=program.connect)
-        launch.close()
-        return program.run()
-    finally:
-        launch.abandon()
+    with stopping():
+        launch = Launch(args, enclave, log)
+        try:
+            program = Foreground(launch.process, launch.place, frames)
+            launch.start(connect=program.connect)
+            launch.close()
+            return program.run()
+        finally:
+            launch.abandon()
 
 
 def describe_enclaves(args):
@@ -79,7 +80,8 @@ def terminate_enclave(args):
     for enclave in doomed:
         try:
             told.append(enclave.terminate())
-            tell(f'Successfully terminated enclave {enclave.id}.')
+            tell('Successfully terminated enclave'
+                 f' {enclave.id or enclave}.')
         except RunError as error:
             complain(error)
             status = error.status
@@ -244,19 +246,12 @@ def parser():
     return top
 
 
-def stop(number, _frame):
-    """A signal ends what is being launched, too."""
-    sys.exit(128 + number)
-
-
 def main(words=None):
     """Run one command; returns the exit status."""
     words = sys.argv[1:] if words is None else words
     split = words.index('--') if '--' in words else len(words)
     args = parser().parse_args(words[:split])
     args.more = words[split + 1:]
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
     try:
         return args.main(args)
     except RunError as error:

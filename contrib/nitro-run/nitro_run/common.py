@@ -2,7 +2,9 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """How the program speaks to its user."""
 
+import contextlib
 import json
+import signal
 import sys
 
 
@@ -29,3 +31,25 @@ def complain(error):
     tell(f'nitro-run: {error}')
     if error.remedy:
         tell(f'nitro-run: {error.remedy}')
+
+
+def _exit(number, _frame):
+    sys.exit(128 + number)
+
+
+@contextlib.contextmanager
+def stopping(handler=_exit):
+    """Signals that stop a program call @handler, or end this one.
+
+    What nohup and shells have had ignored stays so.
+    """
+    old = {number: signal.getsignal(number) for number in
+           (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number in old if old[number] != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, old[number])

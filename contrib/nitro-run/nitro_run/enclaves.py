@@ -30,7 +30,7 @@ MIB = 1 << 20
 MEASURE_SECONDS, END_SECONDS, TERM_SECONDS, PAUSE = 120, 150, 15, 0.1
 LOCK_SECONDS = 30
 SOCKET_NAME_MAX = 107
-NOTED = ('name', 'begun', 'pid', 'id')
+NOTED = {'name': str, 'begun': int, 'pid': int, 'id': str}
 
 
 class State(enum.Enum):
@@ -124,11 +124,12 @@ class Enclaves:
 
     def find(self, args):
         """The one with this id or name."""
-        wanted = args.enclave_id or args.enclave_name
+        by_name = args.enclave_id is None
+        wanted = args.enclave_name if by_name else args.enclave_id
         running = [enclave for enclave in self.known()
                    if enclave.state in (State.UP, State.SILENT)]
         found = [enclave for enclave in running if wanted == (
-            enclave.id if args.enclave_id else enclave.name)]
+            enclave.name if by_name else enclave.id)]
         if len(found) > 1:
             raise RunError(f'{len(found)} enclaves have the name {wanted}',
                            'use --enclave-id with one of '
@@ -177,14 +178,21 @@ class Enclave:
         self.place, self.state, self.info = Path(place), State.STARTING, None
         self.name, self.begun = self.place.name, time.time_ns()
         self.pid = self.id = None
-        with contextlib.suppress(OSError, ValueError):
-            note = json.loads((self.place / 'note').read_text())
-            vars(self).update({name: note[name] for name in NOTED})
+        vars(self).update(self._noted())
         with contextlib.suppress(OSError, ValueError):
             self.pid = int((self.place / 'pid').read_text())
 
     def __str__(self):
         return f'{self.id or f"process {self.pid}"} ({self.name})'
+
+    def _noted(self):
+        """What note() wrote; a note of somebody else may have anything."""
+        try:
+            note = json.loads((self.place / 'note').read_text())
+        except (OSError, ValueError):
+            return {}
+        return {name: note[name] for name, kind in NOTED.items()
+                if isinstance(note, dict) and type(note.get(name)) is kind}
 
     def note(self):
         """Write down what others need when QEMU does not answer."""
@@ -203,11 +211,12 @@ class Enclave:
         try:
             name, info = await self.ask('query-name', 'query-nitro-enclave')
         except FileNotFoundError:
-            self.state = State.STARTING
-        except asyncio.TimeoutError:
-            self.state = State.SILENT
+            # Its monitor is there before it has an ID
+            self.state = State.SILENT if self.id else State.STARTING
         except qmp.GONE:
             self.state = State.ENDING
+        except (asyncio.TimeoutError, OSError):
+            self.state = State.SILENT
         else:
             self.learn(name.get('name', self.name), info)
 
@@ -241,6 +250,10 @@ class Enclave:
             return RunError(f'enclave {self} does not answer: process '
                             f'{self.pid} is stopped',
                             f'continue it with: kill -CONT {self.pid}')
+        if not (self.place / 'control').is_socket():
+            return RunError(f'enclave {self} cannot be asked: its monitor'
+                            f' {self.place}/control has been removed',
+                            'end it with: nitro-run terminate-enclave')
         return RunError(f'enclave {self} does not answer within'
                         f' {qmp.SECONDS} s', 'end the program that is'
                         f' connected to {self.place}/control, or the enclave'
@@ -296,10 +309,10 @@ class Enclave:
         """Have QEMU end itself; did it hear that?"""
         try:
             asyncio.run(self.ask('quit'))
-        except (asyncio.TimeoutError, FileNotFoundError):
-            return False
         except qmp.GONE:
-            pass
+            return True
+        except (asyncio.TimeoutError, OSError):
+            return False
         return True
 
     def terminate(self):

@@ -5,16 +5,14 @@
 import contextlib
 import os
 import select
-import signal
 import socket
 import sys
 
 from .agent import Agent, additions
-from .common import RunError, complain, tell
+from .common import RunError, complain, stopping, tell
 
 RECONNECT = 0.1
 PIECE = 64 * 1024
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def connect(place):
@@ -52,17 +50,9 @@ class Foreground:
         self.stopped = 0            # number of the first signal
         self.wake, self._woken = socket.socketpair()
 
-    @contextlib.contextmanager
-    def _signals(self):
+    def _signalled(self, number, _frame):
         """Signals are for the program, and may come at any time."""
-        old = {number: signal.signal(number, lambda number, _frame:
-                                     self._woken.send(bytes([number])))
-               for number in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        self._woken.send(bytes([number]))
 
     def connect(self):
         """Connect before the enclave runs, so that nothing waits for us."""
@@ -73,7 +63,7 @@ class Foreground:
         """Until QEMU has ended; returns the program's status."""
         ended = os.pidfd_open(self.process.pid)
         try:
-            with self._signals():
+            with stopping(self._signalled):
                 while not self._step(ended):
                     pass
         finally:

@@ -3,14 +3,16 @@
 """From options to an enclave that has booted."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
-from .common import RunError
+from .common import RunError, stopping
 from .console import connect_console, copy_console
 from .enclaves import TERM_SECONDS
 from .qmp import GONE, Monitor
@@ -84,6 +86,7 @@ class Launch:
         """@log: open and locked; it is closed by close() or abandon()."""
         self.enclave, self.place, self.log = enclave, enclave.place, log
         self.console = self.qmp = self.process = None
+        self.stopped = 0            # number of the signal
         self.ours, theirs = socket.socketpair()
         pages = choose_pages(args.memory_mib, free_pages())
         argv = command_line(args, enclave.name, self.place, theirs.fileno(),
@@ -110,6 +113,18 @@ class Launch:
 
         @connect: called when QEMU's sockets are there, before the enclave is.
         """
+        with stopping(self._stop):
+            self._start(attach, connect)
+
+    def _stop(self, number, _frame):
+        """End QEMU, and so what waits for it.
+
+        An exception would hit the monitor's event loop somewhere.
+        """
+        self.stopped = number
+        self.process.terminate()
+
+    def _start(self, attach, connect):
         try:
             self.enclave.note()
             self.qmp = Monitor(self.ours)
@@ -124,6 +139,8 @@ class Launch:
                                self.qmp.cmd('query-nitro-enclave'))
         except (*GONE, FileNotFoundError) as error:
             raise self.failure() from error
+        if self.stopped:
+            raise self.failure()
         self.enclave.pid = int((self.place / 'pid').read_text())
         self.enclave.note()
 
@@ -141,6 +158,8 @@ class Launch:
     def failure(self):
         """Why QEMU ended."""
         status = self.process.wait()
+        if self.stopped:
+            sys.exit(128 + self.stopped)
         if self.console:
             copy_console(self.console)
         return RunError(self.said() or f'QEMU ended with status {status}',
@@ -148,10 +167,12 @@ class Launch:
 
     def close(self):
         """Leave QEMU to itself."""
-        if self.qmp:
-            self.qmp.close()
-        self.ours.close()
-        self.log.close()
+        try:
+            if self.qmp:
+                self.qmp.close()
+        finally:
+            self.ours.close()
+            self.log.close()
 
     def abandon(self):
         """End it and leave nothing."""
@@ -163,5 +184,5 @@ class Launch:
                 self.process.kill()
                 self.process.wait()
         shutil.rmtree(self.place, ignore_errors=True)
-        self.ours.close()
-        self.log.close()
+        with contextlib.suppress(*GONE):
+            self.close()

@@ -12,6 +12,12 @@ from .common import RunError
 AGENT_PORT = 9001       # of nitro-init, unless it is configured otherwise
 LEAST_MIB, TIMES = 128, 4
 
+# Options of QEMU that it cannot have from the user
+TAKEN = {'-daemonize': 'run-enclave returns by itself once the enclave has'
+                       ' booted',
+         '-pidfile': 'nitro-run has one to find the process; run-enclave'
+                     ' prints ProcessID'}
+
 # Members of a --config file: option, type, what it is called there
 CONFIG = {'enclave_name': str, 'cpu_count': int, 'cpu_ids': list,
           'memory_mib': int, 'eif_path': str, 'enclave_cid': int,
@@ -35,11 +41,21 @@ def cpu_numbers(text):
     return [int(word) for word in text.split(',')]
 
 
+def _members(pairs):
+    """A JSON object, in which an option is given once as well."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError('it has more than one '
+                         + next(repr(n) for n in names if names.count(n) > 1))
+    return found
+
+
 def read_config(path):
     """Options of a --config file."""
     try:
         with open(path, encoding='utf-8') as f:
-            config = json.load(f)
+            config = json.load(f, object_pairs_hook=_members)
     except (OSError, ValueError) as error:
         raise RunError(f'cannot read {path}: {error}',
                        'give a JSON file') from error
@@ -58,12 +74,22 @@ def read_config(path):
     return config
 
 
+def qemu_options(words):
+    """Those after --, without what would make QEMU slip away."""
+    for word in words:
+        reason = TAKEN.get(word.replace('--', '-', 1))
+        if reason:
+            raise RunError(f'{word} cannot be passed on to QEMU: {reason}',
+                           f'leave {word} out')
+    return words
+
+
 def complete(args):
     """Options of the command line, or those of --config."""
-    args.qemu_options = args.more
+    args.qemu_options = qemu_options(args.more)
     given = [name for name in CONFIG if getattr(args, name)
              not in (None, False)]
-    if args.config:
+    if args.config is not None:
         if given:
             raise RunError('--config cannot be used with --'
                            + given[0].replace('_', '-').replace('-mib', ''),
@@ -75,9 +101,14 @@ def complete(args):
     if not args.eif_path or not args.memory_mib:
         raise RunError('an image and its memory are needed',
                        'use --eif-path FILE --memory MIB')
-    if bool(args.cpu_ids) == bool(args.cpu_count):
+    if (args.cpu_ids is None) == (args.cpu_count is None):
         raise RunError('give either a number of CPUs or their list',
                        'use --cpu-count NUMBER, or --cpu-ids LIST')
+    number = len(args.cpu_ids or ()) if args.cpu_count is None \
+        else args.cpu_count
+    if number < 1:
+        raise RunError(f'an enclave cannot have {number} CPUs',
+                       'use --cpu-count with 1 or more')
     args.debug_mode = bool(args.debug_mode or args.attach_console)
     return args
 
