@@ -46,6 +46,24 @@ static const struct {
     { EIF_COSE_ES512, GNUTLS_ECC_CURVE_SECP521R1, GNUTLS_SIGN_ECDSA_SHA512 },
 };
 
+#define HINT_KEY \
+    "Give a key in PEM form on the curve P-256, P-384 or P-521, as openssl\n" \
+    "ecparam -name secp384r1 -genkey makes it.\n"
+
+/* GnuTLS says of such a file only that data is not available */
+static bool check_is_key(const GByteArray *pem, Error **errp)
+{
+    static const char label[] = "PRIVATE KEY-----";
+    ERRP_GUARD();
+
+    if (memmem(pem->data, pem->len, label, strlen(label))) {
+        return true;
+    }
+    error_setg(errp, "the file has no private key in PEM form");
+    error_append_hint(errp, HINT_KEY);
+    return false;
+}
+
 static gnutls_privkey_t load_key(const GByteArray *pem, Error **errp)
 {
     ERRP_GUARD();
@@ -71,8 +89,7 @@ static gnutls_privkey_t load_key(const GByteArray *pem, Error **errp)
     } else {
         error_setg(errp, "the private key cannot be read: %s",
                    gnutls_strerror(rc));
-        error_append_hint(errp, "Give a key in PEM form, as openssl ecparam "
-                          "-name secp384r1 -genkey makes it.\n");
+        error_append_hint(errp, HINT_KEY);
     }
     return NULL;
 }
@@ -141,7 +158,7 @@ EifSigningKey *eif_signing_key_new(const GByteArray *cert_pem,
     if (!key->pem) {
         return NULL;
     }
-    key->key = load_key(key_pem, errp);
+    key->key = check_is_key(key_pem, errp) ? load_key(key_pem, errp) : NULL;
     if (!key->key || !find_curve(key, errp)) {
         return NULL;
     }

@@ -26,6 +26,14 @@
     "8898c2035f9782c15dc378aaa37bfccaf53526641ca2c408" \
     "24a99ef337460580d4e9cc729cfb6b06d9a94a85ff2c607e"
 
+/* Of no use: a key on the curve secp256k1 */
+#define K256 \
+    "-----BEGIN EC PRIVATE KEY-----\n" \
+    "MHQCAQEEILnCoTaAqfSyKtJjG42diG+8T5g0K1YVwtYSICLzaXH6oAcGBSuBBAAK\n" \
+    "oUQDQgAEBQsvfDKmgP/dJj9wc8Sm69VE02++ZH4sBwe1E8dcfZ9/4OlPS+dqrfK4\n" \
+    "AcO4u5513ppyjcm112Ty5OiVWAJ3gQ==\n" \
+    "-----END EC PRIVATE KEY-----\n"
+
 static char *tool;
 static char *dir;
 static GByteArray *original; /* content of good.eif */
@@ -218,6 +226,7 @@ static void write_files(void)
     write_bundle();
     write_custom();
     write_file("text", "just text\n", 10);
+    write_file("k256.key", K256, strlen(K256));
     write_file("empty", "", 0);
 }
 
@@ -611,6 +620,8 @@ static void test_describe_custom(void)
           "\"BuildMetadata\": {\"BuildTool\": \"t\"}, \"DockerInfo\": {}}",
           "\"Metadata\":{\"BuildTool\":\"t\",\"DockerInfo\":{},"
           "\"AppVersion\":\"3\",\"Z\":{\"n\":null}}" },
+        { "{\"CustomMetadata\": {\"a\": null, \"b\": 1}}",
+          "\"Metadata\":{\"b\":1}" },
         /* never the same member twice */
         { "{\"CustomMetadata\": {\"BuildTool\": 1, \"DockerInfo\": 2,"
           "\"X\": 3},"
@@ -707,34 +718,36 @@ static const struct {
     size_t second_len;
     const char *remark; /* NULL: there is none */
 } chains[] = {
-#define LONG(text) text, sizeof(text) - 1
-    { LONG(CPIO_END), LONG(CPIO_END), NULL },
-    { LONG(CPIO_END "\0\0\0\0"), LONG(CPIO_END), NULL },
-    { LONG(CPIO_END "\0"), LONG(CPIO_END), "does not see ramdisk 1: it begins "
-      "at byte 125 of them all, which is no multiple of 4" },
+#define FIRST(s) .first = s, .first_len = sizeof(s) - 1
+#define SECOND(s) .second = s, .second_len = sizeof(s) - 1
+    { FIRST(CPIO_END), SECOND(CPIO_END), NULL },
+    { FIRST(CPIO_END "\0\0\0\0"), SECOND(CPIO_END), NULL },
+    { FIRST(CPIO_END "\0"), SECOND(CPIO_END), "does not see ramdisk 1: it "
+      "begins at byte 125 of them all, which is no multiple of 4" },
     /* The second one brings the zeros that the first lacks */
-    { LONG(CPIO_END "\0\0\0"), LONG("\0" CPIO_END), NULL },
-    { LONG(CPIO_END "\0\0\0"), LONG("\0\0" CPIO_END), "it begins at byte 129 "
-      "of them all" },
-    { LONG(CPIO_END), LONG("\0" CPIO_END), "it begins at byte 125 of them" },
-    { LONG(CPIO_END "\0"), LONG("\0\0"), NULL }, /* nothing to see */
+    { FIRST(CPIO_END "\0\0\0"), SECOND("\0" CPIO_END), NULL },
+    { FIRST(CPIO_END "\0\0\0"), SECOND("\0\0" CPIO_END), "it begins at byte "
+      "129 of them all" },
+    { FIRST(CPIO_END), SECOND("\0" CPIO_END), "it begins at byte 125 of them" },
+    { FIRST(CPIO_END "\0"), SECOND("\0\0"), NULL }, /* nothing to see */
     /* Compressed, all that Linux knows */
-    { LONG("\x5d\0\0\x80"), LONG(CPIO_END), "may not see ramdisk 1: the one "
+    { FIRST("\x5d\0\0\x80"), SECOND(CPIO_END), "may not see ramdisk 1: the one "
       "before it ends with an lzma file" },
-    { LONG("\x89LZO"), LONG(CPIO_END), "ends with an lzo file" },
-    { LONG("\x1f\x8b\x08\0"), LONG(CPIO_END), "ends with a gzip file" },
+    { FIRST("\x89LZO"), SECOND(CPIO_END), "ends with an lzo file" },
+    { FIRST("\x1f\x8b\x08\0"), SECOND(CPIO_END), "ends with a gzip file" },
     /* An early archive, as for microcode, and a compressed one behind it */
-    { LONG(CPIO_END "\x1f\x8b\x08\0"), LONG(CPIO_END), "ends with a gzip" },
-    { LONG(CPIO_FILE CPIO_END "\0\0\0\0\x28\xb5\x2f\xfd"), LONG(CPIO_END),
+    { FIRST(CPIO_END "\x1f\x8b\x08\0"), SECOND(CPIO_END), "ends with a gzip" },
+    { FIRST(CPIO_FILE CPIO_END "\0\0\0\0\x28\xb5\x2f\xfd"), SECOND(CPIO_END),
       "ends with a zstd file" },
-    { LONG(CPIO_END CPIO_END "BZh9"), LONG(CPIO_END), "ends with a bzip2" },
-    { LONG("\0\0\0\0\x5d\0\0\x80"), LONG(CPIO_END), "an lzma file" },
+    { FIRST(CPIO_END CPIO_END "BZh9"), SECOND(CPIO_END), "ends with a bzip2" },
+    { FIRST("\0\0\0\0\x5d\0\0\x80"), SECOND(CPIO_END), "an lzma file" },
     /* What is in a file of the archive does not count */
-    { LONG(CPIO_FILE CPIO_END), LONG(CPIO_END), NULL },
+    { FIRST(CPIO_FILE CPIO_END), SECOND(CPIO_END), NULL },
     /* Headers that lead nowhere */
-    { LONG(CPIO_HEAD("02", "ff") "f\0"), LONG(CPIO_END), NULL },
-    { LONG("07070100"), LONG(CPIO_END), NULL },
-#undef LONG
+    { FIRST(CPIO_HEAD("02", "ff") "f\0"), SECOND(CPIO_END), NULL },
+    { FIRST("07070100"), SECOND(CPIO_END), NULL },
+#undef FIRST
+#undef SECOND
 };
 
 static void test_chains(void)
@@ -940,8 +953,12 @@ static const Row other_rows[] = {
       "private key\nMake one for it: " },
     { "sign -s text -p p256.key -o none.eif good.eif", 1, "no X.509 "
       "certificate in PEM form" },
-    { "sign -s p384.pem -p text -o none.eif good.eif", 1, "the private key "
-      "cannot be read" },
+    { "sign -s p384.pem -p text -o none.eif good.eif", 1, "the file has no "
+      "private key in PEM form" },
+    { "sign -s p384.pem -p p384.pem -o none.eif good.eif", 1, "p384.pem and "
+      "p384.pem: the file has no private key in PEM form" },
+    { "sign -s p384.pem -p k256.key -o none.eif good.eif", 1, "\nGive a key "
+      "in PEM form on the curve P-256, P-384 or P-521" },
     { "sign -s p384.pem -p none.key -o none.eif good.eif", 1, "'none.key': No "
       "such file or directory" },
     { "sign -s past.pem -p past.key -o none.eif good.eif", 1, "the certificate "

@@ -130,6 +130,18 @@ static void write_unless_null(JSONWriter *w, const QDict *metadata,
     }
 }
 
+static void remove_nulls(QDict *members)
+{
+    const QDictEntry *e, *next;
+
+    for (e = qdict_first(members); e; e = next) {
+        next = qdict_next(members, e);
+        if (qobject_type(qdict_entry_value(e)) == QTYPE_QNULL) {
+            qdict_del(members, qdict_entry_key(e));
+        }
+    }
+}
+
 /* Members of CustomMetadata move up, unless there is one of that name */
 static void write_custom(JSONWriter *w, const QDict *metadata)
 {
@@ -146,6 +158,7 @@ static void write_custom(JSONWriter *w, const QDict *metadata)
         qdict_del(members, build_keys[i]);
     }
     qdict_del(members, "DockerInfo");
+    remove_nulls(members);
     json_copy_members(w, members);
     qobject_unref(members);
 }
