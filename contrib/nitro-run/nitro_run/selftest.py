@@ -65,7 +65,7 @@ def show(row):
     more += [f'{name.lower()} {row[name]}' for name in ('Status', 'Boot')
              if name in row]
     more += [str(row['Reason'])] if 'Reason' in row else []
-    print(f'{row["Outcome"]:<8}{row["Name"]:<34}{row["Seconds"]:7.1f} s  '
+    print(f'{row["Outcome"]:<8}{row["Name"]:<36}{row["Seconds"]:7.1f} s  '
           + ', '.join(more), flush=True)
 
 
