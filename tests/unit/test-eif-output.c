@@ -11,7 +11,6 @@
 
 #include "qemu/osdep.h"
 #include <grp.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -116,6 +115,7 @@ static void write_and_end(const void *opaque)
     struct rlimit none = { 0, 0 };
 
     setrlimit(RLIMIT_CORE, &none); /* SIGQUIT and SIGXFSZ write one */
+    signal(e->signal, SIG_DFL); /* nohup and shells may have it ignored */
     if (e->named) {
         forbid_unnamed();
     }
@@ -165,6 +165,7 @@ static void write_handled(const void *opaque)
     struct sigaction after;
 
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGINT, SIG_DFL);
     signal(SIGHUP, SIG_IGN);
     forbid_unnamed();
     eif_output_file(path, SIZE, fill_and_end, &e, &error_abort);

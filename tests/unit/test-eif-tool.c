@@ -1130,6 +1130,7 @@ int main(int argc, char **argv)
     int rc;
 
     g_test_init(&argc, &argv, NULL);
+    signal(SIGXFSZ, SIG_DFL); /* Python may have it ignored */
     built = g_test_build_filename(G_TEST_BUILT, "..", "..", "tools", "eif",
                                   "qemu-eif", NULL);
     tool = g_canonicalize_filename(built, NULL);
