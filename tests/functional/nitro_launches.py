@@ -12,7 +12,7 @@ from nitro_nsm import DEBUG, KEYS, verified
 from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, ECHO_PORT, INITRD,
                           KERNEL, PROBE, ROLE, NitroParentTest, cpu_list)
 
-from nitro_lab import eif, images, nsm
+from nitro_lab import eif, images, instance, nsm
 from nitro_lab.arch import GUEST
 from nitro_lab.qmp import QmpError
 
@@ -137,11 +137,13 @@ class Boot(NitroParentTest):
 
     def test_dmi(self):
         """The parent's firmware says that it is an instance, and which."""
-        names = ('sys_vendor', 'board_vendor', 'board_asset_tag')
+        names = ('sys_vendor', 'product_name', 'board_vendor',
+                 'board_asset_tag')
         self.assertEqual(self.parent.check(
             ['sh', '-c', 'cd /sys/devices/virtual/dmi/id; cat "$@"', 'sh',
              *names]).splitlines(),
-            ['Amazon EC2', 'Amazon EC2', self.parent.instance_id])
+            ['Amazon EC2', instance.PRODUCT, 'Amazon EC2',
+             self.parent.instance_id])
 
     def test_production(self):
         """Without debug mode: no console, real measurements."""

@@ -13,6 +13,8 @@ from .arch import GUEST
 from .config import LAB, LabError
 
 VENDOR = 'Amazon EC2'
+# In the form of an instance type; reports of a real instance name another one
+PRODUCT = 'lab.xlarge'
 FORM = re.compile(r'i-[0-9a-f]{8}([0-9a-f]{9})?')
 
 
@@ -57,6 +59,7 @@ def dmi_options(name):
     if GUEST.name != 'x86_64':
         return []
     return ['-smbios', 'type=0,vendor=' + VENDOR,
-            '-smbios', 'type=1,manufacturer=' + VENDOR,
+            '-smbios', 'type=1,manufacturer=%s,product=%s' % (VENDOR,
+                                                              PRODUCT),
             '-smbios', 'type=2,manufacturer=%s,asset=%s' % (VENDOR, name),
             '-smbios', 'type=3,manufacturer=%s,asset=%s' % (VENDOR, VENDOR)]
