@@ -9,12 +9,13 @@ listed.
 
 import contextlib
 import re
+import shlex
 import signal
 import time
 
-from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, HELLO_PORT,
-                          NitroParentTest, PATIENCE, PROBE, config, eif,
-                          images)
+from nitro_parent import (AWS_CMDLINE, DEMO, DEMO_MIB, HELLO_PORT, INITRD,
+                          KERNEL, NitroParentTest, PATIENCE, PROBE, config,
+                          eif, images)
 
 from nitro_lab import foreign, python
 from nitro_lab.arch import GUEST, PROGRAM
@@ -45,6 +46,10 @@ FAULTS = {
                     ' does', 'Lacks'),
     },
 }
+
+# Words of the manual of Debian's QEMU -> what the parent has
+MANUAL_WORDS = {'enclave.eif': DEMO, 'vmlinuz': KERNEL, 'initrd.cpio': INITRD,
+                '512M': '%dM' % DEMO_MIB}
 
 # As AWS's tools build it: two ramdisks, their words, an end by reboot().
 # The distribution's kernel finds its devices by ACPI, which pci=off rules out.
@@ -209,6 +214,12 @@ class Launcher(NitroParentTest):
         """The enclave ends."""
         self.wait_until(lambda: cid not in self.cids(), 'end of CID %d' % cid)
 
+    def watch_end(self):
+        """Launch an enclave that ends by itself."""
+        job, cid = self.launched(image=AWS)
+        self.gone(cid)
+        self.noticed(job)
+
     def check_launch(self):
         """Launch, look at it, kill."""
         with self.scenario('launch'):
@@ -264,9 +275,7 @@ class Scenarios(Launcher):
     def test_end(self):
         """An image of AWS's shape ends; its launcher notices."""
         with self.scenario('end noticed'):
-            job, cid = self.launched(image=AWS)
-            self.gone(cid)
-            self.noticed(job)
+            self.watch_end()
         if GUEST.name == 'x86_64':
             with self.scenario('no ACPI'):
                 self.no_acpi()
@@ -302,6 +311,21 @@ class OurQemu(Qemu, Scenarios):
 
     launcher, program = OURS, PROGRAM
 
+    def test_manual(self):
+        """What the manual of Debian's QEMU types works with ours."""
+        text = foreign.manual()
+        commands = re.findall(r'\$ %s (.*)' % PROGRAM, text)
+        self.assertGreaterEqual(len(commands), 2)
+        asked = re.findall(r'\(qemu\) (.*)', text)
+        self.assertIn('enclave-cid', ' '.join(asked))
+        for command in commands:
+            launch = self.start([MANUAL_WORDS.get(word, word)
+                                 for word in shlex.split(command)])
+            launch.wait_booted()
+            for line in asked:
+                self.assertEqual(int(launch.qmp.human(line)), launch.cid)
+            self.assertEqual(self.stop(launch), 0)
+
 
 class DebianQemu(Qemu, Scenarios):
     """The distribution's, as its package has it."""
@@ -323,14 +347,20 @@ class Sample(Scenarios):
             raise Lacks('CID')
         return [foreign.SAMPLE, image]
 
-    def booted_launch(self, **options):
+    def again(self, launch, **options):
+        """It waits a minute for the enclave, too short on a busy host."""
         while True:
             try:
-                return super().booted_launch(**options)
+                return launch(**options)
             except (AssertionError, config.LabError) as error:
-                # It waits a minute, which is too short on a busy host
                 if 'Poll timeout' not in str(error):
                     raise
+
+    def booted_launch(self, **options):
+        return self.again(super().booted_launch, **options)
+
+    def watch_end(self):
+        self.again(super().watch_end)
 
     def has_console(self, job):
         raise Lacks('console')

@@ -6,6 +6,8 @@ They are the distribution's own: its newest QEMU, as the package has it, and
 the sample program of its kernel's source.
 """
 
+import html
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,6 +48,13 @@ class Qemu(release.Release):
         return ('#!/bin/sh\nexec %s --library-path %s %susr/bin/%s "$@"\n'
                 % (root + self.loader, root + release.LIBRARIES, root,
                    PROGRAM))
+
+
+def manual():
+    """Its page about this accelerator, as text; continued lines joined."""
+    page = Qemu().path('share/doc/qemu-system-common/system/nitro.html')
+    text = html.unescape(re.sub('<[^>]*>', '', page.read_text()))
+    return re.sub(r'\\\n\s*', '', text)
 
 
 def sample():
