@@ -103,8 +103,13 @@ class Images:
 
 selftest.Images = Images
 selftest.require_device = lambda instance: None
+selftest.Instance.threads = lambda self: 2      # as the model has them
 selftest.selftest_refusals.scenarios = lambda threads: []
 selftest_launches.Bench.require = lambda self, cpus, mib: None
+if sys.argv[4] == 'running':
+    # Taken for booted, it says nothing on its console either
+    selftest_launches.Launch.ready = lambda self: self.qmp.cmd(
+        'query-nitro-enclave')['state'] == 'started'
 sys.exit(cli.main(['selftest', '--qemu', sys.argv[2]]))
 '''
 QEMU = '''#!/bin/sh
@@ -640,13 +645,15 @@ class Driver(QemuBaseTest):
                          ('failed', 'ENOMEM (error 12)'))
 
     def test_interrupted(self):
-        """SIGINT and SIGTERM end what is being launched."""
+        """SIGINT and SIGTERM end what is being launched, and what runs."""
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            with self.subTest(number), tempfile.TemporaryDirectory() as top:
-                self.interrupt(Path(top), number, status)
+            for moment in 'booting', 'running':
+                with self.subTest(number=number, moment=moment), \
+                        tempfile.TemporaryDirectory() as top:
+                    self.interrupt(Path(top), moment, number, status)
 
-    def interrupt(self, top, number, status):
-        """Interrupt the launch of an enclave that never boots."""
+    def interrupt(self, top, moment, number, status):
+        """Interrupt at this moment of an enclave's life."""
         (top / 'image').write_bytes(tiny_image())
         (top / 'tmp').mkdir()
         qemu = top / 'qemu'
@@ -655,7 +662,8 @@ class Driver(QemuBaseTest):
         qemu.chmod(0o755)
         process = subprocess.Popen(
             [sys.executable, '-c', INTERRUPTED, PROGRAM.parent, qemu,
-             top / 'image'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+             top / 'image', moment], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
             env={**ENVIRONMENT, 'TMPDIR': str(top / 'tmp')})
         end = time.monotonic() + PATIENCE
         while not list(top.glob('tmp/*/run/*/pid')):
@@ -664,6 +672,8 @@ class Driver(QemuBaseTest):
             time.sleep(0.1)
         qemu_pid = int(next(top.glob('tmp/*/run/*/pid')).read_text() or
                        (top / 'pid').read_text())
+        if moment == 'running':
+            self.assertIn('launch in debug mode', process.stdout.readline())
         process.send_signal(number)
         errors = process.communicate()[1]
         self.assertEqual(process.returncode, status, errors)

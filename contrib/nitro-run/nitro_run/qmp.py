@@ -22,9 +22,7 @@ SECONDS, PAUSE = 30, 0.1
 # What happens when a QEMU ends meanwhile
 GONE = (QMPError, EOFError, ConnectionError)
 
-# What is cut short, by the end of a QEMU or a signal, is told elsewhere
-for logger in 'qemu.qmp', 'asyncio':
-    logging.getLogger(logger).setLevel(logging.CRITICAL)
+logging.getLogger('qemu.qmp').setLevel(logging.CRITICAL)
 
 
 class Monitor(QEMUMonitorProtocol):

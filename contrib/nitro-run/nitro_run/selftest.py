@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from . import selftest_compare, selftest_launches, selftest_refusals
-from .common import RunError, tell
+from .common import RunError, stopping, tell
 from .doctor import Instance, qemu_version
 from .driver import DEVICE, error_name
 from .scenario import FAILED, PASSED, SKIPPED
@@ -85,7 +85,8 @@ def run_all(args):
     """All scenarios on this machine; returns the report."""
     instance = Instance()
     require_device(instance)
-    with tempfile.TemporaryDirectory(prefix='nitro-selftest-') as top:
+    with stopping(), tempfile.TemporaryDirectory(
+            prefix='nitro-selftest-') as top:
         tell('nitro-run: preparing the image')
         images = Images(top, args)
         images.image()

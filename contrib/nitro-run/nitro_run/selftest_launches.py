@@ -3,14 +3,15 @@
 """Scenarios of the selftest: launches by QEMU, channels, and ends."""
 
 import argparse
-import contextlib
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 from . import driver
+from .common import stopping
 from .driver import DEBUG, Slot, error_name
 from .enclaves import Enclaves
 from .launch import Launch
@@ -81,10 +82,6 @@ class Running:
             self.launch.abandon()
             if self.launch.console:
                 self.launch.console.close()
-            if self.launch.qmp:
-                # Interrupted in the middle of a word it may complain
-                with contextlib.suppress(Exception):
-                    self.launch.qmp.close()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -141,10 +138,14 @@ class Bench:
 
     def launch(self, name, image, **changes):
         """Launch; returns when it has booted."""
-        args = self.options(image, **changes)
-        launch = Launch(args, *Enclaves(self.place).new(name))
-        self.running[name] = running = Running(launch)
+        args, late = self.options(image, **changes), []
+        # No signal comes between QEMU's start and who ends it
+        with stopping(lambda number, _frame: late.append(number)):
+            launch = Launch(args, *Enclaves(self.place).new(name))
+            self.running[name] = running = Running(launch)
         try:
+            if late:
+                sys.exit(128 + late[0])
             launch.start(args.debug_mode)
         except BaseException:
             self.end(name)
