@@ -1,13 +1,13 @@
 /*
  * Enclave Image Format: read an image's structure and check it
  *
- * Reads headers, and refuses what makes no image.  What is unusual but boots is
- * taken, see eif-remark.c.  The content is loaded, summed and measured in
- * eif-load.c; whether a signature is one is left to those who ask for it.
- *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Reads headers, and refuses what makes no image.  What is unusual but boots is
+ * taken, see eif-remark.c.  The content is loaded, summed and measured in
+ * eif-load.c; whether a signature is one is left to those who ask for it.
  */
 
 #include "qemu/osdep.h"
