@@ -7,7 +7,7 @@ from nitro_launches import Boot, Life, Monitor    # noqa: F401
 from nitro_nsm import Module    # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 from nitro_reboot import Reboot    # noqa: F401
-from nitro_secrets import Proxied    # noqa: F401
+from nitro_secrets import Proxied, Secrets    # noqa: F401
 
 load_tests = only_wanted
 
