@@ -23,7 +23,7 @@ def _head(major, number):
 
 
 def encode(value):
-    """CBOR of None, an integer, bytes, a text, a list or dictionary of these."""
+    """CBOR of None, an integer, bytes, a text, or a list or map of these."""
     if value is None:
         return b'\xf6'
     if isinstance(value, int):
