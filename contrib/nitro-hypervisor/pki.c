@@ -68,7 +68,9 @@ static NSMIdentity *read_identity(NitroPki *pki, const char *name,
     if (!identity) {
         error_prepend(errp, "%s/%s: ", pki->dir.path, name);
         error_append_hint(errp, "Restore the file from a copy, or remove the "
-                          "directory, for another root\n");
+                          "%s\n", g_str_equal(name, ROOT_KEY_NAME)
+                          ? "directory, for another root"
+                          : "file, for another region of this root");
     }
     return identity;
 }
@@ -441,6 +443,16 @@ static bool command_issue(NitroPki *pki, const char *id, Error **errp)
     return text;
 }
 
+/* Half a key that looks like a whole one must not end with success */
+static bool all_printed(Error **errp)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        error_setg_errno(errp, errno, "--pki: cannot write to stdout");
+        return false;
+    }
+    return true;
+}
+
 bool nitro_pki_command(const char *dir, const char *command, const char *id,
                        Error **errp)
 {
@@ -459,7 +471,7 @@ bool nitro_pki_command(const char *dir, const char *command, const char *id,
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         if (g_str_equal(commands[i].name, command)) {
             pki = nitro_pki_open(dir, errp);
-            ok = pki && commands[i].run(pki, id, errp);
+            ok = pki && commands[i].run(pki, id, errp) && all_printed(errp);
             nitro_pki_free(pki);
             return ok;
         }

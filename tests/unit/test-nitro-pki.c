@@ -334,6 +334,47 @@ static void test_renewed(Fixture *f, gconstpointer unused)
     nitro_pki_free(pki);
 }
 
+/* What is lost must not be taken for printed */
+static void test_full(Fixture *f, gconstpointer unused)
+{
+    static const char *const commands[] = { "show", "export", "renew",
+                                            "issue" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(commands) * 2; i++) {
+        const char *target = i & 1 ? "/dev/full" : "/dev/null";
+        pid_t pid = fork();
+        int status;
+
+        if (!pid) {
+            _exit(!freopen(target, "w", stdout) ||
+                  nitro_pki_command(f->dir, commands[i / 2], MODULE, NULL) !=
+                  !(i & 1));
+        }
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        g_assert_cmpint(status, ==, 0);
+    }
+}
+
+/* Only what is broken has to go */
+static void test_broken_region(Fixture *f, gconstpointer unused)
+{
+    g_autofree char *path = path_of(f, "regional-key.pem"), *text = NULL;
+    Error *err = NULL;
+    NitroPki *pki = nitro_pki_open(f->dir, &error_abort);
+    g_autofree char *root = nitro_pki_fingerprint(pki), *again = NULL;
+
+    nitro_pki_free(pki);
+    put(f, "regional-key.pem", "half");
+    g_assert_null(nitro_pki_open(f->dir, &err));
+    text = error_text(err);
+    assert_contains(text, "remove the file, for another region");
+    g_assert_cmpint(g_unlink(path), ==, 0);
+    pki = nitro_pki_open(f->dir, &error_abort);
+    again = nitro_pki_fingerprint(pki);
+    g_assert_cmpstr(again, ==, root);
+    nitro_pki_free(pki);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -351,6 +392,8 @@ int main(int argc, char **argv)
         { "/pki/old", test_old },
         { "/pki/instance", test_instance },
         { "/pki/renewed", test_renewed },
+        { "/pki/full", test_full },
+        { "/pki/broken-region", test_broken_region },
     };
 
     g_test_init(&argc, &argv, NULL);
