@@ -5,7 +5,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import threading
+from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
@@ -19,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from nitro_lab import config
 from nitro_lab.kms import keys
 from nitro_lab.kms.errors import Refusal
+from nitro_lab.kms.tls import Authority
 
 RECIPIENT_OPERATIONS = {
     'Decrypt': 'Plaintext', 'GenerateDataKey': 'Plaintext',
@@ -322,10 +326,76 @@ class Directory(KmsTest):
         path = self.keys.directory / 'linked.key'
         moved = path.rename(self.top / 'linked.key')
         path.symlink_to(moved)
-        with self.assertRaisesRegex(config.LabError, 'linked.key: '):
+        with self.assertRaisesRegex(config.LabError, 'linked.key is a link'):
             self.keys.load('linked')
         self.refused('NotFoundException', 'DescribeKey', KeyId=key.id)
         path.unlink()
+
+    def test_two_at_once(self):
+        """Of two that make the same name one wins, with all its files."""
+        won = []
+
+        def overtaken(spec):
+            if not won:
+                won.append(None)
+                won[0] = self.keys.create(spec, policy_of(statement()), 'race')
+            return os.urandom(32)
+
+        with mock.patch.object(keys, '_new_secret', overtaken), \
+                self.assertRaisesRegex(config.LabError, "a key 'race'"):
+            self.keys.create(keys.SYMMETRIC, name='race')
+        left = self.keys.load('race')
+        self.assertEqual((left.id, left.secret, left.policy.text), (
+            won[0].id, won[0].secret, won[0].policy.text))
+
+    def test_nameless(self):
+        """A name of no letters is not the same as no name."""
+        with self.assertRaisesRegex(config.LabError, 'not a name for a key'):
+            self.keys.create(keys.SYMMETRIC, name='')
+
+    def test_authority_at_once(self):
+        """All get the same CA, also when a first one was half made."""
+        for name, half in (('fresh', False), ('half', True)):
+            place = self.top / name
+            if half:
+                place.mkdir(mode=0o700)
+                (place / 'ca-key.pem').write_bytes(b'')
+            made, start = [], threading.Barrier(8)
+
+            def make(place=place, made=made, start=start):
+                start.wait()
+                made.append(Authority(place).cert)
+
+            threads = [threading.Thread(target=make) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(made, [Authority(place).cert] * 8)
+
+    def test_authority_links(self):
+        """Its files are regular ones, and its owner's."""
+        for file in ('ca.pem', 'ca-key.pem'):
+            place = self.top / ('tls-' + file)
+            Authority(place)
+            path = place / file
+            moved = path.rename(self.top / file)
+            path.symlink_to(moved)
+            with self.assertRaisesRegex(config.LabError, file + ' is a link'):
+                Authority(place)
+            path.unlink()
+            os.mkfifo(path)
+            with self.assertRaisesRegex(config.LabError,
+                                        file + ' is not a regular file'):
+                Authority(place)
+
+    def test_owner(self):
+        """A key that another user put there is refused."""
+        self.keys.create(keys.SYMMETRIC, name='theirs')
+        with mock.patch.object(os, 'geteuid', lambda: os.getuid() + 1), \
+                self.assertRaisesRegex(config.LabError, 'theirs.key belongs to'
+                                       ' user %d' % os.getuid()):
+            self.keys.load('theirs')
 
     def test_foreign(self):
         """A directory that others can read is not used."""
@@ -335,7 +405,7 @@ class Directory(KmsTest):
             keys.Keys(place, REGION, ACCOUNT)
         link = self.top / 'link'
         link.symlink_to(self.keys.directory)
-        with self.assertRaisesRegex(config.LabError, 'is open to others'):
+        with self.assertRaisesRegex(config.LabError, 'link is a link'):
             keys.Keys(link, REGION, ACCOUNT)
 
     def test_broken(self):

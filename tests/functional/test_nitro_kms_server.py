@@ -94,6 +94,23 @@ class Wire(ServedTest):
         with self.assertRaisesRegex(FileExistsError, 'runs already'):
             sockets.listen_unix(self.path)
 
+    def test_not_a_socket(self):
+        """What else has the socket's name is neither removed nor used."""
+        place = self.top / 'sockets'
+        place.mkdir()
+        for make in (lambda path: path.write_text('mine'),
+                     lambda path: path.symlink_to(self.path),
+                     lambda path: path.symlink_to(self.top / 'nothing')):
+            path = place / 'kms.sock'
+            make(path)
+            with self.assertRaisesRegex(config.LabError, 'is not a socket'):
+                sockets.listen_unix(path)
+            with self.assertRaisesRegex(OSError, 'not a socket'):
+                sockets.connect_unix(path)
+            path.unlink()
+        sockets.listen_unix(path).close()
+        sockets.listen_unix(path).close()
+
     def test_denied(self):
         """As clients see it."""
         key = self.keys.create(keys.SYMMETRIC, policy_of(

@@ -226,7 +226,7 @@ def decrypt(_args):
 def show_ca(_args):
     """Certificate of the CA, for clients."""
     _keys()
-    print(Authority(DIRECTORY / 'tls').certificate.read_text(), end='')
+    print(Authority(DIRECTORY / 'tls').pem(), end='')
     return 0
 
 

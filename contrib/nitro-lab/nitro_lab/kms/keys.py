@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ..config import LabError
 from .errors import Refusal
+from .files import locked, private_directory, read_private, write_private
 from .options import SYMMETRIC
 from .policy import Policy
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,62}')
 KEY, POLICY = '.key', '.policy.json'
-FILE_MAX = 64 * 1024
 CURVES = {'ECC_NIST_P256': ec.SECP256R1, 'ECC_NIST_P384': ec.SECP384R1,
           'ECC_NIST_P521': ec.SECP521R1}
 RSA_BITS = {'RSA_2048': 2048, 'RSA_3072': 3072, 'RSA_4096': 4096}
@@ -134,29 +134,6 @@ def key_id_of(blob):
     return str(uuid.UUID(bytes=blob[len(BLOB_VERSION):HEAD_LEN]))
 
 
-def private_directory(path):
-    """Make a directory that is nobody else's, or see that it is one."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    info = path.lstat()
-    if path.is_symlink() or info.st_uid != os.geteuid() or \
-            info.st_mode & 0o077:
-        raise LabError('%s is open to others' % path, 'chmod 700 %s' % path)
-
-
-def write_private(path, data):
-    """A file of mode 0600, as a whole or not at all."""
-    partial = path.with_name('.%s.%s' % (path.name, uuid.uuid4().hex))
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(fd, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _new_secret(spec):
     return os.urandom(32) if spec == SYMMETRIC else private_der(
         new_private_key(spec))
@@ -182,14 +159,6 @@ class Keys:
                            ' 63 letters, digits, - and _')
         return self.directory / (name + suffix)
 
-    def _read(self, path):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, encoding='utf-8') as file:
-            text = file.read(FILE_MAX + 1)
-        if len(text) > FILE_MAX:
-            raise ValueError('more than %d characters' % FILE_MAX)
-        return text
-
     def names(self):
         """Of all keys."""
         return sorted(path.name.removesuffix(KEY)
@@ -201,16 +170,18 @@ class Keys:
         policy = policy or self.default_policy
         Policy(policy)
         key_id = str(uuid.uuid4())
-        name = name or key_id
+        name = key_id if name is None else name
         target = self._path(name, KEY)
-        if os.path.lexists(target):
-            raise LabError("there is a key '%s'" % name,
-                           'choose another name, or remove %s' % target)
-        write_private(self._path(name, POLICY), policy.encode())
-        write_private(target, (json.dumps({
+        data = json.dumps({
             'KeyId': key_id, 'KeySpec': spec, 'CreationDate': time.time(),
             'Description': description, 'Secret': base64.b64encode(
-                _new_secret(spec)).decode()}, indent=1) + '\n').encode())
+                _new_secret(spec)).decode()}, indent=1) + '\n'
+        with locked(self.directory):
+            if os.path.lexists(target):
+                raise LabError("there is a key '%s'" % name, 'choose another'
+                               ' name, or remove %s' % target)
+            write_private(self._path(name, POLICY), policy.encode())
+            write_private(target, data.encode())
         return self.load(name)
 
     def put_policy(self, name, text):
@@ -225,17 +196,18 @@ class Keys:
     def _id_of(self, name):
         """ID of a key, or nothing when its file is broken."""
         try:
-            return json.loads(self._read(self._path(name, KEY)))['KeyId']
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return json.loads(read_private(self._path(name, KEY)))['KeyId']
+        except (LabError, OSError, ValueError, KeyError, TypeError,
+                RecursionError):
             return None
 
     def load(self, name):
         """A key by its name."""
         path = self._path(name, KEY)
         try:
-            data = json.loads(self._read(path))
+            data = json.loads(read_private(path))
             path = self._path(name, POLICY)
-            return Key(name, data, Policy(self._read(path)), self.prefix)
+            return Key(name, data, Policy(read_private(path).decode()), self.prefix)
         except FileNotFoundError as error:
             raise LabError("there is no key '%s': no %s" % (name, path),
                            'nitro-lab kms create %s' % name) from error

@@ -2,8 +2,13 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Sockets of the key service: loopback, and a unix socket in its directory."""
 
+import errno
 import os
 import socket
+import stat
+
+from ..config import LabError
+from .files import locked
 
 CONNECTIONS_MAX = 256
 
@@ -35,8 +40,16 @@ class Near:
         os.close(self.fd)
 
 
+def _is_socket(path):
+    """A socket of this user, not a link to one?"""
+    info = path.lstat()
+    return stat.S_ISSOCK(info.st_mode) and info.st_uid == os.geteuid()
+
+
 def connect_unix(path):
     """A connection to a unix socket."""
+    if not _is_socket(path):
+        raise OSError(errno.ENOTSOCK, 'not a socket of this user', str(path))
     client = socket.socket(socket.AF_UNIX)
     try:
         with Near(path) as name:
@@ -47,17 +60,28 @@ def connect_unix(path):
     return client
 
 
-def listen_unix(path):
-    """A listening unix socket, in place of one that nobody serves."""
+def _make_room(path):
+    """Remove a socket that nobody serves, and nothing else."""
+    if not os.path.lexists(path):
+        return
+    if not _is_socket(path):
+        raise LabError('%s is not a socket of this user' % path,
+                       'move it to another place')
     try:
         connect_unix(path).close()
-    except (ConnectionRefusedError, FileNotFoundError):
-        path.unlink(missing_ok=True)
+    except ConnectionRefusedError:
+        path.unlink()
     else:
         raise FileExistsError('%s: a key service runs already' % path)
-    listener = socket.socket(socket.AF_UNIX)
-    with Near(path) as name:
-        listener.bind(name)
-    path.chmod(0o600)
-    listener.listen(CONNECTIONS_MAX)
+
+
+def listen_unix(path):
+    """A listening unix socket, in place of one that nobody serves."""
+    with locked(path.parent):
+        _make_room(path)
+        listener = socket.socket(socket.AF_UNIX)
+        with Near(path) as name:
+            listener.bind(name)
+        path.chmod(0o600)
+        listener.listen(CONNECTIONS_MAX)
     return listener

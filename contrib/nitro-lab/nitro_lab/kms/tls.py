@@ -12,9 +12,11 @@ and of this machine.  Who trusts it trusts the lab to be such an endpoint.
 
 import datetime
 import ipaddress
+import os
 import ssl
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -22,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..config import LabError
-from .keys import private_directory, write_private
+from .files import locked, private_directory, read_private, write_private
+from .keys import public_der
 
 CA, CA_KEY, SERVER = 'ca.pem', 'ca-key.pem', 'server.pem'
 LAB_NAME = 'kms.lab.nitro-enclaves'
@@ -68,21 +71,20 @@ def _make_ca(directory):
             .add_extension(_key_usage(True), True)
             .add_extension(x509.NameConstraints(permitted, None), True)
             .sign(key, hashes.SHA384()))
+    # The certificate last: without it all is made again
     write_private(directory / CA_KEY, _pem(key))
     write_private(directory / CA, cert.public_bytes(Encoding.PEM))
 
 
 def _load_ca(directory):
     try:
-        cert = x509.load_pem_x509_certificate((directory / CA).read_bytes())
-        key = load_pem_private_key((directory / CA_KEY).read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
+        cert = x509.load_pem_x509_certificate(read_private(directory / CA))
+        key = load_pem_private_key(read_private(directory / CA_KEY), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise LabError('%s: the CA of the key service cannot be read: %s'
                        % (directory, error),
                        'remove the directory, for another CA') from error
-    if cert.public_key() != key.public_key() and \
-            cert.public_key().public_numbers() != \
-            key.public_key().public_numbers():
+    if public_der(cert) != public_der(key):
         raise LabError('%s: %s is not the key of %s' % (
             directory, CA_KEY, CA), 'remove the directory, for another CA')
     return cert, key
@@ -94,14 +96,19 @@ class Authority:
     def __init__(self, directory):
         private_directory(directory)
         self.directory = directory
-        if not any((directory / name).exists() for name in (CA, CA_KEY)):
-            _make_ca(directory)
-        self.cert, self.key = _load_ca(directory)
+        with locked(directory):
+            if not os.path.lexists(directory / CA):
+                _make_ca(directory)
+            self.cert, self.key = _load_ca(directory)
 
     @property
     def certificate(self):
         """File for clients."""
         return self.directory / CA
+
+    def pem(self):
+        """What is in that file."""
+        return self.cert.public_bytes(Encoding.PEM).decode()
 
     def context(self, region):
         """TLS context of the service in a region."""
