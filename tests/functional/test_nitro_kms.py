@@ -3,6 +3,8 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The key service of the lab: its operations and its directory of keys."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,15 +15,18 @@ from unittest import mock
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
 from nitro_document import MODULE, Module, public_der
-from nitro_kms import (ACCOUNT, GOOD, IMAGE_KEY, OTHER, REGION, ZERO, KmsTest,
-                       decoded, encoded, policy_of, statement, when)
+from nitro_kms import (ACCOUNT, CALLER, GOOD, IMAGE_KEY, OTHER, REGION, ZERO,
+                       KmsTest, decoded, encoded, policy_of, statement, when)
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from nitro_lab import config
 from nitro_lab.kms import keys
+from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.errors import Refusal
+from nitro_lab.kms.operations import Service
+from nitro_lab.kms.request import Request
 from nitro_lab.kms.tls import Authority
 
 RECIPIENT_OPERATIONS = {
@@ -203,6 +208,37 @@ class Operations(KmsTest):
             Recipient=self.recipient(**options))
         self.assertRegex(refusal.reason, words)
 
+    def bad_key(self, words, key):
+        """A document that is good, but for its public_key: in the log."""
+        with self.assertLogs('nitro-lab-kms', 'INFO') as log:
+            self.bad_recipient(words, public_key=key)
+        for part in (MODULE, 'PCR0=' + GOOD):
+            self.assertIn(part, log.output[0])
+        self.assertRegex(log.output[0], words)
+
+    def test_failures(self):
+        """What fails here is no fault of the client: 500, and a line."""
+        missing = Service(self.keys, Verifier('/nothing/qemu-nsm', '/x'))
+        killed = Service(self.keys, Verifier('true', '/x'))
+        full = mock.patch.object(os, 'fsync', side_effect=OSError(
+            errno.ENOSPC, 'No space left on device'))
+        for service, how, operation, words in (
+                (self.service, full, 'CreateKey', 'No space left'),
+                (missing, contextlib.nullcontext(), 'GenerateRandom',
+                 '/nothing/qemu-nsm'),
+                (killed, contextlib.nullcontext(), 'GenerateRandom',
+                 'qemu-nsm: ')):
+            members = {'NumberOfBytes': 1, 'Recipient': self.recipient()}
+            with how, self.assertLogs('nitro-lab-kms', 'INFO') as log, \
+                    self.assertRaises(Refusal) as caught:
+                service.call(operation, Request(members), CALLER)
+            self.assertEqual((caught.exception.status, caught.exception.code,
+                              len(log.output)),
+                             (500, 'KMSInternalException', 1), log.output)
+            self.assertIn('kms:%s; refused, KMSInternal' % operation,
+                          log.output[0])
+            self.assertIn(words, log.output[0])
+
     def test_bad_documents(self):
         """What the verifier finds, and keys that are not RSA-2048."""
         other = Module(self.top / 'other-pki')
@@ -210,12 +246,11 @@ class Operations(KmsTest):
         self.bad_recipient('dates', module=Module(self.top / 'pki', -4 * 3600))
         self.bad_recipient('dates', seconds=3600)
         self.bad_recipient('dates', seconds=-3600)
-        self.bad_recipient('no public key', public_key=b'')
-        self.bad_recipient('not a SubjectPublicKeyInfo', public_key=b'\x30x')
+        self.bad_key('no public key', b'')
+        self.bad_key('not a SubjectPublicKeyInfo', b'\x30x')
         for key in (ec.generate_private_key(ec.SECP256R1()),
                     rsa.generate_private_key(65537, 1024)):
-            self.bad_recipient('RSA key of 2048 bits',
-                               public_key=public_der(key))
+            self.bad_key('RSA key of 2048 bits', public_der(key))
 
     def test_bad_cbor(self):
         """Bytes that are not a document."""
@@ -416,9 +451,10 @@ class Directory(KmsTest):
         rules.write_text('{')
         self.addCleanup(rules.unlink)
         self.addCleanup((self.keys.directory / 'bad.key').unlink)
-        with self.assertLogs('nitro-lab-kms', 'ERROR') as log:
+        with self.assertLogs('nitro-lab-kms', 'INFO') as log:
             refusal = self.refused('KMSInternalException', 'DescribeKey',
                                    KeyId=bad.id)
+        self.assertEqual(len(log.output), 1, log.output)
         self.assertIn('bad.policy.json: not JSON', log.output[0])
         self.assertNotIn('json', json.dumps(refusal.body()))
         self.ask('DescribeKey', KeyId=good.id)
@@ -428,6 +464,56 @@ class Directory(KmsTest):
         self.refused('NotFoundException', 'DescribeKey', KeyId=bad.id)
         with self.assertRaisesRegex(config.LabError, "there is a key 'good'"):
             self.keys.create(keys.SYMMETRIC, name='good')
+
+
+    def test_damage(self):
+        """It is reported for the file that has it, and is no secret's end."""
+        rsa_key = self.keys.create('RSA_2048', name='hurt')
+        file = self.keys.directory / 'hurt.key'
+        self.addCleanup(file.unlink)
+        whole = json.loads(file.read_text())
+        curve = keys.private_der(keys.new_private_key('ECC_NIST_P256'))
+        for words, text in (
+                ('not a JSON object', '[]'), ('', '\0'),
+                *((name + ' is missing', json.dumps({**whole, name: value}))
+                  for name in ('KeyId', 'KeySpec', 'CreationDate', 'Secret')
+                  for value in (None, [], {}, True)),
+                ('KeyId: ', json.dumps({**whole, 'KeyId': 'x'})),
+                ('Secret: ', json.dumps({**whole, 'Secret': '@'})),
+                ('CreationDate: ', json.dumps(
+                    {**whole, 'CreationDate': float('nan')})),
+                ('CreationDate: ', json.dumps(
+                    {**whole, 'CreationDate': 10 ** 400})),
+                ('Secret: 3 bytes', json.dumps(
+                    {**whole, 'KeySpec': keys.SYMMETRIC, 'Secret': 'eHh4'}))):
+            file.write_text(text)
+            with self.assertRaisesRegex(config.LabError, 'hurt.key: ' + words):
+                self.keys.load('hurt')
+            self.refused('KMSInternalException', 'DescribeKey',
+                         KeyId='alias/hurt')
+            self.ask('ListKeys')
+        for secret in (b'xxx', curve):
+            file.write_text(json.dumps({**whole, 'Secret': encoded(secret)}))
+            refusal = self.refused('KMSInternalException', 'GetPublicKey',
+                                   KeyId=rsa_key.id)
+            self.assertEqual(refusal.status, 500)
+            self.assertIn('hurt.key: Secret: ', refusal.reason)
+
+    def test_no_policy(self):
+        """What is missing, and what makes it again."""
+        key = self.keys.create(keys.SYMMETRIC, name='bare')
+        (self.keys.directory / 'bare.policy.json').unlink()
+        with self.assertRaisesRegex(config.LabError,
+                                    "'bare' has no policy") as caught:
+            self.keys.load('bare')
+        self.assertIn('kms policy bare FILE', caught.exception.hint)
+        with self.assertLogs('nitro-lab-kms', 'ERROR') as log:
+            Service(self.keys, None)
+        self.assertIn("'bare' has no policy", str(log.output))
+        self.keys.put_policy('bare', policy_of(statement()))
+        self.assertEqual(self.keys.load('bare').id, key.id)
+        with self.assertRaisesRegex(config.LabError, "no key 'nobody'"):
+            self.keys.put_policy('nobody', policy_of(statement()))
 
 
 load_tests = only_wanted

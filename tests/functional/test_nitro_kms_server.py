@@ -6,12 +6,15 @@
 import contextlib
 import http.client
 import json
+import math
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted, tiny_image
@@ -132,13 +135,44 @@ class Wire(ServedTest):
                  ('TrentService.Decrypt', b'\xff\xfe{}')),
                 ('SerializationException', 400,
                  ('TrentService.Decrypt', '[]'))):
-            got, told = self.post(*arguments)
+            with self.assertLogs('nitro-lab-kms', 'INFO') as log:
+                got, told = self.post(*arguments)
             self.assertEqual((got, told['__type']), (status, code), arguments)
-        self.assertEqual(self.post('TrentService.ListKeys', '{}',
-                                   Authorization='Basic x')[1]['__type'],
-                         'MissingAuthenticationTokenException')
+            self.assertEqual(len(log.output), 1, log.output)
+            self.assertIn(' refused, %s: ' % code, log.output[0])
+            self.assertIn(arguments[0].rpartition('.')[2], log.output[0])
+        with self.assertLogs('nitro-lab-kms', 'INFO') as log:
+            self.assertEqual(self.post('TrentService.ListKeys', '{}',
+                                       Authorization='Basic x')[1]['__type'],
+                             'MissingAuthenticationTokenException')
+        self.assertIn('ListKeys', log.output[0])
         self.assertEqual(self.post('TrentService.ListKeys', '{}', path='/x')[
             1]['__type'], 'UnknownOperationException')
+
+    def test_not_tls(self):
+        """A line says which mistake it is; a flood of them is cut short."""
+        def talk(data):
+            with socket.create_connection(self.tcp.getsockname(),
+                                          600) as plain:
+                plain.sendall(data)
+                with contextlib.suppress(OSError):
+                    plain.shutdown(socket.SHUT_WR)
+                    while plain.recv(100):
+                        pass
+
+        with mock.patch.multiple(server.SPARING, lines=0, left_out=0), \
+                mock.patch.object(server.SPARING, 'begun', math.inf), \
+                self.assertLogs('nitro-lab-kms', 'INFO') as log:
+            talk(b'POST / HTTP/1.1\r\n\r\n')
+            talk(b'neither')
+            self.assertIn('plain HTTP', log.output[0])
+            self.assertIn('TLS', log.output[1])
+            for _ in range(server.SPARING.MOST):
+                talk(b'neither')
+            self.assertEqual(len(log.output), server.SPARING.MOST)
+            server.SPARING.begun = -math.inf
+            talk(b'neither')
+            self.assertIn('2 more', log.output[-2])
 
     def test_end(self):
         """After the last answer TLS ends in order, not just the stream."""
@@ -262,6 +296,7 @@ class Command(KmsTest):
             stderr=subprocess.PIPE, check=False,
             env={**os.environ, 'LAB': str(self.top / 'lab')})
         self.assertEqual(run.returncode, status, run.stderr)
+        self.assertNotIn(b'Traceback', run.stderr)
         return (run.stdout if not status else run.stderr).decode()
 
     def test_keys(self):
@@ -295,6 +330,39 @@ class Command(KmsTest):
                   '--caller', 'A=arn:aws:iam::123456789012:user/b'],
                  '--caller: A is given twice')):
             self.assertIn(message, self.lab(*words, status=1))
+
+    def test_damaged(self):
+        """Each is a message with the file and what to do."""
+        self.lab('create', 'demo')
+        place = self.top / 'lab' / 'kms'
+        rules = self.top / 'latin.json'
+        rules.write_bytes(b'\xff')
+        self.assertIn('latin.json: ', self.lab('policy', 'demo', rules,
+                                               status=1))
+        self.assertIn('latin.json: ', self.lab('create', 'x', '--policy',
+                                               rules, status=1))
+        good = json.loads((place / 'demo.key').read_text())
+        bad = place / 'bad.key'
+        shutil.copy(place / 'demo.policy.json', place / 'bad.policy.json')
+        for change in ({'Secret': 'eHh4'}, {'KeyId': 'x'}):
+            bad.write_text(json.dumps({**good, **change}))
+            self.assertIn('bad.key: ', self.lab('encrypt', 'bad', data=b'x',
+                                                status=1))
+            told = self.lab('list', status=1)
+            self.assertIn('bad.key: ', told)
+        bad.unlink()
+        (place / 'demo.policy.json').unlink()
+        self.assertIn('nitro-lab kms policy demo FILE',
+                      self.lab('policy', 'demo', status=1))
+        rules.write_text(policy_of(statement()))
+        self.lab('policy', 'demo', rules)
+        pki = self.top / 'lab' / 'pki'
+        pki.mkdir()
+        pki.chmod(0o755)
+        self.assertRegex(self.lab('serve', '--port', '0', status=1),
+                         r'nitro-lab: the root of the lab: .*pki')
+        self.assertIn("no key 'nobody'", self.lab('policy', 'nobody', rules,
+                                                  status=1))
 
     def test_serve(self):
         """It says where it listens, and ends at SIGTERM."""

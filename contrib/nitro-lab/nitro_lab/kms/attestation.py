@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from . import envelope
-from .errors import Refusal, invalid
+from .errors import Refusal, internal, invalid
 from .policy import attested
 
 AGE_SECONDS = 300
@@ -28,6 +28,10 @@ class Recipient:
         self.registers = claims['PCRs']
         self.values = attested(self.registers)
         self.spki = bytes.fromhex(claims['PublicKey'] or '')
+        self.key = None
+
+    def take_key(self):
+        """The attested key; apart, so that a log can name the enclave."""
         self.key = _public_key(self.spki)
 
     def seal(self, secret):
@@ -82,9 +86,9 @@ class Verifier:
         run = subprocess.run(
             self.command, input=document, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, timeout=TOOL_SECONDS, check=False)
-        if run.returncode == 1:
-            raise Refusal('KMSInternalException', None, 'qemu-nsm: '
-                          + run.stderr.decode(errors='replace').strip(), 500)
+        if run.returncode == 1 or not run.stdout:
+            raise internal('qemu-nsm: status %d: %s' % (
+                run.returncode, run.stderr.decode(errors='replace').strip()))
         told = json.loads(run.stdout)
         if run.returncode or not told['Valid']:
             raise self._refusal('%s: %s' % (told['Cause'], told['Reason']))

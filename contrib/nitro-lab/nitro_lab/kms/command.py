@@ -46,8 +46,12 @@ def _read_input():
 
 def _root():
     """The lab's root, which documents have to lead to."""
-    subprocess.run([images.hypervisor(), '--pki-dir', PKI, '--pki', 'export'],
-                   stdout=subprocess.DEVNULL, check=True)
+    run = subprocess.run(
+        [images.hypervisor(), '--pki-dir', PKI, '--pki', 'export'], text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if run.returncode:
+        raise LabError('the root of the lab: %s' % (
+            run.stderr.strip() or '%s: status %d' % (PKI, run.returncode)))
     return PKI / 'root.pem'
 
 
@@ -148,9 +152,17 @@ def _policy_text(args):
     if args.eif:
         return _policy_of_image(args.eif)
     if args.policy:
-        with open(args.policy, encoding='utf-8') as file:
-            return file.read(INPUT_MAX)
+        try:
+            with open(args.policy, encoding='utf-8') as file:
+                return file.read(INPUT_MAX)
+        except UnicodeDecodeError as error:
+            raise _no_policy(args, error) from error
     return None
+
+
+def _no_policy(args, error):
+    return LabError('%s: no key policy: %s' % (args.policy, error),
+                    'see "Key policies" in the manual of nitro-lab')
 
 
 def create(args):
@@ -162,39 +174,41 @@ def create(args):
     try:
         key = _keys().create(args.spec, _policy_text(args), args.key)
     except ValueError as error:
-        raise LabError('%s: no key policy: %s' % (args.policy, error),
-                       'see "Key policies" in the manual of nitro-lab'
-                       ) from error
+        raise _no_policy(args, error) from error
     warn(key)
     print('%s  alias/%s  %s' % (key.id, key.name, key.spec))
     return 0
 
 
 def list_keys(_args):
-    """All keys."""
-    keys = _keys()
-    for key in map(keys.load, keys.names()):
-        print('%s  %s  %s' % (key.id, '-' if key.name == key.id else
-                              'alias/' + key.name, key.spec))
-    return 0
+    """All keys; status 1 when there are some that cannot be read."""
+    keys, status = _keys(), 0
+    for name in keys.names():
+        try:
+            key = keys.load(name)
+        except LabError as error:
+            print('nitro-lab: %s\nnitro-lab: %s' % (error, error.hint),
+                  file=sys.stderr)
+            status = 1
+            continue
+        print('%s  %s  %s' % (key.id, '-' if name == key.id else
+                              'alias/' + name, key.spec))
+    return status
 
 
 def policy(args):
     """Show the policy of a key, or replace it."""
     _log_to_terminal()
     keys = _keys()
-    key = keys.load(args.key)
     text = _policy_text(args)
     if text is None:
-        print(key.policy.text, end='')
+        print(keys.load(args.key).policy.text, end='')
         return 0
     try:
-        keys.put_policy(key.name, text)
+        keys.put_policy(args.key, text)
     except ValueError as error:
-        raise LabError('%s: no key policy: %s' % (args.policy, error),
-                       'see "Key policies" in the manual of nitro-lab'
-                       ) from error
-    warn(keys.load(key.name))
+        raise _no_policy(args, error) from error
+    warn(keys.load(args.key))
     return 0
 
 

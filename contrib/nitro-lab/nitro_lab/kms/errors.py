@@ -21,6 +21,11 @@ class Refusal(Exception):
             {name: self.message} if self.message is not None else {})}
 
 
+def internal(reason):
+    """A failure that is no fault of the client."""
+    return Refusal('KMSInternalException', None, str(reason), 500)
+
+
 def invalid(message):
     """A request with a value that makes no sense."""
     return Refusal('ValidationException', message)

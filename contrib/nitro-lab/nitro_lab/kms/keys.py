@@ -10,13 +10,15 @@ files have mode 0600.  Nothing outside of the directory is read or written.
 """
 
 import base64
+import contextlib
 import json
+import math
 import os
 import re
 import time
 import uuid
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,6 +38,9 @@ CURVES = {'ECC_NIST_P256': ec.SECP256R1, 'ECC_NIST_P384': ec.SECP384R1,
 RSA_BITS = {'RSA_2048': 2048, 'RSA_3072': 3072, 'RSA_4096': 4096}
 SPECS = (SYMMETRIC, *RSA_BITS, *CURVES)
 OAEP = {'RSAES_OAEP_SHA_1': hashes.SHA1, 'RSAES_OAEP_SHA_256': hashes.SHA256}
+
+SECRET_LEN = 32             # of a symmetric one
+MEND = 'correct the file, or restore it from a copy'
 
 # A ciphertext blob: version, ID of the key, nonce, AES-256-GCM
 BLOB_VERSION = b'\x01'
@@ -72,18 +77,62 @@ def _oaep(algorithm):
     return padding.OAEP(padding.MGF1(digest()), digest(), None)
 
 
+def _member(data, name, parse, kind=str):
+    """What a member of a key's file says; ValueError names the member."""
+    value = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError('%s is missing or of another type' % name)
+    try:
+        return parse(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError('%s: %s' % (name, error)) from error
+
+
+def _key_id(text):
+    return str(uuid.UUID(text))
+
+
+def _spec(text):
+    if text not in SPECS:
+        raise ValueError("'%s' is not one of %s" % (text, ', '.join(SPECS)))
+    return text
+
+
+def _date(number):
+    if not math.isfinite(float(number)):
+        raise ValueError('%s is not a time' % number)
+    return float(number)
+
+
+def _secret(text):
+    return base64.b64decode(text, validate=True)
+
+
+def _is_of(key, spec):
+    """Is a private key what its file says?"""
+    if spec in RSA_BITS:
+        return isinstance(key, rsa.RSAPrivateKey) and \
+            key.key_size == RSA_BITS[spec]
+    return isinstance(key, ec.EllipticCurvePrivateKey) and \
+        isinstance(key.curve, CURVES[spec])
+
+
 class Key:
     """One key and its policy."""
 
-    def __init__(self, name, data, policy, prefix):
+    def __init__(self, name, data, prefix):
         """@data: of its file; @prefix: what an ARN begins with."""
-        self.name, self.policy = name, policy
-        self.id = str(uuid.UUID(data['KeyId']))
-        self.spec, self.created = data['KeySpec'], float(data['CreationDate'])
+        if not isinstance(data, dict):
+            raise ValueError('not a JSON object')
+        self.name, self.policy = name, None
+        self.id = _member(data, 'KeyId', _key_id)
+        self.spec = _member(data, 'KeySpec', _spec)
+        self.created = _member(data, 'CreationDate', _date, (int, float))
         self.description = str(data.get('Description', ''))
-        if self.spec not in SPECS:
-            raise ValueError("KeySpec '%s' is not known" % self.spec)
-        self.secret = base64.b64decode(data['Secret'], validate=True)
+        self.secret = _member(data, 'Secret', _secret)
+        if self.spec == SYMMETRIC and len(self.secret) != SECRET_LEN:
+            raise ValueError('Secret: %d bytes, not %d'
+                             % (len(self.secret), SECRET_LEN))
         self.arn = '%s:key/%s' % (prefix, self.id)
 
     @property
@@ -98,8 +147,15 @@ class Key:
         return list(OAEP) if self.spec in RSA_BITS else []
 
     def private_key(self):
-        """Of an asymmetric one."""
-        return load_der_private_key(self.secret, None)
+        """Of an asymmetric one; a check of it at each load takes long."""
+        try:
+            key = load_der_private_key(self.secret, None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            key = None
+        if not _is_of(key, self.spec):
+            raise LabError('%s%s: Secret: not a key of %s'
+                           % (self.name, KEY, self.spec), MEND)
+        return key
 
     def encrypt(self, plaintext, algorithm, context):
         """A ciphertext; @context has to be there again to decrypt it."""
@@ -134,8 +190,20 @@ def key_id_of(blob):
     return str(uuid.UUID(bytes=blob[len(BLOB_VERSION):HEAD_LEN]))
 
 
+@contextlib.contextmanager
+def _blame(path, absent, remedy):
+    """Say of a file what is wrong with it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise LabError('%s: no %s' % (absent, path), remedy) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabError('%s: %s' % (path, getattr(error, 'strerror', None)
+                                   or error), MEND) from error
+
+
 def _new_secret(spec):
-    return os.urandom(32) if spec == SYMMETRIC else private_der(
+    return os.urandom(SECRET_LEN) if spec == SYMMETRIC else private_der(
         new_private_key(spec))
 
 
@@ -187,6 +255,7 @@ class Keys:
     def put_policy(self, name, text):
         """Replace the policy of a key; ValueError when it is not one."""
         Policy(text)
+        self._without_policy(name)
         write_private(self._path(name, POLICY), text.encode())
 
     def ids(self):
@@ -196,25 +265,24 @@ class Keys:
     def _id_of(self, name):
         """ID of a key, or nothing when its file is broken."""
         try:
-            return json.loads(read_private(self._path(name, KEY)))['KeyId']
-        except (LabError, OSError, ValueError, KeyError, TypeError,
-                RecursionError):
+            return _member(json.loads(read_private(self._path(name, KEY))),
+                           'KeyId', _key_id)
+        except (LabError, OSError, ValueError, RecursionError):
             return None
 
     def load(self, name):
         """A key by its name."""
+        key, path = self._without_policy(name), self._path(name, POLICY)
+        with _blame(path, "key '%s' has no policy" % name,
+                    'nitro-lab kms policy %s FILE' % name):
+            key.policy = Policy(read_private(path).decode())
+        return key
+
+    def _without_policy(self, name):
         path = self._path(name, KEY)
-        try:
-            data = json.loads(read_private(path))
-            path = self._path(name, POLICY)
-            return Key(name, data, Policy(read_private(path).decode()), self.prefix)
-        except FileNotFoundError as error:
-            raise LabError("there is no key '%s': no %s" % (name, path),
-                           'nitro-lab kms create %s' % name) from error
-        except (OSError, ValueError, KeyError, TypeError,
-                RecursionError) as error:
-            raise LabError('%s: %s' % (path, error), 'correct the file, or'
-                           ' restore it from a copy') from error
+        with _blame(path, "there is no key '%s'" % name,
+                    'nitro-lab kms create %s' % name):
+            return Key(name, json.loads(read_private(path)), self.prefix)
 
     def find(self, wanted):
         """A key by its ID, its alias, or the ARN of either."""

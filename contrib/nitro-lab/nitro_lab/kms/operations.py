@@ -9,6 +9,7 @@ in the operations that policy.ATTESTED lists.
 import base64
 import logging
 import os
+import subprocess
 import threading
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ..config import LabError
 from . import attestation
-from .errors import Refusal, invalid
+from .errors import Refusal, internal, invalid
 from .keys import (CURVES, RSA_BITS, SPECS, SYMMETRIC, key_id_of,
                    new_private_key, private_der, public_der, usage_of)
 from .policy import ATTESTED, SIZE_MAX
@@ -51,8 +52,16 @@ class Call:
 
     def run(self):
         """The members of the answer."""
-        self._take_recipient()
-        return HANDLERS[self.operation](self)
+        if self.operation not in HANDLERS:
+            raise Refusal('UnknownOperationException', None,
+                          'there is no such operation')
+        try:
+            self._take_recipient()
+            return HANDLERS[self.operation](self)
+        except LabError as error:
+            raise internal('%s; %s' % (error, error.hint)) from error
+        except (OSError, subprocess.SubprocessError) as error:
+            raise internal(error) from error
 
     def _take_recipient(self):
         """Verify who the answer is for, if the operation knows recipients."""
@@ -62,16 +71,12 @@ class Call:
             told.choice('KeyEncryptionAlgorithm', [attestation.ALGORITHM])
             self.recipient = self.service.verifier.recipient(
                 told.blob('AttestationDocument', DOCUMENT_MAX))
+            self.recipient.take_key()
 
     def find(self, wanted=None, action=None):
         """The key of the request, when its policy allows it."""
         wanted = wanted or self.request.text('KeyId')
-        try:
-            self.key = self.keys.find(wanted)
-        except LabError as error:
-            LOG.error('%s', error)
-            raise Refusal('KMSInternalException', None, str(error),
-                          500) from error
+        self.key = self.keys.find(wanted)
         self._authorize(action or 'kms:' + self.operation)
         return self.key
 
@@ -119,7 +124,7 @@ class Call:
 
     def line(self, outcome):
         """For the log: everything about it but secrets, in one line."""
-        parts = ['kms:' + self.operation, outcome]
+        parts = ['kms:' + self.operation[:64], outcome]
         if self.key:
             parts.append('key %s (%s)' % (self.key.name, self.key.id))
         parts += ['caller ' + self.principal.arn,
@@ -354,19 +359,20 @@ class Service:
         # Making RSA keys takes seconds: one at a time leaves room for others
         self.slow = threading.Lock()
         for name in keys.names():
-            warn(keys.load(name))
+            try:
+                warn(keys.load(name))
+            except LabError as error:
+                LOG.error('%s; %s', error, error.hint)
 
     def call(self, operation, request, principal):
         """The members of the answer, or a Refusal; either is logged."""
-        if operation not in HANDLERS:
-            raise Refusal('UnknownOperationException', None,
-                          'operation %r is not known' % operation[:64])
         call = Call(self, operation, request, principal)
         try:
             answer = call.run()
         except Refusal as refusal:
-            LOG.info('%s', call.line('refused, %s: %s' % (
-                refusal.code, refusal.reason)))
+            LOG.log(logging.ERROR if refusal.status >= 500 else logging.INFO,
+                    '%s', call.line('refused, %s: %s' % (
+                        refusal.code, refusal.reason)))
             raise
         LOG.info('%s', call.line('allowed: ' + call.reason))
         return answer

@@ -15,10 +15,11 @@ import re
 import socketserver
 import ssl
 import threading
+import time
 import uuid
 
 from ..patience import PATIENCE
-from .errors import Refusal
+from .errors import Refusal, internal
 from .operations import printable
 from .policy import Principal
 from .request import Request
@@ -30,6 +31,42 @@ TARGET = 'TrentService.'
 BODY_MAX = 512 * 1024
 QUEUE_SECONDS = 0.5         # until the next look whether to go on
 CREDENTIAL = re.compile(r'AWS4-HMAC-SHA256 .*?\bCredential=(\w{1,128})/')
+
+
+class Sparing:
+    """Lines that strangers cause: some in a minute, then their number."""
+
+    MOST, SECONDS = 10, 60
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.begun, self.lines, self.left_out = time.monotonic(), 0, 0
+
+    def say(self, text):
+        """A line of the log, unless there were many."""
+        with self.lock:
+            if time.monotonic() - self.begun >= self.SECONDS:
+                self._begin()
+            self.lines += 1
+            if self.lines > self.MOST:
+                self.left_out += 1
+                return
+        LOG.info('%s', printable(text))
+
+    def _begin(self):
+        if self.left_out:
+            LOG.info('%d more connections failed', self.left_out)
+        self.begun, self.lines, self.left_out = time.monotonic(), 0, 0
+
+
+SPARING = Sparing()
+
+
+def _why(error):
+    """Why TLS did not begin."""
+    if getattr(error, 'reason', None) == 'HTTP_REQUEST':
+        return 'plain HTTP; give the client an endpoint with https://'
+    return 'no TLS: %s' % error
 
 
 class Callers:
@@ -61,7 +98,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """TLS first: here, so that a client that is slow holds up nobody."""
         self.request.settimeout(self.timeout)
         self.request = self.server.context.wrap_socket(
-            self.request, server_side=True)
+            self.request, server_side=True, do_handshake_on_connect=False)
+        try:
+            self.request.do_handshake()
+        except OSError as error:
+            SPARING.say('a connection failed: ' + _why(error))
+            self.request.close()
+            raise
         super().setup()
 
     def finish(self):
@@ -69,7 +112,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             super().finish()
             self.request.setblocking(False)
-            with contextlib.suppress(ssl.SSLWantReadError):
+            with contextlib.suppress(OSError):
                 self.request.unwrap()       # does not wait for their answer
         finally:
             self.request.close()
@@ -84,19 +127,32 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise
         except Exception:       # pylint: disable=broad-except
             LOG.exception('internal error')
-            refusal = Refusal('KMSInternalException', None, None, 500)
-            status, answer = refusal.status, refusal.body()
+            status, answer = 500, internal('').body()
         self._send(status, answer)
 
     def _answer(self):
-        body = self._body()
         target = self.headers.get('X-Amz-Target', '')
-        if self.path != '/' or not target.startswith(TARGET):
-            raise Refusal('UnknownOperationException')
+        try:
+            request, principal = self._request(target)
+        except Refusal as refusal:
+            LOG.info('%s', printable("'%s' refused, %s: %s" % (
+                target[:64], refusal.code, refusal.reason)))
+            raise
+        return self.server.service.call(target.removeprefix(TARGET), request,
+                                        principal)
+
+    def _request(self, target):
+        """What is asked, and by whom."""
+        body = self._body()
+        if self.path != '/':
+            raise Refusal('UnknownOperationException', None, "the path is '%s'"
+                          ", not '/'" % self.path[:64])
+        if not target.startswith(TARGET):
+            raise Refusal('UnknownOperationException', None, 'X-Amz-Target'
+                          ' does not begin with ' + TARGET)
         principal = self.server.callers.principal(
             self.headers.get('Authorization'))
-        return self.server.service.call(
-            target.removeprefix(TARGET), Request.parse(body), principal)
+        return Request.parse(body), principal
 
     def _body(self):
         length = self.headers.get('Content-Length', '')
