@@ -3,12 +3,16 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Key policies of the lab's key service: what they allow, and why."""
 
+import json
+
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
 from nitro_kms import (ACCOUNT, CALLER, GOOD, IMAGE_KEY, OTHER, ZERO,
                        policy_of, statement, when)
 
 from nitro_lab.kms import policy
+
+OTHERS = 'arn:aws:iam::000000000000:root'
 
 
 class Rules(QemuBaseTest):
@@ -89,8 +93,8 @@ class Rules(QemuBaseTest):
         for caller, principal, allowed in (
                 (CALLER, {'AWS': 'arn:aws:iam::%s:root' % ACCOUNT}, True),
                 (CALLER, {'AWS': ACCOUNT}, True), (CALLER, '*', True),
-                (CALLER, {'AWS': ['x', CALLER.arn]}, True),
-                (CALLER, {'AWS': 'arn:aws:iam::000000000000:root'}, False),
+                (CALLER, {'AWS': [OTHERS, CALLER.arn]}, True),
+                (CALLER, {'AWS': OTHERS}, False),
                 (role, {'AWS': 'arn:aws:iam::%s:role/demo' % ACCOUNT}, True),
                 (role, {'AWS': 'arn:aws:iam::%s:role/dem' % ACCOUNT}, False)):
             rule = {**statement(), 'Principal': principal}
@@ -137,9 +141,45 @@ class Rules(QemuBaseTest):
             with self.assertRaisesRegex(ValueError, words):
                 policy.Policy(text)
 
+    def test_malformed(self):
+        """What AWS does not take as a key policy, in its words."""
+        bare = {**statement()}
+        del bare['Resource']
+        good = json.loads(policy_of(statement()))
+        for change, words in (
+                ({'version': '2012-10-17'}, 'Syntax errors in policy: .version'),
+                ({'Version': '2012-10-18'}, 'must contain a valid version'),
+                ({'Version': 2012}, 'must contain a valid version'),
+                ({'Id': 7}, 'Syntax errors in policy: Id'),
+                ({'Statement': bare}, 'must contain resources: one'),
+                *(({'Statement': statement(action=action)},
+                   'one or more invalid actions: one')
+                  for action in ('s3:Get', 'Decrypt', 'kms:', '', 'kms',
+                                 ['kms:Decrypt', 'ec2:*'])),
+                *(({'Statement': statement(Principal={'AWS': who})},
+                   'one or more invalid principals: one')
+                  for who in ('x', '', '12345', 'arn:aws:s3:::bucket',
+                              'arn:aws:iam::123456789012:user/*',
+                              'arn:aws:iam::123456789012:group/g',
+                              ['*', 'arn:aws:iam::1:root']))):
+            with self.assertRaisesRegex(ValueError, words):
+                policy.Policy(json.dumps({**good, **change}))
+        for change in ({'Version': '2008-10-17'}, {'Id': 'x'},
+                       {'Statement': statement(action=['KMS:decrypt', '*'])},
+                       {'Statement': statement(Principal={'AWS': [
+                           ACCOUNT, OTHERS, 'arn:aws:sts::%s:assumed-role/r/s'
+                           % ACCOUNT, 'arn:aws-cn:iam::%s:role/a/b+c'
+                           % ACCOUNT]})}):
+            policy.Policy(json.dumps({**good, **change}))
+        policy.Policy(json.dumps({'Statement': good['Statement']}))
+
     def test_warnings(self):
         """The usual mistakes."""
         strict = statement(**when('StringEquals', GOOD))
+        mine = {**strict, 'Principal': {'AWS': CALLER.arn}}
+        shut = statement('Deny', **when('StringNotEquals', GOOD))
+        clear = ('one: %s holds for a request without a Recipient, too, which'
+                 ' gets the secret in the clear')
         for statements, warnings in (
                 ([strict], []), ([statement()], []),
                 ([strict, statement('Deny')], []),
@@ -149,7 +189,41 @@ class Rules(QemuBaseTest):
                   % IMAGE_KEY]),
                 ([strict, statement(action='kms:Decrypt', sid='two')],
                  ['two allows kms:Decrypt without a condition, which makes'
-                  ' the condition of one useless'])):
+                  ' the condition of one useless']),
+                ([strict, statement(action='kms:Decrypt', sid='two',
+                                    Principal={'AWS': OTHERS})],
+                 ['two allows kms:Decrypt without a condition, which makes'
+                  ' the condition of one useless']),
+                ([mine, statement(sid='two', Principal={'AWS': OTHERS})], []),
+                ([strict, statement(sid='two', Principal={
+                    'AWS': CALLER.arn})], []),
+                ([mine, statement(action='kms:Decrypt', sid='two',
+                                  Principal={'AWS': ACCOUNT})],
+                 ['two allows kms:Decrypt without a condition, which makes'
+                  ' the condition of one useless']),
+                ([strict, statement(sid='two'), shut], []),
+                ([strict, statement(action='kms:Decrypt', sid='two'),
+                  {**shut, 'Principal': {'AWS': OTHERS}, 'Action':
+                   'kms:GenerateDataKey'}],
+                 ['two allows kms:Decrypt without a condition, which makes'
+                  ' the condition of one useless']),
+                ([statement(**when('StringNotEquals', ZERO))], [clear
+                  % 'StringNotEquals']),
+                ([statement(**when('StringNotEquals', ZERO)), shut], []),
+                ([statement(**when('StringEqualsIfExists', GOOD))], [clear
+                  % 'StringEqualsIfExists']),
+                ([statement(**when('StringNotEquals', GOOD))], [
+                    'one: %s StringNotEquals %s allows every enclave in debug'
+                    ' mode' % (IMAGE_KEY, GOOD), clear % 'StringNotEquals']),
+                *(([statement(**when('StringLike', text))], [
+                    'one: %s StringLike %s allows every enclave in debug mode'
+                    % (IMAGE_KEY, text)]) for text in ('*', '0*', '?' * 96)),
+                ([statement(**when('StringLike', '*')), shut], []),
+                ([statement(Condition={
+                    'StringLike': {IMAGE_KEY: '*'}, 'StringEquals': {
+                        'kms:RecipientAttestation:PCR1': GOOD}})], []),
+                ([statement(**when('StringLike', '*',
+                                   'kms:RecipientAttestation:PCR8'))], [])):
             self.assertEqual(list(policy.Policy(
                 policy_of(*statements)).warnings()), warnings)
 

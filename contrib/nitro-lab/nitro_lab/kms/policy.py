@@ -17,11 +17,20 @@ PREFIX = 'kms:recipientattestation:'
 IMAGE = PREFIX + 'imagesha384'
 KNOWN = re.compile(PREFIX + r'(imagesha384|pcr(\d|[12]\d|3[01]))')
 # Registers that are zero in debug mode
-IN_DEBUG_MODE = (IMAGE, *(PREFIX + 'pcr%d' % n for n in (0, 1, 2)))
+ZEROS = '0' * 96
+IN_DEBUG_MODE = {key: ZEROS for key in (
+    IMAGE, *(PREFIX + 'pcr%d' % n for n in (0, 1, 2)))}
 SIZE_MAX = 32 * 1024        # AWS's
 # Operations that take a recipient
 ATTESTED = ('kms:Decrypt', 'kms:DeriveSharedSecret', 'kms:GenerateDataKey',
             'kms:GenerateDataKeyPair', 'kms:GenerateRandom')
+VERSIONS = ('2012-10-17', '2008-10-17')
+MEMBERS = {'Version', 'Id', 'Statement'}
+ACTION = re.compile(r'\*|kms:.+', re.I)
+ROOT = re.compile(r'arn:aws(-[a-z]+)*:iam::[0-9]{12}:root|[0-9]{12}')
+ROLE_OR_USER = re.compile(
+    r'arn:aws(-[a-z]+)*:(iam::[0-9]{12}:(user|role)|'
+    r'sts::[0-9]{12}:(assumed-role|federated-user))/[\w+=,.@/-]+', re.A)
 STATEMENT = {'Sid', 'Effect', 'Principal', 'Action', 'Resource', 'Condition'}
 
 
@@ -145,6 +154,19 @@ def _principals(value):
     return _list(value, 'Principal')
 
 
+def _check_all(name, what, texts, good):
+    """AWS's words when one of some texts is not good."""
+    for text in texts:
+        if not good(text):
+            raise ValueError("Policy contains a statement with one or more"
+                             " invalid %s: %s: '%s'" % (what, name, text))
+
+
+def _is_principal(text):
+    return text == '*' or bool(ROOT.fullmatch(text)
+                               or ROLE_OR_USER.fullmatch(text))
+
+
 class Principal:
     """Who calls: an ARN of a user, or of a session of a role."""
 
@@ -174,13 +196,16 @@ class Statement:
         self.name = str(data.get('Sid') or 'statement %d' % number)
         if data.get('Effect') not in ('Allow', 'Deny'):
             raise ValueError('%s: Effect must be Allow or Deny' % self.name)
-        for member in ('Principal', 'Action'):
+        for member in ('Principal', 'Action', 'Resource'):
             if member not in data:
-                raise ValueError('%s: no %s' % (self.name, member))
+                raise ValueError('Policy statement must contain %ss: %s'
+                                 % (member.lower(), self.name))
         self.allows = data['Effect'] == 'Allow'
         self.actions = _list(data['Action'], 'Action')
-        self.resources = _list(data.get('Resource', '*'), 'Resource')
+        _check_all(self.name, 'actions', self.actions, ACTION.fullmatch)
+        self.resources = _list(data['Resource'], 'Resource')
         self.principals = set(_principals(data['Principal']))
+        _check_all(self.name, 'principals', self.principals, _is_principal)
         self.conditions = _conditions(data.get('Condition', {}))
 
     def names_action(self, action):
@@ -195,6 +220,22 @@ class Statement:
                 and any(wildcard(pattern, resource)
                         for pattern in self.resources))
 
+    def _includes(self, name):
+        """Is it about all that a name of a principal stands for?"""
+        if name == '*':         # a policy is about the callers of an account
+            return any(mine == '*' or ROOT.fullmatch(mine)
+                       for mine in self.principals)
+        account = name if name.isdigit() else name.split(':')[4]
+        return bool(self.principals & {
+            '*', name, account, 'arn:aws:iam::%s:root' % account})
+
+    def covers(self, other, action):
+        """Is it about all calls of an action that another one is about?"""
+        return (self.names_action(action)
+                and all(map(self._includes, other.principals))
+                and all(any(wildcard(mine, theirs) for mine in self.resources)
+                        for theirs in other.resources))
+
     def holds(self, values):
         """Do all conditions hold?"""
         return all(condition.holds(values) for condition in self.conditions)
@@ -205,6 +246,18 @@ class Decision:
 
     def __init__(self, allowed, reason, explicit=False):
         self.allowed, self.reason, self.explicit = allowed, reason, explicit
+
+
+def _check_head(data):
+    """What stands beside the statements of a policy."""
+    for name in sorted(set(data) - MEMBERS):
+        raise ValueError("Syntax errors in policy: '%s' is not one of %s"
+                         % (name, ', '.join(sorted(MEMBERS))))
+    if data.get('Version', VERSIONS[0]) not in VERSIONS:
+        raise ValueError('The policy must contain a valid version string: %s'
+                         % ' or '.join(VERSIONS))
+    if not isinstance(data.get('Id', ''), str):
+        raise ValueError('Syntax errors in policy: Id must be a text')
 
 
 class Policy:
@@ -220,6 +273,7 @@ class Policy:
             raise ValueError('not JSON: %s' % error) from error
         if not isinstance(data, dict) or 'Statement' not in data:
             raise ValueError('no Statement')
+        _check_head(data)
         statements = data['Statement']
         if not isinstance(statements, list):
             statements = [statements]
@@ -252,23 +306,53 @@ class Policy:
     def warnings(self):
         """The usual mistakes."""
         for statement in self.statements:
-            for condition in statement.conditions:
-                if condition.key in IN_DEBUG_MODE and statement.allows and \
-                        any(set(value) == {'0'} for value in condition.values):
-                    yield ('%s: %s of zeros allows every enclave in debug'
-                           ' mode' % (statement.name, condition.name))
+            if statement.allows and statement.conditions:
+                yield from self._debug_mode(statement)
+                yield from self._no_recipient(statement)
         yield from self._open_doors()
+
+    def _shuts(self, statement, action, values):
+        """Does a Deny take back what a statement allows?"""
+        return any(not other.allows and other.covers(statement, action)
+                   and other.holds(values) for other in self.statements)
+
+    def _gives(self, statement, values):
+        """Does a statement give secrets, after all denials?"""
+        return any(statement.names_action(action)
+                   and not self._shuts(statement, action, values)
+                   for action in ATTESTED)
+
+    def _debug_mode(self, statement):
+        """Conditions that registers of zeros fulfil."""
+        asked = [c for c in statement.conditions if c.key in IN_DEBUG_MODE]
+        if not all(c.holds(IN_DEBUG_MODE) for c in asked) or \
+                not self._gives(statement, IN_DEBUG_MODE):
+            return
+        for condition in asked:
+            yield '%s: %s %s allows every enclave in debug mode' % (
+                statement.name, condition.name, 'of zeros'
+                if ZEROS in condition.values else '%s %s' % (
+                    condition.operator, ' or '.join(condition.values)))
+
+    def _no_recipient(self, statement):
+        """Conditions that a request fulfils which names no enclave."""
+        if statement.holds({}) and self._gives(statement, {}):
+            yield ('%s: %s holds for a request without a Recipient, too, which'
+                   ' gets the secret in the clear' % (
+                       statement.name, ' and '.join(sorted(
+                           {c.operator for c in statement.conditions}))))
 
     def _open_doors(self):
         """Statements that make the conditions of others useless."""
-        actions = {s: {name for name in ATTESTED if s.names_action(name)}
-                   for s in self.statements if s.allows}
-        for strict in actions:
-            for other in actions if strict.conditions else ():
-                common = actions[strict] & actions[other]
-                if not other.conditions and common:
+        allowing = [s for s in self.statements if s.allows]
+        for strict in (s for s in allowing if s.conditions):
+            for other in (s for s in allowing if not s.conditions):
+                common = [action for action in sorted(ATTESTED)
+                          if strict.names_action(action)
+                          and other.covers(strict, action)
+                          and not self._shuts(strict, action, {})]
+                if common:
                     yield ('%s allows %s without a condition, which makes'
                            ' the condition of %s useless' % (
-                               other.name, ', '.join(sorted(common)),
-                               strict.name))
+                               other.name, ', '.join(common), strict.name))
                     break
