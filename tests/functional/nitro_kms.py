@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_document import Module, public_der
@@ -28,6 +29,7 @@ from nitro_lab.kms.errors import Refusal
 from nitro_lab.kms.operations import Service
 from nitro_lab.kms.request import Request
 from nitro_lab.kms.tls import Authority
+from nitro_lab.patience import PATIENCE
 
 REGION, ACCOUNT = 'eu-north-1', '123456789012'
 CALLER = policy.Principal('arn:aws:iam::%s:user/u' % ACCOUNT)
@@ -120,6 +122,9 @@ class ServedTest(KmsTest):
         cls.path = cls.keys.directory / 'kms.sock'
         cls.tcp = sockets.listen_tcp(0)
         listeners = [sockets.listen_unix(cls.path), cls.tcp]
+        patience = mock.patch.object(server, 'HANDSHAKE_SECONDS', PATIENCE)
+        patience.start()
+        cls.addClassCleanup(patience.stop)
         running = server.Server(
             cls.service, server.Callers(ACCOUNT, {'ROLE': CALLER.arn}),
             cls.authority.context(REGION), listeners)

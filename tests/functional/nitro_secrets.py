@@ -21,6 +21,7 @@ from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.operations import Service
 from nitro_lab.kms.options import REGION, VSOCK_PORT
 from nitro_lab.kms.tls import Authority
+from nitro_lab.patience import PATIENCE
 from nitro_lab.proxy import Proxy
 
 TOOL_PORT = 5007
@@ -48,6 +49,8 @@ class Secrets(NitroParentTest):
             images.document_tool(), config.PKI / 'root.pem'))
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
+        stack.enter_context(mock.patch.object(server, 'HANDSHAKE_SECONDS',
+                                              PATIENCE))
         stack.enter_context(server.Server(
             service, server.Callers(ACCOUNT, {}), authority.context(REGION),
             [sockets.listen_unix(path)]))

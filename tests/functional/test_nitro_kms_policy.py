@@ -147,7 +147,7 @@ class Rules(QemuBaseTest):
         del bare['Resource']
         good = json.loads(policy_of(statement()))
         for change, words in (
-                ({'version': '2012-10-17'}, 'Syntax errors in policy: .version'),
+                ({'version': 'x'}, 'Syntax errors in policy: .version'),
                 ({'Version': '2012-10-18'}, 'must contain a valid version'),
                 ({'Version': 2012}, 'must contain a valid version'),
                 ({'Id': 7}, 'Syntax errors in policy: Id'),

@@ -8,6 +8,7 @@ import http.client
 import json
 import math
 import os
+import queue
 import re
 import shutil
 import signal
@@ -19,13 +20,14 @@ from unittest import mock
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted, tiny_image
 from nitro_document import public_der
-from nitro_kms import (GOOD, OTHER, REGION, KmsTest, ServedTest, decoded,
-                       encoded, policy_of, statement, when)
+from nitro_kms import (ACCOUNT, GOOD, OTHER, REGION, KmsTest, ServedTest,
+                       decoded, encoded, policy_of, statement, when)
 from nitro_verifiers import npm_packages
 
 from nitro_lab import config, eif
 from nitro_lab.kms import keys, server, sockets
 from nitro_lab.kms.tls import Authority
+from nitro_lab.patience import PATIENCE
 
 LAB = config.TREE / 'contrib' / 'nitro-lab' / 'nitro-lab'
 
@@ -173,6 +175,36 @@ class Wire(ServedTest):
             server.SPARING.begun = -math.inf
             talk(b'neither')
             self.assertIn('2 more', log.output[-2])
+
+    def test_slow(self):
+        """Who does not begin with TLS is not waited for as others are."""
+        with mock.patch.object(server, 'HANDSHAKE_SECONDS', 0.1), \
+                mock.patch.multiple(server.SPARING, lines=0, left_out=0), \
+                self.assertLogs('nitro-lab-kms', 'INFO') as log, \
+                socket.create_connection(self.tcp.getsockname(),
+                                         PATIENCE) as plain:
+            self.assertEqual(plain.recv(1), b'')
+        self.assertIn('no TLS', log.output[0])
+        self.assertIn('timed out', log.output[0])
+
+    def test_full(self):
+        """One more than there may be is logged, and waits for its turn."""
+        lines = queue.Queue()
+        listener = sockets.listen_tcp(0)
+        address = listener.getsockname()
+        with mock.patch.object(server, 'CONNECTIONS_MAX', 1):
+            running = server.Server(
+                self.service, server.Callers(ACCOUNT, {}),
+                self.authority.context(REGION), [listener])
+        with mock.patch.object(server.SPARING, 'say', lines.put), running, \
+                socket.create_connection(address, PATIENCE) as first, \
+                socket.create_connection(address, PATIENCE) as second:
+            self.assertIn('1 connections are open',
+                          lines.get(timeout=PATIENCE))
+            first.close()
+            second.sendall(b'neither')
+            for _ in range(2):
+                self.assertIn('no TLS', lines.get(timeout=PATIENCE))
 
     def test_end(self):
         """After the last answer TLS ends in order, not just the stream."""
@@ -364,8 +396,22 @@ class Command(KmsTest):
         self.assertIn("no key 'nobody'", self.lab('policy', 'nobody', rules,
                                                   status=1))
 
+    def test_help(self):
+        """It has each kind of key by its whole name."""
+        told = self.lab('create', '--help')
+        for spec in keys.SPECS:
+            self.assertIn(spec, told)
+
     def test_serve(self):
-        """It says where it listens, and ends at SIGTERM."""
+        """It says where it listens, and ends at signals without a trace."""
+        for number, status in ((signal.SIGTERM, 128 + signal.SIGTERM),
+                               (signal.SIGINT, 130),
+                               (signal.SIGHUP, 128 + signal.SIGHUP)):
+            self.serve_until(number, status)
+            self.assertFalse((self.top / 'served/kms/kms.sock').exists())
+
+    def serve_until(self, number, status):
+        """Start it, connect, send a signal."""
         with subprocess.Popen(
                 [LAB, 'kms', 'serve', '--port', '0'], text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -382,8 +428,9 @@ class Command(KmsTest):
                 context.wrap_socket(
                     plain, server_hostname='kms.us-east-1.amazonaws.com'
                 ).close()
-            run.send_signal(signal.SIGTERM)
-        self.assertEqual(run.returncode, 128 + signal.SIGTERM)
+            self.assertTrue((self.top / 'served/kms/kms.sock').is_socket())
+            run.send_signal(number)
+        self.assertEqual(run.returncode, status)
 
 
 load_tests = only_wanted

@@ -3,6 +3,7 @@
 """What nitro-lab kms does; options.py has the command line."""
 
 import base64
+import contextlib
 import logging
 import re
 import signal
@@ -76,12 +77,26 @@ def _callers(args):
 
 def _listen(port):
     try:
-        return [sockets.listen_unix(SOCKET), sockets.listen_tcp(port)]
+        near = sockets.listen_unix(SOCKET)
+        try:
+            return [near, sockets.listen_tcp(port)]
+        except BaseException:
+            SOCKET.unlink(missing_ok=True)
+            raise
     except OverflowError as error:
         raise LabError('--port %d: %s' % (port, error)) from error
     except OSError as error:
         raise LabError('cannot listen: %s' % error, 'end the other program,'
                        ' or choose another port with --port') from error
+
+
+@contextlib.contextmanager
+def _removed(path):
+    """Remove a file at the end; a socket while it is still ours."""
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def serve(args):
@@ -94,9 +109,10 @@ def serve(args):
     keys = _keys(args.region)
     authority = Authority(DIRECTORY / 'tls')
     service = Service(keys, Verifier(images.document_tool(), _root()))
-    listeners = _listen(args.port)
     context = authority.context(args.region)
-    with server.Server(service, callers, context, listeners):
+    listeners = _listen(args.port)
+    with server.Server(service, callers, context, listeners), \
+            _removed(SOCKET):
         print('key service of the lab, not AWS:\n'
               '  https://127.0.0.1:%d  as kms.%s.amazonaws.com and %s\n'
               '  unix socket %s, vsock port %d of parents with --kms\n'

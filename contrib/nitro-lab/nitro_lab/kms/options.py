@@ -70,7 +70,8 @@ def add_commands(commands):
     make = action('create', 'make a key')
     make.add_argument('--spec', default=SYMMETRIC,
                       help='kind of key (%s); also RSA_2048, RSA_3072,'
-                      ' RSA_4096, ECC_NIST_P256, P384, P521' % SYMMETRIC)
+                      ' RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521'
+                      % SYMMETRIC)
     policy_options(make, '--policy')
     action('list', 'list keys', 'list_keys', key=False)
     policy_options(action('policy', 'show or replace the policy of a'

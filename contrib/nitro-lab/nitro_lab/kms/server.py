@@ -29,6 +29,7 @@ LOG = logging.getLogger('nitro-lab-kms')
 JSON_TYPE = 'application/x-amz-json-1.1'
 TARGET = 'TrentService.'
 BODY_MAX = 512 * 1024
+HANDSHAKE_SECONDS = 10      # until TLS has begun
 QUEUE_SECONDS = 0.5         # until the next look whether to go on
 CREDENTIAL = re.compile(r'AWS4-HMAC-SHA256 .*?\bCredential=(\w{1,128})/')
 
@@ -55,7 +56,7 @@ class Sparing:
 
     def _begin(self):
         if self.left_out:
-            LOG.info('%d more connections failed', self.left_out)
+            LOG.info('%d more lines about connections', self.left_out)
         self.begun, self.lines, self.left_out = time.monotonic(), 0, 0
 
 
@@ -96,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def setup(self):
         """TLS first: here, so that a client that is slow holds up nobody."""
-        self.request.settimeout(self.timeout)
+        self.request.settimeout(HANDSHAKE_SECONDS)
         self.request = self.server.context.wrap_socket(
             self.request, server_side=True, do_handshake_on_connect=False)
         try:
@@ -105,7 +106,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             SPARING.say('a connection failed: ' + _why(error))
             self.request.close()
             raise
-        super().setup()
+        super().setup()         # sets the timeout of requests
 
     def finish(self):
         """Say so in TLS: clients take a mere end for an attack."""
@@ -199,7 +200,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         super().__init__(listener.getsockname(), Handler)
         self.socket, self.service = listener, service
         self.callers, self.context = callers, context
-        self.free = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self.most, self.full = CONNECTIONS_MAX, False
+        self.free = threading.BoundedSemaphore(self.most)
 
     def fileno(self):
         """For serve_forever()."""
@@ -208,7 +210,12 @@ class _Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     def get_request(self):
         """The next connection; more than there may be wait in the queue."""
         if not self.free.acquire(timeout=QUEUE_SECONDS):
+            if not self.full:
+                SPARING.say('%d connections are open, the most that there may'
+                            ' be here; others wait' % self.most)
+            self.full = True
             raise BlockingIOError
+        self.full = False
         try:
             return self.socket.accept()
         except BaseException:
