@@ -148,6 +148,14 @@ class Wire(ServedTest):
                                        Authorization='Basic x')[1]['__type'],
                              'MissingAuthenticationTokenException')
         self.assertIn('ListKeys', log.output[0])
+        self.assertIn('not signed', log.output[0])
+        with mock.patch.multiple(server.SPARING, lines=0, left_out=0), \
+                self.assertLogs('nitro-lab-kms', 'INFO') as log:
+            client = self.connection()
+            client.request('GET', '/')
+            self.assertEqual(client.getresponse().status, 501)
+        self.assertEqual(len(log.output), 1, log.output)
+        self.assertIn('501', log.output[0])
         self.assertEqual(self.post('TrentService.ListKeys', '{}', path='/x')[
             1]['__type'], 'UnknownOperationException')
 

@@ -83,7 +83,8 @@ class Callers:
         found = CREDENTIAL.match(authorization or '')
         if not found:
             raise Refusal('MissingAuthenticationTokenException',
-                          'Missing Authentication Token')
+                          'Missing Authentication Token', 'it is not signed'
+                          ' as AWS4-HMAC-SHA256 Credential=...')
         key = found.group(1)
         return self.known.get(key) or Principal(
             'arn:aws:iam::%s:user/%s' % (self.account, key))
@@ -180,6 +181,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header('Connection', 'close')
         self.end_headers()
         self.wfile.write(data)
+
+    def send_error(self, code, message=None, explain=None):
+        """What is no call at all, such as a GET."""
+        SPARING.say('not a POST as AWS has it: status %d: %s'
+                    % (code, message or ''))
+        super().send_error(code, message, explain)
 
     def version_string(self):
         """The Server header."""
