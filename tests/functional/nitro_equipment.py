@@ -314,6 +314,14 @@ class Equipped(ScopedTest):
         for copy in (top / 'back' / 'below' / 'file', top / 'single'):
             self.assertEqual(copy.read_bytes(),
                              (source / 'below' / 'file').read_bytes())
+        # Into a directory by its own name, whatever way leads to it
+        into = top / 'into'
+        into.mkdir()
+        lab('get', '--name', NAME, '/tmp/tree/below/..', into)
+        self.assertEqual([path.name for path in into.iterdir()], ['tree'])
+        for source in '/', '..':
+            _, errors = lab_words('get', '--name', NAME, source, status=1)
+            self.assertIn('get: %s has no name of its own' % source, errors)
         _, errors = lab_words('get', '--name', NAME, '/none', top / 'none',
                               status=1)
         self.assertIn('no readable file /none', errors)

@@ -183,8 +183,30 @@ class Reports(QemuBaseTest):
             with self.subTest(text), self.assertRaisesRegex(RunError,
                                                             expected):
                 selftest_compare.read(path)
+        for text in '[' * 100000, json.dumps({**REPORT, 'Scenarios': [
+                {'Name': 'a', 'Outcome': 'failed'},
+                {'Name': 'a', 'Outcome': 'passed'}]}):
+            path.write_text(text)
+            with self.assertRaises(RunError):
+                selftest_compare.read(path)
         with self.assertRaisesRegex(RunError, 'No such file'):
             selftest_compare.read('/none')
+        fifo = Path(self.scratch_file('fifo'))
+        os.mkfifo(fifo)
+        with self.assertRaisesRegex(RunError, 'cannot read the report'):
+            selftest_compare.read(fifo)
+
+    def test_strangers(self):
+        """What a report holds does not control the terminal."""
+        odd = '\x1b[31m\n\ud800'
+        report = {'Report': 1, 'Machine': {odd: odd}, 'Scenarios': [
+            {'Name': odd, 'Outcome': odd, 'Reason': odd}]}
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            selftest_compare.compare(REPORT, report)
+        self.assertIn(r'\x1b[31m\n\ud800', out.getvalue())
+        self.assertTrue(all(line.isprintable() for line
+                            in out.getvalue().splitlines()))
 
     def test_reference(self):
         """The report of the emulated parent is one, and nothing failed."""
@@ -231,11 +253,40 @@ class Reports(QemuBaseTest):
     def test_write(self):
         """A report is written as a whole, or refused."""
         path = Path(self.scratch_file('written.json'))
-        selftest.write(path, REPORT)
+        link = Path(self.scratch_file('link'))
+        link.symlink_to(path)
+        for name in path, link:
+            path.unlink(missing_ok=True)
+            with selftest.report_file(name) as write:
+                write(REPORT)
+            self.assertEqual(selftest_compare.read(path), REPORT)
+        self.assertTrue(link.is_symlink())
+        with self.assertRaises(KeyError), selftest.report_file(path):
+            raise KeyError      # interrupted: the old one stays
         self.assertEqual(selftest_compare.read(path), REPORT)
         self.assertEqual(list(path.parent.glob('*.partial')), [])
-        with self.assertRaisesRegex(RunError, 'cannot write /none/'):
-            selftest.write('/none/report', REPORT)
+        reached = []
+        with self.assertRaisesRegex(RunError, 'cannot write /none/'), \
+                selftest.report_file('/none/report'):
+            reached.append(1)
+        self.assertEqual(reached, [])
+
+    def test_write_to_device(self):
+        """What is no file is written, and stays what it is."""
+        read, write = os.pipe()
+        with open(read, encoding='utf-8') as pipe:
+            with open(write, 'w', encoding='utf-8') as end:
+                name = '/proc/self/fd/%d' % end.fileno()
+                with selftest.report_file(name) as report:
+                    report(REPORT)
+            self.assertEqual(json.load(pipe), REPORT)
+        with self.assertRaisesRegex(RunError, 'No space left'), \
+                selftest.report_file('/dev/full') as report:
+            report(REPORT)
+        with selftest.report_file(None) as report:
+            report(REPORT)
+        for name in '/dev/full', '/dev/null':
+            self.assertTrue(Path(name).is_char_device())
 
 
 class Machine(QemuBaseTest):

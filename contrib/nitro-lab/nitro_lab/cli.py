@@ -287,6 +287,7 @@ def main():
         print('\nnitro-lab: %s' % error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print('\nnitro-lab: interrupted, everything is taken down',
-              file=sys.stderr)
+        # What it has started, which is nothing for exec and its like
+        print('\nnitro-lab: interrupted, what this command started is taken'
+              ' down', file=sys.stderr)
         sys.exit(130)

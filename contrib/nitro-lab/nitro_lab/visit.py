@@ -134,10 +134,17 @@ def put(args):
 
 def get(args):
     """Copy a file, or what is in a directory, out of the parent."""
+    # Never '..', below which the files of a directory would go astray
+    name = Path(os.path.normpath(args.source)).name
+    name = '' if name == '..' else name
+    if not (name or args.target):
+        raise LabError('get: %s has no name of its own' % args.source,
+                       'say where it goes: nitro-lab get %s TARGET'
+                       % args.source)
+    target = Path(args.target or name)
+    if target.is_dir():
+        target = target / name
     agent = _connect(args.name)
-    target = Path(args.target or Path(args.source).name)
-    if target.is_dir() and args.source != '/':
-        target = target / Path(args.source).name
     if agent.run(['test', '-d', args.source]).status == 0:
         return _get_directory(agent, args.source, target)
     if agent.run(['test', '-r', args.source]).status:

@@ -6,6 +6,7 @@ Takes what is free, ends what it launches, and leaves the enclaves of others
 alone.
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -69,16 +70,42 @@ def show(row):
           + ', '.join(more), flush=True)
 
 
-def write(path, report):
-    """The report as a file, as a whole or not at all."""
-    partial = Path(f'{path}.partial')
+@contextlib.contextmanager
+def _writing(path):
     try:
-        partial.write_text(json.dumps(report, indent=1) + '\n',
-                           encoding='utf-8')
-        partial.replace(path)
+        yield
     except OSError as error:
         raise RunError(f'cannot write {path}: {error.strerror}',
                        'name another file with --report') from error
+
+
+@contextlib.contextmanager
+def report_file(path):
+    """A function that writes the report there, if it is to go anywhere.
+
+    Opened ahead of the scenarios, which take minutes.  A file, also one
+    behind a link, is replaced as a whole or not at all; a device is written.
+    """
+    given = Path(path or os.devnull)
+    device = given.exists() and not given.is_file()
+    target = given if device else given.resolve()
+    place = target if device else target.with_name(target.name + '.partial')
+
+    def write(report):
+        with _writing(path):
+            with file:
+                file.write(json.dumps(report, indent=1) + '\n')
+            if not device:
+                place.replace(target)
+
+    with _writing(path):
+        file = open(place, 'w', encoding='utf-8')
+    try:
+        yield write
+    finally:
+        file.close()
+        if not device:
+            place.unlink(missing_ok=True)
 
 
 def run_all(args):
@@ -118,10 +145,10 @@ def selftest(args):
     others = [selftest_compare.read(name) for name in names]
     if len(others) == 2:
         return selftest_compare.compare(*others)
-    report = run_all(args)
-    status = conclude(report)
-    if args.report:
-        write(args.report, report)
+    with report_file(args.report) as write:
+        report = run_all(args)
+        status = conclude(report)
+        write(report)
     if others:
         differ = selftest_compare.compare(report, others[0])
         status = status or differ

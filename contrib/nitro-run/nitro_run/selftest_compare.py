@@ -3,6 +3,7 @@
 """Reports of the selftest: read, and compared in all but times."""
 
 import json
+import os
 from pathlib import Path
 
 from .common import RunError
@@ -24,15 +25,17 @@ def read(name):
     path = PARENT_REPORT if name == PARENT else Path(name)
     remedy = "give a file that 'nitro-run selftest --report FILE' has written"
     try:
-        with open(path, encoding='utf-8') as file:
+        # The end of a FIFO may be far
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK),
+                  encoding='utf-8') as file:
             report = json.loads(file.read(MAX_BYTES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f'cannot read the report {path}: {error}',
                        remedy) from error
     if not isinstance(report, dict) or 'Report' not in report:
         raise RunError(f'{path} is not a report of the selftest', remedy)
     if report['Report'] != FORMAT:
-        raise RunError(f'{path} has version {report["Report"]} of the report,'
+        raise RunError(f'{path} has version {plain(report["Report"])} of the report,'
                        f' this program reads version {FORMAT}', 'compare with'
                        ' the nitro-run that has written it')
     if not _sound(report):
@@ -40,12 +43,19 @@ def read(name):
     return report
 
 
+def plain(value):
+    """As text for a terminal: a report may come from a stranger."""
+    return ''.join(char if char.isprintable() else ascii(char)[1:-1]
+                   for char in str(value))
+
+
 def _sound(report):
     rows = report.get('Scenarios')
     return isinstance(report.get('Machine'), dict) and \
         isinstance(rows, list) and all(
             isinstance(row, dict) and isinstance(row.get('Name'), str)
-            and isinstance(row.get('Outcome'), str) for row in rows)
+            and isinstance(row.get('Outcome'), str) for row in rows) and \
+        len(_rows(report)) == len(rows)     # each scenario counts
 
 
 def _rows(report):
@@ -95,9 +105,9 @@ def compare(first, second):
     titles = {RESULTS: 'another result', RAN: 'ran in one of them only',
               MACHINES: 'another machine'}
     for cause, name, one, two in found:
-        print(f'{titles[cause]}: {name}')
-        print(f'  first   {one}')
-        print(f'  second  {two}')
+        print(f'{titles[cause]}: {plain(name)}')
+        print(f'  first   {plain(one)}')
+        print(f'  second  {plain(two)}')
     counts = [f'{sum(item[0] == cause for item in found)} {title}'
               for cause, title in titles.items()]
     print('compared: ' + ', '.join(counts))
