@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -130,3 +131,13 @@ class ServedTest(KmsTest):
             cls.authority.context(REGION), listeners)
         running.__enter__()
         cls.addClassCleanup(running.__exit__)
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.settle, set(threading.enumerate()))
+
+    @staticmethod
+    def settle(before):
+        """What connections log at their end belongs to this test."""
+        for thread in set(threading.enumerate()) - before:
+            thread.join(PATIENCE)

@@ -96,8 +96,11 @@ class Wire(ServedTest):
             self.assertEqual(self.post('TrentService.ListKeys', '{}',
                                        client)[0], 200)
             client.close()
-        with self.assertRaisesRegex(FileExistsError, 'runs already'):
-            sockets.listen_unix(self.path)
+        lines = queue.Queue()
+        with mock.patch.object(server.SPARING, 'say', lines.put):
+            with self.assertRaisesRegex(FileExistsError, 'runs already'):
+                sockets.listen_unix(self.path)
+            self.assertIn('no TLS', lines.get(timeout=PATIENCE))
 
     def test_not_a_socket(self):
         """What else has the socket's name is neither removed nor used."""
