@@ -35,9 +35,9 @@ def read(name):
     if not isinstance(report, dict) or 'Report' not in report:
         raise RunError(f'{path} is not a report of the selftest', remedy)
     if report['Report'] != FORMAT:
-        raise RunError(f'{path} has version {plain(report["Report"])} of the report,'
-                       f' this program reads version {FORMAT}', 'compare with'
-                       ' the nitro-run that has written it')
+        raise RunError(f'{path} has version {plain(report["Report"])} of the'
+                       f' report, this program reads version {FORMAT}',
+                       'compare with the nitro-run that has written it')
     if not _sound(report):
         raise RunError(f'{path} is damaged', remedy)
     return report
