@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Scenarios: what the page "Your launcher in the lab" says to type.
 
-Each line with a prompt is run as it is, on this machine.
+Each line with a prompt is run unchanged, on this machine.
 """
 
 import os

@@ -197,7 +197,7 @@ class Run(NitroParentTest):
                                       owner)])
 
     def state(self):
-        """The same, as it is."""
+        """Read these settings back."""
         return self.parent.check([
             'sh', '-c', 'cat %s %s; stat -c %%U:%%G /dev/nitro_enclaves'
             % (POOL, PAGES % 2048)]).split()

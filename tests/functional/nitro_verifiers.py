@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Verifiers of attestation documents that are not ours, as they come.
+"""Unmodified verifiers of attestation documents, made by others.
 
 Each of them returns what it says of a document, or raises Refused.  They are
 given a root, and documents of any root are the same to them.

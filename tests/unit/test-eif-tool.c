@@ -716,7 +716,7 @@ static const struct {
     size_t first_len;
     const char *second;
     size_t second_len;
-    const char *remark; /* NULL: there is none */
+    const char *remark; /* NULL: no remark is made */
 } chains[] = {
 #define FIRST(s) .first = s, .first_len = sizeof(s) - 1
 #define SECOND(s) .second = s, .second_len = sizeof(s) - 1

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/un.h>
 
 int agent_main(int argc, char **argv);
 int relay_main(int argc, char **argv);
@@ -32,6 +33,9 @@ bool write_all(int fd, const void *buf, size_t len);
  * that was orderly
  */
 int relay_stdio(int fd);
+
+/* A stream socket, and the address of @path; -1: see errno */
+int unix_socket(const char *path, struct sockaddr_un *addr);
 
 /* Seconds, from any epoch */
 double now(void);

@@ -71,6 +71,17 @@ bool write_all(int fd, const void *buf, size_t len)
     return true;
 }
 
+int unix_socket(const char *path, struct sockaddr_un *addr)
+{
+    *addr = (struct sockaddr_un) { .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof(addr->sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(addr->sun_path, path, strlen(path));
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
 /* One block from @fd to stdout: 1 copied, 0 end of @fd, -1 error */
 static int copy_out(int fd)
 {

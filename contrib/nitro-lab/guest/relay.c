@@ -10,9 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "lab.h"
@@ -22,14 +20,12 @@
 
 static int connect_unix(const char *path)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un addr;
+    int fd = unix_socket(path, &addr);
 
-    if (strlen(path) >= sizeof(addr.sun_path)) {
-        errno = ENAMETOOLONG;
+    if (fd < 0) {
         return -1;
     }
-    memcpy(addr.sun_path, path, strlen(path));
     for (int i = 0; i < RETRIES; i++) {
         if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
             return fd;

@@ -8,13 +8,10 @@
  * bytes.  When one side ends its connection, so does the other.
  */
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <linux/vm_sockets.h>
 
@@ -24,14 +21,12 @@
 
 static int listen_unix(const char *path)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un addr;
+    int fd = unix_socket(path, &addr);
 
-    if (strlen(path) >= sizeof(addr.sun_path)) {
-        errno = ENAMETOOLONG;
+    if (fd < 0) {
         return -1;
     }
-    memcpy(addr.sun_path, path, strlen(path));
     unlink(path);
     if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
         listen(fd, BACKLOG)) {

@@ -87,7 +87,7 @@ class Slot:
         os.close(self.fd)
 
     def request(self, number, layout, *values):
-        """One request; its structure as it comes back."""
+        """Make one request; returns the fields that the driver filled in."""
         data = bytearray(struct.pack(layout, *values))
         fcntl.ioctl(self.fd, number, data, True)
         return struct.unpack(layout, data)

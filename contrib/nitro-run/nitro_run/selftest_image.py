@@ -166,7 +166,7 @@ class Images:
         return [told['Measurements'][f'PCR{n}'] for n in range(3)]
 
     def broken(self):
-        """An image whose last byte differs, and a file that is none."""
+        """An image whose last byte differs, and a text file."""
         data = bytearray(self.image().read_bytes())
         data[-1] ^= 1
         damaged, text = self.place / 'damaged.eif', self.place / 'text.eif'

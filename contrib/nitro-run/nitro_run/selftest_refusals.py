@@ -76,7 +76,7 @@ def parents_cpu(bench):
     ours = [cpu for cpu in numbers(ONLINE.read_text().strip())
             if cpu and cpu not in bench.pool]
     if not ours:
-        raise Skip('needs a CPU of the parent beside CPU 0, there is none')
+        raise Skip('needs a CPU of the parent beside CPU 0, it has no other')
     with Slot() as slot:
         return refused(slot.add_cpu, ours[0])
 

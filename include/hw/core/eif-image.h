@@ -409,7 +409,7 @@ typedef struct EifMeasurements {
     uint8_t pcr0[EIF_PCR_LEN]; /* kernel, cmdline, all ramdisks */
     uint8_t pcr1[EIF_PCR_LEN]; /* kernel, cmdline, first ramdisk */
     uint8_t pcr2[EIF_PCR_LEN]; /* all ramdisks but the first */
-    uint8_t pcr8[EIF_PCR_LEN]; /* certificate; zeros when there is none */
+    uint8_t pcr8[EIF_PCR_LEN]; /* certificate; zeros without a signature */
     bool has_pcr8; /* the image is signed, with a certificate */
     bool pcr8_unknown; /* it is signed, but no certificate can be found */
 } EifMeasurements;
