@@ -41,21 +41,12 @@ static int64_t now_ms(void)
     return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 }
 
-/*
- * With -no-shutdown QEMU stays and remembers the status of the last end.  The
- * handler of SIGTERM requests a shutdown, too: it must not come in between.
- */
+/* A shutdown that is due keeps its exit status */
 static void forget_status(void)
 {
-    sigset_t all, old;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     if (qemu_shutdown_requested_get() == SHUTDOWN_CAUSE_NONE) {
-        qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_NONE,
-                                               EXIT_SUCCESS);
+        qemu_system_set_exit_code(EXIT_SUCCESS);
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 /* All that is true of one enclave and not of the next */
