@@ -1,14 +1,12 @@
 /*
- * Nitro Enclaves accelerator: object, properties, creation of the enclave
+ * Nitro Enclaves accelerator: object, properties, methods
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The launch begins here: init_machine opens the device and creates the
- * enclave while QEMU still has the privileges it was started with.  It goes
- * on in nitro-launch.c and ends in nitro-exit.c, or begins anew in
- * nitro-reset.c.  Manual: docs/system/nitro.rst
+ * init_machine opens the device and creates the enclave while QEMU still has
+ * the privileges it was started with.  Manual: docs/system/nitro.rst
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -16,33 +14,16 @@
 #include "qemu/error-report.h"
 #include "hw/boards.h"
 #include "migration/blocker.h"
-#include "standard-headers/linux/nitro_enclaves.h"
 #include "system/runstate.h"
 #include "ne.h"
 #include "nitro-int.h"
-#include "nitro-state.h"
-#include "trace.h"
 
 bool nitro_allowed;
 
-static const NitroAccelHooks no_hooks;
-NitroHooks nitro_hooks = { .ops = &no_hooks };
-
-NitroAccelState *nitro_accel_current(void)
-{
-    return nitro_allowed ? NITRO_ACCEL(current_accel()) : NULL;
-}
-
 /* Answers to machine and devices: contracts in system/nitro.h */
-
-void nitro_accel_set_hooks(const NitroAccelHooks *hooks, void *opaque)
-{
-    nitro_hooks = (NitroHooks) { hooks, opaque };
-}
 
 bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
 {
-    ERRP_GUARD();
     NitroAccelState *s = nitro_accel_current();
 
     if (!s) {
@@ -50,60 +31,50 @@ bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
                    "nitro only");
         return false;
     }
-    if (ne_get_image_load_offset(s->enclave_fd, offset, errp) < 0) {
-        nitro_exit_driver_refused(true);
-        error_prepend(errp, "cannot learn where the image belongs: ");
-        return false;
-    }
-    return true;
+    return nitro_enclave_load_offset(s->next ?: s->enclave, offset, errp);
+}
+
+static uint64_t current_cid(const NitroAccelState *s)
+{
+    const NitroEnclaveFacts *facts =
+        s->enclave ? nitro_enclave_facts(s->enclave) : NULL;
+
+    return facts && facts->started_ms ? facts->cid : s->config.cid;
 }
 
 uint64_t nitro_accel_get_cid(void)
 {
     NitroAccelState *s = nitro_accel_current();
 
-    return s ? s->cid : NITRO_CID_AUTO;
+    return s ? current_cid(s) : NITRO_CID_AUTO;
 }
 
 bool nitro_accel_debug_mode(void)
 {
     NitroAccelState *s = nitro_accel_current();
 
-    return s && s->debug_mode;
-}
-
-NitroState nitro_accel_get_state(void)
-{
-    NitroAccelState *s = nitro_accel_current();
-
-    return s ? s->state : NITRO_STATE_CREATED;
-}
-
-void nitro_move_state(NitroAccelState *s, NitroState to)
-{
-    NitroState from = s->state;
-
-    trace_nitro_state(nitro_state_name(from), nitro_state_name(to), s->cid);
-    assert(nitro_state_may_move(from, to));
-    s->state = to;
-    nitro_info_moved(s, from);
+    return s && s->config.debug_mode;
 }
 
 void nitro_accel_notify_booted(void)
 {
     NitroAccelState *s = nitro_accel_current();
 
-    if (s && s->state == NITRO_STATE_STARTED) {
-        s->boot_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - s->started_ms;
-        nitro_move_state(s, NITRO_STATE_BOOTED);
+    if (s) {
+        nitro_enclave_booted(s->enclave);
     }
+}
+
+static uint64_t boot_ms(const NitroAccelState *s)
+{
+    return s->enclave ? nitro_enclave_facts(s->enclave)->boot_ms : 0;
 }
 
 uint64_t nitro_accel_get_boot_ms(void)
 {
     NitroAccelState *s = nitro_accel_current();
 
-    return s ? s->boot_ms : 0;
+    return s ? boot_ms(s) : 0;
 }
 
 void nitro_accel_expect_boot(void)
@@ -111,20 +82,28 @@ void nitro_accel_expect_boot(void)
     NitroAccelState *s = nitro_accel_current();
 
     if (s) {
-        s->expects_boot = true;
+        nitro_enclave_expect_boot(s->enclave);
     }
+}
+
+static bool is_starting(const NitroEnclaveFacts *facts)
+{
+    return facts->life == NITRO_LIFE_PREPARED && facts->busy;
 }
 
 bool nitro_accel_may_stop(Error **errp)
 {
     ERRP_GUARD();
-    NitroState state = nitro_accel_get_state();
+    NitroAccelState *s = nitro_accel_current();
 
-    if (state != NITRO_STATE_STARTED && state != NITRO_STATE_BOOTED) {
+    if (s && is_starting(nitro_enclave_facts(s->enclave))) {
+        error_setg(errp, "the enclave is being started and cannot be paused");
+    } else if (s && nitro_enclave_runs(s->enclave)) {
+        error_setg(errp, "the enclave with CID %" PRIu64 " cannot be paused",
+                   current_cid(s));
+    } else {
         return true;
     }
-    error_setg(errp, "the enclave with CID %" PRIu64 " cannot be paused",
-               nitro_accel_get_cid());
     error_append_hint(errp, "The hypervisor runs it; system_powerdown or quit "
                       "ends it.\n");
     return false;
@@ -135,7 +114,8 @@ bool nitro_accel_may_cont(Error **errp)
     ERRP_GUARD();
     NitroAccelState *s = nitro_accel_current();
 
-    if (!s || s->state != NITRO_STATE_EXITED || nitro_reset_due(s)) {
+    if (!s || nitro_enclave_facts(s->enclave)->life < NITRO_LIFE_ENDED ||
+        nitro_policy_launch_due(s)) {
         return true;
     }
     error_setg(errp, "the enclave has ended and cannot run on");
@@ -144,7 +124,7 @@ bool nitro_accel_may_cont(Error **errp)
     return false;
 }
 
-/* Creation */
+/* Methods */
 
 static bool block_migration(NitroAccelState *s, Error **errp)
 {
@@ -156,62 +136,6 @@ static bool block_migration(NitroAccelState *s, Error **errp)
     error_setg(&s->migration_blocker,
                "a Nitro enclave can be neither saved nor migrated");
     return migrate_add_blocker(&s->migration_blocker, errp) == 0;
-}
-
-/* The driver refuses when no CPU is left; the numbers are for us to tell */
-static void prepend_create(NitroAccelState *s, int ret, Error **errp)
-{
-    g_autofree char *list = NULL;
-
-    if (ret == -NE_ERR_NO_CPUS_AVAIL_IN_POOL && s->pool) {
-        list = nitro_cpus_str(s->pool->cpus, ',');
-        error_prepend(errp, "cannot create an enclave (pool: CPUs %s, all in "
-                      "use): ", list);
-    } else {
-        error_prepend(errp, "cannot create an enclave: ");
-    }
-}
-
-static int open_device(NitroAccelState *s, Error **errp)
-{
-    if (s->device_fd < 0) {
-        s->device_fd = ne_open(s->device, errp);
-    }
-    return s->device_fd;
-}
-
-int nitro_create_enclave(NitroAccelState *s, Error **errp)
-{
-    ERRP_GUARD();
-    int fd = open_device(s, errp);
-
-    if (fd < 0) {
-        return fd;
-    }
-    fd = ne_create_vm(s->device_fd, &s->slot_uid, errp);
-    if (fd < 0) {
-        prepend_create(s, fd, errp);
-        return fd;
-    }
-    trace_nitro_created(s->slot_uid, fd);
-    s->enclave_fd = fd;
-    return 0;
-}
-
-/* Before there is a main loop: wait here for what may be free in a moment */
-static int create_first_enclave(NitroAccelState *s, Error **errp)
-{
-    Error *err = NULL;
-    int ret = nitro_create_enclave(s, &err);
-
-    while (ret < 0 && nitro_retry_later(s, ret)) {
-        g_clear_pointer(&err, error_free);
-        g_usleep(nitro_retry_delay_ms() * 1000);
-        ret = nitro_create_enclave(s, &err);
-    }
-    nitro_retry_done(s);
-    error_propagate(errp, err);
-    return ret;
 }
 
 static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
@@ -229,54 +153,73 @@ static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
         error_report_err(err);
         return -EINVAL;
     }
-    ret = create_first_enclave(s, &err);
-    nitro_exit_driver_refused(ret < 0);
+    s->config.pool = s->pool ? s->pool->cpus : NULL;
+    s->config.nr_vcpus = ms->smp.cpus;
+    ret = nitro_launch_init(s, nitro_policy_changed, &err);
+    nitro_policy_init_failed(ret < 0);
     if (ret < 0) {
         error_report_err(err);
         return ne_plain_errno(ret);
     }
     object_property_add_child(OBJECT(ms), "nitro", OBJECT(s));
-    nitro_launch_init(s);
-    nitro_exit_init(s);
-    nitro_reset_init(s);
+    nitro_policy_init(s);
     nitro_refuse_commands();
     return 0;
 }
 
+static void nitro_setup_post(NITRO_SETUP_POST_PARAMS)
+{
+    Error *err = NULL;
+
+    if (!nitro_launch_setup(NITRO_ACCEL(as), &err)) {
+        error_report_err(err);
+        exit(nitro_accel_failure_status());
+    }
+}
+
 /* Properties */
 
-static bool still_open(NitroAccelState *s, const char *name, NitroState limit,
-                       Error **errp)
+static NitroEnclaveState current_state(const NitroAccelState *s)
 {
-    if (s->enclave_fd < 0 && s->state == NITRO_STATE_CREATED) {
-        return true;
-    }
-    if (s->state < limit) {
+    return s->enclave ? nitro_life_state[nitro_enclave_facts(s->enclave)->life]
+                      : NITRO_ENCLAVE_STATE_CREATED;
+}
+
+/* May a property that an enclave in state @limit has taken over be set? */
+static bool still_open(NitroAccelState *s, const char *name,
+                       NitroEnclaveState limit, Error **errp)
+{
+    NitroEnclaveState state = current_state(s);
+
+    if (!s->enclave || (state < limit &&
+                        !is_starting(nitro_enclave_facts(s->enclave)))) {
         return true;
     }
     error_setg(errp, "%s cannot change any more: the enclave is %s", name,
-               nitro_state_name(s->state));
+               NitroEnclaveState_str(state));
     return false;
 }
 
 static bool nitro_get_debug_mode(Object *obj, Error **errp)
 {
-    return NITRO_ACCEL(obj)->debug_mode;
+    return NITRO_ACCEL(obj)->config.debug_mode;
 }
 
 static void nitro_set_debug_mode(Object *obj, bool value, Error **errp)
 {
     NitroAccelState *s = NITRO_ACCEL(obj);
 
-    if (still_open(s, "debug-mode", NITRO_STATE_CREATED, errp)) {
-        s->debug_mode = value;
+    if (still_open(s, "debug-mode", NITRO_ENCLAVE_STATE_CREATED, errp)) {
+        s->config.debug_mode = value;
     }
 }
 
 static void nitro_get_enclave_cid(Object *obj, Visitor *v, const char *name,
                                   void *opaque, Error **errp)
 {
-    visit_type_uint64(v, name, &NITRO_ACCEL(obj)->cid, errp);
+    uint64_t cid = current_cid(NITRO_ACCEL(obj));
+
+    visit_type_uint64(v, name, &cid, errp);
 }
 
 static void nitro_set_enclave_cid(Object *obj, Visitor *v, const char *name,
@@ -286,17 +229,18 @@ static void nitro_set_enclave_cid(Object *obj, Visitor *v, const char *name,
     uint64_t cid;
 
     if (visit_type_uint64(v, name, &cid, errp) &&
-        still_open(s, name, NITRO_STATE_STARTED, errp) &&
+        still_open(s, name, NITRO_ENCLAVE_STATE_STARTED, errp) &&
         nitro_cid_valid(cid, errp)) {
-        s->cid = s->wanted_cid = cid;
+        s->config.cid = cid;
     }
 }
 
 static char *nitro_get_cpus(Object *obj, Error **errp)
 {
     NitroAccelState *s = NITRO_ACCEL(obj);
-    GArray *cpus = s->cpus->len ? s->cpus : s->wanted_cpus;
+    GArray *cpus = s->enclave ? nitro_enclave_facts(s->enclave)->cpus : NULL;
 
+    cpus = cpus && cpus->len ? cpus : s->wanted_cpus;
     return cpus ? nitro_cpus_str(cpus, ':') : g_strdup("");
 }
 
@@ -305,20 +249,22 @@ static void nitro_set_cpus(Object *obj, const char *value, Error **errp)
     NitroAccelState *s = NITRO_ACCEL(obj);
     GArray *cpus;
 
-    if (!still_open(s, "cpus", NITRO_STATE_CREATED, errp)) {
+    if (!still_open(s, "cpus", NITRO_ENCLAVE_STATE_CREATED, errp)) {
         return;
     }
     cpus = nitro_cpus_parse(value, errp);
     if (cpus) {
         g_clear_pointer(&s->wanted_cpus, g_array_unref);
-        s->wanted_cpus = cpus;
+        s->config.cpus = s->wanted_cpus = cpus;
     }
 }
 
 static void nitro_get_boot_time(Object *obj, Visitor *v, const char *name,
                                 void *opaque, Error **errp)
 {
-    visit_type_uint64(v, name, &NITRO_ACCEL(obj)->boot_ms, errp);
+    uint64_t ms = boot_ms(NITRO_ACCEL(obj));
+
+    visit_type_uint64(v, name, &ms, errp);
 }
 
 static void nitro_get_grace(Object *obj, Visitor *v, const char *name,
@@ -362,7 +308,7 @@ static void nitro_set_device(Object *obj, const char *value, Error **errp)
 {
     NitroAccelState *s = NITRO_ACCEL(obj);
 
-    if (still_open(s, "device", NITRO_STATE_CREATED, errp)) {
+    if (still_open(s, "device", NITRO_ENCLAVE_STATE_CREATED, errp)) {
         g_free(s->device);
         s->device = g_strdup(value);
     }
@@ -370,7 +316,7 @@ static void nitro_set_device(Object *obj, const char *value, Error **errp)
 
 static char *nitro_get_state(Object *obj, Error **errp)
 {
-    return g_strdup(nitro_state_name(NITRO_ACCEL(obj)->state));
+    return g_strdup(NitroEnclaveState_str(current_state(NITRO_ACCEL(obj))));
 }
 
 static void nitro_accel_add_life_properties(ObjectClass *oc)
@@ -425,9 +371,7 @@ static void nitro_accel_instance_init(Object *obj)
     NitroAccelState *s = NITRO_ACCEL(obj);
 
     s->device = g_strdup(NE_DEVICE_PATH);
-    s->device_fd = -1;
-    s->enclave_fd = -1;
-    s->cpus = g_array_new(false, true, sizeof(uint32_t));
+    s->config.device_fd = -1;
 }
 
 /* Only an object whose init_machine failed gets here */
@@ -435,15 +379,14 @@ static void nitro_accel_instance_finalize(Object *obj)
 {
     NitroAccelState *s = NITRO_ACCEL(obj);
 
-    nitro_exit_close(s);
-    if (s->device_fd >= 0) {
-        qemu_close(s->device_fd);
+    nitro_enclave_free(s->enclave);
+    if (s->config.device_fd >= 0) {
+        qemu_close(s->config.device_fd);
     }
     migrate_del_blocker(&s->migration_blocker);
     g_clear_pointer(&s->pool, nitro_pool_free);
     g_clear_pointer(&s->wanted_cpus, g_array_unref);
-    g_array_unref(s->cpus);
-    g_free(s->start_error);
+    g_free(s->host_cpus);
     g_free(s->device);
 }
 
@@ -453,7 +396,7 @@ static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)
 
     ac->name = "Nitro";
     ac->init_machine = nitro_init_machine;
-    ac->setup_post = nitro_launch_setup;
+    ac->setup_post = nitro_setup_post;
     ac->allowed = &nitro_allowed;
     nitro_accel_add_properties(oc);
     nitro_accel_add_life_properties(oc);

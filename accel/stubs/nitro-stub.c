@@ -35,11 +35,6 @@ bool nitro_accel_debug_mode(void)
     return false;
 }
 
-NitroState nitro_accel_get_state(void)
-{
-    return NITRO_STATE_CREATED;
-}
-
 NitroEnclaveInfo *nitro_accel_query(Error **errp)
 {
     error_setg(errp, "this QEMU binary has no nitro accelerator");

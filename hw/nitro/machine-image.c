@@ -20,6 +20,7 @@
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/option.h"
+#include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "system/nitro.h"
 #include "system/nitro-hints.h"
@@ -419,10 +420,13 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp)
 bool nitro_machine_reload_image(MachineState *machine, Error **errp)
 {
     ERRP_GUARD();
+    bool ok;
 
-    if (load(machine, errp)) {
-        return true;
+    rcu_register_thread();
+    ok = load(machine, errp);
+    rcu_unregister_thread();
+    if (!ok) {
+        error_prepend(errp, "cannot load the image again: ");
     }
-    error_prepend(errp, "cannot load the image again: ");
-    return false;
+    return ok;
 }

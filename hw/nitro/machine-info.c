@@ -16,6 +16,7 @@
 #include "image-record.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/qapi-visit-nitro.h"
+#include "qemu/lockable.h"
 #include "system/hostmem.h"
 
 #define PCR_HEX_LEN (2 * EIF_PCR_LEN)
@@ -56,7 +57,10 @@ static NitroEnclavePcrs *attestation_pcrs(const NitroEnclavePcrs *image,
 static void fill_image(NitroMachineState *nms, NitroEnclaveInfo *info)
 {
     info->image = nitro_image_record_query(nms->image);
-    info->image->signature = QAPI_CLONE(NitroEnclaveSignature, nms->signature);
+    WITH_QEMU_LOCK_GUARD(&nms->signature_lock) {
+        info->image->signature = QAPI_CLONE(NitroEnclaveSignature,
+                                            nms->signature);
+    }
     if (info->image->pcrs) {
         info->attestation_pcrs = attestation_pcrs(info->image->pcrs,
                                                   info->debug_mode);

@@ -16,6 +16,7 @@
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "qemu/error-report.h"
+#include "qemu/lockable.h"
 #include "trace.h"
 
 static const char *const signature_modes[] = {
@@ -116,11 +117,20 @@ static NitroEnclaveSignature *find_verdict(NitroSignature policy,
 }
 
 /* Something about the signature is not as it should be */
-static bool must_refuse(const NitroMachineState *nms)
+static bool must_refuse(NitroSignature policy,
+                        NitroEnclaveSignatureState found)
 {
-    return nms->policy.signature == NITRO_SIGNATURE_REQUIRE ||
-           (nms->policy.signature == NITRO_SIGNATURE_CHECK &&
-            nms->signature->state == NITRO_ENCLAVE_SIGNATURE_STATE_INVALID);
+    return policy == NITRO_SIGNATURE_REQUIRE ||
+           (policy == NITRO_SIGNATURE_CHECK &&
+            found == NITRO_ENCLAVE_SIGNATURE_STATE_INVALID);
+}
+
+/* A reset does so beside the main loop, which may be asked for the last one */
+static void set_verdict(NitroMachineState *nms, NitroEnclaveSignature *verdict)
+{
+    QEMU_LOCK_GUARD(&nms->signature_lock);
+    qapi_free_NitroEnclaveSignature(nms->signature);
+    nms->signature = verdict;
 }
 
 static bool check_signature(NitroMachineState *nms, const Candidate *c,
@@ -129,9 +139,10 @@ static bool check_signature(NitroMachineState *nms, const Candidate *c,
     ERRP_GUARD();
     NitroSignature policy = nms->policy.signature;
     Error *err = NULL;
+    NitroEnclaveSignature *verdict = find_verdict(policy, c, &err);
+    NitroEnclaveSignatureState found = verdict->state;
 
-    qapi_free_NitroEnclaveSignature(nms->signature);
-    nms->signature = find_verdict(policy, c, &err);
+    set_verdict(nms, verdict);
     if (policy == NITRO_SIGNATURE_REQUIRE && !c->image->has_signature) {
         error_setg(errp, "signature=require, but the image is not signed");
         error_append_hint(errp, "Sign it, or leave out signature=require.\n");
@@ -140,7 +151,7 @@ static bool check_signature(NitroMachineState *nms, const Candidate *c,
     if (!err) {
         return true;
     }
-    if (!must_refuse(nms)) {
+    if (!must_refuse(policy, found)) {
         warn_report_err(err);
         return true;
     }

@@ -254,6 +254,7 @@ static void nitro_machine_instance_init(Object *obj)
     }
     NITRO_MACHINE(obj)->heartbeat = ON_OFF_AUTO_AUTO;
     NITRO_MACHINE(obj)->image_fd = -1;
+    qemu_mutex_init(&NITRO_MACHINE(obj)->signature_lock);
     nitro_machine_init_policy(&NITRO_MACHINE(obj)->policy);
 }
 
@@ -272,6 +273,7 @@ static void nitro_machine_instance_finalize(Object *obj)
     close_files(NITRO_MACHINE(obj));
     nitro_machine_free_policy(&NITRO_MACHINE(obj)->policy);
     qapi_free_NitroEnclaveSignature(NITRO_MACHINE(obj)->signature);
+    qemu_mutex_destroy(&NITRO_MACHINE(obj)->signature_lock);
 }
 
 static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)

@@ -48,26 +48,6 @@ extern bool nitro_allowed;
 #define nitro_enabled() false
 #endif
 
-/**
- * NitroState: life of an enclave, in the only legal order
- * @NITRO_STATE_CREATED: the driver gave us a slot; RAM is still ours
- * @NITRO_STATE_PREPARED: RAM donated and vCPUs added; RAM must not be touched
- * @NITRO_STATE_STARTED: NE_START_ENCLAVE succeeded, the CID is known
- * @NITRO_STATE_BOOTED: the enclave's heartbeat was received
- * @NITRO_STATE_EXITED: the enclave ended, or starting it failed
- *
- * EXITED can be reached from every other state.  A reset of the system leads
- * from there to CREATED: another enclave, launched like the first.
- */
-typedef enum NitroState {
-    NITRO_STATE_CREATED,
-    NITRO_STATE_PREPARED,
-    NITRO_STATE_STARTED,
-    NITRO_STATE_BOOTED,
-    NITRO_STATE_EXITED,
-    NITRO_STATE__MAX
-} NitroState;
-
 /*
  * Exit statuses of QEMU.  0: the enclave ended after its boot, or QEMU was
  * asked to end; 1: QEMU itself refused (options, image, memory, port).
@@ -107,14 +87,14 @@ typedef enum NitroStep {
  *   have output to deliver take nitro_accel_hold_shutdown() here.  Not called
  *   when QEMU itself quits (the devices then go away with it).
  * @load: put the image into RAM once more, in state CREATED of an enclave
- *   that is launched again; RAM is ours.  Must not need a file that is not
- *   open yet, as privileges may have been dropped.  Returning false with @errp
- *   set gives up the launch.
+ *   that is launched again; RAM is ours.  Called in a thread, without the BQL.
+ *   Must not need a file that is not open yet, as privileges may have been
+ *   dropped.  Returning false with @errp set gives up the launch.
  * @query: fill in what the machine knows (memory, image, devices), at any time
  *
- * Every member may be NULL.  All are called from the main loop thread with
- * the BQL held and must not block, but for @load.  What is called "once" is so
- * in the life of each enclave.
+ * Every member may be NULL.  All but @load are called from the main loop thread
+ * with the BQL held and must not block.  What is called "once" is so in the
+ * life of each enclave; states are those of NitroEnclaveState.
  */
 typedef struct NitroAccelHooks {
     NitroStep (*acquire)(void *opaque, Error **errp);
@@ -139,7 +119,7 @@ void nitro_accel_set_hooks(const NitroAccelHooks *hooks, void *opaque);
  * @offset: filled in with the byte offset from the start of RAM
  * @errp: filled in when the driver refused, or this is not -accel nitro
  *
- * Valid from machine init on, until the enclave is started.
+ * Valid from machine init on, until RAM is donated; also from hook @load.
  *
  * Returns: true on success.
  */
@@ -161,13 +141,6 @@ uint64_t nitro_accel_get_cid(void);
  * console; its attestation documents carry zeros as PCRs.
  */
 bool nitro_accel_debug_mode(void);
-
-/**
- * nitro_accel_get_state: where the enclave is in its life
- *
- * Returns: the state; NITRO_STATE_CREATED when another accelerator runs.
- */
-NitroState nitro_accel_get_state(void);
 
 /**
  * nitro_accel_query: all that is known of the enclave, for the monitor

@@ -76,7 +76,7 @@ static void test_named(void)
                      "'/machine/nitro', 'property': 'cpus', "
                      "'value': '2:3'}}");
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
-    assert_state(run, "started");
+    wait_state(run, "started");
     run_quit(run);
 }
 

@@ -32,13 +32,6 @@ static QDict *query(Run *run)
     return info;
 }
 
-static bool enclave_is(Run *run, const char *expected)
-{
-    g_autofree char *state = get_string(run, "state");
-
-    return g_str_equal(state, expected);
-}
-
 static void assert_launches(Run *run, unsigned count)
 {
     QDict *info = query(run);
@@ -118,6 +111,7 @@ static void test_prepared(void)
     assert_state(run, "prepared");
     assert_log(run, PREPARED);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+    wait_state(run, "started");
     assert_log(run, STARTED);
     assert_launches(run, 1);
     run_quit(run);
@@ -188,7 +182,7 @@ static void test_deadline(void)
     wait_shutdown(run, "host-error");
     reset(run);
     qtest_qmp_eventwait(run->qts, "RESET");
-    poll_until(enclave_is(run, "prepared"));
+    wait_state(run, "prepared");
     assert_runstate(run, "prelaunch");
     qtest_qmp_assert_success(run->qts, "{'execute': 'quit'}");
     assert_ends(run, 0);
@@ -448,9 +442,10 @@ static void test_stop(void)
     wait_exited(run, "reset");
     qtest_qmp_assert_success(run->qts, "{'execute': 'stop'}");
     let_close(run);
-    poll_until(enclave_is(run, "prepared"));
+    wait_state(run, "prepared");
     assert_log(run, STARTED "close\n" PREPARED);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+    wait_state(run, "started");
     assert_log(run, RESTARTED("17"));
     run_quit(run);
 }

@@ -58,8 +58,8 @@ static void test_cont(void)
                      "'/machine/nitro', 'property': 'enclave-cid', "
                      "'value': 3}}");
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+    wait_state(run, "started");
     assert_log(run, STARTED);
-    assert_state(run, "started");
     run_quit(run);
 }
 
@@ -71,6 +71,7 @@ static void test_preconfig(void)
     assert_log(run, "CREATE_VM ret=0\n");
     assert_state(run, "created");
     qtest_qmp_assert_success(run->qts, "{'execute': 'x-exit-preconfig'}");
+    wait_state(run, "started");
     assert_log(run, STARTED);
     run_quit(run);
 }
@@ -127,6 +128,7 @@ static void test_libvirt(void)
     g_unsetenv("LD_PRELOAD");
     assert_log(run, PREPARED);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
+    wait_state(run, "started");
     assert_log(run, PREPARED "START_ENCLAVE ret=0 cid=16 flags=1\n");
     run_quit(run);
 }

@@ -137,9 +137,19 @@ static unsigned count_starts(Run *run)
     return count_parts(log, "START_ENCLAVE ret=0");
 }
 
+static int64_t count_launches(Run *run)
+{
+    QDict *reply = qtest_qmp(run->qts, "{'execute': 'query-nitro-enclave'}");
+    int64_t count = qdict_get_int(qdict_get_qdict(reply, "return"),
+                                  "launches");
+
+    qobject_unref(reply);
+    return count;
+}
+
 void wait_starts(Run *run, unsigned count)
 {
-    poll_until(count_starts(run) >= count);
+    poll_until(count_launches(run) >= count);
     g_assert_cmpuint(count_starts(run), ==, count);
 }
 
@@ -229,6 +239,18 @@ void assert_state(Run *run, const char *expected)
     g_autofree char *state = get_string(run, "state");
 
     g_assert_cmpstr(state, ==, expected);
+}
+
+static bool has_state(Run *run, const char *expected)
+{
+    g_autofree char *state = get_string(run, "state");
+
+    return g_str_equal(state, expected);
+}
+
+void wait_state(Run *run, const char *expected)
+{
+    poll_until(has_state(run, expected));
 }
 
 void assert_heartbeat(Run *run, const char *expected)

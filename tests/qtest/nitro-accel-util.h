@@ -93,6 +93,9 @@ int64_t get_number(Run *run, const char *property);
 int64_t get_cid(Run *run);
 void assert_state(Run *run, const char *expected);
 
+/* Wait until the accelerator's state is this one: "cont" does not wait */
+void wait_state(Run *run, const char *expected);
+
 /* State of the heartbeat device that the machine made */
 void assert_heartbeat(Run *run, const char *expected);
 

@@ -1,5 +1,5 @@
 /*
- * The QEMU of an enclave, as test-nitro-enclave.c plays it
+ * The QEMU of an enclave, as test-nitro-hypervisor-enclave.c plays it
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *

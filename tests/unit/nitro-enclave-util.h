@@ -5,9 +5,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What test-nitro-enclave.c tests with: the functions of the control channel
- * are replaced, the parent has memory to donate, and the enclave's QEMU is the
- * program itself.
+ * What test-nitro-hypervisor-enclave.c tests with: functions of the control
+ * channel are replaced, the parent has memory to donate, and the enclave's QEMU
+ * is the program itself.
  */
 
 #ifndef TESTS_UNIT_NITRO_ENCLAVE_UTIL_H

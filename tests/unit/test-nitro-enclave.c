@@ -1,536 +1,568 @@
 /*
- * Unit tests of the hypervisor's slots, enclaves, images and child processes
+ * Nitro Enclaves accelerator: an enclave's life, from creation to its end
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The test is the device (requests go straight in, the channel's functions
- * are replaced at link time), the parent VM (a vhost-user front end with
- * memory to donate) and, when executed with -name, the QEMU of an enclave.
- * What that QEMU does is the word after -fake.
+ * accel/nitro/enclave.c runs unchanged on a model of the driver, whose rules
+ * are listed at the top of tests/nitro/ne-model.c.  Requests and close() can
+ * be held, so that they take until the test lets them go on.
  */
-
 #include "qemu/osdep.h"
-#include <sys/syscall.h>
-#include "qemu/bswap.h"
-#include "qemu/cutils.h"
+#include "qapi/error.h"
+#include "qemu/atomic.h"
 #include "qemu/units.h"
-#include "contrib/nitro-hypervisor/child.h"
-#include "nitro-enclave-util.h"
+#include "standard-headers/linux/nitro_enclaves.h"
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include "accel/nitro/enclave.h"
+#include "accel/nitro/ne.h"
 #include "nitro-no-threads.h"
-#include "nitro-vsock-wire.h"
-#include "tests/nitro/eif-maker.h"
-#include "tests/nitro/eif-signer.h"
 #include "tests/nitro/error-text.h"
+#include "tests/nitro/ne-model.h"
+#include "tests/nitro/patience.h"
 
-/* So often the copy of an image cannot be sealed */
-static int busy_seals;
+static int enclave_fd = -1;     /* the last one created; -1: it is closed */
+static unsigned long held;      /* request that is held, 0: none */
+static bool held_close;
+static bool waits;              /* something that is held was reached */
+static bool ends_at_once;       /* before NE_START_ENCLAVE has returned */
+
+int ne_ioctl(int fd, unsigned long request, void *arg)
+{
+    int ret;
+
+    while (qatomic_read(&held) == request) {
+        qatomic_set(&waits, true);
+        g_usleep(1000);
+    }
+    ret = ne_model_ioctl(fd, request, arg);
+    if (request == NE_CREATE_VM && ret >= 0) {
+        qatomic_set(&enclave_fd, ret);
+    }
+    if (request == NE_START_ENCLAVE && ret == 0 && ends_at_once) {
+        ne_model_end(fd);
+    }
+    return ret;
+}
 
 /* libc's, replaced */
-int fcntl(int fd, int cmd, ...)
+int close(int fd)
 {
-    va_list list;
-    long arg;
-
-    va_start(list, cmd);
-    arg = va_arg(list, long);
-    va_end(list);
-    if (cmd == F_ADD_SEALS && (arg & F_SEAL_WRITE) && busy_seals) {
-        busy_seals--;
-        errno = EBUSY;
-        return -1;
-    }
-    return syscall(SYS_fcntl, fd, cmd, arg);
-}
-
-static VsockHdr from_parent(uint16_t op, uint32_t fwd_cnt)
-{
-    VsockHdr hdr = wire_hdr(op, NITRO_CID_PARENT, 1000, NITRO_CID_HYPERVISOR,
-                            10016);
-
-    hdr.fwd_cnt = fwd_cnt;
-    return hdr;
-}
-
-/* The guest sends a packet from tx buffer 0 */
-static void guest_sends(Fixture *f, VsockHdr hdr)
-{
-    wire_swap(&hdr);
-    memcpy(f->m.mem + VM_BUFFERS, &hdr, sizeof(hdr));
-    vm_desc(&f->m, VM_TX, 0, VM_BUFFERS, sizeof(hdr), 0, 0);
-    vm_post(&f->m, VM_TX, 0);
-}
-
-/* The guest fetches a packet into rx buffer 1; op 0 when there is none */
-static VsockHdr guest_gets(Fixture *f, uint8_t **payload)
-{
-    uint8_t *buf = f->m.mem + VM_BUFFERS + VM_BUF_SIZE;
-    VsockHdr hdr = { 0 };
-    uint32_t len;
-
-    if (vm_used(&f->m, VM_RX, &len) >= 0) {
-        memcpy(&hdr, buf, sizeof(hdr));
-        wire_swap(&hdr);
-        *payload = buf + sizeof(hdr);
-    }
-    return hdr;
-}
-
-static void guest_offers(Fixture *f)
-{
-    vm_desc(&f->m, VM_RX, 1, VM_BUFFERS + VM_BUF_SIZE, VM_BUF_SIZE,
-            VRING_DESC_F_WRITE, 0);
-    vm_post(&f->m, VM_RX, 1);
-}
-
-/* Read the console to its end, as the debug console device does */
-static GByteArray *read_console(Fixture *f)
-{
-    GByteArray *text = g_byte_array_new();
-    uint8_t *payload = NULL;
-
-    guest_sends(f, from_parent(VIRTIO_VSOCK_OP_REQUEST, 0));
-    for (;;) {
-        VsockHdr hdr;
-
-        guest_offers(f);
-        hdr = guest_gets(f, &payload);
-        g_assert_cmpuint(hdr.op, !=, 0);
-        if (hdr.op == VIRTIO_VSOCK_OP_SHUTDOWN) {
-            guest_sends(f, from_parent(VIRTIO_VSOCK_OP_RST, 0));
-            return text;
+    if (fd >= 0 && fd == qatomic_read(&enclave_fd)) {
+        while (qatomic_read(&held_close)) {
+            qatomic_set(&waits, true);
+            g_usleep(1000);
         }
-        if (hdr.op == VIRTIO_VSOCK_OP_RW) {
-            g_byte_array_append(text, payload, hdr.len);
-            guest_sends(f, from_parent(VIRTIO_VSOCK_OP_CREDIT_UPDATE,
-                                       text->len));
-        }
+        qatomic_set(&enclave_fd, -1);
+        ne_model_close(fd);
     }
+    return syscall(SYS_close, fd);
 }
 
-/* The child boots the donated bytes; its console outlives it until FREE */
-static void test_image_and_console(Fixture *f, gconstpointer data)
+/* An enclave, and what it has reported */
+typedef struct Fixture {
+    NitroEnclaveConfig config;
+    NitroEnclave *enclave;
+    const NitroEnclaveFacts *facts;
+    GString *reports;
+    bool starts;                /* as soon as it is PREPARED */
+} Fixture;
+
+static void changed(void *opaque, NitroEnclave *enclave)
 {
-    g_autoptr(GByteArray) text = NULL;
-    int i;
-
-    fake(f, "image");
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    WAIT_FOR(nr_exited);
-    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_SHUTDOWN);
-    vm_run();
-
-    /* The backlog keeps the last MiB of what the child wrote: its image */
-    text = read_console(f);
-    g_assert_cmpuint(text->len, ==, NITRO_CONSOLE_BACKLOG);
-    g_assert_cmpmem(text->data, text->len,
-                    f->image->data + f->image->len - text->len, text->len);
-
-    request_and_wait(f, NITRO_CONTROL_STOP, 1);
-    g_assert_cmphex(f->m.mem[region_paddr(0)], ==, 0x5a);
-    request_and_wait(f, NITRO_CONTROL_FREE, 1);
-    for (i = 0; i < REGIONS; i++) {
-        g_assert_true(buffer_is_zero(f->m.mem + region_paddr(i),
-                                     REGION_SIZE));
-    }
-    guest_sends(f, from_parent(VIRTIO_VSOCK_OP_REQUEST, 0));
-    guest_offers(f);
-    g_assert_cmpuint(guest_gets(f, &(uint8_t *) { NULL }).op, ==,
-                     VIRTIO_VSOCK_OP_RST);
-    g_assert_cmpuint(nr_exited, ==, 1);
-}
-
-static void test_stop(Fixture *f, gconstpointer data)
-{
-    fake(f, "run");
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    request_and_wait(f, NITRO_CONTROL_STOP, 1);
-    request_and_wait(f, NITRO_CONTROL_STOP, 1);
-    request_and_wait(f, NITRO_CONTROL_FREE, 1);
-    request_and_wait(f, NITRO_CONTROL_FREE, 1);
-    g_assert_cmpuint(nr_exited, ==, 0);
-
-    /* FREE of a running slot, and the CID again */
-    donate(f, f->image);
-    start(f, 2, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    request_and_wait(f, NITRO_CONTROL_FREE, 2);
-    g_assert_cmpuint(nr_exited, ==, 0);
-}
-
-static void test_crash(Fixture *f, gconstpointer data)
-{
-    fake(f, "crash");
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    WAIT_FOR(nr_exited);
-    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_SIGNAL);
-    g_assert_cmpuint(last_status, ==, SIGKILL);
-}
-
-static void test_child_fails(Fixture *f, gconstpointer data)
-{
-    fake(f, "fail");
-    f->opts.strict_image = true;
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, -EIO);
-    g_assert_cmpuint(nr_exited, ==, 0);
-    /* The slot is unknown again */
-    f->opts.strict_image = false;
-    vm_run();
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    WAIT_FOR(nr_exited);
-    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_ERROR);
-    g_assert_cmpuint(last_status, ==, 7);
-    request_and_wait(f, NITRO_CONTROL_FREE, 1);
-    g_assert_cmpuint(nr_exited, ==, 1);
-}
-
-/* That is this host's failure, and no image's */
-static void test_no_qemu(Fixture *f, gconstpointer data)
-{
-    g_autofree char *text = NULL;
-
-    g_free(f->opts.qemu);
-    f->opts.qemu = g_strdup("/nonexistent/qemu");
-    error_text_begin();
-    start(f, 2, 17);
-    expect_reply(NITRO_CONTROL_START, -EIO);
-    text = error_text_end();
-    assert_contains(text, "enclave with CID 17: QEMU ended with status 127: "
-                    "cannot run /nonexistent/qemu: No such file or directory");
-}
-
-static void test_stop_while_starting(Fixture *f, gconstpointer data)
-{
-    fake(f, "mute");
-    start(f, 1, 16);
-    g_assert_false(request(f, NITRO_CONTROL_STOP, 1, NULL));
-    expect_reply(NITRO_CONTROL_START, -ECANCELED);
-    expect_reply(NITRO_CONTROL_STOP, 0);
-
-    /* At every later moment as well */
-    start(f, 2, 16);
-    g_main_context_iteration(NULL, FALSE);
-    g_main_context_iteration(NULL, FALSE);
-    g_assert_false(request(f, NITRO_CONTROL_FREE, 2, NULL));
-    expect_reply(NITRO_CONTROL_START, -ECANCELED);
-    expect_reply(NITRO_CONTROL_FREE, 0);
-}
-
-static void test_reset(Fixture *f, gconstpointer data)
-{
-    fake(f, "stubborn");
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    fake(f, "run");
-    start(f, 2, 17);
-    expect_reply(NITRO_CONTROL_START, 0);
-    start(f, 3, 17);
-    expect_reply(NITRO_CONTROL_START, -EEXIST);
-    start(f, 2, 18);
-    expect_reply(NITRO_CONTROL_START, -EEXIST);
-
-    /* One of them has to be killed; memory is left alone */
-    request_and_wait(f, NITRO_CONTROL_RESET, 0);
-    g_assert_cmphex(f->m.mem[region_paddr(0)], ==, 0x5a);
-    g_assert_cmpuint(nr_exited, ==, 0);
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-}
-
-/* While they end, and afterwards */
-static void test_start_while_closing(Fixture *f, gconstpointer data)
-{
-    fake(f, "run");
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    nitro_slots_close(f->slots);
-    start(f, 2, 17);
-    expect_reply(NITRO_CONTROL_START, -ECANCELED);
-    WAIT_FOR(nr_idle);
-    start(f, 3, 18);
-    expect_reply(NITRO_CONTROL_START, -ECANCELED);
-}
-
-/* A reset refuses while it lasts: nobody would end what is started then */
-static void test_start_while_resetting(Fixture *f, gconstpointer data)
-{
-    fake(f, "run");
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    nitro_slots_reset(f->slots);
-    start(f, 2, 17);
-    expect_reply(NITRO_CONTROL_START, -ECANCELED);
-    WAIT_FOR(nr_idle);
-    start(f, 3, 18);
-    expect_reply(NITRO_CONTROL_START, 0);
-}
-
-static void test_bad_requests(Fixture *f, gconstpointer data)
-{
-    static const uint64_t cids[] = {
-        0, 1, 2, 3, UINT32_MAX, 1ULL << 32, UINT64_MAX
+    static const char *const names[NITRO_LIFE__MAX] = {
+        "waiting", "created", "prepared", "started", "booted", "ended",
+        "closing", "closed",
     };
-    StartBody body;
-    int i;
+    Fixture *f = opaque;
 
-    fake(f, "run");
-    for (i = 0; i < ARRAY_SIZE(cids); i++) {
-        start(f, 1, cids[i]);
-        expect_reply(NITRO_CONTROL_START, -EINVAL);
-    }
-    for (i = 0; i < 6; i++) {
-        body = start_body(16);
-        body.region[3].size = cpu_to_le64(i == 0 ? 0 :
-                                          i == 1 ? REGION_SIZE + 4096 :
-                                          i == 2 ? 1ULL << 63 : REGION_SIZE);
-        body.region[4].paddr = cpu_to_le64(i == 3 ? 4096 :
-                                           i == 4 ? -REGION_SIZE :
-                                           i == 5 ? 1ULL << 40 :
-                                           region_paddr(4));
-        g_assert_true(request(f, NITRO_CONTROL_START, 1, &body));
-        expect_reply(NITRO_CONTROL_START, -EINVAL);
-        vm_run();
+    g_assert_true(enclave == f->enclave);
+    g_string_append_printf(f->reports, "%s%s", f->reports->len ? " " : "",
+                           names[f->facts->life]);
+    g_assert_true(f->facts->cid || !nitro_enclave_runs(enclave));
+    if (f->starts && f->facts->life == NITRO_LIFE_PREPARED) {
+        nitro_enclave_run(enclave, nitro_enclave_start);
     }
 }
 
-/* As on EC2 */
-static void expect_end_at_once(Fixture *f)
+static void set_up(Fixture *f, const void *unused)
 {
-    nr_exited = 0;
-    expect_reply(NITRO_CONTROL_START, 0);
-    WAIT_FOR(nr_exited);
-    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_IMAGE);
-    g_assert_cmpuint(last_status, ==, 0);
-    request_and_wait(f, NITRO_CONTROL_STOP, 1);
-    request_and_wait(f, NITRO_CONTROL_FREE, 1);
-    g_assert_cmpuint(nr_exited, ==, 1);
-    vm_run();
-}
-
-static void refuse_image(Fixture *f, const GByteArray *image)
-{
-    donate(f, image);
-    f->opts.strict_image = true;
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, -EINVAL);
-    vm_run();
-    f->opts.strict_image = false;
-    start(f, 1, 16);
-    expect_end_at_once(f);
-}
-
-static void refuse_other(Fixture *f, const GByteArray *image,
-                         const char *message, const char *hint)
-{
-    g_autofree char *text = NULL;
-
-    error_text_begin();
-    refuse_image(f, image);
-    text = error_text_end();
-    assert_contains(text, "enclave with CID 16 not started: ");
-    assert_contains(text, "enclave with CID 16 cannot boot its image: ");
-    assert_contains(text, message);
-    assert_contains(text, hint);
-}
-
-/* Without a QEMU that would run it */
-static void test_other_architecture(Fixture *f, gconstpointer data)
-{
-    g_autoptr(GByteArray) arm = build_image(EIF_ARCH_AARCH64);
-
-    fake(f, "run");
-    refuse_other(f, arm, "image: the image is for arm64, enclaves here are "
-                 "x86_64", "Rebuild the image for x86_64");
-    f->opts.qemu_aarch64 = g_steal_pointer(&f->opts.qemu);
-    refuse_other(f, f->image, "image: the image is for x86_64, enclaves here "
-                 "are arm64", "Rebuild the image for arm64");
-}
-
-static void test_bad_images(Fixture *f, gconstpointer data)
-{
-    fake(f, "run");
-    f->image->data[f->image->len / 2] ^= 1;     /* CRC */
-    refuse_image(f, f->image);
-    f->image->data[0] = 'x';                    /* no image */
-    refuse_image(f, f->image);
-}
-
-/* There is no byte where the image would begin */
-static void test_little_memory(Fixture *f, gconstpointer data)
-{
-    StartBody body = start_body(16);
-
-    fake(f, "run");
-    body.start.nr_regions = cpu_to_le32(NITRO_CONTROL_IMAGE_OFFSET /
-                                        REGION_SIZE);
-    g_assert_true(request(f, NITRO_CONTROL_START, 1, &body));
-    expect_end_at_once(f);
-}
-
-/* A wish to stop it comes before the outcome */
-static void test_stop_bad_image(Fixture *f, gconstpointer data)
-{
-    fake(f, "run");
-    f->image->data[0] = 'x';
-    donate(f, f->image);
-    start(f, 1, 16);
-    g_assert_false(request(f, NITRO_CONTROL_STOP, 1, NULL));
-    expect_reply(NITRO_CONTROL_START, -ECANCELED);
-    expect_reply(NITRO_CONTROL_STOP, 0);
-    g_assert_cmpuint(nr_exited, ==, 0);
-}
-
-#ifdef CONFIG_GNUTLS
-static GByteArray *signed_image(int64_t not_after)
-{
-    EifSignerParams params = {
-        .not_after = not_after, .sections = BOOTABLE, .pcr0 = BOOTABLE_PCR0,
+    ne_model_reset();
+    f->config = (NitroEnclaveConfig) {
+        .device_fd = ne_open("/dev/null", &error_abort),
+        .nr_vcpus = 2,
+        .ram = (void *)(uintptr_t)(512 * MiB),
+        .ram_size = 64 * MiB,
+        .page_size = 2 * MiB,
     };
-    g_autoptr(EifSigner) signer = eif_signer_new(&params);
-
-    return eif_signer_image(signer, 0);
+    f->reports = g_string_new(NULL);
+    f->enclave = nitro_enclave_new(&f->config, changed, f);
+    f->facts = nitro_enclave_facts(f->enclave);
 }
 
-/* It boots as long as its certificate is valid */
-static void test_signature(Fixture *f, gconstpointer data)
+/* Nothing is left open, however the test has ended */
+static void tear_down(Fixture *f, const void *unused)
 {
-    int64_t now = g_get_real_time() / G_USEC_PER_SEC;
-    g_autoptr(GByteArray) expired = signed_image(now - EIF_SIGNER_DAY);
-    g_autoptr(GByteArray) valid = signed_image(now + EIF_SIGNER_DAY);
-
-    fake(f, "run");
-    refuse_other(f, expired, "image: the image is not validly signed: the "
-                 "certificate was valid until", "Set the clock, or sign");
-    donate(f, valid);
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
+    nitro_enclave_free(f->enclave);
+    g_assert_cmpint(enclave_fd, ==, -1);
+    close(f->config.device_fd);
+    g_string_free(f->reports, true);
+    f->starts = false;
+    held = 0;
+    held_close = waits = ends_at_once = no_threads = false;
 }
-#endif
 
-/* That is no reason for all other enclaves to end */
-static void test_no_threads(Fixture *f, gconstpointer data)
+static void wait_until(Fixture *f, NitroLife life)
 {
-    g_autofree char *text = NULL;
+    while (f->facts->life != life) {
+        g_main_context_iteration(NULL, true);
+    }
+}
 
-    fake(f, "run");
+static void assert_reports(Fixture *f, const char *expected)
+{
+    g_assert_cmpstr(f->reports->str, ==, expected);
+}
+
+/* As a launch does when there is no main loop yet */
+static void prepare_now(Fixture *f)
+{
+    nitro_enclave_run_now(f->enclave, nitro_enclave_create, &error_abort);
+    nitro_enclave_run_now(f->enclave, nitro_enclave_prepare, &error_abort);
+}
+
+static void start_now(Fixture *f)
+{
+    prepare_now(f);
+    nitro_enclave_run_now(f->enclave, nitro_enclave_start, &error_abort);
+}
+
+/* As a launch after a reset does */
+static bool prepare(NitroEnclave *enclave, Error **errp)
+{
+    return nitro_enclave_create(enclave, errp) &&
+           nitro_enclave_prepare(enclave, errp);
+}
+
+static bool launch(NitroEnclave *enclave, Error **errp)
+{
+    return prepare(enclave, errp) && nitro_enclave_start(enclave, errp);
+}
+
+static void test_life(Fixture *f, const void *unused)
+{
+    uint64_t offset;
+
+    g_assert_false(nitro_enclave_runs(f->enclave));
+    prepare_now(f);
+    g_assert_cmphex(f->facts->slot_uid, ==, 0x1000);
+    g_assert_cmpuint(f->facts->cpus->len, ==, 2);
+    g_assert_cmpuint(g_array_index(f->facts->cpus, uint32_t, 1), ==, 3);
+    g_assert_cmpint(f->facts->started_ms, ==, 0);
+    nitro_enclave_run(f->enclave, nitro_enclave_start);
+    g_assert_true(f->facts->busy);
+    wait_until(f, NITRO_LIFE_STARTED);
+    g_assert_false(f->facts->busy);
+    g_assert_true(nitro_enclave_runs(f->enclave));
+    g_assert_cmpuint(f->facts->cid, ==, 16);
+    g_assert_cmpint(f->facts->started_ms, >, 0);
+    g_assert_false(nitro_enclave_load_offset(f->enclave, &offset, NULL));
+    nitro_enclave_booted(f->enclave);
+    nitro_enclave_booted(f->enclave);
+    ne_model_end(enclave_fd);
+    wait_until(f, NITRO_LIFE_ENDED);
+    g_assert_cmpint(enclave_fd, >=, 0);
+    g_assert_cmpint(f->facts->cause, ==, NITRO_ENCLAVE_EXIT_CAUSE_ENDED);
+    g_assert_cmpint(f->facts->ended_ms, >=, f->facts->started_ms);
+    nitro_enclave_close(f->enclave);
+    nitro_enclave_close(f->enclave);
+    wait_until(f, NITRO_LIFE_CLOSED);
+    g_assert_cmpint(enclave_fd, ==, -1);
+    g_assert_null(f->facts->error);
+    assert_reports(f, "created prepared started booted ended closed");
+}
+
+static void test_load_offset(Fixture *f, const void *unused)
+{
+    uint64_t offset;
+
+    nitro_enclave_run_now(f->enclave, nitro_enclave_create, &error_abort);
+    g_assert_true(nitro_enclave_load_offset(f->enclave, &offset,
+                                            &error_abort));
+    g_assert_cmpuint(offset, ==, 8 * MiB);
+}
+
+/* Reports come in order, and when the thread is done */
+static void test_in_thread(Fixture *f, const void *unused)
+{
+    qatomic_set(&held, NE_START_ENCLAVE);
+    nitro_enclave_run(f->enclave, launch);
+    poll_until(qatomic_read(&waits));
+    assert_reports(f, "");
+    qatomic_set(&held, 0);
+    wait_until(f, NITRO_LIFE_STARTED);
+    assert_reports(f, "created prepared started");
+}
+
+/* The next step is run by the report of the one before, and may be quick */
+static void test_in_callback(Fixture *f, const void *unused)
+{
+    f->starts = true;
     no_threads = true;
-    error_text_begin();
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, -ENOMEM);
-    text = error_text_end();
-    no_threads = false;
-    assert_contains(text, "enclave with CID 16 not started: cannot check its "
-                    "image: no more threads");
-    assert_contains(text, "ulimit -u");
-    vm_run();
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
+    nitro_enclave_run(f->enclave, prepare);
+    wait_until(f, NITRO_LIFE_PREPARED);
+    assert_reports(f, "created prepared");
+    wait_until(f, NITRO_LIFE_STARTED);
+    assert_reports(f, "created prepared started");
 }
 
-/* The host's kernel holds pages of the copy, for moments or for ever */
-static void test_busy_copy(Fixture *f, gconstpointer data)
+static void test_chosen(Fixture *f, const void *unused)
 {
-    g_autofree char *text = NULL;
+    g_autoptr(GArray) cpus = g_array_new(false, false, sizeof(uint32_t));
+    uint32_t wanted[] = { 5, 4 };
 
-    fake(f, "run");
-    busy_seals = 1000;
-    error_text_begin();
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, -EINVAL);
-    text = error_text_end();
-    assert_contains(text, "enclave with CID 16 not started: cannot seal the "
-                    "copy of the image: Device or resource busy");
-    busy_seals = 3;
-    vm_run();
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, 0);
-    g_assert_cmpint(busy_seals, ==, 0);
+    g_array_append_vals(cpus, wanted, 2);
+    f->config.cpus = cpus;
+    f->config.cid = 4711;
+    f->config.debug_mode = true;
+    start_now(f);
+    g_assert_cmpuint(f->facts->cid, ==, 4711);
+    g_assert_cmpuint(g_array_index(f->facts->cpus, uint32_t, 0), ==, 5);
+    g_assert_true(ne_model_debug(enclave_fd));
 }
 
-/* The driver in the parent is not up: nobody knows its memory */
-static void test_no_memory(Fixture *f, gconstpointer data)
-{
-    fake(f, "run");
-    close(f->m.fd);
-    f->m.fd = -1;
-    vm_run();
-    start(f, 1, 16);
-    expect_reply(NITRO_CONTROL_START, -EINVAL);
-}
+/* Refusals */
 
-static void test_arguments(Fixture *f, gconstpointer data)
+static void test_refused(Fixture *f, const void *unused)
 {
-    g_autofree char *expected = g_strdup_printf(
-        "%s -name enclave-16 -m 64M -accel kvm -M nitro-enclave,vsock=vsock,"
-        "id=i-1,,2-enc000000000000002a,acpi=on,debug-mode=on,parent-id=i-1,,2 "
-        "-bios qboot.rom -smp 3,sockets=1,cores=3,threads=1 "
-        "-cpu host -kernel /proc/self/fd/9 "
-        "-chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
-        "-serial chardev:console -display none -monitor none -nodefaults "
-        "-no-user-config -no-reboot -global virtio-mmio.force-legacy=off "
-        "-fake run", f->opts.qemu);
-    NitroImage image = { .fd = 9, .needs_acpi = true };
-    NitroChildConfig config = {
-        .opts = &f->opts, .slot_uid = 42, .cid = 16, .vcpus = 3,
-        .memory = 64 * MiB, .debug = true, .image = &image, .signer_fd = -1,
+    static const struct {
+        unsigned long request;
+        unsigned nth;
+        int code;
+        const char *message;
+    } rows[] = {
+        { NE_CREATE_VM, 1, ETIMEDOUT,
+          "cannot create an enclave: " },
+        { NE_SET_USER_MEMORY_REGION, 1, NE_ERR_MEM_MAX_REGIONS,
+          "cannot donate 64 MiB of RAM in 32 pages of 2 MiB to the enclave: " },
+        { NE_SET_USER_MEMORY_REGION, 1, EIO,
+          "cannot donate 64 MiB of RAM to the enclave: " },
+        { NE_ADD_VCPU, 2, EIO,
+          "cannot add vCPU 2 of 2: " },
+        { NE_START_ENCLAVE, 1, EIO,
+          "cannot start the enclave (2 vCPUs, 64 MiB, CID 0 = automatic): " },
     };
-    g_auto(GStrv) args = NULL;
-    g_autofree char *line = NULL;
 
-    fake(f, "run");
-    f->opts.parent_id = g_strdup("i-1,2");
-    g_free(f->opts.accel);
-    f->opts.accel = g_strdup("kvm");
-    args = nitro_child_args(&config, 7, 8);
-    line = g_strjoinv(" ", args);
-    g_assert_cmpstr(line, ==, expected);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        tear_down(f, NULL);
+        set_up(f, NULL);
+        ne_model.fail_request = rows[i].request;
+        ne_model.fail_nth = rows[i].nth;
+        ne_model.fail_errno = rows[i].code;
+        nitro_enclave_run(f->enclave, launch);
+        wait_until(f, NITRO_LIFE_ENDED);
+        g_assert_cmpint(f->facts->refusal, ==, rows[i].code);
+        g_assert_cmpint(f->facts->cause, ==,
+                        NITRO_ENCLAVE_EXIT_CAUSE_START_FAILED);
+        g_assert_true(g_str_has_prefix(error_get_pretty(f->facts->error),
+                                       rows[i].message));
+        nitro_enclave_close(f->enclave);
+        wait_until(f, NITRO_LIFE_CLOSED);
+        assert_reports(f, "ended closed");
+    }
+}
+
+/* The caller gets the error, nothing is reported */
+static void test_refused_now(Fixture *f, const void *unused)
+{
+    Error *err = NULL;
+
+    ne_model.bad_cid = 3;
+    prepare_now(f);
+    g_assert_false(nitro_enclave_run_now(f->enclave, nitro_enclave_start,
+                                         &err));
+    assert_contains(error_get_pretty(err), "the hypervisor reported CID 3, "
+                    "which no enclave can have");
+    g_assert_cmpint(f->facts->refusal, !=, 0);
+    assert_reports(f, "created prepared");
+    error_free(err);
+}
+
+static void test_busy(Fixture *f, const void *unused)
+{
+    static const struct {
+        unsigned long request;
+        int code;
+    } rows[] = {
+        { NE_CREATE_VM, NE_ERR_NO_CPUS_AVAIL_IN_POOL },
+        { NE_CREATE_VM, EBUSY },
+        { NE_ADD_VCPU, NE_ERR_VCPU_NOT_IN_CPU_POOL },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        tear_down(f, NULL);
+        set_up(f, NULL);
+        ne_model.fail_request = rows[i].request;
+        ne_model.fail_nth = ne_model.fail_times = 1;
+        ne_model.fail_errno = rows[i].code;
+        start_now(f);
+        g_assert_cmpint(f->facts->refusal, ==, 0);
+        g_assert_cmpuint(f->facts->cpus->len, ==, 2);
+    }
+}
+
+/* The message has the numbers of the pool, which the driver does not know */
+static void test_pool_exhausted(Fixture *f, const void *unused)
+{
+    g_autoptr(GArray) pool = g_array_new(false, false, sizeof(uint32_t));
+    uint32_t cpus[] = { 1, 2, 3 };
+    Error *err = NULL;
+
+    g_array_append_vals(pool, cpus, 3);
+    f->config.pool = pool;
+    f->config.nr_vcpus = 4;
+    ne_model.pool_cores = 1;
+    nitro_enclave_run_now(f->enclave, nitro_enclave_create, &error_abort);
+    g_assert_false(nitro_enclave_run_now(f->enclave, nitro_enclave_prepare,
+                                         &err));
+    assert_contains(error_get_pretty(err), "cannot add vCPU 3 of 4 (pool: 3 "
+                    "CPUs, 1 in use by other enclaves): ");
+    error_free(err);
+}
+
+/* Something else failed */
+static void test_fail(Fixture *f, const void *unused)
+{
+    Error *err = NULL;
+
+    prepare_now(f);
+    error_setg(&err, "no port");
+    nitro_enclave_fail(f->enclave, err);
+    assert_reports(f, "created prepared ended");
+    g_assert_cmpstr(error_get_pretty(f->facts->error), ==, "no port");
+    g_assert_cmpint(f->facts->refusal, ==, 0);
+    g_assert_cmpint(enclave_fd, >=, 0);
+}
+
+static void test_fail_late(Fixture *f, const void *unused)
+{
+    Error *err = NULL;
+
+    start_now(f);
+    error_setg(&err, "no port");
+    nitro_enclave_fail(f->enclave, err);
+    g_assert_true(nitro_enclave_runs(f->enclave));
+}
+
+/* Ends */
+
+static void test_causes(Fixture *f, const void *unused)
+{
+    static const struct {
+        bool expects_boot, booted, expects_end;
+        NitroEnclaveExitCause cause;
+    } rows[] = {
+        { false, false, false, NITRO_ENCLAVE_EXIT_CAUSE_ENDED },
+        { true, false, false, NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT },
+        { true, true, false, NITRO_ENCLAVE_EXIT_CAUSE_ENDED },
+        { true, false, true, NITRO_ENCLAVE_EXIT_CAUSE_ENDED },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        tear_down(f, NULL);
+        set_up(f, NULL);
+        if (rows[i].expects_boot) {
+            nitro_enclave_expect_boot(f->enclave);
+        }
+        start_now(f);
+        if (rows[i].booted) {
+            nitro_enclave_booted(f->enclave);
+        }
+        if (rows[i].expects_end) {
+            nitro_enclave_expect_end(f->enclave);
+        }
+        ne_model_end(enclave_fd);
+        wait_until(f, NITRO_LIFE_ENDED);
+        g_assert_cmpint(f->facts->cause, ==, rows[i].cause);
+        g_assert_cmpint(f->facts->booted, ==, rows[i].booted);
+    }
+}
+
+/* Its start is reported nevertheless */
+static void test_ends_at_once(Fixture *f, const void *unused)
+{
+    ends_at_once = true;
+    nitro_enclave_expect_boot(f->enclave);
+    nitro_enclave_run(f->enclave, launch);
+    wait_until(f, NITRO_LIFE_ENDED);
+    assert_reports(f, "created prepared started ended");
+}
+
+/* The driver takes its time, the main loop does not */
+static void test_end_by_us(Fixture *f, const void *unused)
+{
+    held_close = true;
+    start_now(f);
+    nitro_enclave_end(f->enclave, NITRO_ENCLAVE_EXIT_CAUSE_RESET);
+    assert_reports(f, "created prepared started closing");
+    g_assert_cmpint(f->facts->cause, ==, NITRO_ENCLAVE_EXIT_CAUSE_RESET);
+    g_assert_true(f->facts->busy);
+    poll_until(qatomic_read(&waits));
+    g_assert_false(nitro_enclave_close_wait(f->enclave, 1));
+    qatomic_set(&held_close, false);
+    wait_until(f, NITRO_LIFE_CLOSED);
+    assert_reports(f, "created prepared started closing closed");
+    g_assert_true(nitro_enclave_close_wait(f->enclave, 0));
+}
+
+/* What was begun is not reported any more */
+static void test_close_while_starting(Fixture *f, const void *unused)
+{
+    qatomic_set(&held, NE_START_ENCLAVE);
+    nitro_enclave_run(f->enclave, launch);
+    poll_until(qatomic_read(&waits));
+    nitro_enclave_close(f->enclave);
+    qatomic_set(&held, 0);
+    wait_until(f, NITRO_LIFE_CLOSED);
+    assert_reports(f, "closed");
+    g_assert_cmpint(enclave_fd, ==, -1);
+}
+
+/* It does not wait for what is busy until then */
+static void test_close_while_busy(Fixture *f, const void *unused)
+{
+    ne_model.fail_request = NE_CREATE_VM;
+    ne_model.fail_nth = 1;
+    ne_model.fail_errno = EBUSY;
+    nitro_enclave_run(f->enclave, launch);
+    nitro_enclave_close(f->enclave);
+    wait_until(f, NITRO_LIFE_CLOSED);
+    assert_reports(f, "closed");
+    g_assert_cmpuint(ne_model_calls(NE_CREATE_VM), <=, 3);
+}
+
+static void test_close_unused(Fixture *f, const void *unused)
+{
+    nitro_enclave_close(f->enclave);
+    assert_reports(f, "closed");
+}
+
+/* QEMU ends; there is no main loop any more */
+static void test_close_wait(Fixture *f, const void *unused)
+{
+    qatomic_set(&held, NE_START_ENCLAVE);
+    nitro_enclave_run(f->enclave, launch);
+    poll_until(qatomic_read(&waits));
+    g_assert_false(nitro_enclave_close_wait(f->enclave, 1));
+    qatomic_set(&held, 0);
+    g_assert_true(nitro_enclave_close_wait(f->enclave, PATIENCE_MS));
+    g_assert_cmpint(enclave_fd, ==, -1);
+    assert_reports(f, "");
+    while (g_main_context_iteration(NULL, false)) {
+        /* reports that came too late must not come in the next test */
+    }
+}
+
+static void test_no_threads(Fixture *f, const void *unused)
+{
+    no_threads = true;
+    nitro_enclave_run(f->enclave, launch);
+    assert_reports(f, "");
+    wait_until(f, NITRO_LIFE_STARTED);
+    nitro_enclave_end(f->enclave, NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN);
+    wait_until(f, NITRO_LIFE_CLOSED);
+    assert_reports(f, "created prepared started closing closed");
+}
+
+/* What the monitor calls them */
+static void test_states(void)
+{
+    static const char *const names[NITRO_LIFE__MAX] = {
+        "exited", "created", "prepared", "started", "booted", "exited",
+        "exited", "exited",
+    };
+
+    for (int life = 0; life < NITRO_LIFE__MAX; life++) {
+        g_assert_cmpstr(NitroEnclaveState_str(nitro_life_state[life]), ==,
+                        names[life]);
+    }
+}
+
+static void test_cids(void)
+{
+    static const struct {
+        uint64_t cid;
+        const char *reason;     /* NULL: permitted */
+    } rows[] = {
+        { 0, NULL },
+        { 1, "an enclave cannot have CID 1: it is that of local connections" },
+        { 2, "an enclave cannot have CID 2: it is that of the host" },
+        { 3, "an enclave cannot have CID 3: it is that of the parent" },
+        { 4, NULL },
+        { 5, NULL },
+        { 16, NULL },
+        { 0x7fffffff, NULL },
+        { 0x80000000, NULL },
+        { 0xfffffffe, NULL },
+        { 0xffffffff, "cannot have CID 4294967295: it means any CID" },
+        { 0x100000000, "cannot have CID 4294967296: it does not fit in 32" },
+        { 0x100000010, "does not fit in 32 bits" },
+        { UINT64_MAX, "does not fit in 32 bits" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        g_autofree char *text = NULL;
+        Error *err = NULL;
+
+        g_assert_cmpint(nitro_cid_valid(rows[i].cid, &err), ==,
+                        !rows[i].reason);
+        g_assert_cmpint(nitro_cid_valid(rows[i].cid, NULL), ==,
+                        !rows[i].reason);
+        if (rows[i].reason) {
+            text = error_text(err);
+            assert_contains(text, rows[i].reason);
+            assert_contains(text, "from 4 to 4294967294, or 0 to let");
+        } else {
+            g_assert_null(err);
+        }
+    }
 }
 
 int main(int argc, char **argv)
 {
     static const struct {
         const char *path;
-        void (*test)(Fixture *f, gconstpointer data);
+        void (*test)(Fixture *f, const void *unused);
     } tests[] = {
-        { "/nitro/enclave/image-and-console", test_image_and_console },
-        { "/nitro/enclave/stop", test_stop },
-        { "/nitro/enclave/crash", test_crash },
-        { "/nitro/enclave/child-fails", test_child_fails },
-        { "/nitro/enclave/no-qemu", test_no_qemu },
-        { "/nitro/enclave/stop-while-starting", test_stop_while_starting },
-        { "/nitro/enclave/reset", test_reset },
-        { "/nitro/enclave/start-while-closing", test_start_while_closing },
-        { "/nitro/enclave/start-while-resetting",
-          test_start_while_resetting },
-        { "/nitro/enclave/bad-requests", test_bad_requests },
-        { "/nitro/enclave/other-architecture", test_other_architecture },
-        { "/nitro/enclave/bad-images", test_bad_images },
-        { "/nitro/enclave/little-memory", test_little_memory },
-        { "/nitro/enclave/stop-bad-image", test_stop_bad_image },
-#ifdef CONFIG_GNUTLS
-        { "/nitro/enclave/signature", test_signature },
-#endif
+        { "/nitro/enclave/life", test_life },
+        { "/nitro/enclave/load-offset", test_load_offset },
+        { "/nitro/enclave/in-thread", test_in_thread },
+        { "/nitro/enclave/in-callback", test_in_callback },
+        { "/nitro/enclave/chosen", test_chosen },
+        { "/nitro/enclave/refused", test_refused },
+        { "/nitro/enclave/refused-now", test_refused_now },
+        { "/nitro/enclave/busy", test_busy },
+        { "/nitro/enclave/pool-exhausted", test_pool_exhausted },
+        { "/nitro/enclave/fail", test_fail },
+        { "/nitro/enclave/fail-late", test_fail_late },
+        { "/nitro/enclave/causes", test_causes },
+        { "/nitro/enclave/ends-at-once", test_ends_at_once },
+        { "/nitro/enclave/end-by-us", test_end_by_us },
+        { "/nitro/enclave/close-while-starting", test_close_while_starting },
+        { "/nitro/enclave/close-while-busy", test_close_while_busy },
+        { "/nitro/enclave/close-unused", test_close_unused },
+        { "/nitro/enclave/close-wait", test_close_wait },
         { "/nitro/enclave/no-threads", test_no_threads },
-        { "/nitro/enclave/busy-copy", test_busy_copy },
-        { "/nitro/enclave/no-memory", test_no_memory },
-        { "/nitro/enclave/arguments", test_arguments },
     };
-    int i;
 
-    if (argc > 1 && g_str_equal(argv[1], "-name")) {
-        return fake_qemu(argc, argv);
-    }
     g_test_init(&argc, &argv, NULL);
-    signal(SIGPIPE, SIG_IGN);           /* as the hypervisor process does */
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        g_test_add(tests[i].path, Fixture, NULL, setup, tests[i].test,
-                   teardown);
+    for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
+        g_test_add(tests[i].path, Fixture, NULL, set_up, tests[i].test,
+                   tear_down);
     }
+    g_test_add_func("/nitro/enclave/states", test_states);
+    g_test_add_func("/nitro/enclave/cids", test_cids);
     return g_test_run();
 }

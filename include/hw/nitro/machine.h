@@ -14,6 +14,7 @@
 #define HW_NITRO_MACHINE_H
 
 #include "qemu/notify.h"
+#include "qemu/thread.h"
 #include "hw/boards.h"
 #include "hw/core/eif-image.h"
 #include "hw/nitro/nitro-vsock-bus.h"
@@ -71,6 +72,7 @@ typedef struct NitroImagePolicy {
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
  * @image: the image in memory, or NULL
+ * @signature_lock: for @signature
  * @signature: what was found of its signature, NULL before that
  */
 struct NitroMachineState {
@@ -90,6 +92,7 @@ struct NitroMachineState {
     DeviceState *default_heartbeat;
     DeviceState *default_console;
     struct NitroImageRecord *image;
+    QemuMutex signature_lock;
     NitroEnclaveSignature *signature;
     Notifier powerdown_notifier;
 };
@@ -141,7 +144,7 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp);
  * @errp: filled in on failure, also when the image is another one by now
  *
  * All that was asked of the image the first time is asked again.  Opens no
- * file, and writes none.
+ * file, and writes none.  Runs in a thread of its own, without the BQL.
  *
  * Returns: true on success; on false the memory may have been written to
  */

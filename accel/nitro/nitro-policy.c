@@ -1,0 +1,526 @@
+/*
+ * Nitro Enclaves accelerator: what follows from what
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One table decides what an event means for the enclave, a second one what the
+ * end of the enclave means for QEMU:
+ *
+ *   ended by itself, or by powerdown   as after a guest's power-off, status 0
+ *   ended before its heartbeat         as after its panic, status 4
+ *   no heartbeat in time               shutdown, status 5
+ *   launch failed                      shutdown, status 3 or 1
+ *   reset                              launch again
+ *
+ * on-exit=reset launches again in place of the first three, see another().
+ * Between the end of the enclave and QEMU's are the devices, which may hold
+ * the latter for a moment to deliver what the enclave has written last.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-nitro.h"
+#include "qemu/error-report.h"
+#include "system/reset.h"
+#include "system/runstate.h"
+#include "system/runstate-action.h"
+#include "system/system.h"
+#include "nitro-int.h"
+#include "trace.h"
+
+/* Closing takes longer than this: say so */
+#define CLOSE_PATIENCE_MS 1000
+
+/* After ends before the heartbeat: doubled each time, up to the last */
+#define PAUSE_FIRST_MS 1000
+#define PAUSE_LAST_MS 60000
+
+/* Without a heartbeat: an enclave that lived this long had booted */
+#define GOOD_LIFE_MS 10000
+
+/* The driver refused the accelerator that was tried last */
+static bool init_refused;
+
+static int64_t now_ms(void)
+{
+    return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+}
+
+static const NitroEnclaveFacts *facts(const NitroAccelState *s)
+{
+    return nitro_enclave_facts(s->enclave);
+}
+
+static uint64_t shown_cid(const NitroEnclaveFacts *f, const NitroAccelState *s)
+{
+    return f->started_ms ? f->cid : s->config.cid;
+}
+
+bool nitro_policy_launch_due(const NitroAccelState *s)
+{
+    return s->again || s->next || timer_pending(s->pause_timer);
+}
+
+int nitro_accel_failure_status(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+    bool refused = s ? facts(s)->refusal : init_refused;
+
+    return refused ? NITRO_STATUS_DRIVER : EXIT_FAILURE;
+}
+
+void nitro_policy_init_failed(bool refused)
+{
+    init_refused = refused;
+}
+
+/* Launch again */
+
+static void begin_launch(NitroAccelState *s)
+{
+    timer_del(s->patience_timer);
+    s->again = false;
+    s->powerdown = false;
+    /* A shutdown that is due keeps its exit status */
+    if (qemu_shutdown_requested_get() == SHUTDOWN_CAUSE_NONE) {
+        qemu_system_set_exit_code(EXIT_SUCCESS);
+    }
+    nitro_launch_again(s);
+}
+
+static void launch_again(NitroAccelState *s)
+{
+    trace_nitro_policy_again(s->launches, facts(s)->life);
+    timer_del(s->pause_timer);
+    s->again = true;
+    if (facts(s)->life == NITRO_LIFE_CLOSED) {
+        begin_launch(s);
+    } else {
+        timer_mod(s->patience_timer, now_ms() + CLOSE_PATIENCE_MS);
+        nitro_enclave_close(s->enclave);
+    }
+}
+
+static void lost_patience(void *opaque)
+{
+    NitroAccelState *s = opaque;
+
+    warn_report("the driver has not freed the enclave with CID %" PRIu64
+                " yet, after %.1f s: it is launched again when its memory is "
+                "back", shown_cid(facts(s), s), CLOSE_PATIENCE_MS / 1000.0);
+}
+
+static void pause_over(void *opaque)
+{
+    qemu_system_reset_request(SHUTDOWN_CAUSE_GUEST_RESET);
+}
+
+/* An enclave that cannot boot must not keep the parent busy */
+static void pause_and_reset(NitroAccelState *s)
+{
+    int64_t ms = PAUSE_FIRST_MS << MIN(s->bad_ends, 16);
+
+    ms = MIN(ms, PAUSE_LAST_MS);
+    s->bad_ends++;
+    trace_nitro_policy_pause(s->bad_ends, ms);
+    info_report("launching it again in %.0f s, as it did not boot (%u in a "
+                "row)", ms / 1000.0, s->bad_ends);
+    timer_mod(s->pause_timer, now_ms() + ms);
+}
+
+/* What the end of the enclave means for QEMU */
+
+static void shut_down(NitroAccelState *s)
+{
+    qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+}
+
+/* QEMU's rules for a panic, with a status of its own where QEMU ends */
+static void panic(NitroAccelState *s)
+{
+    bool stays = panic_action == PANIC_ACTION_PAUSE ||
+                 (panic_action == PANIC_ACTION_SHUTDOWN &&
+                  shutdown_action == SHUTDOWN_ACTION_PAUSE);
+
+    qemu_system_guest_panicked(NULL);
+    if (!stays) {
+        qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_GUEST_PANIC,
+                                               NITRO_STATUS_UNBOOTED);
+    }
+}
+
+static void give_up(NitroAccelState *s)
+{
+    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
+                                           NITRO_STATUS_DEADLINE);
+}
+
+static void fail(NitroAccelState *s)
+{
+    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
+                                           nitro_accel_failure_status());
+}
+
+static const struct {
+    void (*stay)(NitroAccelState *s);   /* on-exit=shutdown */
+    bool may_reset;                     /* on-exit=reset changes that */
+} ends[NITRO_ENCLAVE_EXIT_CAUSE__MAX] = {
+    [NITRO_ENCLAVE_EXIT_CAUSE_ENDED] = { shut_down, true },
+    [NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT] = { panic, true },
+    [NITRO_ENCLAVE_EXIT_CAUSE_BOOT_TIMEOUT] = { give_up, true },
+    [NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN] = { shut_down, false },
+    [NITRO_ENCLAVE_EXIT_CAUSE_RESET] = { launch_again, false },
+    [NITRO_ENCLAVE_EXIT_CAUSE_START_FAILED] = { fail, false },
+};
+
+static bool had_booted(const NitroEnclaveFacts *f)
+{
+    return f->cause == NITRO_ENCLAVE_EXIT_CAUSE_ENDED &&
+           (f->expects_boot || f->ended_ms - f->started_ms >= GOOD_LIFE_MS);
+}
+
+/*
+ * on-exit=reset: not for an enclave that the user wanted to end, nor for a
+ * crash that the user wants to look at.
+ */
+static bool another(NitroAccelState *s)
+{
+    const NitroEnclaveFacts *f = facts(s);
+
+    if (s->on_exit != NITRO_ON_EXIT_RESET || !ends[f->cause].may_reset ||
+        (f->cause == NITRO_ENCLAVE_EXIT_CAUSE_ENDED && s->powerdown) ||
+        (f->cause == NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT &&
+         panic_action == PANIC_ACTION_PAUSE)) {
+        return false;
+    }
+    if (had_booted(f)) {
+        s->bad_ends = 0;
+        qemu_system_reset_request(SHUTDOWN_CAUSE_GUEST_RESET);
+        return true;
+    }
+    if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
+        return false;
+    }
+    pause_and_reset(s);
+    return true;
+}
+
+/* Nobody holds QEMU's end any more */
+static void finish(NitroAccelState *s)
+{
+    timer_del(s->hold_timer);
+    if (s->again) {
+        launch_again(s);
+        return;
+    }
+    nitro_enclave_close(s->enclave);
+    if (!another(s)) {
+        ends[facts(s)->cause].stay(s);
+    }
+}
+
+static void hold_expired(void *opaque)
+{
+    NitroAccelState *s = opaque;
+
+    trace_nitro_policy_hold_expired(facts(s)->cid, s->holds);
+    finish(s);
+}
+
+void nitro_accel_hold_shutdown(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (s) {
+        s->holds++;
+    }
+}
+
+void nitro_accel_release_shutdown(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (!s) {
+        return;
+    }
+    assert(s->holds > 0);
+    s->holds--;
+    /* Pending timer: the stopped hook has returned */
+    if (s->holds == 0 && timer_pending(s->hold_timer)) {
+        finish(s);
+    }
+}
+
+/* What an event means for the enclave */
+
+static void end_for_reset(NitroAccelState *s)
+{
+    s->again = true;
+    nitro_enclave_end(s->enclave, NITRO_ENCLAVE_EXIT_CAUSE_RESET);
+}
+
+static void end_too_late(NitroAccelState *s)
+{
+    nitro_enclave_end(s->enclave, NITRO_ENCLAVE_EXIT_CAUSE_BOOT_TIMEOUT);
+}
+
+static void grace_over(void *opaque)
+{
+    NitroAccelState *s = opaque;
+
+    nitro_enclave_end(s->enclave, NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN);
+}
+
+static void power_down(NitroAccelState *s)
+{
+    s->powerdown = true;
+    if (s->powerdown_grace == 0) {
+        grace_over(s);
+        return;
+    }
+    info_report("system_powerdown: enclave with CID %" PRIu64 " has %" PRIu32
+                " s to end by itself", facts(s)->cid, s->powerdown_grace);
+    nitro_enclave_expect_end(s->enclave);
+    timer_mod(s->grace_timer, now_ms() + s->powerdown_grace * 1000LL);
+}
+
+static void power_off(NitroAccelState *s)
+{
+    s->powerdown = true;
+    timer_del(s->pause_timer);
+    shut_down(s);
+}
+
+static void keep_reset(NitroAccelState *s)
+{
+    s->kept = s->kept ?: NITRO_EVENT_RESET;
+}
+
+static void keep_powerdown(NitroAccelState *s)
+{
+    s->kept = NITRO_EVENT_POWERDOWN;
+}
+
+/* When the devices are done */
+static void reset_later(NitroAccelState *s)
+{
+    s->again = true;
+}
+
+typedef enum Situation {
+    IDLE,                       /* there is an enclave, nothing was started */
+    STARTING,                   /* the driver is asked to start it */
+    RUNS,
+    GRACE,                      /* it runs, and should end by itself */
+    HELD,                       /* it ended, devices hold what follows */
+    ENDED,
+    AGAIN,                      /* another launch is under way */
+    SITUATION__MAX
+} Situation;
+
+static void (*const rules[SITUATION__MAX][NITRO_EVENT__MAX])(NitroAccelState *)
+    = {
+    [IDLE] = {
+        [NITRO_EVENT_POWERDOWN] = power_off,
+    },
+    [STARTING] = {
+        [NITRO_EVENT_RESET] = keep_reset,
+        [NITRO_EVENT_POWERDOWN] = keep_powerdown,
+    },
+    [RUNS] = {
+        [NITRO_EVENT_RESET] = end_for_reset,
+        [NITRO_EVENT_POWERDOWN] = power_down,
+        [NITRO_EVENT_DEADLINE] = end_too_late,
+    },
+    [GRACE] = {
+        [NITRO_EVENT_RESET] = end_for_reset,
+        [NITRO_EVENT_DEADLINE] = end_too_late,
+    },
+    [HELD] = {
+        [NITRO_EVENT_RESET] = reset_later,
+        [NITRO_EVENT_POWERDOWN] = power_off,
+    },
+    [ENDED] = {
+        [NITRO_EVENT_RESET] = launch_again,
+        [NITRO_EVENT_POWERDOWN] = power_off,
+    },
+    [AGAIN] = {
+        [NITRO_EVENT_POWERDOWN] = power_off,
+    },
+};
+
+static Situation situation(const NitroAccelState *s)
+{
+    const NitroEnclaveFacts *f = facts(s);
+
+    if (nitro_enclave_runs(s->enclave)) {
+        return timer_pending(s->grace_timer) ? GRACE : RUNS;
+    }
+    if (timer_pending(s->hold_timer)) {
+        return HELD;
+    }
+    if (s->again || s->next) {
+        return AGAIN;
+    }
+    if (f->life == NITRO_LIFE_PREPARED && f->busy) {
+        return STARTING;
+    }
+    return f->life >= NITRO_LIFE_ENDED ? ENDED : IDLE;
+}
+
+static void handle(NitroAccelState *s, NitroEvent event)
+{
+    Situation now = situation(s);
+
+    trace_nitro_policy_event(event, now, facts(s)->cid);
+    if (rules[now][event]) {
+        rules[now][event](s);
+    }
+}
+
+/* Nothing to do before the first launch, when QEMU resets once */
+static void reset(void *opaque)
+{
+    handle(opaque, NITRO_EVENT_RESET);
+}
+
+void nitro_accel_powerdown(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (s) {
+        handle(s, NITRO_EVENT_POWERDOWN);
+    } else {
+        qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    }
+}
+
+void nitro_accel_boot_failed(void)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (s && facts(s)->life == NITRO_LIFE_STARTED) {
+        handle(s, NITRO_EVENT_DEADLINE);
+    }
+}
+
+/* What becomes of the enclave */
+
+static void report_end(const NitroEnclaveFacts *f)
+{
+    g_autofree char *boot = NULL;
+
+    if (f->booted) {
+        boot = g_strdup_printf(", booted after %.1f s", f->boot_ms / 1000.0);
+    } else if (f->expects_boot) {
+        boot = g_strdup(", before its heartbeat");
+    }
+    info_report("enclave with CID %" PRIu64 " ended after %.1f s%s", f->cid,
+                (f->ended_ms - f->started_ms) / 1000.0, boot ?: "");
+}
+
+static void send_exited(NitroAccelState *s, const NitroEnclaveFacts *f)
+{
+    uint64_t cid = shown_cid(f, s);
+
+    qapi_event_send_nitro_enclave_exited(f->cause, cid != NITRO_CID_AUTO, cid,
+                                         f->started_ms != 0,
+                                         f->ended_ms - f->started_ms,
+                                         f->error ? error_get_pretty(f->error)
+                                                  : NULL);
+}
+
+static void started(NitroAccelState *s)
+{
+    const NitroEnclaveFacts *f = facts(s);
+    NitroEvent kept = s->kept;
+
+    qapi_event_send_nitro_enclave_started(f->cid, f->slot_uid,
+                                          s->config.debug_mode);
+    nitro_launch_started(s);
+    s->kept = NITRO_EVENT_NONE;
+    handle(s, kept);
+}
+
+static void ended(NitroAccelState *s)
+{
+    const NitroEnclaveFacts *f = facts(s);
+
+    if (f->error) {
+        error_report_err(error_copy(f->error));
+    } else {
+        report_end(f);
+    }
+    send_exited(s, f);
+    s->kept = NITRO_EVENT_NONE;
+    timer_del(s->grace_timer);
+    nitro_launch_stopped(s);
+    if (s->holds == 0 || f->error) {
+        finish(s);
+    } else {
+        timer_mod(s->hold_timer, now_ms() + NITRO_SHUTDOWN_HOLD_MS);
+    }
+}
+
+void nitro_policy_changed(void *opaque, NitroEnclave *enclave)
+{
+    NitroAccelState *s = opaque;
+    const NitroEnclaveFacts *f = nitro_enclave_facts(enclave);
+
+    nitro_launch_show(s, enclave);
+    switch (f->life) {
+    case NITRO_LIFE_PREPARED:
+        nitro_launch_proceed(s);
+        break;
+    case NITRO_LIFE_STARTED:
+        started(s);
+        break;
+    case NITRO_LIFE_BOOTED:
+        qapi_event_send_nitro_enclave_booted(f->cid, f->boot_ms);
+        break;
+    case NITRO_LIFE_ENDED:
+    case NITRO_LIFE_CLOSING:
+        ended(s);
+        break;
+    case NITRO_LIFE_CLOSED:
+        if (s->again && !timer_pending(s->hold_timer)) {
+            begin_launch(s);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* QEMU's end */
+
+/* The kernel goes on with it when QEMU is gone, but reports to nobody */
+static void close_and_wait(NitroAccelState *s, NitroEnclave *enclave)
+{
+    if (!nitro_enclave_close_wait(enclave, CLOSE_PATIENCE_MS)) {
+        warn_report("the driver has not freed the enclave with CID %" PRIu64
+                    " yet, after %.1f s: its memory and CPUs are in use until "
+                    "then", shown_cid(nitro_enclave_facts(enclave), s),
+                    CLOSE_PATIENCE_MS / 1000.0);
+    }
+}
+
+static void qemu_exits(Notifier *notifier, void *data)
+{
+    NitroAccelState *s = container_of(notifier, NitroAccelState,
+                                      exit_notifier);
+
+    close_and_wait(s, s->next ?: s->enclave);
+}
+
+void nitro_policy_init(NitroAccelState *s)
+{
+    s->hold_timer = timer_new_ms(QEMU_CLOCK_REALTIME, hold_expired, s);
+    s->grace_timer = timer_new_ms(QEMU_CLOCK_REALTIME, grace_over, s);
+    s->pause_timer = timer_new_ms(QEMU_CLOCK_REALTIME, pause_over, s);
+    s->patience_timer = timer_new_ms(QEMU_CLOCK_REALTIME, lost_patience, s);
+    s->exit_notifier.notify = qemu_exits;
+    qemu_add_exit_notifier(&s->exit_notifier);
+    qemu_register_reset(reset, s);
+}
