@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from . import (bench_console, bench_documents, bench_launch,
-               bench_platform, images)
+               bench_platform, bench_reset, images)
 from .bench_host import ahead_of_others, describe
 from .bench_images import BENCH
 from .bench_stats import Targets, compare, load, save, show
@@ -37,7 +37,9 @@ def _print(title, lines):
 def _launch(args, figures, targets):
     with ahead_of_others():
         bench_launch.measure(figures, images.launcher(), '', args.runs)
+        bench_reset.measure(figures, images.launcher(), args.runs)
     bench_launch.check(figures, targets)
+    bench_reset.check(figures, targets)
 
 
 def _console(args, figures, targets):
