@@ -30,6 +30,7 @@
  *   NE_FAKE_CID=N              START reports this CID
  *   NE_FAKE_SYS=DIR            what is read of /sys is read of here
  *   NE_FAKE_HOLD=FILE          closing an enclave takes until FILE is gone
+ *   NE_FAKE_HOLD_START=FILE    START takes until FILE is gone
  *   NE_FAKE_HUGE=1             huge pages are those of the kernel
  *   NE_FAKE_TIMES=FILE         written once at START: "load" and a moment,
  *                              then name, begin and end of each request, in
@@ -261,6 +262,15 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
     return ret;
 }
 
+static void wait_if_asked(const char *variable)
+{
+    const char *file = getenv(variable);
+
+    while (file && access(file, F_OK) == 0) {
+        g_usleep(1000);
+    }
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list args;
@@ -272,6 +282,9 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(args);
     if (!ne_model_request(request)) {
         return syscall(SYS_ioctl, fd, request, arg);
+    }
+    if (request == NE_START_ENCLAVE) {
+        wait_if_asked("NE_FAKE_HOLD_START");
     }
     pthread_mutex_lock(&lock);
     ret = fake_ioctl(fd, request, arg);
@@ -310,15 +323,6 @@ int fortified_open(const char *path, int flags)
     return open(path, flags);
 }
 
-static void wait_if_asked(void)
-{
-    const char *file = getenv("NE_FAKE_HOLD");
-
-    while (file && access(file, F_OK) == 0) {
-        g_usleep(1000);
-    }
-}
-
 static void forget(int fd)
 {
     pthread_mutex_lock(&lock);
@@ -338,7 +342,7 @@ int close(int fd)
     bool enclave = known && is_enclave[fd];
 
     if (enclave) {
-        wait_if_asked();
+        wait_if_asked("NE_FAKE_HOLD");
     }
     if (enclave || (known && huge_shift[fd])) {
         forget(fd);

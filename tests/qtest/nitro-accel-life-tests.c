@@ -310,7 +310,7 @@ static void test_slow_close(void)
     kill(qtest_pid(run->qts), SIGTERM);
     wait_said(run, "fake-ne: QEMU ends, an enclave is being closed");
     assert_said(run, "the driver has not freed the enclave with CID 16 yet");
-    let_close(run);
+    let_go_on(run);
     assert_ends(run, 0);
     run_quit(run);
 }
@@ -406,6 +406,77 @@ static void test_flood(const void *number)
     run_quit(run);
 }
 
+/* The driver takes its time to start the enclave, the monitor does not */
+
+static Run *start_held(const char *accel, const char *more)
+{
+    Run *run = run_new();
+    g_autofree char *all = g_strconcat("-S ", more, NULL);
+
+    hold_start(run);
+    run_start(run, accel, all);
+    run_continue(run);
+    assert_state(run, "prepared");
+    assert_runstate(run, "running");
+    return run;
+}
+
+static void test_starting_stop(void)
+{
+    Run *run = start_held(NITRO, "");
+
+    assert_qmp_error(run, "the enclave is being started and cannot be paused",
+                     "{'execute': 'stop'}");
+    assert_qmp_error(run, "enclave-cid cannot change any more: the enclave is",
+                     "{'execute': 'qom-set', 'arguments': {'path': "
+                     "'/machine/nitro', 'property': 'enclave-cid', "
+                     "'value': 77}}");
+    let_go_on(run);
+    wait_state(run, "started");
+    send_heartbeat(run);
+    run_quit(run);
+}
+
+/* What comes while it is being started is not forgotten */
+static void test_starting_reset(void)
+{
+    Run *run = start_held(NITRO, "");
+
+    qtest_qmp_assert_success(run->qts, "{'execute': 'system_reset'}");
+    qtest_qmp_eventwait(run->qts, "RESET");
+    assert_state(run, "prepared");
+    let_go_on(run);
+    wait_starts(run, 2);
+    assert_log(run, STARTED "close\n" PREPARED
+               "START_ENCLAVE ret=0 cid=17 flags=0\n");
+    send_heartbeat(run);
+    run_quit(run);
+}
+
+/* A powerdown is not undone by a reset */
+static void test_starting_powerdown(void)
+{
+    Run *run = start_held(NITRO, "-no-shutdown");
+
+    qtest_qmp_assert_success(run->qts, "{'execute': 'system_powerdown'}");
+    qtest_qmp_assert_success(run->qts, "{'execute': 'system_reset'}");
+    qtest_qmp_eventwait(run->qts, "RESET");
+    assert_state(run, "prepared");
+    let_go_on(run);
+    wait_shutdown(run, "guest-shutdown");
+    assert_state(run, "exited");
+    wait_log(run, STARTED "close\n");
+    run_quit(run);
+}
+
+static void add_starting_tests(void)
+{
+    qtest_add_func("/nitro/accel/starting/stop", test_starting_stop);
+    qtest_add_func("/nitro/accel/starting/reset", test_starting_reset);
+    qtest_add_func("/nitro/accel/starting/powerdown",
+                   test_starting_powerdown);
+}
+
 static void add_end_tests(void)
 {
     qtest_add_func("/nitro/accel/end", test_end);
@@ -430,6 +501,7 @@ static void add_end_tests(void)
 void add_life_tests(void)
 {
     add_end_tests();
+    add_starting_tests();
     qtest_add_func("/nitro/accel/port/taken", test_port_taken);
     qtest_add_func("/nitro/accel/port/no-wait", test_port_no_wait);
     qtest_add_func("/nitro/accel/port/wait", test_port_wait);

@@ -201,7 +201,7 @@ static void test_twice(void)
     wait_exited(run, "reset");
     reset(run);
     assert_state(run, "exited");
-    let_close(run);
+    let_go_on(run);
     wait_starts(run, 2);
     assert_log(run, RESTARTED("17"));
     run_quit(run);
@@ -425,7 +425,7 @@ static void test_slow_close(void)
     wait_said(run, "the driver has not freed the enclave with CID 16 yet, "
               "after 1.0 s: it is launched again when its memory is back");
     assert_state(run, "exited");
-    let_close(run);
+    let_go_on(run);
     wait_starts(run, 2);
     assert_log(run, RESTARTED("17"));
     run_quit(run);
@@ -441,7 +441,7 @@ static void test_stop(void)
     reset(run);
     wait_exited(run, "reset");
     qtest_qmp_assert_success(run->qts, "{'execute': 'stop'}");
-    let_close(run);
+    let_go_on(run);
     wait_state(run, "prepared");
     assert_log(run, STARTED "close\n" PREPARED);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
@@ -461,7 +461,7 @@ static void test_signal(void)
     wait_exited(run, "reset");
     kill(qtest_pid(run->qts), SIGTERM);
     wait_shutdown(run, "host-signal");
-    let_close(run);
+    let_go_on(run);
     assert_ends(run, 0);
     assert_log(run, STARTED "close\n");
     run_quit(run);

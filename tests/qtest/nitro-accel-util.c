@@ -54,8 +54,8 @@ void run_free(Run *run)
     static const char *const settings[] = {
         "NE_FAKE_LOG", "NE_FAKE_FAIL", "NE_FAKE_POOL", "NE_FAKE_END",
         "NE_FAKE_CID", "NE_FAKE_VSOCK", "NE_FAKE_PEER_CID", "NE_FAKE_SYS",
-        "NE_FAKE_LATE", "NE_FAKE_HOLD", "NE_FAKE_THREADS",
-        "LD_PRELOAD",
+        "NE_FAKE_LATE", "NE_FAKE_HOLD", "NE_FAKE_HOLD_START",
+        "NE_FAKE_THREADS", "LD_PRELOAD",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
@@ -76,15 +76,25 @@ static char *hold_path(Run *run)
     return g_build_filename(run->dir, "hold", NULL);
 }
 
-void hold_close(Run *run)
+static void hold(Run *run, const char *variable)
 {
     g_autofree char *path = hold_path(run);
 
     g_assert(g_file_set_contents(path, "", 0, NULL));
-    g_setenv("NE_FAKE_HOLD", path, true);
+    g_setenv(variable, path, true);
 }
 
-void let_close(Run *run)
+void hold_close(Run *run)
+{
+    hold(run, "NE_FAKE_HOLD");
+}
+
+void hold_start(Run *run)
+{
+    hold(run, "NE_FAKE_HOLD_START");
+}
+
+void let_go_on(Run *run)
 {
     g_autofree char *path = hold_path(run);
 

@@ -53,9 +53,10 @@ void run_continue(Run *run);
 /* Start something that ends by itself, with this exit status */
 void run_to_end(Run *run, const char *accel, const char *more, int expected);
 
-/* Closing an enclave takes until let_close(); before run_start() */
+/* Closing an enclave, or its start, takes until let_go_on() */
 void hold_close(Run *run);
-void let_close(Run *run);
+void hold_start(Run *run);
+void let_go_on(Run *run);
 
 /* Let the enclave end, now or as soon as it was started */
 void end_enclave(Run *run);
