@@ -19,7 +19,7 @@
 static int ne_call(int fd, NeRequest request, unsigned long number, void *arg,
                    Error **errp)
 {
-    int ret = RETRY_ON_EINTR(ne_ioctl(fd, number, arg));
+    int ret = RETRY_ON_EINTR(ioctl(fd, number, arg));
     int err = ret < 0 ? errno : 0;
 
     trace_ne_ioctl(fd, ne_request_name(request), ret, err);

@@ -121,11 +121,4 @@ const char *ne_request_name(NeRequest request);
  */
 void ne_error_set(Error **errp, NeRequest request, int err);
 
-/**
- * ne_ioctl: the system call itself; a test links its own instead (ne-sys.c)
- *
- * Returns: what ioctl() returns, with errno set on -1.
- */
-int ne_ioctl(int fd, unsigned long request, void *arg);
-
 #endif /* ACCEL_NITRO_NE_H */

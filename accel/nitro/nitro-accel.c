@@ -34,19 +34,11 @@ bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
     return nitro_enclave_load_offset(s->next ?: s->enclave, offset, errp);
 }
 
-static uint64_t current_cid(const NitroAccelState *s)
-{
-    const NitroEnclaveFacts *facts =
-        s->enclave ? nitro_enclave_facts(s->enclave) : NULL;
-
-    return facts && facts->started_ms ? facts->cid : s->config.cid;
-}
-
 uint64_t nitro_accel_get_cid(void)
 {
     NitroAccelState *s = nitro_accel_current();
 
-    return s ? current_cid(s) : NITRO_CID_AUTO;
+    return s ? nitro_current_cid(s) : NITRO_CID_AUTO;
 }
 
 bool nitro_accel_debug_mode(void)
@@ -100,7 +92,7 @@ bool nitro_accel_may_stop(Error **errp)
         error_setg(errp, "the enclave is being started and cannot be paused");
     } else if (s && nitro_enclave_runs(s->enclave)) {
         error_setg(errp, "the enclave with CID %" PRIu64 " cannot be paused",
-                   current_cid(s));
+                   nitro_current_cid(s));
     } else {
         return true;
     }
@@ -115,7 +107,7 @@ bool nitro_accel_may_cont(Error **errp)
     NitroAccelState *s = nitro_accel_current();
 
     if (!s || nitro_enclave_facts(s->enclave)->life < NITRO_LIFE_ENDED ||
-        nitro_policy_launch_due(s)) {
+        nitro_launch_due(s)) {
         return true;
     }
     error_setg(errp, "the enclave has ended and cannot run on");
@@ -217,7 +209,7 @@ static void nitro_set_debug_mode(Object *obj, bool value, Error **errp)
 static void nitro_get_enclave_cid(Object *obj, Visitor *v, const char *name,
                                   void *opaque, Error **errp)
 {
-    uint64_t cid = current_cid(NITRO_ACCEL(obj));
+    uint64_t cid = nitro_current_cid(NITRO_ACCEL(obj));
 
     visit_type_uint64(v, name, &cid, errp);
 }

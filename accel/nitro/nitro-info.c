@@ -1,16 +1,79 @@
 /*
- * Nitro Enclaves accelerator: the answer to query-nitro-enclave
+ * Nitro Enclaves accelerator: what the monitor learns
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What it means is described in qapi/nitro.json.
+ * The answer to query-nitro-enclave, and the events of an enclave's life, which
+ * all come from a change of its state.  What they mean is described in
+ * qapi/nitro.json.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-nitro.h"
 #include "qapi/util.h"
+#include "qemu/error-report.h"
 #include "nitro-int.h"
+
+/* Events */
+
+static void report_end(const NitroEnclaveFacts *f)
+{
+    g_autofree char *boot = NULL;
+
+    if (f->booted) {
+        boot = g_strdup_printf(", booted after %.1f s", f->boot_ms / 1000.0);
+    } else if (f->expects_boot) {
+        boot = g_strdup(", before its heartbeat");
+    }
+    info_report("enclave with CID %" PRIu64 " ended after %.1f s%s", f->cid,
+                (f->ended_ms - f->started_ms) / 1000.0, boot ?: "");
+}
+
+static void send_exited(const NitroAccelState *s, const NitroEnclaveFacts *f)
+{
+    uint64_t cid = nitro_current_cid(s);
+
+    qapi_event_send_nitro_enclave_exited(f->cause, cid != NITRO_CID_AUTO, cid,
+                                         f->started_ms != 0,
+                                         f->ended_ms - f->started_ms,
+                                         f->error ? error_get_pretty(f->error)
+                                                  : NULL);
+}
+
+static void ended(const NitroAccelState *s, const NitroEnclaveFacts *f)
+{
+    if (f->error) {
+        error_report_err(error_copy(f->error));
+    } else {
+        report_end(f);
+    }
+    send_exited(s, f);
+}
+
+void nitro_info_changed(const NitroAccelState *s)
+{
+    const NitroEnclaveFacts *f = nitro_enclave_facts(s->enclave);
+
+    switch (f->life) {
+    case NITRO_LIFE_STARTED:
+        qapi_event_send_nitro_enclave_started(f->cid, f->slot_uid,
+                                              s->config.debug_mode);
+        break;
+    case NITRO_LIFE_BOOTED:
+        qapi_event_send_nitro_enclave_booted(f->cid, f->boot_ms);
+        break;
+    case NITRO_LIFE_ENDED:
+    case NITRO_LIFE_CLOSING:
+        ended(s, f);
+        break;
+    default:
+        break;
+    }
+}
+
+/* The query */
 
 static void fill_vcpus(const NitroEnclaveFacts *facts, NitroEnclaveInfo *info)
 {
@@ -51,11 +114,11 @@ static void fill_info(const NitroAccelState *s, NitroEnclaveInfo *info)
     info->state = nitro_life_state[facts->life];
     info->device = g_strdup(s->device);
     info->slot_uid = facts->slot_uid;
-    info->cid = nitro_accel_get_cid();
+    info->cid = nitro_current_cid(s);
     info->has_cid = info->cid != NITRO_CID_AUTO;
     info->debug_mode = s->config.debug_mode;
     info->launches = s->launches;
-    info->launch_due = nitro_policy_launch_due(s);
+    info->launch_due = nitro_launch_due(s);
     fill_vcpus(facts, info);
     fill_times(facts, info);
     fill_end(facts, info);

@@ -8,8 +8,8 @@
  * Each file knows those below it only:
  *
  * nitro-accel.c   object, properties, accelerator's methods
- * nitro-info.c    the answer to query-nitro-enclave
  * nitro-policy.c  what follows when an enclave ends, or the user wants it to
+ * nitro-info.c    answers and events for the monitor
  * nitro-launch.c  order of a launch, hooks of the machine
  * enclave.c       one enclave
  * ne.c            requests to the driver
@@ -92,6 +92,21 @@ static inline NitroAccelState *nitro_accel_current(void)
     return nitro_allowed ? NITRO_ACCEL(current_accel()) : NULL;
 }
 
+/* The CID: the effective one once it was started, before that the wanted one */
+static inline uint64_t nitro_current_cid(const NitroAccelState *s)
+{
+    const NitroEnclaveFacts *facts =
+        s->enclave ? nitro_enclave_facts(s->enclave) : NULL;
+
+    return facts && facts->started_ms ? facts->cid : s->config.cid;
+}
+
+/* There is no enclave, but there will be one */
+static inline bool nitro_launch_due(const NitroAccelState *s)
+{
+    return s->again || s->next || timer_pending(s->pause_timer);
+}
+
 /* The launch */
 
 /**
@@ -132,6 +147,9 @@ void nitro_launch_stopped(NitroAccelState *s);
 /* Let the machine fill in what it knows */
 void nitro_launch_query(NitroEnclaveInfo *info);
 
+/* The enclave is in another state: report that */
+void nitro_info_changed(const NitroAccelState *s);
+
 /* The policy */
 
 /* Once, from init_machine */
@@ -142,9 +160,6 @@ void nitro_policy_init_failed(bool refused);
 
 /* What becomes of an enclave: a NitroEnclaveChanged */
 void nitro_policy_changed(void *opaque, NitroEnclave *enclave);
-
-/* There is no enclave, but there will be one */
-bool nitro_policy_launch_due(const NitroAccelState *s);
 
 /* Let monitor commands that need the enclave's state fail; from init_machine */
 void nitro_refuse_commands(void);

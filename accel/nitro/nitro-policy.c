@@ -19,8 +19,6 @@
  * the latter for a moment to deliver what the enclave has written last.
  */
 #include "qemu/osdep.h"
-#include "qapi/error.h"
-#include "qapi/qapi-events-nitro.h"
 #include "qemu/error-report.h"
 #include "system/reset.h"
 #include "system/runstate.h"
@@ -50,16 +48,6 @@ static int64_t now_ms(void)
 static const NitroEnclaveFacts *facts(const NitroAccelState *s)
 {
     return nitro_enclave_facts(s->enclave);
-}
-
-static uint64_t shown_cid(const NitroEnclaveFacts *f, const NitroAccelState *s)
-{
-    return f->started_ms ? f->cid : s->config.cid;
-}
-
-bool nitro_policy_launch_due(const NitroAccelState *s)
-{
-    return s->again || s->next || timer_pending(s->pause_timer);
 }
 
 int nitro_accel_failure_status(void)
@@ -108,7 +96,7 @@ static void lost_patience(void *opaque)
 
     warn_report("the driver has not freed the enclave with CID %" PRIu64
                 " yet, after %.1f s: it is launched again when its memory is "
-                "back", shown_cid(facts(s), s), CLOSE_PATIENCE_MS / 1000.0);
+                "back", nitro_current_cid(s), CLOSE_PATIENCE_MS / 1000.0);
 }
 
 static void pause_over(void *opaque)
@@ -407,37 +395,10 @@ void nitro_accel_boot_failed(void)
 
 /* What becomes of the enclave */
 
-static void report_end(const NitroEnclaveFacts *f)
-{
-    g_autofree char *boot = NULL;
-
-    if (f->booted) {
-        boot = g_strdup_printf(", booted after %.1f s", f->boot_ms / 1000.0);
-    } else if (f->expects_boot) {
-        boot = g_strdup(", before its heartbeat");
-    }
-    info_report("enclave with CID %" PRIu64 " ended after %.1f s%s", f->cid,
-                (f->ended_ms - f->started_ms) / 1000.0, boot ?: "");
-}
-
-static void send_exited(NitroAccelState *s, const NitroEnclaveFacts *f)
-{
-    uint64_t cid = shown_cid(f, s);
-
-    qapi_event_send_nitro_enclave_exited(f->cause, cid != NITRO_CID_AUTO, cid,
-                                         f->started_ms != 0,
-                                         f->ended_ms - f->started_ms,
-                                         f->error ? error_get_pretty(f->error)
-                                                  : NULL);
-}
-
 static void started(NitroAccelState *s)
 {
-    const NitroEnclaveFacts *f = facts(s);
     NitroEvent kept = s->kept;
 
-    qapi_event_send_nitro_enclave_started(f->cid, f->slot_uid,
-                                          s->config.debug_mode);
     nitro_launch_started(s);
     s->kept = NITRO_EVENT_NONE;
     handle(s, kept);
@@ -445,18 +406,10 @@ static void started(NitroAccelState *s)
 
 static void ended(NitroAccelState *s)
 {
-    const NitroEnclaveFacts *f = facts(s);
-
-    if (f->error) {
-        error_report_err(error_copy(f->error));
-    } else {
-        report_end(f);
-    }
-    send_exited(s, f);
     s->kept = NITRO_EVENT_NONE;
     timer_del(s->grace_timer);
     nitro_launch_stopped(s);
-    if (s->holds == 0 || f->error) {
+    if (s->holds == 0 || facts(s)->error) {
         finish(s);
     } else {
         timer_mod(s->hold_timer, now_ms() + NITRO_SHUTDOWN_HOLD_MS);
@@ -466,18 +419,15 @@ static void ended(NitroAccelState *s)
 void nitro_policy_changed(void *opaque, NitroEnclave *enclave)
 {
     NitroAccelState *s = opaque;
-    const NitroEnclaveFacts *f = nitro_enclave_facts(enclave);
 
     nitro_launch_show(s, enclave);
-    switch (f->life) {
+    nitro_info_changed(s);
+    switch (facts(s)->life) {
     case NITRO_LIFE_PREPARED:
         nitro_launch_proceed(s);
         break;
     case NITRO_LIFE_STARTED:
         started(s);
-        break;
-    case NITRO_LIFE_BOOTED:
-        qapi_event_send_nitro_enclave_booted(f->cid, f->boot_ms);
         break;
     case NITRO_LIFE_ENDED:
     case NITRO_LIFE_CLOSING:
@@ -501,8 +451,7 @@ static void close_and_wait(NitroAccelState *s, NitroEnclave *enclave)
     if (!nitro_enclave_close_wait(enclave, CLOSE_PATIENCE_MS)) {
         warn_report("the driver has not freed the enclave with CID %" PRIu64
                     " yet, after %.1f s: its memory and CPUs are in use until "
-                    "then", shown_cid(nitro_enclave_facts(enclave), s),
-                    CLOSE_PATIENCE_MS / 1000.0);
+                    "then", nitro_current_cid(s), CLOSE_PATIENCE_MS / 1000.0);
     }
 }
 

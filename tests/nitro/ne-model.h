@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Stands below the ioctl: a unit test links it as ne_ioctl(), fake-ne.c makes
+ * Stands below the ioctl: a unit test makes it its ioctl(), fake-ne.c makes
  * a library to preload of it.  Which rules of the kernel it models is told at
  * the top of ne-model.c.
  */

@@ -29,10 +29,16 @@ static bool held_close;
 static bool waits;              /* something that is held was reached */
 static bool ends_at_once;       /* before NE_START_ENCLAVE has returned */
 
-int ne_ioctl(int fd, unsigned long request, void *arg)
+/* libc's, replaced: all requests are the driver's */
+int ioctl(int fd, unsigned long request, ...)
 {
+    va_list args;
+    void *arg;
     int ret;
 
+    va_start(args, request);
+    arg = va_arg(args, void *);
+    va_end(args);
     while (qatomic_read(&held) == request) {
         qatomic_set(&waits, true);
         g_usleep(1000);

@@ -21,8 +21,15 @@
 
 #define RAM_START ((void *)(uintptr_t)(512 * MiB))
 
-int ne_ioctl(int fd, unsigned long request, void *arg)
+/* libc's, replaced: all requests are the driver's */
+int ioctl(int fd, unsigned long request, ...)
 {
+    va_list args;
+    void *arg;
+
+    va_start(args, request);
+    arg = va_arg(args, void *);
+    va_end(args);
     return ne_model_ioctl(fd, request, arg);
 }
 
