@@ -271,16 +271,6 @@ static void nitro_set_grace(Object *obj, Visitor *v, const char *name,
     visit_type_uint32(v, name, &NITRO_ACCEL(obj)->powerdown_grace, errp);
 }
 
-static const char *const on_exit_names[] = {
-    [NITRO_ON_EXIT_SHUTDOWN] = "shutdown",
-    [NITRO_ON_EXIT_RESET] = "reset",
-};
-
-static const QEnumLookup on_exit_lookup = {
-    .array = on_exit_names,
-    .size = ARRAY_SIZE(on_exit_names),
-};
-
 static int nitro_get_on_exit(Object *obj, Error **errp)
 {
     return NITRO_ACCEL(obj)->on_exit;
@@ -326,7 +316,7 @@ static void nitro_accel_add_life_properties(ObjectClass *oc)
         "Seconds that system_powerdown gives the enclave to end by itself "
         "(default 0)");
     object_class_property_add_enum(oc, "on-exit", "NitroOnExit",
-                                   &on_exit_lookup, nitro_get_on_exit,
+                                   &NitroOnExit_lookup, nitro_get_on_exit,
                                    nitro_set_on_exit);
     object_class_property_set_description(oc, "on-exit",
         "When the enclave ends by itself or does not boot in time: end QEMU "

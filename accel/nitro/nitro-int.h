@@ -28,12 +28,6 @@
 
 OBJECT_DECLARE_SIMPLE_TYPE(NitroAccelState, NITRO_ACCEL)
 
-/* Property on-exit: what follows the end of an enclave by itself */
-typedef enum NitroOnExit {
-    NITRO_ON_EXIT_SHUTDOWN,
-    NITRO_ON_EXIT_RESET,
-} NitroOnExit;
-
 /**
  * NitroEvent: something that the policy decides about
  * @NITRO_EVENT_RESET: the system is reset

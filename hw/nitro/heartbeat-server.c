@@ -31,7 +31,7 @@ struct NitroHeartbeatServer {
     const NitroHeartbeatOps *ops;
     void *opaque;
 
-    NitroHeartbeatState state;
+    NitroEnclaveHeartbeatState state;
     unsigned timeout_ms;
     unsigned deadline_ms;
     guint deadline_tag;
@@ -42,25 +42,12 @@ struct NitroHeartbeatServer {
     QTAILQ_HEAD(, NitroHeartbeatPeer) peers;    /* oldest first */
 };
 
-const char *nitro_heartbeat_state_str(NitroHeartbeatState state)
-{
-    static const char *const names[NITRO_HEARTBEAT__MAX] = {
-        [NITRO_HEARTBEAT_IDLE] = "idle",
-        [NITRO_HEARTBEAT_WAITING] = "waiting",
-        [NITRO_HEARTBEAT_LISTENING] = "listening",
-        [NITRO_HEARTBEAT_DONE] = "done",
-        [NITRO_HEARTBEAT_FAILED] = "failed",
-    };
-
-    assert(state < NITRO_HEARTBEAT__MAX);
-    return names[state];
-}
-
-static void set_state(NitroHeartbeatServer *server, NitroHeartbeatState state)
+static void set_state(NitroHeartbeatServer *server,
+                      NitroEnclaveHeartbeatState state)
 {
     trace_nitro_heartbeat_state(server,
-                                nitro_heartbeat_state_str(server->state),
-                                nitro_heartbeat_state_str(state));
+                                NitroEnclaveHeartbeatState_str(server->state),
+                                NitroEnclaveHeartbeatState_str(state));
     server->state = state;
 }
 
@@ -136,7 +123,7 @@ static gboolean peer_readable(QIOChannel *ioc, GIOCondition condition,
 
     trace_nitro_heartbeat_received(server, peer->cid);
     close_all(server);
-    set_state(server, NITRO_HEARTBEAT_DONE);
+    set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_DONE);
     server->ops->booted(server->opaque);
     return G_SOURCE_REMOVE;
 }
@@ -224,7 +211,7 @@ static void begin_listening(NitroHeartbeatServer *server,
     qio_net_listener_set_name(server->listener, "nitro-heartbeat");
     qio_net_listener_add(server->listener, sioc);
     object_unref(OBJECT(sioc));
-    set_state(server, NITRO_HEARTBEAT_LISTENING);
+    set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING);
 }
 
 /* The port is taken: is there time left to wait for it? */
@@ -232,7 +219,7 @@ static bool may_wait(NitroHeartbeatServer *server, unsigned wait_ms)
 {
     int64_t now = g_get_monotonic_time();
 
-    if (server->state != NITRO_HEARTBEAT_WAITING) {
+    if (server->state != NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
         server->waiting_since = now;
     }
     return now - server->waiting_since < wait_ms * INT64_C(1000);
@@ -245,7 +232,7 @@ NitroStep nitro_heartbeat_server_acquire(NitroHeartbeatServer *server,
     Error *err = NULL;
     int ret;
 
-    if (server->state == NITRO_HEARTBEAT_LISTENING) {
+    if (server->state == NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING) {
         return NITRO_STEP_DONE;
     }
     close_all(server);
@@ -256,12 +243,12 @@ NitroStep nitro_heartbeat_server_acquire(NitroHeartbeatServer *server,
     }
     if (ret == -EADDRINUSE && may_wait(server, wait_ms)) {
         error_free(err);
-        if (server->state != NITRO_HEARTBEAT_WAITING) {
-            set_state(server, NITRO_HEARTBEAT_WAITING);
+        if (server->state != NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
+            set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING);
         }
         return NITRO_STEP_LATER;
     }
-    set_state(server, NITRO_HEARTBEAT_FAILED);
+    set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED);
     error_propagate(errp, err);
     return NITRO_STEP_FAILED;
 }
@@ -278,7 +265,7 @@ static gboolean deadline_expired(gpointer opaque)
 
 void nitro_heartbeat_server_set_cid(NitroHeartbeatServer *server, uint32_t cid)
 {
-    if (server->state != NITRO_HEARTBEAT_LISTENING) {
+    if (server->state != NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING) {
         return;
     }
     server->cid = cid;
@@ -293,22 +280,22 @@ void nitro_heartbeat_server_set_cid(NitroHeartbeatServer *server, uint32_t cid)
 void nitro_heartbeat_server_stop(NitroHeartbeatServer *server)
 {
     close_all(server);
-    if (server->state == NITRO_HEARTBEAT_LISTENING) {
-        set_state(server, NITRO_HEARTBEAT_FAILED);
-    } else if (server->state == NITRO_HEARTBEAT_WAITING) {
-        set_state(server, NITRO_HEARTBEAT_IDLE);
+    if (server->state == NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING) {
+        set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED);
+    } else if (server->state == NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
+        set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE);
     }
 }
 
 void nitro_heartbeat_server_reset(NitroHeartbeatServer *server)
 {
     close_all(server);
-    if (server->state != NITRO_HEARTBEAT_IDLE) {
-        set_state(server, NITRO_HEARTBEAT_IDLE);
+    if (server->state != NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE) {
+        set_state(server, NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE);
     }
 }
 
-NitroHeartbeatState
+NitroEnclaveHeartbeatState
 nitro_heartbeat_server_state(const NitroHeartbeatServer *server)
 {
     return server->state;

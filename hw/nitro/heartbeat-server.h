@@ -35,24 +35,6 @@
 #define NITRO_HEARTBEAT_BACKLOG 128
 
 /**
- * NitroHeartbeatState: what the server does
- * @NITRO_HEARTBEAT_IDLE: not listening, no launch yet
- * @NITRO_HEARTBEAT_WAITING: somebody else has the port
- * @NITRO_HEARTBEAT_LISTENING: the port is open
- * @NITRO_HEARTBEAT_DONE: heartbeat received and answered, port closed
- * @NITRO_HEARTBEAT_FAILED: could not listen, or the enclave ended before its
- *     heartbeat; port closed
- */
-typedef enum NitroHeartbeatState {
-    NITRO_HEARTBEAT_IDLE,
-    NITRO_HEARTBEAT_WAITING,
-    NITRO_HEARTBEAT_LISTENING,
-    NITRO_HEARTBEAT_DONE,
-    NITRO_HEARTBEAT_FAILED,
-    NITRO_HEARTBEAT__MAX,
-} NitroHeartbeatState;
-
-/**
  * NitroHeartbeatOps: what the owner provides
  * @listen: open a listening stream socket; returns its descriptor, which then
  *     belongs to the server, or a negative errno with @errp set; -EADDRINUSE
@@ -146,10 +128,7 @@ void nitro_heartbeat_server_stop(NitroHeartbeatServer *server);
  */
 void nitro_heartbeat_server_reset(NitroHeartbeatServer *server);
 
-NitroHeartbeatState
+NitroEnclaveHeartbeatState
 nitro_heartbeat_server_state(const NitroHeartbeatServer *server);
-
-/* Name of a state: "idle", "waiting", "listening", "done", "failed". */
-const char *nitro_heartbeat_state_str(NitroHeartbeatState state);
 
 #endif

@@ -16,7 +16,6 @@
 #include "heartbeat-server.h"
 #include "hw/qdev-properties.h"
 #include "qapi/error.h"
-#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
@@ -129,13 +128,14 @@ static void heartbeat_expired(void *opaque)
 
     error_setg(&err, "the enclave with CID %" PRIu64 " has sent no heartbeat "
                "for %.1f s%s", nitro_accel_get_cid(), deadline_ms(s) / 1000.0,
-               s->timeout_action == NITRO_HEARTBEAT_RUN ? "" : ", ending it");
+               s->timeout_action == NITRO_HEARTBEAT_ACTION_RUN
+               ? "" : ", ending it");
     error_append_hint(&err, "Look at its console (-accel nitro,debug-mode=on)"
                       ", raise -m, or wait longer (-global "
                       "nitro-heartbeat.timeout=SECONDS); for an image that "
                       "sends none use -machine nitro,heartbeat=off.\n");
     warn_report_err(err);
-    if (s->timeout_action == NITRO_HEARTBEAT_END) {
+    if (s->timeout_action == NITRO_HEARTBEAT_ACTION_END) {
         nitro_accel_boot_failed();
     }
 }
@@ -150,14 +150,15 @@ static const NitroHeartbeatOps heartbeat_ops = {
 static NitroStep nitro_heartbeat_acquire(NitroVsockDevice *dev, Error **errp)
 {
     NitroHeartbeat *s = NITRO_HEARTBEAT(dev);
-    NitroHeartbeatState before = nitro_heartbeat_server_state(s->server);
+    NitroEnclaveHeartbeatState before = nitro_heartbeat_server_state(s->server);
     uint64_t wait_ms = MIN(s->port_timeout * 1000ULL, INT32_MAX);
     NitroStep step = nitro_heartbeat_server_acquire(s->server, wait_ms, errp);
 
     if (before != nitro_heartbeat_server_state(s->server)) {
         s->since_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     }
-    if (step == NITRO_STEP_LATER && before != NITRO_HEARTBEAT_WAITING) {
+    if (step == NITRO_STEP_LATER &&
+        before != NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
         info_report("vsock port %d is taken by another launch on this "
                     "parent: waiting for it, up to %" PRIu32 " s",
                     NITRO_HEARTBEAT_PORT, s->port_timeout);
@@ -183,18 +184,16 @@ static void nitro_heartbeat_enclave_stopped(NitroVsockDevice *dev)
 
 NitroEnclaveHeartbeat *nitro_heartbeat_query(NitroHeartbeat *hb)
 {
-    NitroHeartbeatState state = nitro_heartbeat_server_state(hb->server);
+    NitroEnclaveHeartbeatState state = nitro_heartbeat_server_state(hb->server);
     NitroEnclaveHeartbeat *info = g_new0(NitroEnclaveHeartbeat, 1);
-    int64_t until_ms = state == NITRO_HEARTBEAT_DONE
+    int64_t until_ms = state == NITRO_ENCLAVE_HEARTBEAT_STATE_DONE
         ? hb->received_ms : qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 
-    info->state = qapi_enum_parse(&NitroEnclaveHeartbeatState_lookup,
-                                  nitro_heartbeat_state_str(state), -1,
-                                  &error_abort);
+    info->state = state;
     info->port = NITRO_HEARTBEAT_PORT;
     info->timeout_ms = deadline_ms(hb);
-    info->has_elapsed_ms = state != NITRO_HEARTBEAT_IDLE &&
-                           state != NITRO_HEARTBEAT_FAILED;
+    info->has_elapsed_ms = state != NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE &&
+                           state != NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED;
     info->elapsed_ms = info->has_elapsed_ms ? until_ms - hb->since_ms : 0;
     return info;
 }
@@ -203,19 +202,9 @@ static char *nitro_heartbeat_get_state(Object *obj, Error **errp)
 {
     NitroHeartbeatServer *server = NITRO_HEARTBEAT(obj)->server;
 
-    return g_strdup(nitro_heartbeat_state_str(
+    return g_strdup(NitroEnclaveHeartbeatState_str(
                         nitro_heartbeat_server_state(server)));
 }
-
-static const char *const action_names[] = {
-    [NITRO_HEARTBEAT_END] = "end",
-    [NITRO_HEARTBEAT_RUN] = "run",
-};
-
-static const QEnumLookup action_lookup = {
-    .array = action_names,
-    .size = ARRAY_SIZE(action_names),
-};
 
 static int nitro_heartbeat_get_action(Object *obj, Error **errp)
 {
@@ -301,7 +290,8 @@ static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
     object_class_property_set_description(oc, "port-timeout",
         "Seconds to wait for the port while another launch has it");
     object_class_property_add_enum(oc, "timeout-action",
-                                   "NitroHeartbeatAction", &action_lookup,
+                                   "NitroHeartbeatAction",
+                                   &NitroHeartbeatAction_lookup,
                                    nitro_heartbeat_get_action,
                                    nitro_heartbeat_set_action);
     object_class_property_set_description(oc, "timeout-action",

@@ -19,13 +19,6 @@
 #include "qemu/lockable.h"
 #include "trace.h"
 
-static const char *const signature_modes[] = {
-    [NITRO_SIGNATURE_OFF] = "off",
-    [NITRO_SIGNATURE_WARN] = "warn",
-    [NITRO_SIGNATURE_CHECK] = "check",
-    [NITRO_SIGNATURE_REQUIRE] = "require",
-};
-
 /* The image that is about to be launched */
 typedef struct Candidate {
     EifImage *image;
@@ -171,8 +164,8 @@ static bool check_candidate(NitroMachineState *nms, Candidate *c, Error **errp)
         if (!eif_image_measure(c->image, &c->src, &c->measurements, errp)) {
             return false;
         }
-        trace_nitro_machine_image_measured(signature_modes[policy->signature],
-                                           c->image->has_signature);
+        trace_nitro_machine_image_measured(
+            NitroSignature_str(policy->signature), c->image->has_signature);
     }
     return check_pcrs(policy, c, errp) && check_signature(nms, c, errp);
 }
@@ -290,16 +283,12 @@ static void add_expect(ObjectClass *oc, uintptr_t i)
 
 void nitro_machine_add_policy(ObjectClass *oc)
 {
-    static const QEnumLookup modes = {
-        .array = signature_modes,
-        .size = ARRAY_SIZE(signature_modes),
-    };
-
     for (uintptr_t i = 0; i < EIF_NR_PCRS; i++) {
         add_expect(oc, i);
     }
-    object_class_property_add_enum(oc, "signature", "NitroSignature", &modes,
-                                   get_signature, set_signature);
+    object_class_property_add_enum(oc, "signature", "NitroSignature",
+                                   &NitroSignature_lookup, get_signature,
+                                   set_signature);
     object_class_property_set_description(oc, "signature",
         "What to do about a signature that is not valid: off (do not look), "
         "warn, check (refuse it, default), or require one that is");

@@ -15,7 +15,6 @@
 #include "hw/qdev-properties.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-nitro.h"
-#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "system/nitro.h"
@@ -159,11 +158,8 @@ static void nitro_serial_unrealize(DeviceState *dev)
 NitroEnclaveConsole *nitro_serial_query(NitroSerialVsock *s)
 {
     NitroEnclaveConsole *info = g_new0(NitroEnclaveConsole, 1);
-    NitroConsoleState state = nitro_console_state(s->console);
 
-    info->state = qapi_enum_parse(&NitroEnclaveConsoleState_lookup,
-                                  nitro_console_state_str(state), -1,
-                                  &error_abort);
+    info->state = nitro_console_state(s->console);
     info->chardev = object_property_get_str(OBJECT(s), "chardev",
                                             &error_abort);
     info->bytes = nitro_console_bytes(s->console);
@@ -177,8 +173,8 @@ static char *nitro_serial_get_state(Object *obj, Error **errp)
 {
     NitroConsole *con = NITRO_SERIAL_VSOCK(obj)->console;
 
-    return g_strdup(nitro_console_state_str(con ? nitro_console_state(con)
-                                                : NITRO_CONSOLE_IDLE));
+    return g_strdup(NitroEnclaveConsoleState_str(
+        con ? nitro_console_state(con) : NITRO_ENCLAVE_CONSOLE_STATE_IDLE));
 }
 
 static int nitro_serial_get_overflow(Object *obj, Error **errp)

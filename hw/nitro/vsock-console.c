@@ -27,7 +27,7 @@ struct NitroConsole {
     NitroConnector *connector;
     NitroOutput *output;
 
-    NitroConsoleState state;
+    NitroEnclaveConsoleState state;
     bool over;                          /* no more connections */
     QIOChannelSocket *sioc;             /* NULL at end of file */
     guint read_tag;
@@ -35,28 +35,15 @@ struct NitroConsole {
     unsigned nr_connections;
 };
 
-const char *nitro_console_state_str(NitroConsoleState state)
-{
-    static const char *const names[NITRO_CONSOLE__MAX] = {
-        [NITRO_CONSOLE_IDLE] = "idle",
-        [NITRO_CONSOLE_CONNECTING] = "connecting",
-        [NITRO_CONSOLE_OPEN] = "open",
-        [NITRO_CONSOLE_CLOSED] = "closed",
-    };
-
-    assert(state < NITRO_CONSOLE__MAX);
-    return names[state];
-}
-
-static void set_state(NitroConsole *con, NitroConsoleState state)
+static void set_state(NitroConsole *con, NitroEnclaveConsoleState state)
 {
     if (con->state == state) {
         return;
     }
-    trace_nitro_console_state(con, nitro_console_state_str(con->state),
-                              nitro_console_state_str(state));
+    trace_nitro_console_state(con, NitroEnclaveConsoleState_str(con->state),
+                              NitroEnclaveConsoleState_str(state));
     con->state = state;
-    if (state == NITRO_CONSOLE_CLOSED) {
+    if (state == NITRO_ENCLAVE_CONSOLE_STATE_CLOSED) {
         trace_nitro_console_closed(con, con->bytes);
         con->ops->closed(con->opaque);
     }
@@ -88,7 +75,7 @@ static void console_hung_up(NitroConsole *con, Error *err)
     if (con->over) {
         error_free(err);
     } else {
-        set_state(con, NITRO_CONSOLE_CONNECTING);
+        set_state(con, NITRO_ENCLAVE_CONSOLE_STATE_CONNECTING);
         nitro_connector_again(con->connector, err);
     }
     console_update(con);
@@ -136,9 +123,10 @@ static void console_update(NitroConsole *con)
                                               console_readable, con, NULL);
     }
     if (con->over && !con->sioc && !nitro_connector_busy(con->connector) &&
-        con->state != NITRO_CONSOLE_IDLE) {
+        con->state != NITRO_ENCLAVE_CONSOLE_STATE_IDLE) {
         set_state(con, nitro_output_pending(con->output)
-                       ? NITRO_CONSOLE_OPEN : NITRO_CONSOLE_CLOSED);
+                       ? NITRO_ENCLAVE_CONSOLE_STATE_OPEN
+                       : NITRO_ENCLAVE_CONSOLE_STATE_CLOSED);
     }
 }
 
@@ -169,7 +157,7 @@ static void console_connected(void *opaque, QIOChannelSocket *sioc)
     qio_channel_set_name(QIO_CHANNEL(sioc), "nitro-console");
     con->nr_connections++;
     trace_nitro_console_connected(con, con->nr_connections);
-    set_state(con, NITRO_CONSOLE_OPEN);
+    set_state(con, NITRO_ENCLAVE_CONSOLE_STATE_OPEN);
     console_update(con);
 }
 
@@ -198,7 +186,7 @@ void nitro_console_connect(NitroConsole *con, const SocketAddress *addr)
     con->bytes = 0;
     con->nr_connections = 0;
     nitro_output_restart(con->output);
-    set_state(con, NITRO_CONSOLE_CONNECTING);
+    set_state(con, NITRO_ENCLAVE_CONSOLE_STATE_CONNECTING);
     nitro_connector_start(con->connector, addr);
 }
 
@@ -211,8 +199,8 @@ bool nitro_console_finish(NitroConsole *con)
         nitro_connector_finish(con->connector);
     }
     console_update(con);
-    return con->state == NITRO_CONSOLE_CONNECTING ||
-           con->state == NITRO_CONSOLE_OPEN;
+    return con->state == NITRO_ENCLAVE_CONSOLE_STATE_CONNECTING ||
+           con->state == NITRO_ENCLAVE_CONSOLE_STATE_OPEN;
 }
 
 /* Character device */
@@ -254,7 +242,7 @@ static void console_set_handlers(NitroConsole *con)
                              NULL, true);
 }
 
-NitroConsoleState nitro_console_state(const NitroConsole *con)
+NitroEnclaveConsoleState nitro_console_state(const NitroConsole *con)
 {
     return con->state;
 }

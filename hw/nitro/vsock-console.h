@@ -16,25 +16,11 @@
 #define HW_NITRO_VSOCK_CONSOLE_H
 
 #include "hw/nitro/serial-vsock.h"
+#include "qapi/qapi-types-nitro.h"
 #include "qapi/qapi-types-sockets.h"
 
 /* No new attempt after this time, see nitro_connector_set_retry(). */
 #define NITRO_CONSOLE_RETRY_LIMIT_MS 20000
-
-/**
- * NitroConsoleState: what the stream does
- * @NITRO_CONSOLE_IDLE: never connected
- * @NITRO_CONSOLE_CONNECTING: an attempt runs, or the next one is due
- * @NITRO_CONSOLE_OPEN: connected; or there is data that somebody is there for
- * @NITRO_CONSOLE_CLOSED: neither, and there will be no connection
- */
-typedef enum NitroConsoleState {
-    NITRO_CONSOLE_IDLE,
-    NITRO_CONSOLE_CONNECTING,
-    NITRO_CONSOLE_OPEN,
-    NITRO_CONSOLE_CLOSED,
-    NITRO_CONSOLE__MAX,
-} NitroConsoleState;
 
 /**
  * NitroConsoleOps: what the owner is told
@@ -95,7 +81,8 @@ void nitro_console_connect(NitroConsole *con, const SocketAddress *addr);
  */
 bool nitro_console_finish(NitroConsole *con);
 
-NitroConsoleState nitro_console_state(const NitroConsole *con);
+/* OPEN also while there is data that somebody is there for */
+NitroEnclaveConsoleState nitro_console_state(const NitroConsole *con);
 
 /* Bytes received since nitro_console_connect() */
 uint64_t nitro_console_bytes(const NitroConsole *con);
@@ -105,8 +92,5 @@ uint64_t nitro_console_dropped(const NitroConsole *con);
 
 /* Connections since then that took the place of a lost one */
 unsigned nitro_console_reconnects(const NitroConsole *con);
-
-/* Name of a state: "idle", "connecting", "open", "closed". */
-const char *nitro_console_state_str(NitroConsoleState state);
 
 #endif

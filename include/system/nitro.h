@@ -195,7 +195,7 @@ void nitro_accel_powerdown(void);
  * nitro_accel_may_stop: can the VM be paused?
  * @errp: filled in when it cannot, as an enclave cannot be paused
  *
- * Returns: false while an enclave runs.
+ * Returns: false while an enclave runs, or is being started.
  */
 bool nitro_accel_may_stop(Error **errp);
 

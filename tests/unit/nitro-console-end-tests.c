@@ -71,7 +71,8 @@ static void test_hang_up(Fixture *f, gconstpointer data)
     for (unsigned i = 1; i <= 3; i++) {
         hypervisor_send_all(f, 1000);
         hypervisor_hangs_up(f);
-        wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_CONNECTING);
+        wait_until(nitro_console_state(f->con) ==
+                   NITRO_ENCLAVE_CONSOLE_STATE_CONNECTING);
         wait_until(hypervisor_accept(f));
         wait_until(nitro_console_reconnects(f->con) == i);
         assert_state(f, "open");
@@ -113,7 +114,8 @@ static void test_hang_up_then_end(Fixture *f, gconstpointer data)
     connect_console(f);
     hypervisor_send_all(f, 100);
     hypervisor_hangs_up(f);
-    wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_CONNECTING);
+    wait_until(nitro_console_state(f->con) ==
+               NITRO_ENCLAVE_CONSOLE_STATE_CONNECTING);
     if (nitro_console_finish(f->con)) {
         wait_until(f->nr_closed);
     }

@@ -82,7 +82,7 @@ static const NitroConsoleOps console_ops = {
 
 void assert_state(Fixture *f, const char *state)
 {
-    g_assert_cmpstr(nitro_console_state_str(nitro_console_state(f->con)),
+    g_assert_cmpstr(NitroEnclaveConsoleState_str(nitro_console_state(f->con)),
                     ==, state);
 }
 
@@ -129,7 +129,7 @@ void connect_console(Fixture *f)
     nitro_console_connect(f->con, &f->addr);
     assert_state(f, "connecting");
     wait_until(hypervisor_accept(f));
-    wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_OPEN);
+    wait_until(nitro_console_state(f->con) == NITRO_ENCLAVE_CONSOLE_STATE_OPEN);
 }
 
 void set_up(Fixture *f, gconstpointer data)

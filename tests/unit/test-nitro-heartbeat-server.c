@@ -200,7 +200,7 @@ static void assert_closed(int fd)
 
 static void assert_state(Fixture *f, const char *state)
 {
-    g_assert_cmpstr(nitro_heartbeat_state_str(
+    g_assert_cmpstr(NitroEnclaveHeartbeatState_str(
                         nitro_heartbeat_server_state(f->server)), ==, state);
 }
 

@@ -242,7 +242,8 @@ static void test_late_reader(Fixture *f, gconstpointer data)
 
     reader = reader_connect(f);
     wait_until((pos = stream_read(reader, pos), pos == total));
-    wait_until(nitro_console_state(f->con) == NITRO_CONSOLE_CLOSED);
+    wait_until(nitro_console_state(f->con) ==
+               NITRO_ENCLAVE_CONSOLE_STATE_CLOSED);
     close(reader);
 }
 

@@ -30,16 +30,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroHeartbeat, NITRO_HEARTBEAT)
 
 typedef struct NitroHeartbeatServer NitroHeartbeatServer;
 
-/**
- * NitroHeartbeatAction: what to do when no heartbeat comes in time
- * @NITRO_HEARTBEAT_END: end the enclave, and QEMU
- * @NITRO_HEARTBEAT_RUN: say so, and go on waiting
- */
-typedef enum NitroHeartbeatAction {
-    NITRO_HEARTBEAT_END,
-    NITRO_HEARTBEAT_RUN,
-} NitroHeartbeatAction;
-
 /* Property "timeout": what nitro-cli allows for image and memory */
 #define NITRO_HEARTBEAT_TIMEOUT_AUTO (-1)
 

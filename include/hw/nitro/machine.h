@@ -31,14 +31,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
 /* Where an image goes when no driver can be asked (under qtest). */
 #define NITRO_DEFAULT_LOAD_OFFSET (8 * MiB)
 
-/* What to do about the signature of an image */
-typedef enum NitroSignature {
-    NITRO_SIGNATURE_OFF, /* nothing */
-    NITRO_SIGNATURE_WARN, /* if there is one, say when it is not valid */
-    NITRO_SIGNATURE_CHECK, /* if there is one, refuse when it is not valid */
-    NITRO_SIGNATURE_REQUIRE, /* refuse all but a valid one */
-} NitroSignature;
-
 typedef struct NitroExpectedPcr {
     bool given;
     uint8_t pcr[EIF_PCR_LEN];
