@@ -18,6 +18,7 @@ from .kms import options as kms
 from .run import run
 
 sys.path.append(str(TREE / 'contrib/nitro-run'))
+from nitro_run import streams                       # noqa: E402
 from nitro_run.once import OnceParser               # noqa: E402
 
 EQUIPPED = ('parent', 'run')

@@ -33,7 +33,8 @@ Logs are in %(logs)s until the next parent or run.
 
 
 def _show(data):
-    os.write(sys.stdout.fileno(), data)
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _forward(job):

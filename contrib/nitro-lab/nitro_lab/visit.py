@@ -62,16 +62,27 @@ def _connect(name):
 class Output(Job):
     """A program whose output is written to files at once."""
 
-    def __init__(self, agent, argv, out=1, errors=2):
+    def __init__(self, agent, argv, out=None):
+        """@out: a file for stdout, in place of that of the lab."""
         super().__init__(agent, 0, argv)
-        self.files = {STDOUT: out, STDERR: errors}
+        self.files = {STDOUT: out or sys.stdout.buffer,
+                      STDERR: sys.stderr.buffer}
+        self.failure = None         # of writing to @out
 
     def frame(self, kind, data):
-        file = self.files.get(kind)
-        if file is None:
+        if kind not in self.files:
             super().frame(kind, data)
-        while file is not None and data:
-            data = data[os.write(file, data):]
+        elif not self.failure:
+            self._write(self.files[kind], data)
+
+    def _write(self, file, data):
+        """As in a pipe, what nobody takes ends the program."""
+        try:
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            self.failure = error
+            self.signal(signal.SIGPIPE)
 
 
 class Answer(Job):
@@ -101,7 +112,10 @@ def execute(args):
 
 def _finish(job, what):
     """Wait for the end of a program that has to succeed."""
-    if job.wait(timeout=None):
+    job.wait(timeout=None)
+    if job.failure:
+        raise LabError('%s: cannot write: %s' % (what, job.failure.strerror))
+    if job.status:
         raise LabError('%s failed with status %d' % (what, job.status))
     return 0
 
@@ -165,7 +179,7 @@ def _get_directory(agent, source, target):
 
 
 def _fetch(agent, argv, file):
-    job = Output(agent, argv, out=file.fileno())
+    job = Output(agent, argv, out=file)
     agent.start(job, exec_request(argv, False)).end_input()
     return _finish(job, 'get')
 

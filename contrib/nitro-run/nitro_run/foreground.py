@@ -26,12 +26,8 @@ def connect(place):
 def write(stream, data):
     """Output of the program; both streams stay apart."""
     out = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
-    try:
-        out.write(data)
-        out.flush()
-    except OSError as error:
-        raise RunError('cannot write the output of the program: '
-                       f'{error.strerror}') from error
+    out.write(data)
+    out.flush()
 
 
 def remark(text):

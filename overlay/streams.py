@@ -1,0 +1,1 @@
+../contrib/nitro-run/nitro_run/streams.py
