@@ -33,8 +33,8 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import (cli, doctor, enclaves, launch,   # noqa: E402
-                       options, qmp)
+from nitro_run import (cli, commands, doctor, enclaves,     # noqa: E402
+                       launch, options, qmp)
 from nitro_run.common import RunError                   # noqa: E402
 
 GOOD = ['run-enclave', '--eif-path', 'app.eif', '--memory', '256',
@@ -155,11 +155,58 @@ class Options(QemuBaseTest):
             raise RunError('no', 'but', status=3)
 
         errors = io.StringIO()
-        with mock.patch.object(cli, 'run_enclave', record), \
+        with mock.patch.object(commands, 'run_enclave', record), \
                 contextlib.redirect_stderr(errors):
             status = cli.main([*GOOD, '--', '-M', 'nitro,heartbeat=off'])
         self.assertEqual((status, seen), (3, [['-M', 'nitro,heartbeat=off']]))
         self.assertEqual(errors.getvalue(), 'nitro-run: no\nnitro-run: but\n')
+
+
+class Bare(QemuBaseTest):
+    """A tree in which nothing has been built, where Python has nothing but
+    its library."""
+
+    def tool(self, *words, **options):
+        """Status and messages of nitro-run in it."""
+        top = Path(self.scratch_file('bare', 'contrib', 'nitro-run'))
+        if not top.exists():
+            shutil.copytree(PROGRAM.parent, top)
+        run = subprocess.run(['python3', '-I', top / 'nitro-run', *words],
+                             stdin=subprocess.DEVNULL, text=True, check=False,
+                             stderr=subprocess.PIPE, **options)
+        return run.returncode, run.stderr
+
+    def test_without_qemu(self):
+        """What needs no monitor works; what needs one says so."""
+        out = {'stdout': subprocess.DEVNULL}
+        for words, status in ((['doctor'], 1), (['doctor', '--json'], 1),
+                              (['selftest', '--compare'] + 2 * ['parent'], 0),
+                              (['--help'], 0)):
+            self.assertEqual(self.tool(*words, **out), (status, ''), words)
+        status, text = self.tool('describe-enclaves', **out)
+        self.assertEqual(status, 1)
+        self.assertIn('cannot import the Python module qemu.qmp', text)
+
+    def test_words_behind(self):
+        """Words behind -- are refused where nobody would get them."""
+        for words in (['doctor'], ['selftest'], ['describe-enclaves'],
+                      ['terminate-enclave', '--all'],
+                      ['console', '--enclave-id', 'i']):
+            status, text = self.tool(*words, '--', '--quick')
+            self.assertEqual(status, 2)
+            self.assertIn(words[0] + ' takes nothing behind --', text)
+
+    def test_compared(self):
+        """So are options of a run when two reports are compared."""
+        two = ['selftest', '--compare', 'parent', 'parent']
+        for words in (['--quick'], ['--report', 'a'], ['--eif', 'a'],
+                      ['--kernel', 'a'], ['--modules', 'a'], ['--qemu', 'a']):
+            status, text = self.tool(*two, *words)
+            self.assertEqual(status, 2)
+            self.assertIn(words[0] + ' is for a run', text)
+        status, text = self.tool('selftest', '--eif', 'a', '--modules', 'b')
+        self.assertEqual(status, 2)
+        self.assertIn('--modules goes into an image that is built', text)
 
 
 class CommandLine(QemuBaseTest):
@@ -219,7 +266,7 @@ class CommandLine(QemuBaseTest):
         """A program that is not there, and nothing is left of it."""
         top = runtime_directory(self)
         with self.assertRaisesRegex(RunError, 'cannot run /none: No such'):
-            cli.run_enclave(cli.parser().parse_args(
+            commands.run_enclave(cli.parser().parse_args(
                 ['--runtime-dir', str(top), *GOOD, '--qemu', '/none'],
                 argparse.Namespace(more=[])))
         self.assertEqual(list(top.iterdir()), [])
@@ -644,8 +691,8 @@ class Doctor(QemuBaseTest):
         NODE % 0 + 'cpu0': '', NODE % 1 + 'cpu2': '',
         PAGES % (0, 2048) + 'nr_hugepages': '8',
         PAGES % (0, 2048) + 'free_hugepages': '8',
-        PAGES % (1, 2048) + 'nr_hugepages': '0',
-        PAGES % (1, 2048) + 'free_hugepages': '0',
+        PAGES % (1, 2048) + 'nr_hugepages': '32',
+        PAGES % (1, 2048) + 'free_hugepages': '32',
         PAGES % (1, 1048576) + 'nr_hugepages': '2',
         PAGES % (1, 1048576) + 'free_hugepages': '1',
         'sys/module/vmw_vsock_virtio_transport/refcnt': '0',
@@ -682,7 +729,10 @@ class Doctor(QemuBaseTest):
     def test_lacks(self):
         """What is missing, one thing at a time: grade and command."""
         gigantic = self.PAGES % (1, 1048576)
-        more = 'echo 256 > /' + self.PAGES % (1, 2048) + 'nr_hugepages'
+        usual = self.PAGES % (1, 2048)
+        none = {usual + 'nr_hugepages': '0', usual + 'free_hugepages': '0'}
+        tiny = self.PAGES % (1, 64)
+        more = 'echo %d > /' + usual + 'nr_hugepages'
         for changes, check, grade, command in (
                 ({self.PCI + 'device': '0x0001'}, 'instance', 'fail',
                  'aws ec2 run-instances --enclave-options Enabled=true'),
@@ -694,10 +744,17 @@ class Doctor(QemuBaseTest):
                  'echo 4,5 > /' + self.POOL),
                 ({self.POOL: '', self.CORE % 4: None, self.CORE % 5: None},
                  'CPU pool', 'fail', None),
-                ({gigantic + 'free_hugepages': '0'}, 'huge pages', 'warn',
-                 more),
-                ({gigantic + 'nr_hugepages': '0'}, 'huge pages', 'fail',
-                 more),
+                # Some are in use, or only enclaves of 1 GiB and more fit
+                ({usual + 'free_hugepages': '31'}, 'huge pages', 'warn',
+                 more % (32 + 256)),
+                (none, 'huge pages', 'warn', more % 256),
+                ({**none, gigantic + 'nr_hugepages': '0'}, 'huge pages',
+                 'fail', more % 256),
+                # Those of arm64 that the driver does not take
+                ({**none, gigantic + 'nr_hugepages': '0',
+                  tiny + 'nr_hugepages': '2048',
+                  tiny + 'free_hugepages': '2048'}, 'huge pages', 'fail',
+                 more % 256),
                 ({'proc/buddyinfo': ''}, 'free memory', 'warn',
                  'echo 1 > /proc/sys/vm/compact_memory'),
                 ({'dev/vsock': None}, 'vsock', 'fail',
@@ -714,6 +771,12 @@ class Doctor(QemuBaseTest):
             (found,) = doctor.check_qemu(program)
             self.assertEqual(found.grade, doctor.FAIL)
             self.assertIn(text, found.text)
+            # Here by building; elsewhere the package, which no archive has
+            self.assertRegex(found.command, r'^make -C \S+ install$')
+            with mock.patch.object(doctor.Path, 'exists', return_value=False):
+                (found,) = doctor.check_qemu(program)
+            self.assertEqual(found.command,
+                             'apt-get install ./qemu-nitro_*.deb')
 
 
 load_tests = only_wanted

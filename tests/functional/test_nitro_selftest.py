@@ -42,7 +42,7 @@ ENVIRONMENT = {**os.environ,
                'PATH': '%s:%s' % (config.OUT / 'tools/eif',
                                   os.environ['PATH'])}
 REPORT = {
-    'Report': 1, 'Machine': {'Kernel': '6.12', 'PoolCPUs': 4},
+    'Report': 1, 'Machine': {'Kernel': '6.12', 'PoolCPUs': 4}, 'Launches': 2,
     'Scenarios': [
         {'Name': 'CPU twice', 'Outcome': 'passed', 'Errno': 256,
          'Seconds': 0.1},
@@ -137,10 +137,11 @@ class Reports(QemuBaseTest):
         return status, out.getvalue()
 
     def test_times(self):
-        """Times and texts may differ."""
+        """Times may differ, and numbers in reasons."""
         other = changed(0, Seconds=99.0)
         other['Scenarios'][1]['Boot'] = 7.5
-        other['Scenarios'][2]['Reason'] = 'needs 4 CPUs, 0 are free'
+        other['Scenarios'][2]['Reason'] = ('needs 4 CPUs of the pool, 0 are'
+                                           ' free')
         status, text = self.compare(REPORT, other)
         self.assertEqual((status, text.count('\n')), (0, 1))
 
@@ -160,6 +161,8 @@ class Reports(QemuBaseTest):
                  ('failed: ', 'no heartbeat')),
                 (changed(2, Outcome='passed'), 5,
                  ('ran in one of them only: two', '2 are free')),
+                (changed(2, Reason='needs 4 MiB, 2 are free'), 6,
+                 ('another machine: two', '4 CPUs', '4 MiB')),
                 (fewer, 5, ('not in the report',)),
                 (machine, 6, ('another machine: Kernel', '6.12', '7.2')),
                 (both, 4, ('another result', 'another machine'))):
@@ -169,6 +172,14 @@ class Reports(QemuBaseTest):
                     self.assertEqual(found, status, text)
                     for word in words:
                         self.assertIn(word, text)
+
+    def test_reasons(self):
+        """Failures of different causes are different results."""
+        one = changed(1, Outcome='failed', Reason='QEMU ended with status 3')
+        for reason, status in (('QEMU ended with status 4', 0),
+                               ('EIO (error 5)', 4), ('0x7f: no end', 4)):
+            other = changed(1, Outcome='failed', Reason=reason)
+            self.assertEqual(self.compare(one, other)[0], status, reason)
 
     def test_unreadable(self):
         """What is no report is refused, and why."""
@@ -241,12 +252,16 @@ class Reports(QemuBaseTest):
         written = Path(self.scratch_file('own.json'))
         known = Path(self.scratch_file('known.json'))
         known.write_text(json.dumps(REPORT))
-        args = argparse.Namespace(compare=[known], report=written)
+        args = argparse.Namespace(compare=[known],
+                                  **dict.fromkeys(selftest.OF_A_RUN))
+        args.report = written
         for report, status in ((REPORT, 0), (changed(0, Errno=257), 4),
                                (changed(2, Outcome='passed'), 5),
-                               (changed(1, Outcome='failed'), 3)):
+                               (changed(1, Outcome='failed'), 3),
+                               ({**REPORT, 'Launches': 0}, 1)):
             with mock.patch.object(selftest, 'run_all', return_value=report), \
-                    contextlib.redirect_stdout(io.StringIO()):
+                    contextlib.redirect_stdout(io.StringIO()), \
+                    contextlib.redirect_stderr(io.StringIO()):
                 self.assertEqual(selftest.selftest(args), status)
             self.assertEqual(selftest_compare.read(written), report)
 

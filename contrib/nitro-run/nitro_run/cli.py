@@ -2,111 +2,24 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Command line: the commands of nitro-cli."""
 
-import os
+import importlib
 import sys
-from pathlib import Path
 
-from .common import RunError, complain, print_json, stopping, tell
-from .console import connect_console, copy_console
-from .doctor import doctor
-from .enclaves import Enclaves, State
-from .foreground import Foreground, added
-from .launch import Launch
+from .common import RunError, complain
 from .once import OnceParser
-from .options import (AGENT_PORT, complete, complete_run, cpu_numbers,
-                      memory_mib)
-from .selftest import selftest
+from .options import AGENT_PORT, QEMU, cpu_numbers, memory_mib
+
+# Commands that pass on what follows --
+PASSING = ('run', 'run-enclave')
 
 
-def run_enclave(args):
-    """Launch; returns when the enclave has booted."""
-    complete(args)
-    enclave, log = Enclaves(args.runtime_dir).new(
-        args.enclave_name or Path(args.eif_path).stem)
-    tell('Start allocating memory...')
-    with stopping():
-        launch = Launch(args, enclave, log)
-        try:
-            launch.start(args.attach_console)
-        except BaseException:
-            launch.abandon()
-            raise
-    if launch.said():
-        tell(launch.said())
-    launch.close()
-    told = enclave.run_info()
-    tell(f'Started enclave with enclave-cid: {told["EnclaveCID"]}, memory: '
-         f'{told["MemoryMiB"]} MiB, cpu-ids: {told["CPUIDs"]}')
-    print_json(told)
-    if launch.console:
-        copy_console(launch.console)
-    return 0
-
-
-def run(args):
-    """Launch, and be the program in the enclave; returns its status."""
-    complete_run(args)
-    frames = added(args)
-    enclave, log = Enclaves(args.runtime_dir).new(
-        args.enclave_name or Path(args.eif_path).stem)
-    with stopping():
-        launch = Launch(args, enclave, log)
-        try:
-            program = Foreground(launch.process, launch.place, frames)
-            launch.start(connect=program.connect)
-            launch.close()
-            return program.run()
-        finally:
-            launch.abandon()
-
-
-def describe_enclaves(args):
-    """List what runs; fails when one does not answer."""
-    known = Enclaves(args.runtime_dir).known()
-    print_json([enclave.describe_info() for enclave in known
-                if enclave.state == State.UP])
-    silent = [enclave for enclave in known if enclave.state == State.SILENT]
-    for enclave in silent:
-        complain(enclave.silence())
-    return 1 if silent else 0
-
-
-def terminate_enclave(args):
-    """End one, or all; those that do not answer come last."""
-    enclaves = Enclaves(args.runtime_dir)
-    doomed = enclaves.known() if args.all else [enclaves.find(args)]
-    doomed.sort(key=lambda enclave: enclave.state == State.SILENT)
-    told, status = [], 0
-    for enclave in doomed:
-        try:
-            told.append(enclave.terminate())
-            tell('Successfully terminated enclave'
-                 f' {enclave.id or enclave}.')
-        except RunError as error:
-            complain(error)
-            status = error.status
-    if args.all:
-        print_json(told)
-    elif told:
-        print_json(told[0])
-    return status
-
-
-def console(args):
-    """Show the console of an enclave."""
-    enclave = Enclaves(args.runtime_dir).find(args)
-    if enclave.state == State.SILENT:
-        raise enclave.silence()
-    if not enclave.info['debug-mode']:
-        raise RunError(f'enclave {enclave.id} has no console, as debug mode'
-                       ' is off', 'launch it with --debug-mode')
-    for device in enclave.chardevs():
-        if device['label'] == 'console' and not \
-                device['filename'].startswith('disconnected:'):
-            raise RunError(f'somebody reads the console of {enclave.id}'
-                           ' already', 'end that reader first')
-    copy_console(connect_console(enclave.place), args.disconnect_timeout)
-    return 0
+def later(module, command):
+    """A command, by the name of its function; its module is imported when
+    it is used, as not all of them need QEMU's Python package."""
+    def call(args):
+        return getattr(importlib.import_module('.' + module, __package__),
+                       command)(args)
+    return call
 
 
 def add_choice(parser, everything=False):
@@ -119,10 +32,10 @@ def add_choice(parser, everything=False):
                             help='all that this user runs')
 
 
-def add_qemu(parser):
+def add_qemu(parser, default=QEMU):
     """Which QEMU."""
-    parser.add_argument('--qemu', default='qemu-system-' + os.uname().machine,
-                        metavar='PROGRAM', help='QEMU (%(default)s)')
+    parser.add_argument('--qemu', default=default, metavar='PROGRAM',
+                        help=f'QEMU ({QEMU})')
 
 
 def add_program(commands):
@@ -151,7 +64,8 @@ def add_program(commands):
                         default=AGENT_PORT, help="as in the image's"
                         ' configuration (%(default)s)')
     add_qemu(run_it)
-    run_it.set_defaults(main=run, enclave_cid=None, cpu_ids=None)
+    run_it.set_defaults(main=later('commands', 'run'), enclave_cid=None,
+                        cpu_ids=None)
 
 
 def add_run(commands):
@@ -178,7 +92,7 @@ def add_run(commands):
     launch.add_argument('--config', metavar='FILE',
                      help='all options as JSON')
     add_qemu(launch)
-    launch.set_defaults(main=run_enclave, agent_port=None)
+    launch.set_defaults(main=later('commands', 'run_enclave'), agent_port=None)
 
 
 def add_doctor(commands):
@@ -190,7 +104,7 @@ def add_doctor(commands):
     examine.add_argument('--json', action='store_true',
                          help='for programs')
     add_qemu(examine)
-    examine.set_defaults(main=doctor)
+    examine.set_defaults(main=later('doctor', 'doctor'))
 
 
 def add_selftest(commands):
@@ -216,8 +130,9 @@ def add_selftest(commands):
                        " (that of AWS's packages, or of this machine)")
     test.add_argument('--modules', metavar='DIR', help='of that kernel'
                       ' (those of this machine)')
-    add_qemu(test)
-    test.set_defaults(main=selftest)
+    # Given or not makes a difference there
+    add_qemu(test, default=None)
+    test.set_defaults(main=later('selftest', 'selftest'))
 
 
 def parser():
@@ -228,19 +143,20 @@ def parser():
     top.add_argument('--runtime-dir', metavar='DIR',
                      help='where sockets are; private'
                      ' ($XDG_RUNTIME_DIR/nitro-run, or /run/nitro-run)')
-    commands = top.add_subparsers(required=True, metavar='COMMAND')
+    commands = top.add_subparsers(required=True, metavar='COMMAND',
+                                  dest='command')
     add_run(commands)
     add_program(commands)
     describe = commands.add_parser('describe-enclaves', help='list enclaves')
-    describe.set_defaults(main=describe_enclaves)
+    describe.set_defaults(main=later('commands', 'describe_enclaves'))
     end = commands.add_parser('terminate-enclave', help='end an enclave')
     add_choice(end, everything=True)
-    end.set_defaults(main=terminate_enclave)
+    end.set_defaults(main=later('commands', 'terminate_enclave'))
     look = commands.add_parser('console', help='show the debug console')
     add_choice(look)
     look.add_argument('--disconnect-timeout', type=float, metavar='SECONDS',
                       help='stop reading then')
-    look.set_defaults(main=console)
+    look.set_defaults(main=later('commands', 'console'))
     add_doctor(commands)
     add_selftest(commands)
     return top
@@ -250,8 +166,11 @@ def main(words=None):
     """Run one command; returns the exit status."""
     words = sys.argv[1:] if words is None else words
     split = words.index('--') if '--' in words else len(words)
-    args = parser().parse_args(words[:split])
+    top = parser()
+    args = top.parse_args(words[:split])
     args.more = words[split + 1:]
+    if args.more and args.command not in PASSING:
+        top.error(f'{args.command} takes nothing behind --')
     try:
         return args.main(args)
     except RunError as error:

@@ -10,6 +10,7 @@ import collections
 import grp
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -29,6 +30,8 @@ GROUP = 'ne'
 ENCLAVE_MIB = 64
 # What the commands reserve
 WANTED_MIB = 512
+# No archive has the package: it is built by make deb
+PACKAGE = 'apt-get install ./qemu-nitro_*.deb'
 PAGE_KIB = 2048
 # Files by which a process holds the driver, or an enclave
 HELD = ('/dev/nitro_enclaves', 'anon_inode:ne-vm')
@@ -183,26 +186,48 @@ def _more_pages(instance, node):
     return f'echo {have + WANTED_MIB * 1024 // PAGE_KIB} > /{place}'
 
 
+def _node_pages(path):
+    """(KiB, free, all) of each size of which a node has huge pages."""
+    for pages in sorted(path.glob('hugepages/hugepages-*kB')):
+        free, every = (int((pages / name).read_text()) for name in
+                       ('free_hugepages', 'nr_hugepages'))
+        if every:
+            yield int(pages.name.split('-')[1][:-2]), free, every
+
+
+def _judge_pages(node, pages, command):
+    """What the pages of the enclaves' node are enough for, if that is little.
+
+    An enclave has pages of one size, of 2 MiB or more.
+    """
+    free = {kib: kib * free >> 10 for kib, free, _ in pages
+            if kib >= PAGE_KIB}
+    small = max((mib for kib, mib in free.items()
+                 if kib <= ENCLAVE_MIB << 10), default=0)
+    large = [kib >> 10 for kib, mib in free.items()
+             if kib > ENCLAVE_MIB << 10 and mib]
+    if small >= ENCLAVE_MIB:
+        return
+    text = f'node {node}, where the CPUs for enclaves are, has {small} MiB' \
+        f' free; an enclave needs {ENCLAVE_MIB} MiB or more'
+    if large:
+        text += f', and takes multiples of {large[0]} MiB in its larger pages'
+    used = any(free < every for _, free, every in pages)
+    yield Finding('huge pages', WARN if used or large else FAIL, text,
+                  command)
+
+
 def check_pages(instance):
     """Huge pages of each node and size; an enclave needs those of the node
     that its CPUs are on."""
-    wanted, free_mib, used = instance.pool_node(), 0, False
+    wanted = instance.pool_node()
     for node, path in instance.nodes().items():
-        for pages in sorted(path.glob('hugepages/hugepages-*kB')):
-            kib = int(pages.name.split('-')[1][:-2])
-            free, every = (int((pages / name).read_text()) for name in
-                           ('free_hugepages', 'nr_hugepages'))
-            if every and node == wanted:
-                free_mib += free * kib >> 10
-                used = used or free < every
-            if every:
-                yield Finding('huge pages', OK, f'node {node}: {free} of'
-                              f' {every} of {kib} KiB are free', None)
-    if free_mib < ENCLAVE_MIB:
-        yield Finding('huge pages', WARN if used else FAIL, f'node {wanted},'
-                      f' where the CPUs for enclaves are, has {free_mib} MiB'
-                      f' free; an enclave needs {ENCLAVE_MIB} MiB or more',
-                      _more_pages(instance, wanted))
+        for kib, free, every in _node_pages(path):
+            yield Finding('huge pages', OK, f'node {node}: {free} of'
+                          f' {every} of {kib} KiB are free', None)
+    place = instance.nodes().get(wanted)
+    yield from _judge_pages(wanted, list(_node_pages(place)) if place else [],
+                            _more_pages(instance, wanted))
 
 
 def check_fragmentation(instance):
@@ -266,16 +291,24 @@ def qemu_version(program):
     return _output(program, '--version').partition('\n')[0]
 
 
+def _install():
+    """What installs QEMU: this tree, or the package."""
+    tree = Path(__file__).resolve().parents[3]
+    if (tree / 'overlay').exists():
+        return f'make -C {shlex.quote(str(tree))} install'
+    return PACKAGE
+
+
 def check_qemu(program):
     """QEMU, and whether it has the accelerator."""
     version = qemu_version(program)
     if not version:
         yield Finding('QEMU', FAIL, f'{program} cannot be run',
-                      'apt-get install qemu-nitro')
+                      _install())
     elif 'nitro' not in _output(program, '-accel', 'help').split():
         yield Finding('QEMU', FAIL, f'{version} at'
                       f' {shutil.which(program)} lacks the accelerator nitro',
-                      'apt-get install qemu-nitro')
+                      _install())
     else:
         yield Finding('QEMU', OK, version, None)
 

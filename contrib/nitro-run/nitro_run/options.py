@@ -11,6 +11,7 @@ from .common import RunError
 
 AGENT_PORT = 9001       # of nitro-init, unless it is configured otherwise
 LEAST_MIB, TIMES = 128, 4
+QEMU = 'qemu-system-' + os.uname().machine
 
 # Options of QEMU that it cannot have from the user
 TAKEN = {'-daemonize': 'run-enclave returns by itself once the enclave has'

@@ -12,14 +12,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import selftest_compare, selftest_launches, selftest_refusals
-from .common import RunError, stopping, tell
+from . import selftest_compare, selftest_refusals
+from .common import RunError, complain, stopping, tell
 from .doctor import Instance, qemu_version
 from .driver import DEVICE, error_name
+from .options import QEMU
 from .scenario import FAILED, PASSED, SKIPPED
 from .selftest_image import Images
 
-FAILURES = 3        # exit status
+NOTHING, FAILURES = 1, 3    # exit status
 DMI = 'sys/class/dmi/id/'
 
 
@@ -51,10 +52,16 @@ def machine(args, instance, images):
     }
 
 
+def _launches():
+    """Imported when it is used: it alone needs QEMU's Python package."""
+    from . import selftest_launches
+    return selftest_launches
+
+
 def plan(args, bench):
     """Scenarios to run, those of the driver first."""
     every = [*selftest_refusals.scenarios(bench.threads),
-             *selftest_launches.scenarios(bench.threads)]
+             *_launches().scenarios(bench.threads)]
     return [scenario for scenario in every
             if scenario.quick or not args.quick]
 
@@ -118,30 +125,58 @@ def run_all(args):
         images = Images(top, args)
         images.image()
         rows = []
-        with selftest_launches.Bench(args, images, instance,
-                                     Path(top, 'run')) as bench:
+        with _launches().Bench(args, images, instance,
+                               Path(top, 'run')) as bench:
             for scenario in plan(args, bench):
                 rows.append(scenario.outcome(bench))
                 show(rows[-1])
         return {'Report': selftest_compare.FORMAT,
                 'Machine': machine(args, instance, images),
-                'Scenarios': rows}
+                'Launches': bench.launches, 'Scenarios': rows}
 
 
 def conclude(report):
     """Totals; returns the exit status."""
     outcomes = [row['Outcome'] for row in report['Scenarios']]
     print(', '.join(f'{outcomes.count(outcome)} {outcome}'
-                    for outcome in (PASSED, FAILED, SKIPPED)))
-    return FAILURES if FAILED in outcomes else 0
+                    for outcome in (PASSED, FAILED, SKIPPED))
+          + f'; {report["Launches"]} enclaves launched')
+    if FAILED in outcomes:
+        return FAILURES
+    if report['Launches']:
+        return 0
+    complain(RunError('no enclave was launched, so this device has not been'
+                      ' tried out', 'the skipped scenarios have the reason;'
+                      ' see also nitro-run doctor'))
+    return NOTHING
 
 
-def selftest(args):
-    """The command."""
+# Options of a run, which a comparison of two reports is not
+OF_A_RUN = ('quick', 'report', 'eif', 'kernel', 'modules', 'qemu')
+
+
+def check_options(args):
+    """Refuse what would be ignored."""
     names = args.compare or []
     if len(names) > 2:
         raise RunError('--compare takes one report or two', 'compare two of'
                        ' them at a time', status=2)
+    given = [name for name in OF_A_RUN
+             if getattr(args, name) not in (None, False)]
+    if len(names) == 2 and given:
+        raise RunError(f'--{given[0]} is for a run, and two reports are'
+                       ' compared without one', f'leave --{given[0]} or one'
+                       ' of the reports out', status=2)
+    if args.eif is not None and args.modules is not None:
+        raise RunError('--modules goes into an image that is built, --eif'
+                       ' names one', 'leave one of them out', status=2)
+
+
+def selftest(args):
+    """The command."""
+    check_options(args)
+    args.qemu = args.qemu or QEMU
+    names = args.compare or []
     others = [selftest_compare.read(name) for name in names]
     if len(others) == 2:
         return selftest_compare.compare(*others)

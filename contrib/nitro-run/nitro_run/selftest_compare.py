@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 from .common import RunError
@@ -16,6 +17,7 @@ PARENT_REPORT = Path(__file__).with_name('selftest-parent.json')
 COMPARED = ('Outcome', 'Errno', 'Status', 'Bytes', 'Registers')
 SKIPPED = 'skipped'
 MAX_BYTES = 1 << 20
+NUMBER = re.compile(r'\b(0x)?[0-9a-fA-F]*\d[0-9a-fA-F]*')
 # Exit status by the gravest cause
 SAME, RESULTS, RAN, MACHINES = 0, 4, 5, 6
 
@@ -74,13 +76,23 @@ def _told(row):
         else row['Outcome']
 
 
+def _reason(row):
+    """Why it did not pass, without numbers: those that count are compared
+    by themselves, the others are free CPUs, addresses and times."""
+    return NUMBER.sub('N', str(row.get('Reason')))
+
+
 def _differing(first, second):
     """Cause for which two rows differ, SAME if they do not."""
-    if first is None or second is None or \
-            SKIPPED in (first['Outcome'], second['Outcome']):
-        both = first and second and first['Outcome'] == second['Outcome']
-        return SAME if both else RAN
-    same = all(first.get(name) == second.get(name) for name in COMPARED)
+    if first is None or second is None:
+        return RAN
+    if SKIPPED in (first['Outcome'], second['Outcome']):
+        if first['Outcome'] != second['Outcome']:
+            return RAN
+        # It is the machine that lacks something else
+        return SAME if _reason(first) == _reason(second) else MACHINES
+    same = all(first.get(name) == second.get(name) for name in COMPARED) \
+        and _reason(first) == _reason(second)
     return SAME if same else RESULTS
 
 

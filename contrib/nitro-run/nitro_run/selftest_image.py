@@ -108,7 +108,7 @@ class Images:
     def __init__(self, place, args):
         """@place: directory for them; @args: eif, kernel, modules."""
         self.place, self.made = Path(place), {}
-        if args.eif:
+        if args.eif is not None:
             self._take_apart(args.eif)
         else:
             self._gather(args)
@@ -128,7 +128,7 @@ class Images:
         release = os.uname().release
         blob = BLOBS / BLOB_KERNELS.get(os.uname().machine, 'bzImage')
         self.kernel = existing(
-            [args.kernel] if args.kernel else
+            [args.kernel] if args.kernel is not None else
             [blob, f'/boot/vmlinuz-{release}'],
             'a kernel for enclaves', 'name one with --kernel, best that of'
             ' aws-nitro-enclaves-cli-devel')
@@ -139,8 +139,9 @@ class Images:
             self.words, modules = AWS_WORDS, [BLOBS / 'nsm.ko']
         else:
             self.words = OUR_WORDS
-            modules = module_files(Path(args.modules
-                                        or f'/lib/modules/{release}'))
+            modules = module_files(Path(
+                f'/lib/modules/{release}' if args.modules is None
+                else args.modules))
         for path in modules:
             files.append((path.name.partition('.ko')[0] + '.ko',
                           unpacked(path)))

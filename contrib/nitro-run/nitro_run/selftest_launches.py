@@ -94,7 +94,7 @@ class Bench:
         self.args, self.images, self.place = args, images, place
         self.instance, self.pool = instance, instance.pool()
         self.threads = instance.threads()
-        self.running = {}
+        self.running, self.launches = {}, 0
 
     def __enter__(self):
         return self
@@ -150,6 +150,7 @@ class Bench:
         except BaseException:
             self.end(name)
             raise
+        self.launches += 1
         return running
 
     def end(self, name):
