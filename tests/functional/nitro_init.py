@@ -5,6 +5,7 @@
 import tarfile
 import tempfile
 import time
+from pathlib import Path
 
 from nitro_channels import SOCKET, StreamTest, channel
 from nitro_lab import application, images, packages
@@ -38,12 +39,26 @@ CONTAINER = 'echo "args=$0 $*"; echo "user=$(id -u)"; echo "cwd=$(pwd)"; ' \
             'echo "a=$A"; exit 9'
 
 
+# What it finds in the layout aws
+AWS_CONTAINER = 'echo "aws: a=$A user=$(id -u) root=$(ls -d /cmd /rootfs)' \
+                ' hosts=$(grep -c ip6-all /etc/hosts)' \
+                ' link=$(readlink /bin/busybox2)' \
+                ' resolv=$(readlink /etc/resolv.conf)' \
+                ' nsm=$(ls /dev/nsm)"'
+
+
+def busybox_layer():
+    """Entries of a layer: busybox and its names."""
+    entry = application.tar_entry
+    return [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())] + [
+        (entry('bin/' + name, 0o777, tarfile.SYMTYPE, 'busybox'), None)
+        for name in images.applets() if name != 'busybox']
+
+
 def container():
     """An image of a container with two layers, built by qemu-eif."""
     entry = application.tar_entry
-    lower = [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())]
-    lower += [(entry('bin/' + name, 0o777, tarfile.SYMTYPE, 'busybox'), None)
-              for name in images.applets() if name != 'busybox']
+    lower = busybox_layer()
     lower += [(entry('etc/name'), b'lower'), (entry('etc/gone'), b'')]
     upper = [(entry('etc/name'), b'upper'), (entry('etc/.wh.gone'), None),
              (entry('bin/busybox2', kind=tarfile.LNKTYPE,
@@ -58,6 +73,25 @@ def container():
                                            name='init-container')
 
 
+def aws_container():
+    """An image with AWS's layout, whose init starts a container's command."""
+    entry = application.tar_entry
+    with tempfile.TemporaryDirectory(dir=images.LAB) as directory:
+        blobs, layout = Path(directory) / 'blobs', directory + '/layout'
+        blobs.mkdir()
+        modules = application.aws_blobs(blobs)
+        layer = busybox_layer() + [
+            (entry('lib/modules/%02d-%s.ko' % (number, name)), data)
+            for number, (name, data) in enumerate(modules)]
+        layer += [(entry('etc/hosts'), b'replaced'),
+                  (entry('bin/busybox2', kind=tarfile.LNKTYPE,
+                         link='bin/busybox'), None)]
+        application.write_layout(layout, [layer], {
+            'Entrypoint': ['lost'], 'User': '1234', 'Env': ['A=two words'],
+            'Cmd': ['busybox2', 'sh', '-c', AWS_CONTAINER]})
+        return application.aws_image(layout, blobs)
+
+
 class Init(StreamTest):
     """nitro-init: what an application gets, and what its end looks like."""
 
@@ -66,6 +100,7 @@ class Init(StreamTest):
     @classmethod
     def parent_files(cls):
         """The images of all scenarios."""
+        aws, cls.aws_remarks = aws_container()
         return dict(super().parent_files(), **{
             '/lab/look.eif': application.image(
                 'init-look', ['sh', '-c', LOOK], user='web', cwd='/srv/www',
@@ -79,6 +114,7 @@ class Init(StreamTest):
                                'echo "args=$*"; kill -USR1 $$', 'app'],
                 allow_env='A', allow_file='/etc/added', allow_args='yes'),
             '/lab/container.eif': container(),
+            '/lab/aws.eif': aws,
             '/lab/missing.eif': application.image(
                 'init-missing', ['/bin/missing']),
             '/lab/faulty.eif': application.image(
@@ -169,6 +205,16 @@ class Init(StreamTest):
             'name': 'upper', 'gone': '', 'a': 'two'})
         self.assertIn('lines\n', peer.stream(STDOUT))
         self.end(launch)
+
+    def test_aws_layout(self):
+        """AWS's layout boots with an init of the same shape as AWS's."""
+        self.assertIn('Entrypoint is lost', self.aws_remarks)
+        self.assertIn('User, WorkingDir and StopSignal', self.aws_remarks)
+        launch = self.boot(image='/lab/aws.eif')
+        self.console(launch, 'aws: a=two words user=0 root= hosts=2'
+                     ' link=busybox resolv=/run/resolvconf/resolv.conf'
+                     ' nsm=/dev/nsm')
+        launch.job.wait()
 
     def test_without_agent(self):
         """Without an agent's peer the application runs all the same."""

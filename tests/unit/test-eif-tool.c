@@ -878,7 +878,18 @@ static const Row other_rows[] = {
     { "build -k bzImage", 1, "--output is needed" },
     { "build -k bzImage -o none.eif more", 1, "'more' is no option" },
     { "build -k bzImage -o none.eif -I app", 1, "--init, --modules, --module,"
-      " --settings, --max-size and arguments are for --container" },
+      " --settings, --max-size, --layout, --blobs and arguments are for "
+      "--container" },
+    { "build -k bzImage -o none.eif -l aws", 1, "are for --container" },
+    { "build -k bzImage -o none.eif -C app -l other", 1, "layout 'other' is "
+      "neither native nor aws" },
+    { "build -k bzImage -o none.eif -C app -l aws -M app", 1, "are for "
+      "nitro-init, which the layout aws does not have" },
+    { "build -o none.eif -C app -B missing", 1, "no bzImage or Image in "
+      "missing\nInstall aws-nitro-enclaves-cli-devel, name another directory "
+      "with --blobs, or a kernel with --kernel.\n" },
+    { "build -o none.eif -C app -B .", 1, "./cmdline" },
+    { "build -o none.eif -C app -B . -l aws -c ''", 1, "./init" },
     { "build -k bzImage -o none.eif -C app -I app -i app", 1, "--initrd and "
       "--container cannot be combined" },
     { "build -k bzImage -o none.eif -C text -I app -L many", 1, "'many' is not "

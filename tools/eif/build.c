@@ -14,7 +14,8 @@
 #include "tool.h"
 
 static const char usage[] =
-    "Usage: qemu-eif build --kernel=FILE --output=FILE [OPTION]... [-- ARG...]\n"
+    "Usage: qemu-eif build --kernel=FILE --output=FILE [OPTION]...\n"
+    "       qemu-eif build --container=SOURCE --output=FILE [OPTION]... [-- ARG...]\n"
     "Make an enclave image and print its registers as JSON.\n"
     "\n"
     "  -k, --kernel=FILE    bzImage (x86_64) or Image (arm64)\n"
@@ -34,8 +35,13 @@ static const char usage[] =
     "                       ramdisks for a container image: OCI layout, tar\n"
     "                       archive, each with :TAG, or a name for skopeo such\n"
     "                       as docker://...; ARG replaces its arguments\n"
-    "  -I, --init=FILE      nitro-init, process 1 of the container's program\n"
-    "                       (default: the one that is installed)\n"
+    "  -l, --layout=LAYOUT  native: with nitro-init; aws: with AWS's init and\n"
+    "                       the registers of nitro-cli (default: native)\n"
+    "  -B, --blobs=DIR      kernel, cmdline, init and nsm.ko of AWS (default:\n"
+    "                       NITRO_CLI_BLOBS, else that of nitro-cli, without\n"
+    "                       --kernel and in the layout aws)\n"
+    "  -I, --init=FILE      process 1 of the container's program (default: the\n"
+    "                       nitro-init that is installed, or that of the blobs)\n"
     "  -T, --modules=DIR    the kernel's modules, such as /lib/modules/VERSION;\n"
     "                       it loads those for vsock and attestation\n"
     "  -M, --module=FILE    another module; can be repeated, in load order\n"
@@ -58,6 +64,8 @@ static const struct option long_options[] = {
     { "signing-certificate", required_argument, NULL, 's' },
     { "private-key", required_argument, NULL, 'p' },
     { "container", required_argument, NULL, 'C' },
+    { "layout", required_argument, NULL, 'l' },
+    { "blobs", required_argument, NULL, 'B' },
     { "init", required_argument, NULL, 'I' },
     { "modules", required_argument, NULL, 'T' },
     { "module", required_argument, NULL, 'M' },
@@ -260,7 +268,10 @@ static int build_image(Options *o)
     bool ok;
     int rc;
 
-    ok = check_output(o, &err) &&
+    ok = from_container_find(&o->container,
+                             o->arch ? &o->params.arch : NULL, &o->kernel,
+                             &o->params, &err) &&
+         check_output(o, &err) &&
          open_kernel(o, &err) && open_initrds(o, &err) &&
          read_metadata(o, &json, &err) && read_key(o, &job, &err) &&
          write_output(&job, o, &err);
@@ -298,6 +309,10 @@ static const char **option_target(Options *o, int c)
         return &o->signing.private_key;
     case 'C':
         return &o->container.source;
+    case 'l':
+        return &o->container.layout;
+    case 'B':
+        return &o->container.blobs;
     case 'I':
         return &o->container.init;
     case 'T':
@@ -342,7 +357,7 @@ static bool take_build(void *opaque, int c, Error **errp)
 }
 
 static const ToolOptions build_options = {
-    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:I:T:M:S:L:h", long_options,
+    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:l:B:I:T:M:S:L:h", long_options,
     "iM"
 };
 
@@ -371,9 +386,9 @@ static int check_build(Options *o, int argc, char **argv)
         return tool_bad_usage("build", "--initrd and --container cannot be"
                               " combined");
     }
-    if (!o->kernel || !o->output) {
+    if (!o->output || !(o->kernel || o->container.source)) {
         return tool_bad_usage("build", "%s is needed",
-                              o->kernel ? "--output" : "--kernel");
+                              o->output ? "--kernel" : "--output");
     }
     if (tool_signing_is_whole(&o->signing, &err) &&
         from_container_is_whole(&o->container, &err)) {

@@ -17,6 +17,8 @@
 typedef struct CpioStyle {
     unsigned first_inode;
     unsigned major, minor;  /* device the files seem to be on */
+    int64_t mtime;          /* s since 1970, of what has no time of its own */
+    bool number_trailer;    /* the trailer has an inode, not 0 */
 } CpioStyle;
 
 typedef struct CpioWriter {

@@ -11,7 +11,10 @@
 #include "hw/core/eif-output.h"
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
+#include "qemu/error-report.h"
 #include "qemu/units.h"
+#include "aws.h"
+#include "blobs.h"
 #include "from-container.h"
 #include "native.h"
 #include "tool.h"
@@ -23,15 +26,60 @@
 /* An end of process 1, or a panic, resets at once: that ends the enclave */
 #define CMDLINE "console=ttyS0 quiet panic=-1 reboot=k"
 
+static bool is_aws(const FromContainer *f)
+{
+    return f->layout && g_str_equal(f->layout, "aws");
+}
+
 bool from_container_is_whole(const FromContainer *f, Error **errp)
 {
     if (!f->source && (f->init || f->module_tree || f->modules ||
-                       f->settings || f->max_size || f->command)) {
-        error_setg(errp, "--init, --modules, --module, --settings, --max-size"
-                   " and arguments are for --container");
+                       f->settings || f->max_size || f->command ||
+                       f->layout || f->blobs)) {
+        error_setg(errp, "--init, --modules, --module, --settings, --max-size,"
+                   " --layout, --blobs and arguments are for --container");
+        return false;
+    }
+    if (f->layout && !is_aws(f) && !g_str_equal(f->layout, "native")) {
+        error_setg(errp, "layout '%s' is neither native nor aws", f->layout);
+        return false;
+    }
+    if (is_aws(f) && (f->module_tree || f->modules || f->settings)) {
+        error_setg(errp, "--modules, --module and --settings are for"
+                   " nitro-init, which the layout aws does not have");
         return false;
     }
     return true;
+}
+
+static bool wants_blobs(const FromContainer *f, const char *kernel)
+{
+    return f->source && (!kernel || f->blobs || is_aws(f));
+}
+
+bool from_container_find(FromContainer *f, const EifArch *arch,
+                         const char **kernel, EifBuildParams *params,
+                         Error **errp)
+{
+    const char *dir = blobs_directory(f->blobs);
+
+    if (!wants_blobs(f, *kernel)) {
+        return true;
+    }
+    if (!*kernel) {
+        f->found_kernel = blobs_kernel(dir, arch, errp);
+        *kernel = f->found_kernel;
+    }
+    if (*kernel && !params->cmdline) {
+        f->found_cmdline = blobs_cmdline(dir, errp);
+        params->cmdline = f->found_cmdline;
+    }
+    f->found_module = g_build_filename(dir, "nsm.ko", NULL);
+    if (is_aws(f) && !f->init) {
+        f->found_init = g_build_filename(dir, "init", NULL);
+        f->init = f->found_init;
+    }
+    return *kernel && params->cmdline;
 }
 
 static bool check_inputs(const FromContainer *f, const char *output,
@@ -46,6 +94,8 @@ static bool check_inputs(const FromContainer *f, const char *output,
     }
     return eif_output_check_input(output, "--output", f->init, "--init",
                                   errp) &&
+           eif_output_check_input(output, "--output", f->found_module,
+                                  "--blobs", errp) &&
            eif_output_check_input(output, "--output", f->module_tree,
                                   "--modules", errp) &&
            eif_output_check_input(output, "--output", f->settings,
@@ -137,8 +187,8 @@ static bool check_init(const char *path, EifArch arch, Error **errp)
         lduw_le_p(head + offsetof(Elf64_Ehdr, e_machine)) != machine) {
         error_setg(errp, "%s is not a program for %s", path,
                    eif_arch_str(arch));
-        error_append_hint(errp, "Name the nitro-init of that architecture"
-                          " with --init.\n");
+        error_append_hint(errp, "Name the init of that architecture with"
+                          " --init.\n");
         return false;
     }
     return true;
@@ -195,8 +245,10 @@ static void set_names(FromContainer *f, const Container *c,
 static GPtrArray *read_modules(const FromContainer *f, Error **errp)
 {
     g_autoptr(GPtrArray) list = modules_new();
+    bool blob = f->found_module && !f->module_tree && !f->modules;
 
-    if (f->module_tree && !modules_add_tree(list, f->module_tree, errp)) {
+    if ((f->module_tree && !modules_add_tree(list, f->module_tree, errp)) ||
+        (blob && !modules_add(list, f->found_module, errp))) {
         return NULL;
     }
     for (guint i = 0; f->modules && i < f->modules->len; i++) {
@@ -207,8 +259,8 @@ static GPtrArray *read_modules(const FromContainer *f, Error **errp)
     return g_steal_pointer(&list);
 }
 
-static bool make_ramdisks(FromContainer *f, Container *c, const char *scratch,
-                          EifBuildParams *params, Error **errp)
+static bool make_native(FromContainer *f, Container *c, const char *scratch,
+                        int *fds, Error **errp)
 {
     g_autofree char *settings = NULL;
     g_autoptr(GPtrArray) modules = read_modules(f, errp);
@@ -222,7 +274,33 @@ static bool make_ramdisks(FromContainer *f, Container *c, const char *scratch,
         return false;
     }
     p.settings = settings;
-    if (!native_ramdisks(c, &p, scratch, params->ramdisk_fds, errp)) {
+    return native_ramdisks(c, &p, scratch, fds, errp);
+}
+
+static bool make_aws(FromContainer *f, Container *c, const char *scratch,
+                     int *fds, Error **errp)
+{
+    AwsParams p = {
+        .init = f->init,
+        .module = f->found_module,
+        .command = f->command,
+    };
+    g_autoptr(GPtrArray) losses = aws_losses(c, &p);
+
+    for (guint i = 0; i < losses->len; i++) {
+        warn_report("%s: %s", f->source,
+                    (const char *)g_ptr_array_index(losses, i));
+    }
+    return aws_ramdisks(c, &p, scratch, fds, errp);
+}
+
+static bool make_ramdisks(FromContainer *f, Container *c, const char *scratch,
+                          EifBuildParams *params, Error **errp)
+{
+    int *fds = params->ramdisk_fds;
+
+    if (!(is_aws(f) ? make_aws(f, c, scratch, fds, errp)
+                    : make_native(f, c, scratch, fds, errp))) {
         return false;
     }
     params->nr_ramdisks = 2;
@@ -276,4 +354,7 @@ void from_container_clear(FromContainer *f)
     g_free(f->name);
     g_free(f->version);
     g_free(f->found_init);
+    g_free(f->found_kernel);
+    g_free(f->found_cmdline);
+    g_free(f->found_module);
 }

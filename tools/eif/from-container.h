@@ -14,6 +14,8 @@
 /* Options of the command that only make sense with --container */
 typedef struct FromContainer {
     const char *source;         /* NULL: not from a container */
+    const char *layout;         /* "native" or "aws"; NULL: native */
+    const char *blobs;          /* directory, or NULL */
     const char *init;           /* NULL: the one that is installed */
     const char *module_tree;    /* directory, or NULL */
     GPtrArray *modules;         /* files, or NULL */
@@ -22,6 +24,7 @@ typedef struct FromContainer {
     char **command;             /* NULL: the image's arguments */
     char *name, *version;       /* made, for the metadata */
     char *found_init;           /* made, for init */
+    char *found_kernel, *found_cmdline, *found_module; /* made, of the blobs */
 } FromContainer;
 
 /**
@@ -29,6 +32,21 @@ typedef struct FromContainer {
  * @errp: filled in otherwise
  */
 bool from_container_is_whole(const FromContainer *f, Error **errp);
+
+/**
+ * from_container_find: find what a directory of blobs has for the image
+ * @f: the options
+ * @arch: architecture of the image; NULL: that of the kernel
+ * @kernel: the kernel's file; set if it is NULL
+ * @params: gets a command line if it has none
+ * @errp: filled in when a file is missing
+ *
+ * Such a directory is needed in the layout aws, or without a kernel, and is
+ * used when it is named.  All texts belong to @f.
+ */
+bool from_container_find(FromContainer *f, const EifArch *arch,
+                         const char **kernel, EifBuildParams *params,
+                         Error **errp);
 
 /**
  * from_container_open: read the container image and make its ramdisks

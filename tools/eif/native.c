@@ -9,8 +9,8 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "contrib/nitro-init/config.h"
-#include "cpio.h"
 #include "native.h"
+#include "ramdisks.h"
 
 #define ROOT "rootfs"
 #define MODULES "nitro/modules"
@@ -116,43 +116,6 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp)
            ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
 }
 
-static bool add_directory(CpioWriter *w, const char *path, Error **errp)
-{
-    TreeFile dir = { .mode = S_IFDIR | 0755 };
-
-    return cpio_add(w, path, &dir, -1, NULL, errp);
-}
-
-static bool add_data(CpioWriter *w, const char *path, mode_t mode,
-                     const void *data, size_t len, Error **errp)
-{
-    TreeFile file = { .mode = S_IFREG | mode, .size = len };
-
-    return cpio_add(w, path, &file, -1, data, errp);
-}
-
-static bool add_file(CpioWriter *w, const char *path, mode_t mode,
-                     const char *source, Error **errp)
-{
-    TreeFile file = { .mode = S_IFREG | mode };
-    int fd = qemu_open(source, O_RDONLY, errp);
-    struct stat st;
-    bool ok;
-
-    if (fd < 0) {
-        return false;
-    }
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        error_setg(errp, "%s is not a regular file", source);
-        close(fd);
-        return false;
-    }
-    file.size = st.st_size;
-    ok = cpio_add(w, path, &file, fd, NULL, errp);
-    close(fd);
-    return ok;
-}
-
 /* The kernel opens it for process 1 before anything is mounted */
 static bool add_console(CpioWriter *w, Error **errp)
 {
@@ -161,62 +124,49 @@ static bool add_console(CpioWriter *w, Error **errp)
     return cpio_add(w, "dev/console", &console, -1, NULL, errp);
 }
 
-static bool write_boot(CpioWriter *w, const NativeParams *p, Error **errp)
+typedef struct Job {
+    Container *container;
+    const NativeParams *params;
+} Job;
+
+static bool fill_boot(CpioWriter *w, void *opaque, Error **errp)
 {
-    if (!add_directory(w, "dev", errp) || !add_console(w, errp) ||
-        !add_file(w, "init", 0755, p->init, errp) ||
-        !add_directory(w, "nitro", errp) ||
-        !add_directory(w, MODULES, errp)) {
+    const NativeParams *p = ((Job *)opaque)->params;
+
+    if (!ramdisk_add_directory(w, "dev", errp) || !add_console(w, errp) ||
+        !ramdisk_add_file(w, "init", 0755, p->init, errp) ||
+        !ramdisk_add_directory(w, "nitro", errp) ||
+        !ramdisk_add_directory(w, MODULES, errp)) {
         return false;
     }
     for (guint i = 0; p->modules && i < p->modules->len; i++) {
         const Module *module = g_ptr_array_index(p->modules, i);
         g_autofree char *path = module_path(module);
 
-        if (!add_data(w, path, 0644, module->data->data, module->data->len,
-                      errp)) {
+        if (!ramdisk_add_data(w, path, 0644, module->data->data,
+                              module->data->len, errp)) {
             return false;
         }
     }
     return true;
 }
 
-static bool write_root(CpioWriter *w, Container *c, const NativeParams *p,
-                       Error **errp)
+static bool fill_root(CpioWriter *w, void *opaque, Error **errp)
 {
-    g_autofree char *config = native_config(c, p, errp);
+    Job *job = opaque;
+    g_autofree char *config = native_config(job->container, job->params,
+                                            errp);
 
-    return config && add_directory(w, "nitro", errp) &&
-           add_data(w, CONFIG, 0644, config, strlen(config), errp) &&
-           cpio_add_tree(w, ROOT, c->tree, errp);
-}
-
-static bool write_ramdisk(int i, int fd, Container *c, const NativeParams *p,
-                          Error **errp)
-{
-    CpioWriter w;
-    bool ok;
-
-    cpio_begin(&w, fd, &style);
-    ok = i ? write_root(&w, c, p, errp) : write_boot(&w, p, errp);
-    return cpio_end(&w, ok ? errp : NULL) && ok &&
-           lseek(fd, 0, SEEK_SET) == 0;
+    return config && ramdisk_add_directory(w, "nitro", errp) &&
+           ramdisk_add_data(w, CONFIG, 0644, config, strlen(config), errp) &&
+           cpio_add_tree(w, ROOT, job->container->tree, errp);
 }
 
 bool native_ramdisks(Container *c, const NativeParams *p, const char *scratch,
                      int fds[2], Error **errp)
 {
-    bool ok = true;
+    static RamdiskFill *const fill[] = { fill_boot, fill_root };
+    Job job = { c, p };
 
-    fds[0] = fds[1] = -1;
-    for (int i = 0; i < 2 && ok; i++) {
-        fds[i] = file_tree_scratch(scratch, errp);
-        ok = fds[i] >= 0 && write_ramdisk(i, fds[i], c, p, errp);
-    }
-    for (int i = 0; i < 2 && !ok; i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
-        }
-    }
-    return ok;
+    return ramdisks_make(fill, &job, &style, scratch, fds, errp);
 }

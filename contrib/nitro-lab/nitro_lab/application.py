@@ -91,16 +91,29 @@ def image(name, command, tree=None, text=None, **settings):
     return target
 
 
-def _image_command(source, directory, command, settings):
-    """qemu-eif's command line; files that it needs go to @directory."""
-    words = [images.image_tool(), 'build', '--kernel', images.demo_kernel(),
-             '--container', source, '--init', images.enclave_init(),
+def _native_words(directory, settings):
+    """Options of qemu-eif; files that it needs go to @directory."""
+    words = ['--kernel', images.demo_kernel(),
+             '--init', images.enclave_init(),
              '--modules', images.modules_directory()]
     if settings:
         lines = directory / 'settings'
         lines.write_text(_settings(settings))
         words += ['--settings', lines]
-    return words, ['--', *command] if command else []
+    return words
+
+
+def _run_image_tool(target, source, words, command):
+    """Returns what it has to say, beside the registers."""
+    made = subprocess.run(
+        [images.image_tool(), 'build', '--container', source,
+         '--output', target, *words, *(['--', *command] if command else [])],
+        text=True, check=False, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL)
+    if made.returncode:
+        raise LabError('qemu-eif cannot make an image of %s:\n%s'
+                       % (source, made.stderr.strip()))
+    return made.stderr
 
 
 def container_image(source, *command, name='container', **settings):
@@ -113,15 +126,30 @@ def container_image(source, *command, name='container', **settings):
     packages.fetch()
     target = images.LAB / (name + '.eif')
     with tempfile.TemporaryDirectory(dir=images.LAB) as directory:
-        words, arguments = _image_command(source, Path(directory), command,
-                                          settings)
-        made = subprocess.run([*words, '--output', target, *arguments],
-                              text=True, check=False, stderr=subprocess.PIPE,
-                              stdout=subprocess.DEVNULL)
-    if made.returncode:
-        raise LabError('qemu-eif cannot make an image of %s:\n%s'
-                       % (source, made.stderr.strip()))
+        _run_image_tool(target, source,
+                        _native_words(Path(directory), settings), command)
     return target
+
+
+def aws_blobs(directory):
+    """What nitro-cli calls blobs, with the distribution's kernel.
+
+    Returns the modules that this kernel needs beside nsm.ko, as
+    (name, bytes) in load order.
+    """
+    modules = dict(images.kernel_modules().closure(images.ENCLAVE_MODULES))
+    (directory / 'nsm.ko').write_bytes(modules.pop('nsm'))
+    (directory / 'cmdline').write_text(images.demo_cmdline() + '\n')
+    (directory / 'init').symlink_to(images.aws_shaped_init())
+    (directory / GUEST.aws_kernel).symlink_to(images.demo_kernel())
+    return list(modules.items())
+
+
+def aws_image(source, blobs, name='aws'):
+    """An EIF file of the layout aws, and what qemu-eif remarks."""
+    target = images.LAB / (name + '.eif')
+    return target, _run_image_tool(target, source, [
+        '--layout', 'aws', '--blobs', blobs], ())
 
 
 def _layer(entries):

@@ -116,6 +116,13 @@ def enclave_init():
         else _built(OUT / 'contrib/nitro-init/nitro-init')
 
 
+def aws_shaped_init():
+    """Process 1 of images of the layout aws."""
+    shared = ['../nitro-init/%s.%s' % (name, suffix) for suffix in 'ch'
+              for name in ('log', 'module', 'mount', 'vsock')]
+    return _compile(LAB / 'aws-shaped-init', 'enclave-aws', shared)
+
+
 def demo_init():
     """The only program of the demo enclave."""
     return _compile(LAB / 'demo-init', 'enclave') if FOREIGN \
