@@ -121,7 +121,8 @@ static void add_smp(GPtrArray *args, unsigned int vcpus, unsigned int threads)
 
 static bool is_tcg(const NitroChildConfig *config)
 {
-    return g_str_has_prefix(config->opts->accel, "tcg");
+    return g_str_has_prefix(nitro_options_accel(config->opts,
+                                                config->image->arch), "tcg");
 }
 
 /* Frequency of this host's time stamp counter, 0 when unknown */
@@ -180,6 +181,15 @@ static void add_serial(GPtrArray *args, int serial_fd)
     add(args, serial_fd >= 0 ? "chardev:console" : "null");
 }
 
+/* The process reports here that it cannot go on */
+static void add_monitor(GPtrArray *args, int monitor_fd)
+{
+    add(args, "-chardev");
+    add(args, "socket,id=monitor,fd=%d", monitor_fd);
+    add(args, "-mon");
+    add(args, "chardev=monitor,mode=control");
+}
+
 /* The machine reads the image itself */
 static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
 {
@@ -188,9 +198,10 @@ static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
     add_machine(args, config);
     add_smp(args, config->vcpus, config->vcpus % 2 ? 1 : 2);
     add(args, "-cpu");
-    add(args, "%s", is_tcg(config) ? "max,la57=off" : "host");
+    add(args, "%s", is_tcg(config) ? "max,la57=off" : "host,pmu=off");
     add(args, "-kernel");
     add(args, "/proc/self/fd/%d", config->image->fd);
+    /* KVM has a clock of its own for guests */
     if (is_tcg(config)) {
         add_clock(args, config);
     }
@@ -252,8 +263,8 @@ static void add_signer(GPtrArray *args, const NitroChildConfig *config)
     }
 }
 
-char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
-                        int serial_fd)
+char **nitro_child_args(const NitroChildConfig *config,
+                        const NitroChildFds *fds)
 {
     static const char *const bare[] = {
         "-display", "none", "-monitor", "none",
@@ -270,16 +281,17 @@ char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
     add(args, "-m");
     add(args, "%" PRIu64 "M", config->memory / MiB);
     add(args, "-accel");
-    add(args, "%s", config->opts->accel);
+    add(args, "%s", nitro_options_accel(config->opts, arch));
     if (arch == EIF_ARCH_AARCH64) {
         add_virt(args, config);
     } else {
         add_x86_64(args, config);
     }
     add(args, "-chardev");
-    add(args, "socket,id=vsock,fd=%d", vsock_fd);
+    add(args, "socket,id=vsock,fd=%d", fds->vsock);
     add_signer(args, config);
-    add_serial(args, serial_fd);
+    add_serial(args, fds->serial);
+    add_monitor(args, fds->monitor);
     add_strings(args, NULL, bare);
     add_strings(args, NULL, (const char *const *)config->opts->qemu_args);
     g_ptr_array_add(args, NULL);

@@ -18,7 +18,9 @@
 #define LOG_MAX    (1024 * 1024)
 #define LAST_WORDS 512
 /* Descriptors a child can get */
-#define MAX_KEEP   9
+#define MAX_KEEP   10
+/* More than any answer of the monitor that matters */
+#define LINE_MAX_BYTES  4096
 
 /* One stream of output of the process */
 typedef struct Output {
@@ -36,6 +38,10 @@ struct NitroChild {
     guint kill_source;
     Output serial;
     Output messages;
+    Output monitor;
+    GString *monitor_line;
+    bool gave_up;
+    char *kvm_words;            /* first line that names KVM, or NULL */
     int log_fd;
     size_t logged;
     char *log_path;             /* NULL when it is to be kept */
@@ -49,6 +55,19 @@ static void take_serial(NitroChild *child, const char *buf, size_t len)
     child->ops->serial(child->opaque, buf, len);
 }
 
+/* What says why it gave up comes before a long dump of registers */
+static void note_kvm_words(NitroChild *child, const char *buf, size_t len)
+{
+    g_autofree char *text = g_strndup(buf, len);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (char **line = lines; *line && !child->kvm_words; line++) {
+        if (strstr(*line, "KVM") || strstr(*line, "kvm")) {
+            child->kvm_words = g_strdup(*line);
+        }
+    }
+}
+
 static void take_message(NitroChild *child, const char *buf, size_t len)
 {
     size_t room = MIN(len, LOG_MAX - child->logged);
@@ -57,10 +76,52 @@ static void take_message(NitroChild *child, const char *buf, size_t len)
         child->logged += MAX(0, RETRY_ON_EINTR(write(child->log_fd, buf,
                                                      room)));
     }
+    if (!child->kvm_words) {
+        note_kvm_words(child, buf, len);
+    }
     g_string_append_len(child->last_words, buf, len);
     if (child->last_words->len > LAST_WORDS) {
         g_string_erase(child->last_words, 0,
                        child->last_words->len - LAST_WORDS);
+    }
+}
+
+static void ask_monitor(NitroChild *child, const char *command)
+{
+    g_autofree char *line = g_strdup_printf("{\"execute\": \"%s\"}\n",
+                                            command);
+    ssize_t n = RETRY_ON_EINTR(send(child->monitor.fd, line, strlen(line),
+                                    MSG_NOSIGNAL | MSG_DONTWAIT));
+
+    (void)n;    /* a QEMU that has gone is noticed by its exit */
+}
+
+/*
+ * An accelerator that cannot run a guest pauses it, and nobody would have it
+ * go on.  The stop of a debugger has another status.
+ */
+static void monitor_line(NitroChild *child, const char *line)
+{
+    if (strstr(line, "\"event\": \"STOP\"")) {
+        ask_monitor(child, "query-status");
+    } else if (strstr(line, "\"status\": \"internal-error\"") &&
+               child->pid) {
+        child->gave_up = true;
+        kill(child->pid, SIGKILL);
+    }
+}
+
+static void take_monitor(NitroChild *child, const char *buf, size_t len)
+{
+    GString *line = child->monitor_line;
+
+    for (size_t i = 0; i < len; i++) {
+        if (buf[i] == '\n') {
+            monitor_line(child, line->str);
+            g_string_truncate(line, 0);
+        } else if (line->len < LINE_MAX_BYTES) {
+            g_string_append_c(line, buf[i]);
+        }
     }
 }
 
@@ -139,6 +200,7 @@ static void child_exited(GPid pid, gint status, gpointer opaque)
     g_clear_handle_id(&child->kill_source, g_source_remove);
     output_drain(&child->serial);
     output_drain(&child->messages);
+    output_close(&child->monitor);
     tell_exec_failure(child);
     child->ops->exited(child->opaque, status);
 }
@@ -263,28 +325,51 @@ static void log_open(NitroChild *child, const NitroChildConfig *config)
     }
 }
 
-static bool make_streams(NitroChild *child, bool debug, int *serial_fd,
-                         int *message_fd, Error **errp)
+/* One stream from the child; @fd is set to its end of it */
+static bool make_stream(NitroChild *child, Output *output, int *fd,
+                        void (*take)(NitroChild *, const char *, size_t),
+                        Error **errp)
 {
-    int serial[2] = { -1, -1 }, messages[2];
+    int pair[2];
+
+    if (qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, pair)) {
+        error_setg_errno(errp, errno, "cannot create a socket");
+        return false;
+    }
+    output_open(child, output, pair[0], take);
+    *fd = pair[1];
+    return true;
+}
+
+static bool make_pipe(NitroChild *child, int *fd, Error **errp)
+{
+    int messages[2];
     g_autoptr(GError) gerr = NULL;
 
     if (!g_unix_open_pipe(messages, FD_CLOEXEC, &gerr)) {
         error_setg(errp, "cannot create a pipe: %s", gerr->message);
         return false;
     }
-    if (debug &&
-        qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, serial)) {
-        error_setg_errno(errp, errno, "cannot create a socket");
-        close(messages[0]);
-        close(messages[1]);
-        return false;
-    }
-    output_open(child, &child->serial, serial[0], take_serial);
     output_open(child, &child->messages, messages[0], take_message);
-    *serial_fd = serial[1];
-    *message_fd = messages[1];
+    *fd = messages[1];
     return true;
+}
+
+static bool make_streams(NitroChild *child, bool debug, NitroChildFds *fds,
+                         int *message_fd, Error **errp)
+{
+    return make_pipe(child, message_fd, errp) &&
+           make_stream(child, &child->monitor, &fds->monitor, take_monitor,
+                       errp) &&
+           (!debug || make_stream(child, &child->serial, &fds->serial,
+                                  take_serial, errp));
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
 }
 
 static int compare_fds(const void *a, const void *b)
@@ -293,13 +378,13 @@ static int compare_fds(const void *a, const void *b)
 }
 
 /* Returns: how many descriptors the child gets; @keep lists them in order */
-static int collect_fds(const NitroChildConfig *config, int vsock_fd,
-                       int serial_fd, int *keep)
+static int collect_fds(const NitroChildConfig *config,
+                       const NitroChildFds *inherited, int *keep)
 {
     const int fds[MAX_KEEP] = {
-        STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, vsock_fd, serial_fd,
-        config->image->fd, config->image->kernel_fd, config->image->initrd_fd,
-        config->signer_fd,
+        STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, inherited->vsock,
+        inherited->monitor, inherited->serial, config->image->fd,
+        config->image->kernel_fd, config->image->initrd_fd, config->signer_fd,
     };
     int i, n = 0;
 
@@ -312,32 +397,49 @@ static int collect_fds(const NitroChildConfig *config, int vsock_fd,
     return n;
 }
 
-NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
-                              const NitroChildOps *ops, void *opaque,
-                              Error **errp)
+static NitroChild *child_new(const NitroChildOps *ops, void *opaque)
 {
     NitroChild *child = g_new0(NitroChild, 1);
-    g_auto(GStrv) args = NULL;
-    int serial_fd, message_fd;
-    int keep[MAX_KEEP], nr_keep;
-    bool ok;
 
     child->ops = ops;
     child->opaque = opaque;
     child->last_words = g_string_new(NULL);
+    child->monitor_line = g_string_new(NULL);
     child->log_fd = child->serial.fd = child->messages.fd = -1;
-    if (!make_streams(child, config->debug, &serial_fd, &message_fd, errp)) {
-        nitro_child_free(child);
-        return NULL;
-    }
+    child->monitor.fd = -1;
+    return child;
+}
+
+static bool child_run(NitroChild *child, const NitroChildConfig *config,
+                      const NitroChildFds *fds, int message_fd, Error **errp)
+{
+    g_auto(GStrv) args = nitro_child_args(config, fds);
+    int keep[MAX_KEEP], nr_keep = collect_fds(config, fds, keep);
+
     log_open(child, config);
-    args = nitro_child_args(config, vsock_fd, serial_fd);
-    nr_keep = collect_fds(config, vsock_fd, serial_fd, keep);
-    ok = child_fork(child, args, message_fd, keep, nr_keep, errp);
-    close(message_fd);
-    if (serial_fd >= 0) {
-        close(serial_fd);
+    if (!child_fork(child, args, message_fd, keep, nr_keep, errp)) {
+        return false;
     }
+    /* Events come after the first only, and it may have stopped before */
+    ask_monitor(child, "qmp_capabilities");
+    ask_monitor(child, "query-status");
+    return true;
+}
+
+NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
+                              const NitroChildOps *ops, void *opaque,
+                              Error **errp)
+{
+    NitroChild *child = child_new(ops, opaque);
+    NitroChildFds fds = { .vsock = vsock_fd, .monitor = -1, .serial = -1 };
+    int message_fd = -1;
+    bool ok;
+
+    ok = make_streams(child, config->debug, &fds, &message_fd, errp) &&
+         child_run(child, config, &fds, message_fd, errp);
+    close_fd(message_fd);
+    close_fd(fds.monitor);
+    close_fd(fds.serial);
     if (!ok) {
         nitro_child_free(child);
         return NULL;
@@ -347,11 +449,19 @@ NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
 
 const char *nitro_child_last_words(NitroChild *child)
 {
+    if (child->gave_up && child->kvm_words) {
+        return child->kvm_words;
+    }
     while (child->last_words->len &&
            child->last_words->str[child->last_words->len - 1] == '\n') {
         g_string_truncate(child->last_words, child->last_words->len - 1);
     }
     return child->last_words->str;
+}
+
+bool nitro_child_gave_up(const NitroChild *child)
+{
+    return child->gave_up;
 }
 
 void nitro_child_free(NitroChild *child)
@@ -362,6 +472,7 @@ void nitro_child_free(NitroChild *child)
     assert(!child->pid);
     output_close(&child->serial);
     output_close(&child->messages);
+    output_close(&child->monitor);
     if (child->log_fd >= 0) {
         close(child->log_fd);
     }
@@ -373,6 +484,8 @@ void nitro_child_free(NitroChild *child)
         munmap(child->exec_errno, sizeof(*child->exec_errno));
     }
     g_free(child->program);
+    g_free(child->kvm_words);
     g_string_free(child->last_words, TRUE);
+    g_string_free(child->monitor_line, TRUE);
     g_free(child);
 }

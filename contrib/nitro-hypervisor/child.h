@@ -6,9 +6,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Inherits these descriptors and nothing else: the vhost-user socket of its
- * vsock device, its serial port (debug mode only), its image and, on arm64,
- * the parts of that, and what it signs attestation documents with.  Dies with
- * this process, whatever kills that.
+ * vsock device, its monitor, its serial port (debug mode only), its image and,
+ * on arm64, the parts of that, and what it signs attestation documents with.
+ * Dies with this process, whatever kills that.
  */
 
 #ifndef NITRO_CHILD_H
@@ -37,6 +37,13 @@ typedef struct NitroChildConfig {
     int signer_fd;              /* key and chain to attest with, or -1 */
 } NitroChildConfig;
 
+/* The child's ends of sockets */
+typedef struct NitroChildFds {
+    int vsock;                  /* vhost-user */
+    int monitor;                /* QMP */
+    int serial;                 /* or -1 */
+} NitroChildFds;
+
 /**
  * NitroChildOps: told about the process, from the main loop
  * @serial: the enclave has written to its serial port (debug mode only)
@@ -60,13 +67,12 @@ bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
 /**
  * nitro_child_args: command line of an enclave
  * @config: what to run
- * @vsock_fd: the child's end of the vhost-user socket
- * @serial_fd: the child's end of its serial port, or -1
+ * @fds: what the process inherits
  *
  * Returns: NULL terminated arguments, to be freed with g_strfreev().
  */
-char **nitro_child_args(const NitroChildConfig *config, int vsock_fd,
-                        int serial_fd);
+char **nitro_child_args(const NitroChildConfig *config,
+                        const NitroChildFds *fds);
 
 /**
  * nitro_child_pcrs: registers an enclave attests, for a machine that does not
@@ -91,7 +97,8 @@ char *nitro_child_pcrs(const NitroChildConfig *config);
  * @errp: filled in on failure
  *
  * A QEMU that cannot be executed ends with status NITRO_CHILD_NOT_RUN later,
- * and with last words that say why.
+ * and with last words that say why.  One whose guest its accelerator cannot
+ * run, which leaves it paused for ever, is killed.
  *
  * Returns: the process, or NULL.
  */
@@ -112,6 +119,12 @@ void nitro_child_stop(NitroChild *child);
  * Returns: text without a newline at its end, possibly empty.
  */
 const char *nitro_child_last_words(NitroChild *child);
+
+/**
+ * nitro_child_gave_up: was it killed as its accelerator cannot run the guest?
+ * @child: the process
+ */
+bool nitro_child_gave_up(const NitroChild *child);
 
 /**
  * nitro_child_free: forget the process, remove its log

@@ -20,6 +20,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/sockets.h"
+#include "accel.h"
 #include "console.h"
 #include "control.h"
 #include "options.h"
@@ -143,6 +144,7 @@ static bool start(Hypervisor *hv, Error **errp)
                                                      NULL);
     NitroEnclaveHost host = { .opts = &hv->opts };
 
+    nitro_accel_resolve(NITRO_KVM_DEVICE, &hv->opts);
     if (!nitro_runtime_dir_open(&hv->dir, dir, errp) || !open_pki(hv, errp)) {
         return false;
     }
@@ -160,7 +162,8 @@ static bool start(Hypervisor *hv, Error **errp)
         return false;
     }
     nitro_slots_connect(hv->slots, hv->control, hv->parent);
-    info_report("ready in %s", dir);
+    info_report("ready in %s, accelerator of %s enclaves: %s", dir,
+                eif_arch_str(NITRO_HOST_ARCH), hv->opts.accel);
     return true;
 }
 
@@ -214,6 +217,18 @@ static int run_pki_command(const NitroOptions *opts)
     return EXIT_SUCCESS;
 }
 
+static int check_kvm(const NitroOptions *opts)
+{
+    Error *err = NULL;
+
+    if (!nitro_accel_check_kvm(NITRO_KVM_DEVICE, opts, &err)) {
+        error_report_err(err);
+        return EXIT_FAILURE;
+    }
+    printf("kvm\n");
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     Hypervisor hv = { };
@@ -228,6 +243,8 @@ int main(int argc, char **argv)
     } else if (hv.opts.version) {
         printf("nitro-hypervisor (QEMU " QEMU_VERSION ")\n");
         status = EXIT_SUCCESS;
+    } else if (hv.opts.check_kvm) {
+        status = check_kvm(&hv.opts);
     } else if (hv.opts.pki_command) {
         status = run_pki_command(&hv.opts);
     } else if (start(&hv, &err)) {

@@ -15,7 +15,6 @@
 #include "tools/nitro-option-once.h"
 
 #define MAX_CONNECTIONS (1 << 24)
-#define DEFAULT_ACCEL "tcg,thread=multi"
 
 static const char summary[] =
     "Creates in the runtime directory:\n"
@@ -93,7 +92,8 @@ static bool options_check(NitroOptions *opts, const char *acpi, int rest,
     if (opts->pki_command) {
         return check_pki_command(opts, errp);
     }
-    if (!opts->runtime_dir || (!opts->qemu && !opts->qemu_aarch64)) {
+    if ((!opts->runtime_dir && !opts->check_kvm) ||
+        (!opts->qemu && !opts->qemu_aarch64)) {
         error_setg(errp, "--runtime-dir and --qemu or --qemu-aarch64 are "
                    "needed");
         error_append_hint(errp, "Try --help\n");
@@ -124,8 +124,9 @@ static void make_absolute(char **path)
 static void options_defaults(NitroOptions *opts)
 {
     if (!opts->accel) {
-        opts->accel = g_strdup(DEFAULT_ACCEL);
+        opts->accel = g_strdup(NITRO_ACCEL_TCG);
     }
+    opts->host = NITRO_HOST_ARCH;
     make_absolute(&opts->runtime_dir);
     make_absolute(&opts->pki_dir);
 }
@@ -229,7 +230,11 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
         { "qemu-arg", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opts->qemu_args,
           "Argument added to every enclave's QEMU", "ARG" },
         { "accel", 0, 0, G_OPTION_ARG_STRING, &opts->accel,
-          "Accelerator of the enclaves (" DEFAULT_ACCEL ")", "ACCEL" },
+          "Accelerator of the enclaves (" NITRO_ACCEL_TCG "); auto: KVM "
+          "where it runs guests", "ACCEL" },
+        { "check-kvm", 0, 0, G_OPTION_ARG_NONE, &opts->check_kvm,
+          "Try whether KVM runs guests here, print kvm if so, and exit",
+          NULL },
         { "acpi", 0, 0, G_OPTION_ARG_STRING, &acpi,
           "ACPI tables for x86_64 enclaves: on, off, auto (by the image)",
           "MODE" },
@@ -271,6 +276,12 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
 const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch)
 {
     return arch == EIF_ARCH_AARCH64 ? opts->qemu_aarch64 : opts->qemu;
+}
+
+const char *nitro_options_accel(const NitroOptions *opts, EifArch arch)
+{
+    return arch == opts->host || g_str_has_prefix(opts->accel, "tcg") ?
+           opts->accel : NITRO_ACCEL_TCG;
 }
 
 const char *nitro_options_id(const NitroOptions *opts)

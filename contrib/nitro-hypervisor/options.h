@@ -12,20 +12,32 @@
 #include "hw/core/eif-image.h"
 #include "qapi/qapi-types-common.h"
 
+/* KVM runs guests of this architecture only */
+#ifdef HOST_AARCH64
+#define NITRO_HOST_ARCH EIF_ARCH_AARCH64
+#else
+#define NITRO_HOST_ARCH EIF_ARCH_X86_64
+#endif
+
+#define NITRO_ACCEL_AUTO "auto"
+#define NITRO_ACCEL_TCG  "tcg,thread=multi"
+
 typedef struct NitroOptions {
     char *runtime_dir;      /* absolute */
     char *qemu;             /* qemu-system-x86_64, or NULL */
     char *qemu_aarch64;     /* qemu-system-aarch64, or NULL */
-    char *accel;            /* value of -accel for the enclaves */
+    char *accel;            /* value of -accel, or NITRO_ACCEL_AUTO */
     char *parent_id;        /* goes into PCR4, or NULL */
     char *parent_role;      /* goes into PCR3, or NULL */
     char **qemu_args;       /* additional arguments, NULL terminated, or NULL */
     char **firmware_dirs;   /* the same for -L */
     char *pki_dir;          /* absolute, or NULL: documents are not signed */
     char *pki_command;      /* the only thing to do, or NULL */
+    EifArch host;           /* whose enclaves KVM can run */
     OnOffAuto acpi;
     unsigned int max_connections;   /* of one enclave */
     bool strict_image;      /* START fails when the image cannot boot */
+    bool check_kvm;         /* the only thing to do */
     bool once;
     bool keep_logs;
     bool version;
@@ -51,6 +63,15 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
  * Returns: its path, or NULL when such enclaves cannot be run.
  */
 const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch);
+
+/**
+ * nitro_options_accel: value of -accel for enclaves of an architecture
+ * @opts: the options; their accelerator is not NITRO_ACCEL_AUTO any more
+ * @arch: the architecture
+ *
+ * Returns: what --accel says, or NITRO_ACCEL_TCG where that cannot run them.
+ */
+const char *nitro_options_accel(const NitroOptions *opts, EifArch arch);
 
 /**
  * nitro_options_id: instance ID of the parent

@@ -79,13 +79,41 @@ static int open_fds(void)
     return n;
 }
 
+/* The monitor of a QEMU whose guest KVM cannot run */
+static void fake_pause(int monitor)
+{
+    static const char event[] =
+        "{\"timestamp\": {\"seconds\": 1}, \"event\": \"STOP\"}\r\n";
+    static const char answer[] =
+        "{\"return\": {\"status\": \"internal-error\"}}\r\n";
+    g_autoptr(GString) asked = g_string_new(NULL);
+    char byte;
+
+    fprintf(stderr, "KVM internal error. Suberror: 1\nEAX=0\n");
+    if (write(monitor, event, strlen(event)) < 0) {
+        _exit(96);
+    }
+    /* What is asked first comes before it knows */
+    while (!g_str_has_suffix(asked->str, "query-status\"}\n{\"execute\": "
+                             "\"query-status\"}\n") &&
+           read(monitor, &byte, 1) == 1) {
+        g_string_append_c(asked, byte);
+    }
+    if (write(monitor, answer, strlen(answer)) < 0) {
+        _exit(95);
+    }
+}
+
 int fake_qemu(int argc, char **argv)
 {
     const char *act = argument(argc, argv, "-fake");
     int serial = fd_argument(argc, argv, "socket,id=console,fd=");
 
-    /* Standard ones, vsock, console, image, and the directory just read */
-    if (open_fds() != 7) {
+    /*
+     * Standard ones, vsock, monitor, console, image, and the directory just
+     * read
+     */
+    if (open_fds() != 8) {
         fprintf(stderr, "fake: %d descriptors\n", open_fds());
         return 97;
     }
@@ -102,6 +130,9 @@ int fake_qemu(int argc, char **argv)
     if (g_str_equal(act, "image")) {
         fake_copy_image(argument(argc, argv, "-kernel"), serial);
         return 0;
+    }
+    if (g_str_equal(act, "pause")) {
+        fake_pause(fd_argument(argc, argv, "socket,id=monitor,fd="));
     }
     if (g_str_equal(act, "crash")) {
         raise(SIGKILL);

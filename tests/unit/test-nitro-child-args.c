@@ -12,13 +12,16 @@
 
 #define VSOCK_FD 7
 #define SERIAL_FD 8
+#define MONITOR_FD 10
 #define LONG_LINE (64 * KiB)
 
 #define HEX16(digit) digit digit digit digit digit digit digit digit \
                      digit digit digit digit digit digit digit digit
 #define HEX96(digit) HEX16(digit) HEX16(digit) HEX16(digit) \
                      HEX16(digit) HEX16(digit) HEX16(digit)
-#define END " -display none -monitor none -nodefaults -no-user-config " \
+#define END " -chardev socket,id=monitor,fd=10 " \
+            "-mon chardev=monitor,mode=control" \
+            " -display none -monitor none -nodefaults -no-user-config " \
             "-no-reboot -global virtio-mmio.force-legacy=off"
 #define ENC "-enc000000000000002a"
 
@@ -44,6 +47,7 @@ typedef struct Row {
     bool needs_acpi;
     bool debug;
     bool is_signed;
+    bool foreign;               /* the host has the other architecture */
     unsigned int vcpus;
     int initrd_fd;
     int signer_fd;              /* 0: none */
@@ -56,13 +60,13 @@ static const Row rows[] = {
       .acpi = ON_OFF_AUTO_OFF,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
       "-M nitro-enclave,vsock=vsock,id=" NO_ID ENC ",acpi=off,debug-mode=off "
-      "-smp 2,sockets=1,cores=1,threads=2 -cpu host -kernel /proc/self/fd/9 "
+      "-smp 2,sockets=1,cores=1,threads=2 -cpu host,pmu=off -kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -serial null" END },
     { "x86/debug", EIF_ARCH_X86_64, "kvm", .vcpus = 3, .initrd_fd = -1,
       .acpi = ON_OFF_AUTO_OFF, .debug = true,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
       "-M nitro-enclave,vsock=vsock,id=" NO_ID ENC ",acpi=off,debug-mode=on "
-      "-smp 3,sockets=1,cores=3,threads=1 -cpu host -kernel /proc/self/fd/9 "
+      "-smp 3,sockets=1,cores=3,threads=1 -cpu host,pmu=off -kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
       "-serial chardev:console" END },
     { "x86/acpi", EIF_ARCH_X86_64, "kvm", ID, ROLE, "/fw", "-S",
@@ -70,13 +74,13 @@ static const Row rows[] = {
       .line = "x86 -name enclave-16 -m 64M -accel kvm -L /fw "
       "-M nitro-enclave,vsock=vsock,id=i-1,,2" ENC ",acpi=on,debug-mode=off,"
       "parent-id=i-1,,2,parent-role=" ROLE " -bios qboot.rom "
-      "-smp 4,sockets=1,cores=2,threads=2 -cpu host -kernel /proc/self/fd/9 "
+      "-smp 4,sockets=1,cores=2,threads=2 -cpu host,pmu=off -kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -serial null" END " -S" },
     { "x86/signer", EIF_ARCH_X86_64, "kvm", ID, .vcpus = 2, .initrd_fd = -1,
       .signer_fd = 12, .acpi = ON_OFF_AUTO_OFF,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
       "-M nitro-enclave,vsock=vsock,id=i-1,,2" ENC ",acpi=off,debug-mode=off,"
-      "parent-id=i-1,,2 -smp 2,sockets=1,cores=1,threads=2 -cpu host "
+      "parent-id=i-1,,2 -smp 2,sockets=1,cores=1,threads=2 -cpu host,pmu=off "
       "-kernel /proc/self/fd/9 -chardev socket,id=vsock,fd=7 "
       "-add-fd fd=12,set=9 "
       "-object nitro-nsm-signer,id=nsm-signer,file=/dev/fdset/9 "
@@ -142,7 +146,9 @@ static char **row_args(const Row *row, const char *cmdline)
     const char *extra[] = { row->extra, NULL };
     const NitroOptions opts = {
         .qemu = (char *)"x86", .qemu_aarch64 = (char *)"arm",
-        .accel = (char *)row->accel, .parent_id = (char *)row->id,
+        .accel = (char *)row->accel,
+        .host = row->foreign ? !row->arch : row->arch,
+        .parent_id = (char *)row->id,
         .parent_role = (char *)row->role, .acpi = row->acpi,
         .qemu_args = row->extra ? (char **)extra : NULL,
         .firmware_dirs = row->firmware ? (char **)firmware : NULL,
@@ -159,7 +165,12 @@ static char **row_args(const Row *row, const char *cmdline)
         .signer_fd = row->signer_fd ?: -1,
     };
 
-    return nitro_child_args(&config, VSOCK_FD, row->debug ? SERIAL_FD : -1);
+    const NitroChildFds fds = {
+        .vsock = VSOCK_FD, .monitor = MONITOR_FD,
+        .serial = row->debug ? SERIAL_FD : -1,
+    };
+
+    return nitro_child_args(&config, &fds);
 }
 
 static void test_row(const void *opaque)
@@ -198,6 +209,34 @@ static void test_tcg_x86(void)
         g_assert_cmpuint(lpj, ==, khz * 4);
         g_assert_cmpuint(khz, >, 0);
         g_assert_true(g_str_has_suffix(append, " no_timer_check"));
+    }
+}
+
+/* KVM runs guests of the host's architecture only, the emulation all */
+static void test_foreign(void)
+{
+    static const struct {
+        EifArch arch;
+        const char *accel, *used, *cpu;
+    } row[] = {
+        { EIF_ARCH_X86_64, "kvm", NITRO_ACCEL_TCG, "max,la57=off" },
+        { EIF_ARCH_AARCH64, "kvm", NITRO_ACCEL_TCG, "neoverse-n1" },
+        { EIF_ARCH_X86_64, "tcg,thread=single", "tcg,thread=single",
+          "max,la57=off" },
+        { EIF_ARCH_AARCH64, "tcg,thread=single", "tcg,thread=single",
+          "neoverse-n1" },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(row); i++) {
+        const Row one = {
+            .arch = row[i].arch, .accel = row[i].accel, .foreign = true,
+            .vcpus = 2, .initrd_fd = -1,
+        };
+        g_auto(GStrv) args = row_args(&one, "");
+
+        g_assert_cmpstr(value_of(args, "-accel"), ==, row[i].used);
+        g_assert_cmpstr(value_of(args, "-cpu"), ==, row[i].cpu);
+        g_assert_null(strstr(value_of(args, "-M"), "gic-version=host"));
     }
 }
 
@@ -312,6 +351,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &rows[i], test_row);
     }
     g_test_add_func("/nitro/child-args/tcg-x86", test_tcg_x86);
+    g_test_add_func("/nitro/child-args/foreign", test_foreign);
     g_test_add_func("/nitro/child-args/long-line", test_long_line);
     g_test_add_func("/nitro/child-args/room/arm", test_room_arm);
     g_test_add_func("/nitro/child-args/room/x86", test_room_x86);

@@ -171,6 +171,25 @@ static void test_crash(Fixture *f, gconstpointer data)
     g_assert_cmpuint(last_status, ==, SIGKILL);
 }
 
+/* A guest that KVM cannot run is not left paused for ever */
+static void test_gave_up(Fixture *f, gconstpointer data)
+{
+    g_autofree char *text = NULL;
+
+    fake(f, "pause");
+    g_free(f->opts.accel);
+    f->opts.accel = g_strdup("kvm");
+    error_text_begin();
+    start(f, 1, 16);
+    expect_reply(NITRO_CONTROL_START, 0);
+    WAIT_FOR(nr_exited);
+    text = error_text_end();
+    g_assert_cmpuint(last_cause, ==, NITRO_CONTROL_CAUSE_SIGNAL);
+    assert_contains(text, "enclave with CID 16: kvm cannot run it: "
+                    "KVM internal error. Suberror: 1");
+    assert_contains(text, "Emulate enclaves: --accel tcg,thread=multi");
+}
+
 static void test_child_fails(Fixture *f, gconstpointer data)
 {
     fake(f, "fail");
@@ -470,9 +489,10 @@ static void test_arguments(Fixture *f, gconstpointer data)
         "%s -name enclave-16 -m 64M -accel kvm -M nitro-enclave,vsock=vsock,"
         "id=i-1,,2-enc000000000000002a,acpi=on,debug-mode=on,parent-id=i-1,,2 "
         "-bios qboot.rom -smp 3,sockets=1,cores=3,threads=1 "
-        "-cpu host -kernel /proc/self/fd/9 "
+        "-cpu host,pmu=off -kernel /proc/self/fd/9 "
         "-chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
-        "-serial chardev:console -display none -monitor none -nodefaults "
+        "-serial chardev:console -chardev socket,id=monitor,fd=10 "
+        "-mon chardev=monitor,mode=control -display none -monitor none -nodefaults "
         "-no-user-config -no-reboot -global virtio-mmio.force-legacy=off "
         "-fake run", f->opts.qemu);
     NitroImage image = { .fd = 9, .needs_acpi = true };
@@ -480,6 +500,7 @@ static void test_arguments(Fixture *f, gconstpointer data)
         .opts = &f->opts, .slot_uid = 42, .cid = 16, .vcpus = 3,
         .memory = 64 * MiB, .debug = true, .image = &image, .signer_fd = -1,
     };
+    const NitroChildFds fds = { .vsock = 7, .serial = 8, .monitor = 10 };
     g_auto(GStrv) args = NULL;
     g_autofree char *line = NULL;
 
@@ -487,7 +508,7 @@ static void test_arguments(Fixture *f, gconstpointer data)
     f->opts.parent_id = g_strdup("i-1,2");
     g_free(f->opts.accel);
     f->opts.accel = g_strdup("kvm");
-    args = nitro_child_args(&config, 7, 8);
+    args = nitro_child_args(&config, &fds);
     line = g_strjoinv(" ", args);
     g_assert_cmpstr(line, ==, expected);
 }
@@ -501,6 +522,7 @@ int main(int argc, char **argv)
         { "/nitro/hypervisor/image-and-console", test_image_and_console },
         { "/nitro/hypervisor/stop", test_stop },
         { "/nitro/hypervisor/crash", test_crash },
+        { "/nitro/hypervisor/gave-up", test_gave_up },
         { "/nitro/hypervisor/child-fails", test_child_fails },
         { "/nitro/hypervisor/no-qemu", test_no_qemu },
         { "/nitro/hypervisor/stop-while-starting", test_stop_while_starting },

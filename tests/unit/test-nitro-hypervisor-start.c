@@ -46,6 +46,7 @@ static void test_options(void)
     g_assert_cmpstr(opts.runtime_dir, ==, "/tmp/y");
     g_assert_cmpstr(opts.qemu, ==, "/bin/true");
     g_assert_cmpstr(opts.accel, ==, "tcg,thread=multi");
+    g_assert_cmpint(opts.host, ==, NITRO_HOST_ARCH);
     g_assert_cmpint(opts.acpi, ==, ON_OFF_AUTO_OFF);
     g_assert_cmpuint(opts.max_connections, ==, 7);
     g_assert_true(opts.once);
@@ -92,6 +93,21 @@ static void test_help(void)
     g_test_trap_assert_stdout("*-device vhost-user-vsock-pci,chardev=vs*");
     g_test_trap_assert_stdout("*-M q35 for qemu-system-x86_64*");
     g_test_trap_assert_stdout("*-M virt,gic-version=3*");
+}
+
+/* Needs a QEMU, and no directory */
+static void test_check_kvm(void)
+{
+    NitroOptions opts;
+    g_autofree char *taken = parse(&opts, "x --check-kvm " QEMU);
+    g_autofree char *refused = NULL;
+
+    g_assert_cmpstr(taken, ==, NULL);
+    g_assert_true(opts.check_kvm);
+    nitro_options_clear(&opts);
+    refused = parse(&opts, "x --check-kvm " DIRECTORY);
+    g_assert_cmpstr(refused, ==, NEEDED);
+    nitro_options_clear(&opts);
 }
 
 /* Either architecture alone will do, or both */
@@ -206,6 +222,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/hypervisor-start/help", test_help);
     g_test_add_func("/nitro/hypervisor-start/architectures",
                     test_architectures);
+    g_test_add_func("/nitro/hypervisor-start/check-kvm", test_check_kvm);
     g_test_add_func("/nitro/hypervisor-start/bad-options", test_bad_options);
     g_test_add_func("/nitro/hypervisor-start/runtime-dir", test_runtime_dir);
     return g_test_run();
