@@ -43,6 +43,8 @@ help:
 	@echo '                  EIF=FILE, IMAGE=CONTAINER, or KERNEL= INITRD='
 	@echo '                  APPEND=, MEM=, CPUS='
 	@echo '                  ARCH=aarch64: parent and enclave are arm64'
+	@echo '                  ACCEL=auto|kvm|tcg: KVM if it runs guests, or as'
+	@echo '                  said; with all jobs that boot a parent'
 	@echo 'make check      all tests'
 	@echo 'make check-launchers  launchers of others, other kernels'
 	@echo 'make soak       200 launches, then look for what they left behind'

@@ -159,11 +159,25 @@ class Files(unittest.TestCase):
     def test_store(self):
         path = self.dir / 'new' / 'run.json'
         bench_stats.save(path, {'cpus': 2}, figures(a=[1, 2]))
-        self.assertEqual(bench_stats.load(path), figures(a=[1, 2]))
+        self.assertEqual(bench_stats.load(path, 'tcg'), figures(a=[1, 2]))
         for text in '[]', '{}', '{"figures": 1}', 'x':
             path.write_text(text)
             with self.assertRaises(ValueError):
-                bench_stats.load(path)
+                bench_stats.load(path, 'tcg')
+
+    def test_other_accelerator(self):
+        path = self.dir / 'run.json'
+        for machine, accelerator, fits in (
+                ({}, 'tcg', True), ({}, 'kvm', False), ([], 'tcg', True),
+                ({'accelerator': 'kvm'}, 'kvm', True),
+                ({'accelerator': 'kvm'}, 'tcg', False),
+                ({'accelerator': 'tcg'}, 'kvm', False)):
+            bench_stats.save(path, machine, figures(a=[1]))
+            if fits:
+                bench_stats.load(path, accelerator)
+                continue
+            with self.assertRaisesRegex(ValueError, 'accelerator'):
+                bench_stats.load(path, accelerator)
 
     def image(self, pieces, size):
         """Bytes of an image with a ramdisk of @size bytes."""

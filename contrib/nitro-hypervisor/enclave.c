@@ -148,10 +148,10 @@ static void report_end(NitroEnclave *enclave)
     if (enclave->stopping) {
         info_report("enclave with CID %u stopped", cid);
     } else if (nitro_child_gave_up(enclave->child)) {
-        warn_report("enclave with CID %u: %s cannot run it: %s", cid,
+        warn_report("enclave with CID %u: %s cannot run it (--accel tcg "
+                    "emulates it, in nitro-lab ACCEL=tcg): %s", cid,
                     enclave->host.opts->accel,
                     *last_words ? last_words : "(no message)");
-        error_printf("Emulate enclaves: --accel " NITRO_ACCEL_TCG "\n");
     } else if (enclave->cause == NITRO_CONTROL_CAUSE_SHUTDOWN) {
         info_report("enclave with CID %u ended", cid);
     } else {

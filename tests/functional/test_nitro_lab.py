@@ -3,10 +3,13 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The lab's own tools, without a virtual machine."""
 
+import contextlib
 import importlib
+import io
 import os
 import struct
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -19,7 +22,7 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
-from nitro_lab import (accounts, application, check, cli, config, directories,
+from nitro_lab import (accel, accounts, application, check, cli, config, directories,
                        eif, equipment, images, instance, kernels, load,
                        packages, parent, patience, postmortem, run, soak)
 from nitro_lab.arch import ARCHES, FOREIGN, GUEST, HOST
@@ -59,6 +62,127 @@ class Archive(QemuBaseTest):
     def test_reproducible(self):
         """The same input gives the same bytes."""
         self.assertEqual(self.archive('one'), self.archive('two'))
+
+
+# Answers as QEMU does whose guest KVM cannot run, and stays
+PAUSED = '''
+import json, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print("KVM internal error. Suberror: 1\\nEAX=0", flush=True)
+with listener.accept()[0].makefile("rw") as stream:
+    print("{}", file=stream, flush=True)
+    for line in stream:
+        asked = json.loads(line)["execute"] == "query-status"
+        print(json.dumps({"return": {"status": "internal-error"} if asked
+                          else {}}), file=stream, flush=True)
+'''
+
+
+class Accelerator(QemuBaseTest):
+    """ACCEL=auto|kvm|tcg."""
+
+    def setUp(self):
+        super().setUp()
+        accel.chosen.cache_clear()
+        self.addCleanup(accel.chosen.cache_clear)
+
+    def chosen(self, choice, refusal, forbidden=False, foreign=False):
+        """What comes of ACCEL=@choice, and what is printed."""
+        accel.chosen.cache_clear()
+        said = io.StringIO()
+        with mock.patch.dict(os.environ, ACCEL=choice), \
+                mock.patch.object(accel, 'FOREIGN', foreign), \
+                mock.patch.object(accel, 'refusal', return_value=refusal), \
+                mock.patch.object(accel, '_forbidden',
+                                  return_value=forbidden), \
+                contextlib.redirect_stderr(said):
+            return accel.chosen(), said.getvalue()
+
+    def test_choice(self):
+        """KVM only where it runs guests; nothing is said but what helps."""
+        no = 'no permission for /dev/kvm', 'usermod -aG kvm me'
+        for choice in 'auto', '':
+            self.assertEqual(self.chosen(choice, None), ('kvm', ''))
+            self.assertEqual(self.chosen(choice, no), ('tcg', ''))
+        self.assertEqual(self.chosen('auto', no, forbidden=True), (
+            'tcg', 'nitro-lab: guests are emulated: no permission for'
+            ' /dev/kvm; usermod -aG kvm me\n'))
+        self.assertEqual(self.chosen('kvm', None), ('kvm', ''))
+        self.assertEqual(self.chosen('auto', None, foreign=True), ('tcg', ''))
+        self.assertEqual(self.chosen('kvm', None, foreign=True), (
+            'tcg', 'nitro-lab: guests are emulated: KVM runs guests of this'
+            ' machine\'s architecture, not of %s\n' % GUEST.name))
+        with mock.patch.object(accel, 'refusal') as tried:
+            with mock.patch.dict(os.environ, ACCEL='tcg'):
+                accel.chosen.cache_clear()
+                self.assertEqual(accel.chosen(), 'tcg')
+            tried.assert_not_called()
+
+    def test_refused(self):
+        """Who insists on KVM gets the reason and a remedy."""
+        for words, what, hint in (
+                (('kvm', ('no guests', 'do this')), 'ACCEL=kvm: no guests',
+                 'do this'),
+                (('kvm', ('no guests', '')), 'ACCEL=kvm: no guests',
+                 'leave ACCEL out'),
+                (('hvf', None), 'ACCEL=hvf is not known', 'auto, kvm, tcg')):
+            with self.assertRaisesRegex(config.LabError, what) as raised:
+                self.chosen(*words)
+            self.assertIn(hint, raised.exception.hint)
+
+    def test_tried(self):
+        """The hypervisor's program tries it, with the parent's QEMU."""
+        fake = Path(self.scratch_file('hypervisor'))
+        with mock.patch.object(images, 'hypervisor', return_value=fake):
+            for script, expected in (
+                    ('echo kvm', None),
+                    ('echo "nitro-hypervisor: $1 $2" >&2; exit 1',
+                     ('--check-kvm ' + GUEST.hypervisor_option, '')),
+                    ('echo nitro-hypervisor: no >&2; echo do >&2; exit 1',
+                     ('no', 'do'))):
+                fake.write_text('#!/bin/sh\n' + script + '\n')
+                fake.chmod(0o755)
+                self.assertEqual(accel.refusal(), expected)
+
+    def words(self, accelerator):
+        """Command lines of a parent and its hypervisor process."""
+        vm = parent.Parent(directory=self.scratch_file(accelerator),
+                           accelerator=accelerator)
+        self.addCleanup(vm.forget)
+        self.addCleanup(vm.stop)
+        return tuple(' '.join(map(str, argv)) for argv in (
+            vm._command_line(),     # pylint: disable=protected-access
+            vm.hypervisor_command()))
+
+    def test_arguments(self):
+        """What KVM needs, and what only the emulation does."""
+        vm, hypervisor = self.words('kvm')
+        self.assertIn(' -accel kvm -M %s -cpu %s -smp ' % (
+            GUEST.kvm_machine, GUEST.kvm_cpu), vm)
+        self.assertIn(' --accel kvm ', hypervisor)
+        self.assertNotRegex(vm, 'tsc|lpj|no_timer_check|early|irqchip')
+        vm, hypervisor = self.words('tcg')
+        self.assertIn(' -accel tcg,thread=multi -M %s -cpu %s -smp ' % (
+            GUEST.machine, GUEST.cpu), vm)
+        self.assertIn(' --accel tcg,thread=multi ', hypervisor)
+        self.assertRegex(vm, GUEST.parent_words)
+
+    def test_paused(self):
+        """A parent that KVM cannot run is noticed, and not booted again."""
+        vm = parent.Parent(devices=False, accelerator='kvm',
+                           directory=self.scratch_file('vm'))
+        self.addCleanup(vm.forget)
+        self.addCleanup(vm.stop)
+        with mock.patch.object(vm, '_command_line', return_value=[
+                sys.executable, '-c', PAUSED, vm.sockets / 'qmp']):
+            with self.assertRaisesRegex(
+                    parent.CannotRun, 'KVM cannot run the parent: KVM internal'
+                    ' error. Suberror: 1$') as raised:
+                vm.start()
+        self.assertEqual(raised.exception.hint, 'have it emulated: ACCEL=tcg')
+        self.assertEqual(vm.retries, 0)
 
 
 class FailedBoot(QemuBaseTest):

@@ -19,6 +19,8 @@ Arch = collections.namedtuple('Arch', (
     'parent_words',     # for the parent's kernel
     'machine',      # the parent's -M
     'cpu',          # the parent's -cpu
+    'kvm_machine',  # the two with KVM
+    'kvm_cpu',
     'threads',      # of a core of the parent
     'hypervisor_option',    # that names the QEMU of enclaves
     'firmware',     # (package, directory) with what the machines load
@@ -28,11 +30,12 @@ ARCHES = {
     'x86_64': Arch('x86_64', 'amd64', 0, 'bzImage', 'ttyS0',
                    # The timer's check needs CPU time that a busy host has not
                    'earlyprintk=ttyS0 no_timer_check', 'q35',
-                   'max,la57=off', 2, '--qemu',
+                   'max,la57=off', 'q35', 'host,pmu=off', 2, '--qemu',
                    (('qemu-system-data', 'usr/share/qemu'),
                     ('seabios', 'usr/share/seabios'))),
     'aarch64': Arch('aarch64', 'arm64', 1, 'Image', 'ttyAMA0', 'earlycon',
-                    'virt,gic-version=3', 'neoverse-n1', 1, '--qemu-aarch64',
+                    'virt,gic-version=3', 'neoverse-n1',
+                    'virt,gic-version=host', 'host', 1, '--qemu-aarch64',
                     ()),
 }
 

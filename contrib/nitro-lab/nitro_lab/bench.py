@@ -5,7 +5,7 @@
 import sys
 from pathlib import Path
 
-from . import (bench_console, bench_documents, bench_launch,
+from . import (accel, bench_console, bench_documents, bench_launch,
                bench_platform, bench_reset, images)
 from .bench_host import ahead_of_others, describe
 from .bench_images import BENCH
@@ -21,13 +21,14 @@ def _chosen(text):
     return parts
 
 
-def _stored(path):
+def _stored(path, accelerator):
     """Figures to compare with, read before anything is measured."""
     try:
-        return load(Path(path)) if path else None
+        return load(Path(path), accelerator) if path else None
     except (OSError, ValueError) as error:
         raise LabError('BASELINE=%s cannot be used: %s' % (path, error),
-                       'give a file that make bench has written') from error
+                       'give a file that make bench has written with the'
+                       ' same accelerator (ACCEL=kvm or tcg)') from error
 
 
 def _print(title, lines):
@@ -85,12 +86,15 @@ def _measure_peer(args):
 def bench(args):
     """Measure, print, compare, and write JSON."""
     parts = _chosen(args.parts)
-    stored = _stored(args.baseline)
+    accelerator = accel.chosen()
+    stored = _stored(args.baseline, accelerator)
     peer = _measure_peer(args) if args.peer and 'launch' in parts else None
-    machine, figures, targets = describe(), {}, Targets()
+    machine = dict(describe(), accelerator=accelerator)
+    figures, targets = {}, Targets()
     failed = _measure(args, parts, figures, targets)
     _print('%(cpu)s, %(cpus)d CPUs, %(memory_mib)d MiB, Linux %(kernel)s, '
-           'load %(load).1f' % machine, show(figures))
+           'load %(load).1f, accelerator %(accelerator)s' % machine,
+           show(figures))
     if targets.show():
         _print('Targets', targets.show())
     if peer:

@@ -119,10 +119,19 @@ def save(path, machine, result):
                                indent=1) + '\n')
 
 
-def load(path):
-    """Figures of a stored run."""
+def load(path, accelerator):
+    """Figures of a stored run with the same accelerator.
+
+    Runs of before the lab had a choice were emulated.
+    """
     stored = json.loads(path.read_text())
     figures = stored.get('figures') if isinstance(stored, dict) else None
     if not isinstance(figures, dict):
         raise ValueError('%s holds no figures' % path)
+    machine = stored.get('machine')
+    theirs = machine.get('accelerator', 'tcg') \
+        if isinstance(machine, dict) else 'tcg'
+    if theirs != accelerator:
+        raise ValueError('its guests had accelerator %s, those of this run'
+                         ' have %s' % (theirs, accelerator))
     return figures

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import (bench, boots, check, fitting, foreign, images, instance,
+from . import (accel, bench, boots, check, fitting, foreign, images, instance,
                kernels, load, packages, shell, soak, visit)
 from .arch import GUEST
 from .config import LAB, PKI, TREE, LabError
@@ -276,6 +276,7 @@ def main():
         words, more = _words()
         args = _parser().parse_args(words)
         args.more = more
+        accel.wanted()
         if args.lab_kernel:
             kernels.choose(args.lab_kernel)
         sys.exit(args.main(args))

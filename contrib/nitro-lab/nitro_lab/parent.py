@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import directories, images, instance, packages
+from . import accel, directories, images, instance, packages
 from .arch import GUEST, HOST
 from .agent import Agent
 from .config import LabError, PKI, RUN
@@ -20,24 +20,25 @@ from .cpio import Cpio
 from .equipment import Equipment, cpus_and_memory
 from .patience import PATIENCE, POLL_SECONDS, Silence
 from .proxy import Proxy
-from .qmp import JobStream, Qmp, SocketStream
+from .qmp import JobStream, Qmp, QmpError, SocketStream
 from .server import Server
 from .warnings import HYPERVISOR, PARENT
 
 PORT_NAME = 'org.qemu.nitro-lab'
-# The kernel speaks from its first step on
-PARENT_CMDLINE = ('console=%s %s panic=-1 reboot=t'
-                  % (GUEST.console, GUEST.parent_words))
+PARENT_CMDLINE = 'console=%s panic=-1 reboot=t' % GUEST.console
 BASE_MEMORY_MIB = 640
 HUGE_PAGE_MIB = 2
 NE_DEVICE = '/machine/peripheral/ne'
+# In QEMU's log, before a dump of registers
+KVM_REASON = re.compile(r'.*\bKVM\b.*', re.I)
 PANIC = re.compile(r'Kernel panic|\bBUG\b|Oops|Internal error')
 
 
 def clock_words():
     """Spare guests the calibration of their clock, which a busy host spoils.
 
-    The time stamp counter of an emulated CPU is the host's own.
+    The time stamp counter of an emulated CPU is the host's own; KVM has a
+    clock for guests.
     """
     found = re.search(r'^bogomips\s*:\s*([\d.]+)',
                       Path('/proc/cpuinfo').read_text(), re.M)
@@ -56,6 +57,10 @@ def _mode(data):
     if isinstance(data, Path):
         return data.stat().st_mode & 0o111 | 0o644
     return 0o755 if data[:2] == b'#!' else 0o644
+
+
+class CannotRun(LabError):
+    """The accelerator cannot run the parent, at whatever attempt."""
 
 
 class Process:
@@ -80,9 +85,10 @@ class Process:
                            % (self.name, self.popen.returncode,
                               self.tail() or 'no output'), 'see %s' % self.log)
 
-    def tail(self):
-        """The last words of its log."""
-        return self.log.read_text(errors='replace').strip()[-1000:]
+    def tail(self, size=1000):
+        """The last words of its log; None: all."""
+        text = self.log.read_text(errors='replace').strip()
+        return text[-size:] if size else text
 
     def stop(self, patience=60):
         """SIGTERM, then SIGKILL."""
@@ -102,20 +108,23 @@ class Parent:
     attempts = 3    # to boot, see _emulator_failed()
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
-                 acpi='auto', machine=GUEST.machine, directory=None,
+                 acpi='auto', machine=None, directory=None,
                  qemu_args=(), enclave_args=(), equipment=None,
-                 instance_id=None, role=None, proxied=None):
+                 instance_id=None, role=None, proxied=None, accelerator=None):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
         @files: guest path -> Path, bytes or Link, put into the initramfs.
-        @machine: the parent's -M.  @equipment: see there.
+        @machine: the parent's -M, by default that of the architecture.
+        @equipment: see there.  @accelerator: kvm or tcg, by default as ACCEL
+        says.
         @instance_id: of EC2, by default the lab's; @role: ARN, or none.
         @proxied: vsock port -> function that connects to what it leads to.
         """
         self.equipment = equipment or Equipment()
         self.servers = []
         self.cpus, self.memory_mib, self.files = cpus, memory_mib, files or {}
-        self.devices, self.acpi, self.machine = devices, acpi, machine
+        self.devices, self.acpi, self._machine = devices, acpi, machine
+        self._accelerator = accelerator
         self.qemu_args, self.enclave_args = qemu_args, enclave_args
         self.instance_id = instance_id or instance.instance_id()
         self.role, self.proxied = role, proxied or {}
@@ -132,6 +141,18 @@ class Parent:
         self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
         self.boot_seconds, self.retries = None, 0
+
+    @property
+    def accelerator(self):
+        """kvm or tcg, for the parent and its enclaves."""
+        if self._accelerator is None:
+            self._accelerator = accel.chosen()
+        return self._accelerator
+
+    @property
+    def machine(self):
+        """Its -M."""
+        return self._machine or accel.machine(self.accelerator)
 
     # Starting and stopping
 
@@ -163,7 +184,8 @@ class Parent:
                 self._boot(command)
                 return
             except LabError as error:
-                if self.retries + 1 == self.attempts or \
+                if isinstance(error, CannotRun) or \
+                        self.retries + 1 == self.attempts or \
                         not self._emulator_failed():
                     raise
                 self._keep_logs()
@@ -173,6 +195,7 @@ class Parent:
     def _keep_logs(self):
         """Logs of a failed attempt stay, under names of their own."""
         self.vm.stop()
+        self._qmp = None
         self.retries += 1
         for log in (self.console, self.vm.log):
             if log.exists():
@@ -226,10 +249,25 @@ class Parent:
 
     def _check_boot(self, silence):
         self._check_running()
+        self._check_accelerator()
         if silence.look():
             raise LabError('the parent hung while it booted: %s\n%s'
                            % (silence, self.console_text()[-2000:]),
                            'see %s' % self.dir)
+
+    def _check_accelerator(self):
+        """Raise when KVM cannot go on: QEMU stays, with the guest paused."""
+        if self.accelerator != 'kvm' or not (self.sockets / 'qmp').exists():
+            return
+        try:
+            status = self.qmp.command('query-status')['status']
+        except (EOFError, OSError, QmpError):
+            return              # it has just ended
+        if status == 'internal-error':
+            reason = KVM_REASON.search(self.vm.tail(None))
+            raise CannotRun('KVM cannot run the parent: '
+                            + (reason.group() if reason else status),
+                            'have it emulated: ACCEL=tcg')
 
     def reset(self):
         """Reset the machine, whatever it does; returns when it has booted."""
@@ -247,6 +285,7 @@ class Parent:
         """Command line of the hypervisor process."""
         argv = [images.hypervisor(), '--runtime-dir', self.sockets,
                 GUEST.hypervisor_option, images.emulator(),
+                '--accel', accel.OPTION[self.accelerator],
                 '--acpi', self.acpi, '--parent-id', self.instance_id,
                 '--pki-dir', PKI]
         if self.role:
@@ -339,18 +378,28 @@ class Parent:
         """Words for the kernel: huge pages for enclaves."""
         return 'lab.hugepages=%d' % (self.memory_mib // HUGE_PAGE_MIB)
 
+    def _emulation_words(self):
+        """Words for the kernel on emulated CPUs.
+
+        It speaks from its first step on; with KVM each byte of that takes
+        long.
+        """
+        return '' if self.accelerator == 'kvm' else \
+            ' ' + GUEST.parent_words + clock_words()
+
     def _command_line(self):
         initramfs = self._initramfs()
         threads = self.equipment.threads
         cores = (self.cpus + 2 + threads - 1) // threads
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
-        words = [PARENT_CMDLINE + clock_words(), *self.equipment.words(),
+        words = [PARENT_CMDLINE + self._emulation_words(),
+                 *self.equipment.words(),
                  self.page_words(),
                  'lab.cpus=2-%d' % (cores * threads - 1),
                  'lab.instance=' + self.instance_id]
-        argv = [images.emulator(), '-accel', 'tcg,thread=multi',
-                '-M', self.machine, '-cpu', GUEST.cpu,
+        argv = [images.emulator(), '-accel', accel.OPTION[self.accelerator],
+                '-M', self.machine, '-cpu', accel.cpu(self.accelerator),
                 *cpus_and_memory(self.equipment, cores, ram, self.memory_mib),
                 '-nodefaults', '-no-user-config', '-display', 'none',
                 '-no-reboot', '-kernel', images.parent_kernel(),
@@ -384,7 +433,8 @@ class Parent:
     def qmp(self):
         """QMP of the parent VM itself."""
         if self._qmp is None:
-            self._qmp = Qmp(SocketStream(self.sockets / 'qmp'))
+            self._qmp = Qmp(SocketStream(self.sockets / 'qmp',
+                                         self.vm.running))
         return self._qmp
 
     # Inside the parent

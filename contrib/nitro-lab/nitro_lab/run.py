@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import application, images, kernels, packages
+from . import accel, application, images, kernels, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
 from .fitting import fitted
@@ -151,7 +151,7 @@ def _seconds(value):
     return 'never' if value is None else '%.1f s' % value
 
 
-def _summary(order, launch, console, up, total):
+def _summary(order, launch, console, up, total, guests):
     job = launch.job
     end = 'killed by signal %d' % -job.status if job.status < 0 else (
         'status %d' % job.status)
@@ -161,6 +161,7 @@ def _summary(order, launch, console, up, total):
             launch.cid or 'none', order.cpus, order.memory, order.debug),
         '  heartbeat  %s' % ('received' if launch.booted is not None
                              else 'not received'),
+        '  guests     %s' % guests,
         '  console    %d lines' % console.lines,
         '  exit       %s' % end,
         '  seconds    parent up %s, launch %s, boot %s, total %.1f s' % (
@@ -168,8 +169,8 @@ def _summary(order, launch, console, up, total):
             _seconds(launch.booted), total)]))
 
 
-def _conclude(order, launch, console, up, begun):
-    _summary(order, launch, console, up, time.monotonic() - begun)
+def _conclude(order, launch, console, up, begun, guests):
+    _summary(order, launch, console, up, time.monotonic() - begun, guests)
     return 0 if launch.booted is not None and launch.job.status == 0 else 1
 
 
@@ -189,7 +190,7 @@ def _run_on_host(order, begun):
         if launch.job.status is None:
             launch.job.signal(signal.SIGTERM)
         trace.unlink()
-    return _conclude(order, launch, console, 0.0, begun)
+    return _conclude(order, launch, console, 0.0, begun, 'of this instance')
 
 
 def _boot_parent(args, order, progress):
@@ -222,7 +223,8 @@ def _run_ours(order, parent, up, begun):
     launch = Launch(parent, _traced(order.command(order.arguments), trace),
                     follow=console)
     _watch(launch, order, trace)
-    return _conclude(order, launch, console, up, begun)
+    return _conclude(order, launch, console, up, begun,
+                     accel.NAMES[parent.accelerator])
 
 
 def run(args):

@@ -155,7 +155,8 @@ class Server:
         """What is known without asking the guest."""
         parent = self.parent
         return {
-            'name': parent.name, 'arch': GUEST.name, 'process': os.getpid(),
+            'name': parent.name, 'arch': GUEST.name,
+            'accelerator': parent.accelerator, 'process': os.getpid(),
             'seconds': round(time.time() - self.begun),
             'cpus': parent.cpus, 'memory_mib': parent.memory_mib,
             'logs': str(parent.dir),

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from . import directories, shell
+from .accel import NAMES
 from .agent import CHUNK, STDERR, STDOUT, Agent, Job, exec_request
 from .config import LabError
 from .patience import PATIENCE
@@ -207,8 +208,9 @@ def processes(_args):
         except LabError as error:
             print('%-12s %s' % (name, error))
             continue
-        print('%-12s %s, process %d, up %s, %d enclaves' % (
-            name, known['arch'], known['process'], _time(known['seconds']),
+        print('%-12s %s, %s, process %d, up %s, %d enclaves' % (
+            name, known['arch'], NAMES[known['accelerator']],
+            known['process'], _time(known['seconds']),
             len(known['enclaves'])))
         for argv in known['programs']:
             print('  %s' % ' '.join(argv))
@@ -270,9 +272,9 @@ def _ask_guest(agent, known):
 
 
 def _lines(known):
-    yield 'parent %s: %s, process %d, up %s' % (
-        known['name'], known['arch'], known['process'],
-        _time(known['seconds']))
+    yield 'parent %s: %s, %s, process %d, up %s' % (
+        known['name'], known['arch'], NAMES[known['accelerator']],
+        known['process'], _time(known['seconds']))
     yield '  logs      %s' % known['logs']
     if 'guest' in known:
         yield '  parent    ' + known['guest']
