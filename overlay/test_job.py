@@ -62,10 +62,18 @@ class Jobs(unittest.TestCase):
         self.assertEqual(names(steps), names(job.build_steps())
                          + ['check-ec2'])
         self.assertIn('selftest', steps[-1].command)
-        with mock.patch.dict(os.environ, {'ROOT': 'a-root'}):
-            steps = job.JOBS['check-ec2']()
+        with tempfile.TemporaryDirectory() as root:
+            for name in ('bin/sh', 'usr/bin/nitro-run'):
+                with mock.patch.dict(os.environ, {'ROOT': root}), \
+                        self.assertRaisesRegex(SystemExit, 'ROOT=%s has no %s'
+                                               % (root, name)):
+                    job.JOBS['check-ec2']()
+                os.makedirs(os.path.dirname(os.path.join(root, name)))
+                os.symlink('/none', os.path.join(root, name))
+            with mock.patch.dict(os.environ, {'ROOT': root}):
+                steps = job.JOBS['check-ec2']()
         self.assertEqual(names(steps[-2:]), ['lab-image', 'check-ec2'])
-        self.assertIn(os.path.abspath('a-root'), steps[-1].command)
+        self.assertIn(root, steps[-1].command)
 
     def test_cross(self):
         """Others test the parent of their own kind, then that of arm64."""

@@ -184,9 +184,14 @@ class Equipped(ScopedTest):
         (top / 'shared').mkdir()
         (top / 'shared' / 'from-host').write_text('hello\n')
         (top / 'disk').write_bytes(b'first bytes'.ljust(1 << 20, b'\0'))
+        (top / 'given' / 'empty').mkdir(parents=True)
+        (top / 'given' / 'link').symlink_to('program')
+        (top / 'given' / 'program').write_text('#!/bin/sh\necho run\n')
+        (top / 'given' / 'program').chmod(0o700)
         cls.parent = subprocess.Popen([
             LAB, 'parent', '--name', NAME, '--root', top / 'root',
             '--file', '%s:/etc/lab/' % __file__,
+            '--file', '%s:/srv/tree' % (top / 'given'),
             '--share', '%s:/srv/shared' % (top / 'shared'),
             '--disk', top / 'disk', '--threads', '1', '--nodes', '2',
             '--mem', '256', '--gigantic', '1', '--',
@@ -220,6 +225,9 @@ class Equipped(ScopedTest):
         """A file is where it was wanted."""
         self.assertEqual(inside('cat /etc/lab/' + Path(__file__).name),
                          Path(__file__).read_text())
+        self.assertEqual(inside('cd /srv/tree && ./link && ls'
+                                ' && stat -c %a program empty'),
+                         'run\nempty\nlink\nprogram\n700\n755\n')
 
     def test_share(self):
         """Both sides see what the other writes."""
@@ -297,6 +305,25 @@ class Equipped(ScopedTest):
         self.assertEqual(run.stdout, b'\0words\n' * 30000)
         lab('exec', '--name', NAME, 'sh', '-c', 'kill -9 $$', status=137)
 
+    def test_lost_streams(self):
+        """Without input, and with an output that nobody takes, which ends
+        the program."""
+        for words, redirection, status, said in (
+                ('cat', '<&-', 0, ''), ('ls /', '>&-', 1, 'nitro-lab: cannot'
+                                        ' write the output: Bad file'
+                                        ' descriptor\n'),
+                ('cat /dev/zero', '> /dev/full', 1, 'No space left'),
+                ('yes', '| head -n 1 > /dev/null', 0, '')):
+            run = subprocess.run(
+                ['sh', '-c', '"$0" exec --name "$1" -- %s %s'
+                 % (words, redirection), LAB, NAME], check=False, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, timeout=PATIENCE)
+            self.assertEqual(run.returncode, status, run.stderr)
+            self.assertIn(said, run.stderr)
+            self.assertNotIn('Traceback', run.stderr)
+        inside('while pidof yes; do sleep 0.2; done')
+
     def test_copies(self):
         """Files and directories, there and back."""
         top = Path(self.top.name)
@@ -326,6 +353,11 @@ class Equipped(ScopedTest):
                               status=1)
         self.assertIn('no readable file /none', errors)
         self.assertFalse((top / 'none').exists())
+        lab('get', '--name', NAME, '/tmp/tree/program', top / 'program')
+        self.assertEqual((top / 'program').stat().st_mode & 0o777, 0o755)
+        _, errors = lab_words('get', '--name', NAME, '/tmp/tree/below/file',
+                              '/dev/full', status=1)
+        self.assertIn('get: cannot write: No space left', errors)
 
     def test_enclave(self):
         """An enclave launched there is in the status, with connections."""

@@ -480,7 +480,7 @@ class Container(QemuBaseTest):
         """IMAGE= boots a container's image."""
         arguments = mock.Mock(eif=None, kernel=None, initrd=None, append=None,
                               image=str(self.layout('one')), mem=None,
-                              cpus='2', debug='on')
+                              cpus='2', debug='on', launcher=None)
         image = Path(run.Order(arguments).for_host()[1]).read_bytes()
         self.assertIn(b'\nexec /app\narg word\nagent off\n', image)
         arguments.eif = 'other.eif'
@@ -533,7 +533,8 @@ class Kernel(ScopedTest):
         beside = modules / 'vmlinuz'
         beside.write_bytes(b'kernel')
         self.assertEqual(kernels.find(str(beside)), (beside, modules))
-        for text in ('', 'bash', 'linux-image-;x', str(top), __file__):
+        for text in ('', 'bash', 'linux-image-;x', str(top), __file__,
+                     'linux-image-x/../y'):
             with self.assertRaisesRegex(config.LabError, '--kernel: '):
                 kernels.find(text)
 
@@ -653,9 +654,13 @@ class Equipment(QemuBaseTest):
         for word, expected in (
                 ('%s/below/one', '/lab/one'),
                 ('%s/below/one:/etc/two', '/etc/two'),
+                ('%s/below/one:/etc/./x//../two', '/etc/two'),
                 ('%s/below/one:/etc/', '/etc/one'),
-                ('%s:/etc', '/etc/below/one')):
-            self.assertEqual(equipment.files([word % top]),
+                ('%s:/etc', '/etc/below/one'),
+                ('%s:/', '/files/below/one')):
+            found = equipment.files([word % top])
+            self.assertEqual({place: copy.path for place, copy
+                              in found.items() if not copy.is_dir()},
                              {expected: top / 'below' / 'one'})
         for words, expected in (
                 (['/none:/x'], '/none cannot be read'),
@@ -663,14 +668,54 @@ class Equipment(QemuBaseTest):
                 ([':/x'], 'names nothing of this machine'),
                 (['%s:x' % top], 'not an absolute path'),
                 (['%s:/a b' % top], 'a space, quote or comma'),
-                (['%s:/x' % top] * 2, 'two things would be /x/below/one')):
+                (['%s:/x' % top] * 2, 'two things would be /x/below/one'),
+                (['%s/below/one:/x' % top, '%s:/./x' % top],
+                 'two things would be /x '),
+                (['%s/below/one:/lab/./app' % top],
+                 'two things would be /lab/app '),
+                (['%s:/x' % top, '%s/below/one:/x/below/one/y' % top],
+                 '/x/below/one would be a file')):
             with self.assertRaisesRegex(config.LabError, expected):
-                equipment.files(words)
+                equipment.files(words, {'/lab/app': top})
+
+    def test_copies(self):
+        """A directory comes with links, modes and what is empty."""
+        top = Path(self.scratch_file('copies'))
+        (top / 'empty').mkdir(parents=True)
+        (top / 'empty').chmod(0o1777)
+        (top / 'program').write_text('#!/bin/sh')
+        (top / 'program').chmod(0o4750)
+        (top / 'link').symlink_to('/none')
+        (top / 'up').symlink_to('..')
+        archive = Cpio()
+        for place, copy in equipment.files(['%s:/x' % top]).items():
+            copy.add(archive, place)
+        self.assertEqual(
+            {name: (oct(mode), data) for name, (mode, data, _)
+             in archive.entries.items()},
+            {'x': ('0o40755', b''), 'x/empty': ('0o41777', b''),
+             'x/link': ('0o120777', b'/none'), 'x/up': ('0o120777', b'..'),
+             'x/program': ('0o104750', b'#!/bin/sh')})
+        os.mkfifo(top / 'fifo')
+        with self.assertRaisesRegex(config.LabError, 'fifo is neither'):
+            equipment.files(['%s:/x' % top])
+
+    def test_hidden(self):
+        """A shared directory does not lie above files."""
+        files = {'/lab/app': Path('/etc'), '/srv/x/y': Path('/etc')}
+        for place, hidden in (('/lab', '/lab/app'), ('/srv', '/srv/x/y'),
+                              ('/srv/x/y', '/srv/x/y')):
+            with self.assertRaisesRegex(config.LabError,
+                                        'would hide ' + hidden):
+                equipment.Equipment(['/usr:' + place]).check_hidden(files)
+        equipment.Equipment(['/usr:/srv/z']).check_hidden(files)
 
     def test_words(self):
         """Tags, places and kinds reach the first program."""
-        disk = Path(self.scratch_file('disk'))
+        disk, fifo = (Path(self.scratch_file(name))
+                      for name in ('disk', 'fifo'))
         disk.write_bytes(equipment.QCOW2_MAGIC)
+        os.mkfifo(fifo)
         one = equipment.Equipment(['/usr', '/etc:/x'], [disk], disk, nodes=2)
         one.gigantic = 3
         self.assertEqual(one.words(), [
@@ -687,7 +732,9 @@ class Equipment(QemuBaseTest):
                 ({'shares': ['/etc', '/usr:/mnt/etc']}, 'two things'),
                 ({'disks': ['/none']}, '--disk: /none cannot be read'),
                 ({'disks': ['/etc']}, '--disk: /etc is a directory'),
-                ({'gigantic': -1}, '--gigantic -1'),
+                ({'disks': [fifo]}, 'fifo is neither a file nor a disk'),
+                ({'root': fifo}, '--root: .*fifo is neither'),
+                ({'shares': ['/etc:/x', '/usr:/x/.']}, 'would be /x '),
                 ({'root': '/none'}, '--root: /none cannot be read'),
                 ({'root': '/etc'}, '--root: /etc has no bin/sh')):
             with self.assertRaisesRegex(config.LabError, expected):
@@ -703,6 +750,106 @@ class Equipment(QemuBaseTest):
         self.assertIn('id=ram1,size=%dM' % (256 + 2048 + 192), ' '.join(
             equipment.cpus_and_memory(equipment.Equipment(
                 threads=1, nodes=2, gigantic=1), 4, 1000, 256)))
+
+
+class Words(QemuBaseTest):
+    """What the command line and its environment variables can be."""
+
+    def refused(self, expected, *words, **environment):
+        """The lab ends with 2 and says why."""
+        lab = subprocess.run(
+            [config.TREE / 'contrib/nitro-lab/nitro-lab', *words], text=True,
+            env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, check=False)
+        self.assertEqual(lab.returncode, 2, words)
+        self.assertIn(expected, lab.stderr)
+
+    def test_refused(self):
+        """Numbers that cannot be, words that are empty, also of variables."""
+        for command in ('run', 'parent'):
+            for words, expected in (
+                    (['--cpus', '-3'], '-3 is less than 1'),
+                    (['--cpus', '0'], '0 is less than 1'),
+                    (['--cpus', 'x'], "'x' is not a whole number"),
+                    (['--mem', '1X'], "'1X' is no size of memory"),
+                    (['--mem', '-1'], "'-1' is no size of memory"),
+                    (['--gigantic', '-1'], '-1 is less than 0'),
+                    (['--disk', ''], 'an empty word'),
+                    (['--root', ''], 'an empty word'),
+                    (['--name', ''], 'an empty word')):
+                self.refused(expected, command, *words)
+            self.refused("'two' is not a whole number", command, CPUS='two')
+            self.refused("'much' is no size", command, MEM='much')
+        self.refused("'yes' is neither on nor off", 'run', DEBUG='yes')
+        self.refused("'1' is neither on nor off", 'run', '--debug', '1')
+        for option in ('--eif', '--image', '--kernel', '--launcher'):
+            self.refused('an empty word', 'run', option, '')
+        for words in (['soak', '--launches'], ['load', '--every'],
+                      ['bench', '--runs'], ['boots', '--boots']):
+            self.refused('0 is less than 1', *words, '0')
+        self.refused('an empty word', 'exec', '--name', '', 'true')
+
+    def test_sizes(self):
+        """As QEMU's users write them; variables may be empty."""
+        with mock.patch.dict(os.environ, {'MEM': '', 'CPUS': '', 'DEBUG': '',
+                                          'EIF': '', 'APPEND': ''}):
+            for text, mib in (('1G', 1024), ('300', 300), ('64M', 64)):
+                for command in ('run', 'parent'):
+                    args = cli._parser().parse_args([command, '--mem', text])
+                    self.assertEqual(args.mem, mib)
+            args = cli._parser().parse_args(['run'])
+            self.assertEqual((args.mem, args.cpus, args.debug, args.eif,
+                              args.append), (None, 2, 'on', None, None))
+            self.assertEqual(cli._parser().parse_args(['parent']).mem, 512)
+
+    def order(self, *words):
+        """What run is to boot."""
+        return run.Order(cli._parser().parse_args(['run', *map(str, words)]))
+
+    def test_same_names(self):
+        """Files of one name in different directories stay two files."""
+        files = []
+        for name in ('one', 'two'):
+            files.append(Path(self.scratch_file(name), 'img'))
+            files[-1].parent.mkdir()
+            files[-1].write_text(name)
+        order = self.order('--kernel', files[0], '--initrd', files[1])
+        self.assertEqual(sorted(order.files.values()), files)
+        self.assertEqual(order.for_host()[:4], [
+            '-kernel', str(files[0]), '-initrd', str(files[1])])
+        with self.assertRaisesRegex(config.LabError, 'two things would be'
+                                    ' /lab/img'):
+            equipment.files([str(files[1])],
+                            self.order('--eif', files[0]).files)
+
+    def test_launcher(self):
+        """Words of its command are whole, and those that there are."""
+        image = Path(self.scratch_file("it's {mem}"))
+        image.write_text('')
+        order = self.order('--eif', image, '--mem', '1G', '--launcher',
+                           'x {eif} {mem} {cpus} ${y} {z}')
+        _, _, command = order.launcher_command()
+        self.assertEqual(command, "x '/lab/it'\"'\"'s {mem}' 1024 2 ${y} {z}")
+        kernel = ['--kernel', image, '--append', 'a b', '--launcher']
+        _, _, command = self.order(
+            *kernel, 'x {append} {kernel}').launcher_command()
+        self.assertEqual(command, "x 'a b' '/lab/it'\"'\"'s {mem}'")
+        for words, expected in (
+                ([*kernel, 'x {eif}'], 'has no {eif}'),
+                ([*kernel, 'x {initrd}'], 'has no {initrd}'),
+                (['--eif', image, '--launcher', '{kernel}'], 'no {kernel}')):
+            with self.assertRaisesRegex(config.LabError, expected):
+                self.order(*words)
+
+    def test_no_such_package(self):
+        """apt's failures have a hint that fits."""
+        for said, suite, hint in (
+                ("E: The repository 'x' does not have a Release file.",
+                 'nosuch', "no release 'nosuch'"),
+                ('E: Unable to locate package linux-image-x-y', 'trixie',
+                 'apt-cache search linux-image'),
+                ('E: no network', None, 'apt-get update works')):
+            self.assertIn(hint, packages._hint(said, suite))
 
 
 class Directories(QemuBaseTest):

@@ -8,7 +8,6 @@ a parent that dies or hangs leaves its cause.
 
 import collections
 import itertools
-import os
 import threading
 
 from . import images, packages, postmortem
@@ -122,7 +121,7 @@ def boots(args):
     if unknown:
         raise LabError('no kind of parent is called %s' % ', '.join(unknown),
                        'choose from ' + ', '.join(KINDS))
-    work = Boots(kinds, args.boots, args.at_once or os.cpu_count())
+    work = Boots(kinds, args.boots, args.at_once)
     good = work.run()
     for line in work.table():
         say(line)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from . import (accel, bench, boots, check, fitting, foreign, images, instance,
-               kernels, load, packages, shell, soak, visit)
+               kernels, load, packages, shell, soak, visit, words)
 from .arch import GUEST
 from .config import LAB, PKI, TREE, LabError
 from .kms import options as kms
@@ -20,6 +20,7 @@ from .run import run
 sys.path.append(str(TREE / 'contrib/nitro-run'))
 from nitro_run import streams                       # noqa: E402
 from nitro_run.once import OnceParser               # noqa: E402
+from nitro_run.options import memory_mib            # noqa: E402
 
 EQUIPPED = ('parent', 'run')
 
@@ -66,9 +67,10 @@ def _parser():
     fetch = commands.add_parser('fetch', help='fetch kernel and tools')
     fetch.add_argument('--refresh', action='store_true',
                        help='look for newer versions')
-    fetch.add_argument('--launchers', metavar='DIR', help='write launchers'
-                       ' of others there: the QEMU of Debian\'s backports,'
-                       ' and the sample program of the kernel')
+    fetch.add_argument('--launchers', metavar='DIR', type=words.text,
+                       help='write launchers of others there: the QEMU of'
+                       ' Debian\'s backports, and the sample program of the'
+                       ' kernel')
     fetch.set_defaults(main=_fetch)
 
     image = commands.add_parser('image', help='build the boot images')
@@ -80,35 +82,40 @@ def _parser():
         ' defaults of all options come from the environment variables EIF,'
         ' IMAGE, KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
     env = os.environ.get
-    launch.add_argument('--eif', default=env('EIF'), help='enclave image')
-    launch.add_argument('--image', default=env('IMAGE'),
-                        help='container image, as qemu-eif build --container'
-                        ' takes it')
-    launch.add_argument('--kernel', default=env('KERNEL'),
-                        help='kernel to boot directly')
-    launch.add_argument('--initrd', default=env('INITRD'))
-    launch.add_argument('--append', default=env('APPEND'),
+    launch.add_argument('--eif', default=env('EIF') or None, type=words.text,
+                        help='enclave image')
+    launch.add_argument('--image', default=env('IMAGE') or None,
+                        type=words.text, help='container image, as qemu-eif'
+                        ' build --container takes it')
+    launch.add_argument('--kernel', default=env('KERNEL') or None,
+                        type=words.text, help='kernel to boot directly')
+    launch.add_argument('--initrd', default=env('INITRD') or None,
+                        type=words.text)
+    launch.add_argument('--append', default=env('APPEND') or None,
                         help='kernel command line')
-    launch.add_argument('--mem', default=env('MEM'), metavar='MIB',
-                        help='memory of the enclave (256; 512 for an image'
-                        ' of yours)')
-    launch.add_argument('--cpus', type=int, default=env('CPUS') or 2,
+    launch.add_argument('--mem', default=env('MEM') or None, type=memory_mib,
+                        metavar='SIZE', help='memory of the enclave in MiB, or'
+                        ' with a suffix M or G (256; 512 for an image of'
+                        ' yours)')
+    launch.add_argument('--cpus', type=words.some, default=env('CPUS') or 2,
                         help='vCPUs of the enclave (2)')
-    launch.add_argument('--debug', choices=('on', 'off'),
+    launch.add_argument('--debug', type=words.switch, metavar='on|off',
                         default=env('DEBUG') or 'on',
                         help='debug mode, which has a console (on)')
     instance.add_options(launch)
-    launch.add_argument('--launcher', metavar='COMMAND',
+    launch.add_argument('--launcher', metavar='COMMAND', type=words.text,
                         help='shell command that launches in place of QEMU;'
-                        ' {eif} {mem} {cpus} stand for the image in the'
-                        ' parent, MiB, and vCPUs')
+                        ' {eif}, or {kernel} {initrd} {append}, and {mem}'
+                        ' {cpus} stand for what is in the parent, MiB, and'
+                        ' vCPUs')
     fitting.add_options(launch)
     launch.set_defaults(main=run)
 
     parent = commands.add_parser('parent', help='a shell in the parent')
-    parent.add_argument('--mem', type=int, default=env('MEM') or 512,
-                        metavar='MIB', help='memory for enclaves (512)')
-    parent.add_argument('--cpus', type=int, default=env('CPUS') or 2,
+    parent.add_argument('--mem', type=memory_mib, default=env('MEM') or '512',
+                        metavar='SIZE', help='memory for enclaves in MiB, or'
+                        ' with a suffix M or G (512)')
+    parent.add_argument('--cpus', type=words.some, default=env('CPUS') or 2,
                         help='CPUs for enclaves (2)')
     instance.add_options(parent)
     fitting.add_options(parent)
@@ -118,7 +125,7 @@ def _parser():
     tests = commands.add_parser('check', help='run the functional tests')
     tests.add_argument('--summary', metavar='FILE',
                        help='write the totals there, as JSON')
-    tests.add_argument('--jobs', type=int, default=0, metavar='N',
+    tests.add_argument('--jobs', type=words.any_number, default=0, metavar='N',
                        help='test files at once (2, on one CPU 1)')
     tests.add_argument('only', nargs='*', help='test methods (all)')
     tests.set_defaults(main=check.check)
@@ -137,10 +144,11 @@ def _parser():
                        help='another QEMU, whose launches are measured, too')
     speed.add_argument('--peer-args', default=env('PEER_ARGS') or '',
                        metavar='OPTIONS', help='more options for that')
-    speed.add_argument('--runs', type=int, default=env('RUNS') or 5,
+    speed.add_argument('--runs', type=words.some, default=env('RUNS') or 5,
                        help='rounds (5)')
-    speed.add_argument('--mem', type=int, default=256, metavar='MIB',
-                       help='memory of enclaves in the parent (256)')
+    speed.add_argument('--mem', type=memory_mib, default='256',
+                       metavar='SIZE', help='memory of enclaves in the parent'
+                       ' in MiB, or with a suffix M or G (256)')
     speed.set_defaults(main=bench.bench)
 
     wear = commands.add_parser(
@@ -148,11 +156,11 @@ def _parser():
         description='The defaults of LAUNCHES and SEED come from the'
         ' environment variables of that name; without a seed one is drawn,'
         ' and printed.')
-    wear.add_argument('--launches', type=int, metavar='LAUNCHES',
+    wear.add_argument('--launches', type=words.some, metavar='LAUNCHES',
                       default=env('LAUNCHES') or 200, help='how many (200)')
     wear.add_argument('--seed', type=int, default=env('SEED') or None,
                       help='for the same ends again')
-    wear.add_argument('--at-once', type=int, default=4, metavar='N',
+    wear.add_argument('--at-once', type=words.some, default=4, metavar='N',
                       help='launches side by side (4)')
     wear.set_defaults(main=soak.soak)
     _add_load(commands)
@@ -167,9 +175,10 @@ def _add_boots(commands):
         'boots', help='boot parents of all kinds, many times',
         description='Keeps the logs of those that did not boot at their first'
         ' attempt.')
-    parents.add_argument('--boots', type=int, metavar='N', default=100,
+    parents.add_argument('--boots', type=words.some, metavar='N', default=100,
                          help='how many (100)')
-    parents.add_argument('--at-once', type=int, default=0, metavar='N',
+    parents.add_argument('--at-once', type=words.some, metavar='N',
+                         default=os.cpu_count(),
                          help='side by side (as many as there are CPUs)')
     parents.add_argument('kinds', nargs='*', metavar='KIND',
                          help='bare, small, usual, large, many, gigantic,'
@@ -193,7 +202,8 @@ def _add_visits(commands):
     """What reaches a parent that runs already."""
     def visit_command(name, main, text):
         parser = commands.add_parser(name, help=text)
-        parser.add_argument('--name', help='which parent (the only one)')
+        parser.add_argument('--name', type=words.text,
+                            help='which parent (the only one)')
         parser.set_defaults(main=main)
         return parser
 
@@ -223,13 +233,13 @@ def _add_load(commands):
         'load', help='many enclaves echo, some are killed all the time',
         description='The defaults of ENCLAVES, SECONDS and SEED come from the'
         ' environment variables of that name.')
-    echo.add_argument('--enclaves', type=int, metavar='ENCLAVES',
+    echo.add_argument('--enclaves', type=words.some, metavar='ENCLAVES',
                       default=env('ENCLAVES') or 8, help='how many (8)')
-    echo.add_argument('--seconds', type=int, metavar='SECONDS',
+    echo.add_argument('--seconds', type=words.some, metavar='SECONDS',
                       default=env('SECONDS') or 120, help='how long (120)')
-    echo.add_argument('--kill', type=int, default=2, metavar='N',
+    echo.add_argument('--kill', type=words.any_number, default=2, metavar='N',
                       help='so many are killed and launched again (2)')
-    echo.add_argument('--every', type=int, default=5, metavar='SECONDS',
+    echo.add_argument('--every', type=words.some, default=5, metavar='SECONDS',
                       help='as often as that (5)')
     echo.add_argument('--seed', type=int, default=env('SEED') or None,
                       help='for the same choice of those killed')
@@ -249,22 +259,22 @@ def _more_words(text):
                        'quote as in a shell') from error
 
 
-def _command(words):
+def _command(line):
     """The first word that is no option of all commands, in a list."""
-    if words and words[0] == '--kernel':
-        return words[2:3]
-    return words[1:2] if words and words[0].startswith('--kernel=') \
-        else words[:1]
+    if line and line[0] == '--kernel':
+        return line[2:3]
+    return line[1:2] if line and line[0].startswith('--kernel=') \
+        else line[:1]
 
 
 def _words():
     """The command line, with ARGS of the environment (make parent ARGS=)."""
-    words = sys.argv[1:]
-    if any(word in EQUIPPED for word in _command(words)):
-        words += _more_words(os.environ.get('ARGS') or '')
-        split = words.index('--') if '--' in words else len(words)
-        return words[:split], words[split + 1:]
-    return words, []
+    line = sys.argv[1:]
+    if any(word in EQUIPPED for word in _command(line)):
+        line += _more_words(os.environ.get('ARGS') or '')
+        split = line.index('--') if '--' in line else len(line)
+        return line[:split], line[split + 1:]
+    return line, []
 
 
 def main():
@@ -273,11 +283,11 @@ def main():
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
-        words, more = _words()
-        args = _parser().parse_args(words)
+        line, more = _words()
+        args = _parser().parse_args(line)
         args.more = more
         accel.wanted()
-        if args.lab_kernel:
+        if args.lab_kernel is not None:
             kernels.choose(args.lab_kernel)
         sys.exit(args.main(args))
     except LabError as error:

@@ -19,13 +19,15 @@ class Cpio:
     def __init__(self):
         self.entries = {}
 
-    def directory(self, path):
-        """A directory, and those above it."""
+    def directory(self, path, mode=None):
+        """A directory, and those above it; @mode: 0755 unless it is there."""
         for part in [*reversed(Path(path.strip('/')).parents),
                      Path(path.strip('/'))]:
             if str(part) != '.':
                 self.entries.setdefault(str(part), (stat.S_IFDIR | 0o755,
                                                     b'', 0))
+        if mode is not None:
+            self.entries[path.strip('/')] = (stat.S_IFDIR | mode, b'', 0)
 
     def _add(self, path, mode, data, device=0):
         self.directory(str(Path(path).parent))

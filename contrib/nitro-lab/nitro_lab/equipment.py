@@ -8,6 +8,7 @@ parent/init reads the words of the kernel command line that are made here.
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from . import virtiofs
@@ -33,7 +34,8 @@ def _guest_path(text, option):
         raise LabError("%s: '%s' has a space, quote or comma"
                        % (option, text), 'choose another place in the parent,'
                        ' after a colon')
-    return text
+    # The kernel's unpacker takes another spelling for another file
+    return os.path.normpath(text).replace('//', '/', 1)
 
 
 def _two_parts(text, option, default):
@@ -41,6 +43,8 @@ def _two_parts(text, option, default):
     host, colon, guest = text.rpartition(':')
     if not colon:
         host, guest = text, default + Path(text).absolute().name
+    elif guest.endswith('/') and option == '--file':
+        guest += Path(host).absolute().name
     if not host:
         raise LabError("%s: '%s' names nothing of this machine"
                        % (option, text), 'write %s HOST:GUEST' % option)
@@ -55,29 +59,93 @@ def _readable(path, option):
     return path
 
 
-def _files_below(path, target):
+class Copy:
+    """What is at a path, for the archive: a file, a directory or a link, with
+    its mode."""
+
+    def __init__(self, path, follow=False):
+        """@follow: to where a link leads."""
+        self.path, info = path, path.stat() if follow else path.lstat()
+        self.kind, self.mode = stat.S_IFMT(info.st_mode), info.st_mode & 0o7777
+        if self.kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+            raise LabError('--file: %s is neither a file nor a directory'
+                           % path, 'use --share or --disk')
+        if self.kind != stat.S_IFLNK:
+            _readable(path, '--file')
+
+    def is_dir(self):
+        """Is it one?"""
+        return self.kind == stat.S_IFDIR
+
+    def add(self, archive, place):
+        """Put it into an archive."""
+        if self.is_dir():
+            archive.directory(place, self.mode)
+        elif self.kind == stat.S_IFLNK:
+            archive.link(place, os.readlink(self.path))
+        else:
+            archive.file(place, self.path, self.mode)
+
+
+def _refuse_unread(error):
+    raise LabError('--file: %s cannot be read: %s'
+                   % (error.filename, error.strerror),
+                   'check its permissions')
+
+
+def _below(path):
+    """All that is in a directory, a directory ahead of what is in it."""
+    for top, directories, names in os.walk(path, onerror=_refuse_unread):
+        directories.sort()
+        for name in sorted(directories + names):
+            if '\n' in name:
+                raise LabError("--file: '%s' has a line break in its name"
+                               % name, 'rename it')
+            yield Path(top, name)
+
+
+def _copies(path, target):
+    """Guest path -> Copy, of one --file.
+
+    A directory's own mode counts for what is in it alone: its place may be
+    /etc, which keeps its mode.
+    """
     _readable(path, '--file')
-    if path.is_dir():
-        return {'%s/%s' % (target, file.relative_to(path)): _readable(
-            file, '--file') for file in sorted(path.rglob('*'))
-            if file.is_file()}
-    if path.is_file():
-        return {target: path}
-    raise LabError('--file: %s is neither a file nor a directory' % path,
-                   'use --share or --disk')
+    top = Copy(path, follow=True)
+    if not top.is_dir():
+        return {target: top}
+    top.mode = 0o755
+    return {target: top, **{
+        os.path.join(target, below.relative_to(path)): Copy(below)
+        for below in _below(path)}}
 
 
-def files(words):
-    """Guest path -> path, of --file HOST:GUEST; directories with all files."""
-    found = {}
+def files(words, others=()):
+    """Guest path -> Copy, of --file HOST:GUEST; directories with all that is
+    in them.  @others: what the parent gets besides; it is in the result."""
+    found = dict(others)
     for word in words:
-        path, guest = _two_parts(word, '--file', '/lab/')
-        if guest.endswith('/'):
-            guest += path.absolute().name
-        more = _files_below(path, guest)
-        _refuse_twice('--file', found.keys() & more.keys())
+        more = _copies(*_two_parts(word, '--file', '/lab/'))
+        _refuse_twice('--file', [
+            place for place in more if place in found
+            and not (_is_dir(found[place]) and more[place].is_dir())])
         found.update(more)
+    _refuse_below_files(found)
     return found
+
+
+def _is_dir(data):
+    return isinstance(data, Copy) and data.is_dir()
+
+
+def _refuse_below_files(found):
+    for place in found:
+        for above in map(str, Path(place).parents):
+            if above in found and not _is_dir(found[above]):
+                raise LabError('--file: %s would be a file in the parent, and'
+                               ' have %s in it' % (above, place),
+                               'write --file HOST:GUEST, with different'
+                               ' GUEST')
 
 
 def _refuse_twice(option, places):
@@ -126,6 +194,10 @@ class Disk:
         if _readable(self.path, option).is_dir():
             raise LabError('%s: %s is a directory' % (option, path),
                            'use --share')
+        # To open a FIFO may take for ever
+        if not (self.path.is_file() or self.path.is_block_device()):
+            raise LabError('%s: %s is neither a file nor a disk'
+                           % (option, path), 'make an image of it first')
 
     def format(self):
         """By the first bytes of the file."""
@@ -152,9 +224,6 @@ class Equipment:
         @nodes: NUMA nodes; of two, enclaves get CPUs and memory of the second.
         @gigantic: pages of 1 GiB for enclaves.
         """
-        if gigantic < 0:
-            raise LabError('--gigantic %d: there cannot be less than none'
-                           % gigantic, 'leave it out')
         self.gigantic = gigantic
         self.threads, self.nodes = threads or GUEST.threads, nodes
         self.shares = [Share.parse(*pair) for pair in enumerate(shares)]
@@ -164,6 +233,17 @@ class Equipment:
         self.disks = [Disk(path, 'disk%d' % number)
                       for number, path in enumerate(disks)]
         self.root = root and self._add_root(Path(root))
+
+    def check_hidden(self, places):
+        """Refuse shared directories that would lie above files."""
+        for share in self.shares:
+            hidden = [place for place in places if share.tag != ROOT and (
+                share.place == place or Path(share.place) in
+                Path(place).parents)]
+            if hidden:
+                raise LabError('--share: %s in the parent would hide %s'
+                               % (share.place, hidden[0]), 'write --share'
+                               ' DIR:GUEST, with another GUEST')
 
     def _add_root(self, path):
         """Nothing is written to it: parent/init puts memory above it."""

@@ -9,6 +9,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from . import words
 from .arch import GUEST
 from .config import LAB, LabError
 
@@ -35,10 +36,12 @@ def instance_id():
 def add_options(parser):
     """What a command can be told of the parent."""
     env = os.environ.get
-    parser.add_argument('--instance-id', default=env('INSTANCE_ID'),
-                        metavar='ID', help='instance id of the parent, which'
-                        ' is in PCR4 (one made up for this lab)')
-    parser.add_argument('--role', default=env('ROLE'), metavar='ARN',
+    parser.add_argument('--instance-id', type=words.text,
+                        default=env('INSTANCE_ID') or None, metavar='ID',
+                        help='instance id of the parent, which is in PCR4 (one'
+                        ' made up for this lab)')
+    parser.add_argument('--role', default=env('ROLE') or None,
+                        type=words.text, metavar='ARN',
                         help='IAM role of the parent, which is in PCR3'
                         ' (none)')
 

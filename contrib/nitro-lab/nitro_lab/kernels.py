@@ -92,7 +92,8 @@ def find(text):
     if Path(text).is_file():
         return _of_file(Path(text).absolute())
     package, _, suite = text.partition('/')
-    if not re.fullmatch(r'linux-image-[a-z0-9.+-]+', package):
+    if not re.fullmatch(r'linux-image-[a-z0-9.+-]+', package) or \
+            not re.fullmatch(r'([a-z][a-z0-9-]*)?', suite):
         raise LabError("--kernel: '%s' is neither a file nor a package of a"
                        ' kernel' % text, 'write a path, or'
                        ' linux-image-cloud-amd64/trixie-backports')

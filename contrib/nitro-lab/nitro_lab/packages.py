@@ -39,8 +39,20 @@ def _apt(*args, arch=GUEST, suite=None, cwd=None, capture=True):
     if run.returncode:
         raise LabError('fetching packages failed: private-apt %s\n%s'
                        % (' '.join(args), run.stderr.strip()),
-                       'check that apt-get update works on this machine')
+                       _hint(run.stderr, suite))
     return run.stdout
+
+
+def _hint(said, suite):
+    """What to do about an error of apt."""
+    if 'does not have a Release file' in said and suite:
+        return "the mirror has no release '%s': Debian's are bookworm," \
+            ' trixie, trixie-backports, sid and others' % suite
+    missing = re.search(r'Unable to locate package (\S+)', said)
+    if missing:
+        return 'look for its name with: apt-cache search ' + '-'.join(
+            missing.group(1).split('-')[:2])
+    return 'check that apt-get update works on this machine'
 
 
 @contextlib.contextmanager

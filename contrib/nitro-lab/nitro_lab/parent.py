@@ -17,7 +17,7 @@ from .arch import GUEST, HOST
 from .agent import Agent
 from .config import LabError, PKI, RUN
 from .cpio import Cpio
-from .equipment import Equipment, cpus_and_memory
+from .equipment import Copy, Equipment, cpus_and_memory
 from .patience import PATIENCE, POLL_SECONDS, Silence
 from .proxy import Proxy
 from .qmp import JobStream, Qmp, QmpError, SocketStream
@@ -113,7 +113,8 @@ class Parent:
                  instance_id=None, role=None, proxied=None, accelerator=None):
         """@cpus and @memory_mib: what enclaves may take altogether.
 
-        @files: guest path -> Path, bytes or Link, put into the initramfs.
+        @files: guest path -> Path, bytes, Link or Copy, put into the
+        initramfs.
         @machine: the parent's -M, by default that of the architecture.
         @equipment: see there.  @accelerator: kvm or tcg, by default as ACCEL
         says.
@@ -360,7 +361,10 @@ class Parent:
             return base
         extra, target = Cpio(), self.dir / 'initramfs'
         for path, data in self.files.items():
-            extra.file(path, data, _mode(data))
+            if isinstance(data, Copy):
+                data.add(extra, path)
+            else:
+                extra.file(path, data, _mode(data))
         if self.equipment.root:
             extra.file('lab/files', ''.join(
                 name + '\n' for name in self.files

@@ -3,6 +3,8 @@
 """nitro-lab run: one enclave, its console live, a summary."""
 
 import os
+import re
+import shlex
 import signal
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 from . import accel, application, images, kernels, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
-from .fitting import fitted
+from .fitting import fitted, is_wanted
 from .launch import Host, Launch
 from .warnings import Warnings
 
@@ -19,6 +21,8 @@ DEVICE = Path('/dev/nitro_enclaves')
 BOOT_SECONDS = 60
 HEARTBEAT_EVENT = 'nitro_heartbeat_received'
 DEMO_MIB, USER_MIB = 256, 512
+# In the command of --launcher
+WORD = re.compile(r'\{(eif|kernel|initrd|append|mem|cpus)\}')
 
 
 def _existing(path):
@@ -26,16 +30,6 @@ def _existing(path):
     if not path.is_file():
         raise LabError('%s: no such file' % path)
     return path
-
-
-def _mebibytes(text):
-    """512, 512M or 1G as MiB."""
-    units = {'M': 1, 'G': 1024}
-    number, unit = text.rstrip('MG'), text[-1:]
-    if not number.isdecimal():
-        raise LabError("'%s' is not a size of memory" % text,
-                       'write 512, 512M or 1G')
-    return int(number) * units.get(unit, 1)
 
 
 def _on_host():
@@ -67,38 +61,54 @@ class Order:
     def __init__(self, args):
         self.demo = not (args.eif or args.kernel or args.image)
         self.cpus, self.debug = args.cpus, args.debug
-        self.memory = (_mebibytes(args.mem) if args.mem else
-                       DEMO_MIB if self.demo else USER_MIB)
+        self.memory = args.mem or (DEMO_MIB if self.demo else USER_MIB)
         self.files, self.arguments = {}, []
         self.launcher = args.launcher
+        self.words = {'mem': self.memory, 'cpus': self.cpus}
         if bool(args.eif) + bool(args.kernel) + bool(args.image) > 1:
             raise LabError('more than one of EIF, IMAGE and KERNEL is given',
                            'choose one')
         if args.kernel:
-            self._option('-kernel', args.kernel)
-            if args.initrd:
-                self._option('-initrd', args.initrd)
-            self.arguments += ['-append', args.append
-                               or 'console=' + GUEST.console]
-        elif args.initrd or args.append:
+            self._add_kernel(args)
+        elif args.initrd or args.append is not None:
             raise LabError('INITRD and APPEND go with KERNEL')
         else:
             self._option('-kernel', args.eif or (
-                _container(args.image) if args.image else _demo()))
+                _container(args.image) if args.image else _demo()), 'eif')
+        if self.launcher:
+            self.launcher_command()     # refuses what it cannot have
 
-    def _option(self, name, path):
+    def _add_kernel(self, args):
+        append = 'console=' + GUEST.console if args.append is None \
+            else args.append
+        self._option('-kernel', args.kernel, 'kernel')
+        if args.initrd:
+            self._option('-initrd', args.initrd, 'initrd')
+        self.arguments += ['-append', append]
+        self.words['append'] = append
+
+    def _option(self, option, path, name):
+        """@name: for the command of --launcher."""
         path = _existing(path)
         target = '/lab/' + path.name
+        if target in self.files:
+            target = '/lab/%s/%s' % (name, path.name)
         self.files[target] = path
-        self.arguments += [name, target]
+        self.arguments += [option, target]
+        self.words[name] = target
+
+    def _word(self, found):
+        """What a name in braces stands for, as a word of the shell."""
+        name = found.group(1)
+        if name not in self.words:
+            raise LabError('--launcher: this enclave has no {%s}' % name,
+                           'it has ' + ' '.join(
+                               '{%s}' % word for word in self.words))
+        return shlex.quote(str(self.words[name]))
 
     def launcher_command(self):
         """What is run in the parent in place of QEMU."""
-        command = self.launcher
-        for name, value in (('eif', self.arguments[1]), ('mem', self.memory),
-                            ('cpus', self.cpus)):
-            command = command.replace('{%s}' % name, str(value))
-        return ['sh', '-c', command]
+        return ['sh', '-c', WORD.sub(self._word, self.launcher)]
 
     def for_host(self):
         """The arguments with paths of this machine."""
@@ -231,7 +241,7 @@ def run(args):
     """Boot what is asked for; 0 when it has booted and ended well."""
     begun = time.monotonic()
     order = Order(args)
-    if _on_host() and not order.launcher:
+    if _on_host() and not (order.launcher or is_wanted(args)):
         return _run_on_host(order, begun)
     progress = Progress(3)
     with _boot_parent(args, order, progress) as parent, Warnings(parent):

@@ -30,8 +30,8 @@ def _choose(name):
     running = directories.running()
     if name in running:
         return name, running[name]
-    if name or not running:
-        raise LabError('no parent %s runs' % name if name
+    if name is not None or not running:
+        raise LabError('no parent %s runs' % name if name is not None
                        else 'no parent runs', 'start one with nitro-lab parent'
                        if not running else 'choose from ' + ', '.join(running))
     if len(running) > 1:
@@ -165,13 +165,16 @@ def get(args):
     if agent.run(['test', '-r', args.source]).status:
         raise LabError('get: the parent has no readable file %s' % args.source,
                        'nitro-lab exec ls shows what it has')
+    mode = agent.run(['stat', '-L', '-c', '%a', args.source]).output
     with open(target, 'wb') as file:
+        if target.is_file() and mode:
+            os.fchmod(file.fileno(), int(mode, 8) & 0o777)
         return _fetch(agent, ['cat', args.source], file)
 
 
 def _get_directory(agent, source, target):
     target.mkdir(exist_ok=True)
-    with subprocess.Popen(['tar', '-x', '-C', target, '-f', '-'],
+    with subprocess.Popen(['tar', '-x', '-p', '-C', target, '-f', '-'],
                           stdin=subprocess.PIPE) as writer:
         status = _fetch(agent, ['tar', '-c', '-C', source, '.'], writer.stdin)
     if writer.returncode:
