@@ -9,9 +9,7 @@
  * watch, and that is how it is known that nobody is there; being "open" does
  * not tell, as stdio is closed at the end of its input.
  *
- * A character device logs what it is given, also if it cannot take it yet.
- * So it is noted how many bytes are in the logfile already, and these are
- * written without it.
+ * The logfile gets each byte when it comes, so writing does not log.
  */
 
 #include "qemu/osdep.h"
@@ -24,14 +22,13 @@
 #define HUNG_UP_RETRY_MS 100
 
 struct NitroOutput {
-    CharFrontend *chr;
+    CharFrontend *fe;
     const NitroOutputOps *ops;
     void *opaque;
     NitroConsoleOverflow attended;
     NitroConsoleOverflow unattended;
 
     Fifo8 fifo;
-    uint32_t logged;            /* so many of the oldest are in the logfile */
     uint64_t dropped;
     guint write_tag;
     guint kick_tag;
@@ -41,25 +38,15 @@ static void output_pump(NitroOutput *out);
 static gboolean output_writable(void *do_not_use, GIOCondition cond,
                                 void *opaque);
 
-/* When QEMU ends, character devices hang up after their channels are gone */
 static guint add_watch(NitroOutput *out)
 {
-    Chardev *chr = out->chr->chr;
-
-    if (!chr || !OBJECT(chr)->ref) {
-        return 0;
-    }
-    return qemu_chr_fe_add_watch(out->chr, G_IO_OUT | G_IO_HUP,
+    return qemu_chr_fe_add_watch(out->fe, G_IO_OUT | G_IO_HUP,
                                  output_writable, out);
 }
 
-/* "null" and "udp" are never open; without a watch nobody can be missing */
 static bool is_there(NitroOutput *out)
 {
-    Chardev *chr = out->chr->chr;
-
-    return qemu_chr_fe_backend_open(out->chr) ||
-           (chr && !CHARDEV_GET_CLASS(chr)->chr_add_watch);
+    return out->fe->chr && qemu_chr_has_peer(out->fe->chr);
 }
 
 bool nitro_output_attended(NitroOutput *out)
@@ -76,51 +63,7 @@ bool nitro_output_attended(NitroOutput *out)
     return tag != 0;
 }
 
-/* The logfile */
-
-static void log_write(NitroOutput *out, const uint8_t *data, uint32_t len)
-{
-    Chardev *chr = out->chr->chr;
-
-    if (chr && chr->logfd >= 0) {
-        /* As good as it can be, like all logging */
-        (void)!qemu_write_full(chr->logfd, data, len);
-    }
-}
-
-/* Have so many of the oldest bytes in the logfile */
-static void log_oldest(NitroOutput *out, uint32_t len)
-{
-    g_autofree uint8_t *data = NULL;
-
-    if (len <= out->logged) {
-        return;
-    }
-    data = g_malloc(len);
-    fifo8_peek_buf(&out->fifo, data, len);
-    log_write(out, data + out->logged, len - out->logged);
-    out->logged = len;
-}
-
-static int write_unlogged(NitroOutput *out, const uint8_t *data, uint32_t len)
-{
-    Chardev *chr = out->chr->chr;
-    int logfd = chr->logfd;
-    int done;
-
-    chr->logfd = -1;
-    done = qemu_chr_fe_write(out->chr, data, len);
-    chr->logfd = logfd;
-    return done;
-}
-
 /* The queue */
-
-static void consume(NitroOutput *out, uint32_t len)
-{
-    fifo8_drop(&out->fifo, len);
-    out->logged -= MIN(out->logged, len);
-}
 
 static void drop_oldest(NitroOutput *out, uint32_t len, const char *why)
 {
@@ -128,8 +71,7 @@ static void drop_oldest(NitroOutput *out, uint32_t len, const char *why)
         out->ops->dropped(out->opaque, why);
     }
     trace_nitro_output_dropped(out, len, why);
-    log_oldest(out, len);
-    consume(out, len);
+    fifo8_drop(&out->fifo, len);
     out->dropped += len;
 }
 
@@ -141,19 +83,14 @@ static int write_oldest(NitroOutput *out)
                                             fifo8_num_used(&out->fifo), &len);
     int done, err;
 
-    if (out->logged) {
-        len = MIN(len, out->logged);
-        done = write_unlogged(out, data, len);
-    } else {
-        done = qemu_chr_fe_write(out->chr, data, len);
+    if (!out->fe->chr) {
+        return -ENOTCONN;
     }
+    done = qemu_chr_write_unlogged(out->fe->chr, data, len);
     err = errno;
     if (done > 0) {
-        consume(out, done);
+        fifo8_drop(&out->fifo, done);
         return 0;
-    }
-    if (done < 0) {
-        out->logged = MAX(out->logged, len);
     }
     if (done < 0 && (err == EAGAIN || !nitro_output_attended(out))) {
         return -err;
@@ -217,10 +154,8 @@ void nitro_output_put(NitroOutput *out, const uint8_t *data, uint32_t len)
         drop_oldest(out, len - room, attended ? "its reader is too slow"
                                               : "nobody has it open");
     }
-    if (!attended) {
-        log_oldest(out, fifo8_num_used(&out->fifo));
-        log_write(out, data, len);
-        out->logged += len;
+    if (out->fe->chr) {
+        qemu_chr_log(out->fe->chr, data, len);
     }
     fifo8_push_all(&out->fifo, data, len);
     output_pump(out);
@@ -231,9 +166,6 @@ static gboolean output_kicked(gpointer opaque)
     NitroOutput *out = opaque;
 
     out->kick_tag = 0;
-    if (!nitro_output_attended(out)) {
-        log_oldest(out, fifo8_num_used(&out->fifo));
-    }
     output_pump(out);
     out->ops->changed(out->opaque);
     return G_SOURCE_REMOVE;
@@ -255,7 +187,6 @@ void nitro_output_clear(NitroOutput *out)
 {
     g_clear_handle_id(&out->write_tag, g_source_remove);
     fifo8_reset(&out->fifo);
-    out->logged = 0;
 }
 
 void nitro_output_restart(NitroOutput *out)
@@ -286,12 +217,12 @@ void nitro_output_set_overflow(NitroOutput *out,
     out->unattended = unattended;
 }
 
-NitroOutput *nitro_output_new(CharFrontend *chr, uint32_t size,
+NitroOutput *nitro_output_new(CharFrontend *fe, uint32_t size,
                               const NitroOutputOps *ops, void *opaque)
 {
     NitroOutput *out = g_new0(NitroOutput, 1);
 
-    out->chr = chr;
+    out->fe = fe;
     out->ops = ops;
     out->opaque = opaque;
     fifo8_create(&out->fifo, size);

@@ -39,14 +39,14 @@ typedef struct NitroOutputOps {
 
 /**
  * nitro_output_new: make an empty queue that blocks
- * @chr: front end; must live as long as the queue
+ * @fe: front end; must live as long as the queue
  * @size: most bytes it may hold, not 0
  * @ops: callbacks; must live as long as the queue
  * @opaque: handed to them
  *
  * Returns: the queue, to be freed with nitro_output_free()
  */
-NitroOutput *nitro_output_new(CharFrontend *chr, uint32_t size,
+NitroOutput *nitro_output_new(CharFrontend *fe, uint32_t size,
                               const NitroOutputOps *ops, void *opaque);
 void nitro_output_free(NitroOutput *out);
 

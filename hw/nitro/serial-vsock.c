@@ -4,9 +4,9 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Connects the stream (vsock-console.c) with the vsock bus and tells it where
- * the console of an enclave is.  The end of QEMU is held back while the last
- * output is on its way to the character device.
+ * A stream without input (stream.h) on the vsock bus: where the console of an
+ * enclave is, and what is reported of it.  The end of QEMU is held back while
+ * the last output is on its way to the character device.
  */
 
 #include "qemu/osdep.h"
@@ -17,10 +17,13 @@
 #include "qapi/qapi-events-nitro.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
+#include "stream.h"
 #include "system/nitro.h"
 #include "trace.h"
 #include "vsock-address.h"
-#include "vsock-console.h"
+
+/* No attempt to connect after this time */
+#define RETRY_LIMIT_MS 20000
 
 static void serial_release_shutdown(NitroSerialVsock *s)
 {
@@ -59,7 +62,7 @@ static void serial_dropped(void *opaque, const char *why)
                 label, why);
 }
 
-static const NitroConsoleOps serial_console_ops = {
+static const NitroStreamOps serial_stream_ops = {
     .failed = serial_failed,
     .dropped = serial_dropped,
     .closed = serial_closed,
@@ -86,7 +89,7 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
 
     addr = nitro_vsock_address(NITRO_CONSOLE_CID,
                                NITRO_CONSOLE_PORT_BASE + cid);
-    nitro_console_connect(s->console, addr);
+    nitro_stream_connect(s->stream, addr);
     return true;
 }
 
@@ -94,7 +97,7 @@ static void nitro_serial_enclave_stopped(NitroVsockDevice *dev)
 {
     NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
 
-    if (nitro_console_finish(s->console) && !s->holds_shutdown) {
+    if (nitro_stream_finish(s->stream) && !s->holds_shutdown) {
         s->holds_shutdown = true;
         nitro_accel_hold_shutdown();
     }
@@ -113,6 +116,21 @@ static bool check_backlog(NitroSerialVsock *s, Error **errp)
         return false;
     }
     return true;
+}
+
+static NitroStream *serial_stream_new(NitroSerialVsock *s)
+{
+    const NitroStreamOptions options = {
+        .name = "nitro-console",
+        .peer = "hypervisor",
+        .size = s->backlog,
+        .overflow = s->overflow,
+        .first_ms = NITRO_STREAM_FIRST_MS,
+        .again_ms = NITRO_STREAM_AGAIN_MS,
+        .limit_ms = RETRY_LIMIT_MS,
+    };
+
+    return nitro_stream_new(&s->chr, &options, &serial_stream_ops, s);
 }
 
 static void nitro_serial_realize(DeviceState *dev, Error **errp)
@@ -142,39 +160,54 @@ static void nitro_serial_realize(DeviceState *dev, Error **errp)
     if (!check_backlog(s, errp)) {
         return;
     }
-    s->console = nitro_console_new(&s->chr, s->backlog, s->overflow,
-                                   &serial_console_ops, s);
+    s->stream = serial_stream_new(s);
 }
 
 static void nitro_serial_unrealize(DeviceState *dev)
 {
     NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
 
-    g_clear_pointer(&s->console, nitro_console_free);
+    g_clear_pointer(&s->stream, nitro_stream_free);
     g_clear_pointer(&s->lost, g_free);
     serial_release_shutdown(s);
+}
+
+static NitroEnclaveConsoleState serial_state(NitroSerialVsock *s)
+{
+    switch (s->stream ? nitro_stream_state(s->stream)
+                      : NITRO_ENCLAVE_CHANNEL_STATE_IDLE) {
+    case NITRO_ENCLAVE_CHANNEL_STATE_IDLE:
+        return NITRO_ENCLAVE_CONSOLE_STATE_IDLE;
+    case NITRO_ENCLAVE_CHANNEL_STATE_CONNECTING:
+        return NITRO_ENCLAVE_CONSOLE_STATE_CONNECTING;
+    case NITRO_ENCLAVE_CHANNEL_STATE_OPEN:
+        return NITRO_ENCLAVE_CONSOLE_STATE_OPEN;
+    case NITRO_ENCLAVE_CHANNEL_STATE_CLOSED:
+        return NITRO_ENCLAVE_CONSOLE_STATE_CLOSED;
+    default:
+        g_assert_not_reached();
+    }
 }
 
 NitroEnclaveConsole *nitro_serial_query(NitroSerialVsock *s)
 {
     NitroEnclaveConsole *info = g_new0(NitroEnclaveConsole, 1);
+    NitroStreamCounts counts = nitro_stream_counts(s->stream);
 
-    info->state = nitro_console_state(s->console);
+    info->state = serial_state(s);
     info->chardev = object_property_get_str(OBJECT(s), "chardev",
                                             &error_abort);
-    info->bytes = nitro_console_bytes(s->console);
-    info->dropped = nitro_console_dropped(s->console);
-    info->reconnects = nitro_console_reconnects(s->console);
+    info->bytes = counts.received;
+    info->dropped = counts.dropped;
+    info->reconnects = counts.connections ? counts.connections - 1 : 0;
     info->lost = g_strdup(s->lost);
     return info;
 }
 
 static char *nitro_serial_get_state(Object *obj, Error **errp)
 {
-    NitroConsole *con = NITRO_SERIAL_VSOCK(obj)->console;
-
     return g_strdup(NitroEnclaveConsoleState_str(
-        con ? nitro_console_state(con) : NITRO_ENCLAVE_CONSOLE_STATE_IDLE));
+                        serial_state(NITRO_SERIAL_VSOCK(obj))));
 }
 
 static int nitro_serial_get_overflow(Object *obj, Error **errp)

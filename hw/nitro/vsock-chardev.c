@@ -4,8 +4,8 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Connects a channel (vsock-channel.c) with the vsock bus on one side and
- * AF_VSOCK on the other.
+ * A stream with input (stream.h) on the vsock bus: where it connects to or
+ * listens, and who may connect.
  */
 
 #include "qemu/osdep.h"
@@ -16,14 +16,17 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
+#include "qemu/units.h"
+#include "stream.h"
 #include "system/nitro.h"
 #include "trace.h"
 #include "vsock-address.h"
-#include "vsock-channel.h"
-#include "vsock-connector.h"
 
 /* VMADDR_PORT_ANY: a port that the kernel would choose */
 #define PORT_ANY UINT32_MAX
+
+/* In each direction */
+#define BUFFER_SIZE (64 * KiB)
 
 static void release_shutdown(NitroVsockChardev *s)
 {
@@ -33,7 +36,7 @@ static void release_shutdown(NitroVsockChardev *s)
     }
 }
 
-/* What the channel asks and tells */
+/* What the stream asks and reports */
 
 static bool channel_admit(void *opaque, QIOChannelSocket *sioc)
 {
@@ -70,7 +73,7 @@ static void channel_closed(void *opaque)
     release_shutdown(opaque);
 }
 
-static const NitroChannelOps channel_ops = {
+static const NitroStreamOps channel_ops = {
     .admit = channel_admit,
     .failed = channel_failed,
     .closed = channel_closed,
@@ -90,7 +93,7 @@ static bool nitro_vsock_chardev_prepare(NitroVsockDevice *dev, Error **errp)
         return true;
     }
     addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY, s->port);
-    if (!nitro_channel_listen(s->channel, addr, errp)) {
+    if (!nitro_stream_listen(s->stream, addr, errp)) {
         error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
                       TYPE_NITRO_VSOCK_CHARDEV, s->port);
         error_append_hint(errp, "End the program that has this port "
@@ -108,9 +111,9 @@ static bool nitro_vsock_chardev_started(NitroVsockDevice *dev, uint32_t cid,
 
     s->cid = cid;
     if (s->direction == NITRO_CHANNEL_DIRECTION_LISTEN) {
-        nitro_channel_accept(s->channel);
+        nitro_stream_accept(s->stream);
     } else {
-        nitro_channel_connect(s->channel, addr);
+        nitro_stream_connect(s->stream, addr);
     }
     return true;
 }
@@ -119,7 +122,7 @@ static void nitro_vsock_chardev_stopped(NitroVsockDevice *dev)
 {
     NitroVsockChardev *s = NITRO_VSOCK_CHARDEV(dev);
 
-    if (nitro_channel_finish(s->channel) && !s->holds_shutdown) {
+    if (nitro_stream_finish(s->stream) && !s->holds_shutdown) {
         s->holds_shutdown = true;
         nitro_accel_hold_shutdown();
     }
@@ -189,6 +192,22 @@ static bool check_others(NitroVsockChardev *s, Error **errp)
     return true;
 }
 
+static NitroStream *channel_stream_new(NitroVsockChardev *s)
+{
+    const NitroStreamOptions options = {
+        .name = "nitro-channel",
+        .peer = "enclave",
+        .input = true,
+        .size = BUFFER_SIZE,
+        .overflow = NITRO_CONSOLE_OVERFLOW_BLOCK,
+        .first_ms = NITRO_STREAM_FIRST_MS,
+        .again_ms = NITRO_STREAM_AGAIN_MS,
+        .limit_ms = MIN(s->connect_timeout * 1000ULL, INT32_MAX),
+    };
+
+    return nitro_stream_new(&s->chr, &options, &channel_ops, s);
+}
+
 static void nitro_vsock_chardev_realize(DeviceState *dev, Error **errp)
 {
     NitroVsockChardev *s = NITRO_VSOCK_CHARDEV(dev);
@@ -197,17 +216,14 @@ static void nitro_vsock_chardev_realize(DeviceState *dev, Error **errp)
         !check_others(s, errp)) {
         return;
     }
-    s->channel = nitro_channel_new(&s->chr, &channel_ops, s);
-    nitro_channel_set_retry(s->channel, NITRO_CONNECTOR_FIRST_MS,
-                            NITRO_CONNECTOR_AGAIN_MS,
-                            MIN(s->connect_timeout * 1000ULL, INT32_MAX));
+    s->stream = channel_stream_new(s);
 }
 
 static void nitro_vsock_chardev_unrealize(DeviceState *dev)
 {
     NitroVsockChardev *s = NITRO_VSOCK_CHARDEV(dev);
 
-    g_clear_pointer(&s->channel, nitro_channel_free);
+    g_clear_pointer(&s->stream, nitro_stream_free);
     g_clear_pointer(&s->error, g_free);
     release_shutdown(s);
 }
@@ -215,27 +231,28 @@ static void nitro_vsock_chardev_unrealize(DeviceState *dev)
 NitroEnclaveChannel *nitro_vsock_chardev_query(NitroVsockChardev *s)
 {
     NitroEnclaveChannel *info = g_new0(NitroEnclaveChannel, 1);
+    NitroStreamCounts counts = nitro_stream_counts(s->stream);
 
     info->id = g_strdup(DEVICE(s)->id);
     info->chardev = object_property_get_str(OBJECT(s), "chardev",
                                             &error_abort);
     info->port = s->port;
     info->direction = s->direction;
-    info->state = nitro_channel_state(s->channel);
-    info->received = nitro_channel_received(s->channel);
-    info->sent = nitro_channel_sent(s->channel);
-    info->connections = nitro_channel_connections(s->channel);
+    info->state = nitro_stream_state(s->stream);
+    info->received = counts.received;
+    info->sent = counts.sent;
+    info->connections = counts.connections;
     info->error = g_strdup(s->error);
     return info;
 }
 
 static char *get_state(Object *obj, Error **errp)
 {
-    NitroChannel *ch = NITRO_VSOCK_CHARDEV(obj)->channel;
+    NitroStream *stream = NITRO_VSOCK_CHARDEV(obj)->stream;
 
     return g_strdup(NitroEnclaveChannelState_str(
-                        ch ? nitro_channel_state(ch)
-                           : NITRO_ENCLAVE_CHANNEL_STATE_IDLE));
+                        stream ? nitro_stream_state(stream)
+                               : NITRO_ENCLAVE_CHANNEL_STATE_IDLE));
 }
 
 static int get_direction(Object *obj, Error **errp)

@@ -10,7 +10,7 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "hw/nitro/chardev-output.h"
-#include "nitro-stream.h"
+#include "nitro-stream-util.h"
 
 #define SIZE 8192
 
@@ -22,6 +22,7 @@ typedef struct Fixture {
     CharFrontend be;
     NitroOutput *out;
     size_t put;
+    bool mux;
     unsigned nr_changed;
     unsigned nr_told;
     char *why;
@@ -77,7 +78,8 @@ static void open_chardev(Fixture *f, const char *options)
 static void open_socket(Fixture *f)
 {
     g_autofree char *options =
-        g_strdup_printf("socket,path=%s,server=on,wait=off", f->out_path);
+        g_strdup_printf("socket,path=%s,server=on,wait=off,mux=%s",
+                        f->out_path, f->mux ? "on" : "off");
 
     open_chardev(f, options);
 }
@@ -86,7 +88,7 @@ static int open_reader(Fixture *f)
 {
     int fd = stream_connect(f->out_path);
 
-    wait_until(qemu_chr_fe_backend_open(&f->be));
+    wait_until(nitro_output_attended(f->out));
     return fd;
 }
 
@@ -95,12 +97,18 @@ static void set_up(Fixture *f, gconstpointer data)
     f->dir = g_dir_make_tmp("nitro-output-XXXXXX", NULL);
     f->out_path = g_build_filename(f->dir, "out", NULL);
     f->log_path = g_build_filename(f->dir, "log", NULL);
+    f->mux = data != NULL;
 }
 
 static void tear_down(Fixture *f, gconstpointer data)
 {
+    Chardev *base = qemu_chr_find("out-base");
+
     qemu_chr_fe_deinit(&f->be, true);
     nitro_output_free(f->out);
+    if (base) {
+        object_unparent(OBJECT(base));
+    }
     settle();
     unlink(f->out_path);
     unlink(f->log_path);
@@ -250,7 +258,7 @@ static void test_next_reader(Fixture *f, gconstpointer data)
     put_all(f, 3 * MiB);
     total = f->put;
     close(reader);
-    wait_until(!qemu_chr_fe_backend_open(&f->be));
+    wait_until(!nitro_output_attended(f->out));
     settle();
     assert_file(f->log_path, total);
 
@@ -327,10 +335,30 @@ static void test_write_error(Fixture *f, gconstpointer data)
     assert_file(f->log_path, 100);
 }
 
+/* Any front end: what was refused is logged when it is written at last */
+static void test_refused(Fixture *f, gconstpointer data)
+{
+    uint8_t bytes[5003];
+    size_t total = 0, pos = 0;
+    int reader, done;
+
+    open_socket(f);
+    reader = open_reader(f);
+    for (int refused = 0; refused < 3; ) {
+        fill_pattern(bytes, sizeof(bytes), total);
+        done = qemu_chr_fe_write(&f->be, bytes, sizeof(bytes));
+        refused += done < 0;
+        total += MAX(done, 0);
+    }
+    assert_file(f->log_path, total);
+    wait_until((pos = stream_read(reader, pos), pos == total));
+    close(reader);
+}
+
 /* It is never open, and yet there for whatever comes */
 static void test_null(Fixture *f, gconstpointer data)
 {
-    open_chardev(f, "null");
+    open_chardev(f, f->mux ? "null,mux=on" : "null");
     g_assert(nitro_output_attended(f->out));
     put_all(f, 2 * SIZE);
     g_assert(nitro_output_is_empty(f->out));
@@ -340,6 +368,11 @@ static void test_null(Fixture *f, gconstpointer data)
 
 #define ADD(name, func)                                                     \
     g_test_add("/nitro/output/" name, Fixture, NULL, set_up, func, tear_down)
+
+/* Behind a multiplexer, which has neither the logfile nor the socket */
+#define ADD_MUX(name, func)                                                 \
+    g_test_add("/nitro/output/mux/" name, Fixture, "mux", set_up, func,     \
+               tear_down)
 
 int main(int argc, char **argv)
 {
@@ -354,5 +387,12 @@ int main(int argc, char **argv)
     ADD("clear", test_clear);
     ADD("write-error", test_write_error);
     ADD("null", test_null);
+    ADD("refused", test_refused);
+    ADD_MUX("block", test_block);
+    ADD_MUX("drop", test_drop);
+    ADD_MUX("late-reader", test_late_reader);
+    ADD_MUX("next-reader", test_next_reader);
+    ADD_MUX("null", test_null);
+    ADD_MUX("refused", test_refused);
     return g_test_run();
 }

@@ -42,15 +42,13 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
 #define NITRO_CONSOLE_BACKLOG_DEFAULT (64 * KiB)
 #define NITRO_CONSOLE_BACKLOG_MAX     (64 * MiB)
 
-typedef struct NitroConsole NitroConsole;
-
 struct NitroSerialVsock {
     NitroVsockDevice parent_obj;
 
     CharFrontend chr;                   /* property "chardev" */
     uint64_t backlog;                   /* property "backlog" */
     NitroConsoleOverflow overflow;      /* property "overflow" */
-    NitroConsole *console;
+    struct NitroStream *stream;
     bool holds_shutdown;
     char *lost;                         /* why it was given up, or NULL */
 };

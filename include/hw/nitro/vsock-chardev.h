@@ -10,7 +10,7 @@
  * has been started, and tries again until somebody listens there; with listen
  * it opens "port" of the parent before the start and accepts connections of
  * this enclave only.  There can be several.  How stream and character device
- * belong together is told in hw/nitro/vsock-channel.h.
+ * belong together is explained in hw/nitro/stream.h.
  */
 
 #ifndef HW_NITRO_VSOCK_CHARDEV_H
@@ -31,7 +31,7 @@ struct NitroVsockChardev {
     uint32_t port;                      /* property "port" */
     NitroChannelDirection direction;    /* property "direction" */
     uint32_t connect_timeout;           /* property "connect-timeout", s */
-    struct NitroChannel *channel;
+    struct NitroStream *stream;
     uint32_t cid;                       /* the only one that may connect */
     bool holds_shutdown;
     char *error;                        /* why it was given up, or NULL */

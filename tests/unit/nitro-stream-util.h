@@ -8,8 +8,8 @@
  * that shows when a byte is missing, doubled or in the wrong place.
  */
 
-#ifndef TESTS_UNIT_NITRO_STREAM_H
-#define TESTS_UNIT_NITRO_STREAM_H
+#ifndef TESTS_UNIT_NITRO_STREAM_UTIL_H
+#define TESTS_UNIT_NITRO_STREAM_UTIL_H
 
 #include "chardev/char.h"
 #include "chardev/char-fe.h"

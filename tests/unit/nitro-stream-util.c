@@ -9,7 +9,7 @@
 #include <glib-unix.h>
 #include <sys/un.h>
 #include "migration/vmstate.h"
-#include "nitro-stream.h"
+#include "nitro-stream-util.h"
 #include "qemu/config-file.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
