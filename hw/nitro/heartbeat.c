@@ -4,26 +4,207 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Connects the heartbeat protocol (heartbeat-server.c) with the vsock bus on
- * one side and AF_VSOCK on the other.
+ * A connection is one of ours or closed at once; one of ours has some seconds
+ * for its byte.  When there are too many of them the oldest has to go, so a
+ * peer that keeps silent never keeps out one that speaks.
+ *
+ * Everything runs in the default main context; nothing blocks.
  */
 
 #include "qemu/osdep.h"
-#ifdef CONFIG_AF_VSOCK
-#include <linux/vm_sockets.h>
-#endif
 #include "hw/nitro/heartbeat.h"
-#include "heartbeat-server.h"
 #include "hw/qdev-properties.h"
+#include "io/channel-socket.h"
+#include "io/net-listener.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
-#include "qemu/sockets.h"
+#include "qemu/queue.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "system/nitro.h"
 #include "system/nitro-compat.h"
 #include "system/nitro-hints.h"
-#include "vsock-address.h"
+#include "trace.h"
+#include "vsock.h"
+
+/* Property "timeout": what nitro-cli allows for image and memory */
+#define TIMEOUT_AUTO (-1)
+
+/*
+ * Connections that the kernel keeps until the CID is known.  Other enclaves
+ * can connect as well, hence more than ours alone could need.
+ */
+#define BACKLOG 128
+
+typedef struct NitroHeartbeatPeer {
+    NitroHeartbeat *hb;
+    QIOChannelSocket *sioc;
+    uint32_t cid;
+    guint read_tag;
+    guint timeout_tag;
+    QTAILQ_ENTRY(NitroHeartbeatPeer) next;
+} NitroHeartbeatPeer;
+
+struct NitroHeartbeat {
+    NitroVsockDevice parent_obj;
+
+    int32_t timeout;                    /* property, s; 0: no limit */
+    NitroHeartbeatAction timeout_action;        /* property */
+    uint32_t port_timeout;              /* property, s, for a taken port */
+
+    NitroEnclaveHeartbeatState state;
+    uint32_t cid;                       /* the only one that counts */
+    guint deadline_tag;
+    QIONetListener *listener;           /* or NULL */
+    unsigned nr_peers;
+    QTAILQ_HEAD(, NitroHeartbeatPeer) peers;    /* oldest first */
+    int64_t waiting_since_us;           /* valid while WAITING */
+    int64_t since_ms;                   /* QEMU_CLOCK_REALTIME, of the port */
+    int64_t received_ms;
+};
+
+static void set_state(NitroHeartbeat *hb,
+                      NitroEnclaveHeartbeatState state)
+{
+    trace_nitro_heartbeat_state(hb,
+                                NitroEnclaveHeartbeatState_str(hb->state),
+                                NitroEnclaveHeartbeatState_str(state));
+    hb->state = state;
+}
+
+static void peer_free(NitroHeartbeatPeer *peer)
+{
+    NitroHeartbeat *hb = peer->hb;
+
+    QTAILQ_REMOVE(&hb->peers, peer, next);
+    hb->nr_peers--;
+    g_clear_handle_id(&peer->read_tag, g_source_remove);
+    g_clear_handle_id(&peer->timeout_tag, g_source_remove);
+    qio_channel_close(QIO_CHANNEL(peer->sioc), NULL);
+    object_unref(OBJECT(peer->sioc));
+    g_free(peer);
+}
+
+static void peer_reject(NitroHeartbeatPeer *peer, const char *why)
+{
+    trace_nitro_heartbeat_rejected(peer->hb, peer->cid, why);
+    peer_free(peer);
+}
+
+static void close_all(NitroHeartbeat *hb)
+{
+    g_clear_handle_id(&hb->deadline_tag, g_source_remove);
+    while (!QTAILQ_EMPTY(&hb->peers)) {
+        peer_free(QTAILQ_FIRST(&hb->peers));
+    }
+    if (hb->listener) {
+        qio_net_listener_disconnect(hb->listener);
+        object_unref(OBJECT(hb->listener));
+        hb->listener = NULL;
+    }
+}
+
+/* Returns NULL when the heartbeat is complete, else what is wrong with it */
+static const char *peer_answer(NitroHeartbeatPeer *peer, ssize_t len,
+                               uint8_t byte)
+{
+    QIOChannel *ioc = QIO_CHANNEL(peer->sioc);
+
+    if (len <= 0) {
+        return "closed before sending a byte";
+    }
+    if (byte != NITRO_HEARTBEAT_BYTE) {
+        return "sent a wrong byte";
+    }
+    if (qio_channel_write(ioc, (char *)&byte, 1, NULL) != 1) {
+        return "does not take the answer";
+    }
+    return NULL;
+}
+
+static gboolean peer_readable(QIOChannel *ioc, GIOCondition condition,
+                              gpointer opaque)
+{
+    NitroHeartbeatPeer *peer = opaque;
+    NitroHeartbeat *hb = peer->hb;
+    const char *fault;
+    uint8_t byte = 0;
+    ssize_t len = qio_channel_read(ioc, (char *)&byte, 1, NULL);
+
+    if (len == QIO_CHANNEL_ERR_BLOCK) {
+        return G_SOURCE_CONTINUE;
+    }
+
+    peer->read_tag = 0;
+    fault = peer_answer(peer, len, byte);
+    if (fault) {
+        peer_reject(peer, fault);
+        return G_SOURCE_REMOVE;
+    }
+
+    trace_nitro_heartbeat_received(hb, peer->cid);
+    close_all(hb);
+    set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_DONE);
+    nitro_accel_notify_booted();
+    /* Read after boot-ms, which is a part of this time, so as not to be less */
+    hb->received_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean peer_timeout(gpointer opaque)
+{
+    NitroHeartbeatPeer *peer = opaque;
+
+    peer->timeout_tag = 0;
+    peer_reject(peer, "stays silent");
+    return G_SOURCE_REMOVE;
+}
+
+static void peer_add(NitroHeartbeat *hb, QIOChannelSocket *sioc)
+{
+    NitroHeartbeatPeer *peer = g_new0(NitroHeartbeatPeer, 1);
+
+    if (hb->nr_peers == NITRO_HEARTBEAT_MAX_PEERS) {
+        peer_reject(QTAILQ_FIRST(&hb->peers), "gives way to a newer one");
+    }
+
+    peer->hb = hb;
+    peer->sioc = QIO_CHANNEL_SOCKET(object_ref(OBJECT(sioc)));
+    peer->cid = hb->cid;
+    peer->read_tag = qio_channel_add_watch(QIO_CHANNEL(sioc),
+                                           G_IO_IN | G_IO_HUP | G_IO_ERR,
+                                           peer_readable, peer, NULL);
+    peer->timeout_tag = g_timeout_add(NITRO_HEARTBEAT_PEER_TIMEOUT_MS,
+                                      peer_timeout, peer);
+    QTAILQ_INSERT_TAIL(&hb->peers, peer, next);
+    hb->nr_peers++;
+}
+
+static void heartbeat_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
+                               gpointer opaque)
+{
+    NitroHeartbeat *hb = opaque;
+    uint32_t cid = 0;
+
+    if (!nitro_vsock_peer_cid(sioc, &cid)) {
+        trace_nitro_heartbeat_rejected(hb, cid, "has no CID");
+        return;
+    }
+
+    trace_nitro_heartbeat_peer(hb, cid);
+    if (cid != hb->cid) {
+        trace_nitro_heartbeat_rejected(hb, cid, "is not our enclave");
+        return;
+    }
+    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
+        trace_nitro_heartbeat_rejected(hb, cid, "cannot be set up");
+        return;
+    }
+    peer_add(hb, sioc);
+}
+
+/* The port */
 
 static const char *listen_hint(int err)
 {
@@ -47,163 +228,218 @@ static const char *listen_hint(int err)
     }
 }
 
-#ifdef CONFIG_AF_VSOCK
 /*
  * Any local CID will do, as the peer's CID is what counts: the parent's own
- * is 3 on EC2, but need not be elsewhere.  The port is taken for all of them.
- * Returns the descriptor or a negative errno.
+ * is 3 on EC2, but need not be elsewhere.
+ *
+ * Returns NULL with *@err set to a positive errno.
  */
-static int vsock_listen(void)
-{
-    struct sockaddr_vm addr = {
-        .svm_family = AF_VSOCK,
-        .svm_port = NITRO_HEARTBEAT_PORT,
-        .svm_cid = VMADDR_CID_ANY,
-    };
-    int fd = qemu_socket(AF_VSOCK, SOCK_STREAM, 0);
-    int err;
-
-    if (fd < 0) {
-        return -errno;
-    }
-    if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(fd, NITRO_HEARTBEAT_BACKLOG) < 0) {
-        err = errno;
-        close(fd);
-        return -err;
-    }
-    return fd;
-}
-#else
-static int vsock_listen(void)
-{
-    return -EAFNOSUPPORT;
-}
-#endif
-
-static bool heartbeat_peer_cid(void *opaque, QIOChannelSocket *sioc,
-                               uint32_t *cid)
-{
-    return nitro_vsock_peer_cid(sioc, cid);
-}
-
-static int heartbeat_listen(void *opaque, Error **errp)
+static QIOChannelSocket *heartbeat_listen(int *err, Error **errp)
 {
     ERRP_GUARD();
-    int fd = vsock_listen();
+    int fd = nitro_vsock_listen(NITRO_HEARTBEAT_PORT, BACKLOG);
+    QIOChannelSocket *sioc;
 
     if (fd < 0) {
+        *err = -fd;
         error_setg_errno(errp, -fd,
                          "heartbeat: cannot listen on vsock port %d",
                          NITRO_HEARTBEAT_PORT);
         error_append_hint(errp, "%s\n", listen_hint(-fd));
+        return NULL;
     }
-    return fd;
-}
-
-static void heartbeat_booted(void *opaque)
-{
-    nitro_accel_notify_booted();
-    /* Read after boot-ms, which is a part of this time, so as not to be less */
-    NITRO_HEARTBEAT(opaque)->received_ms =
-        qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-}
-
-static unsigned deadline_ms(NitroHeartbeat *s)
-{
-    BusState *bus = qdev_get_parent_bus(DEVICE(s));
-    NitroVsockBridge *bridge = NITRO_VSOCK_BRIDGE(bus->parent);
-
-    if (s->timeout == NITRO_HEARTBEAT_TIMEOUT_AUTO) {
-        return nitro_heartbeat_default_deadline(bridge->image_size,
-                                                bridge->memory_size);
+    *err = EIO;
+    sioc = qio_channel_socket_new_fd(fd, errp);
+    if (!sioc) {
+        close(fd);
+        return NULL;
     }
-    return MIN(s->timeout * 1000ULL, INT32_MAX);
+    /* A peer that gives up while it waits must not leave us in accept() */
+    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
+        object_unref(OBJECT(sioc));
+        return NULL;
+    }
+    qio_channel_set_feature(QIO_CHANNEL(sioc), QIO_CHANNEL_FEATURE_LISTEN);
+    return sioc;
 }
 
-static void heartbeat_expired(void *opaque)
+static void begin_listening(NitroHeartbeat *hb, QIOChannelSocket *sioc)
 {
-    NitroHeartbeat *s = opaque;
+    hb->listener = qio_net_listener_new();
+    qio_net_listener_set_name(hb->listener, "nitro-heartbeat");
+    qio_net_listener_add(hb->listener, sioc);
+    object_unref(OBJECT(sioc));
+    set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING);
+}
+
+/* The port is taken: is there time left to wait for it? */
+static bool may_wait(NitroHeartbeat *hb)
+{
+    int64_t now_us = g_get_monotonic_time();
+
+    if (hb->state != NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
+        hb->waiting_since_us = now_us;
+    }
+    return now_us - hb->waiting_since_us < hb->port_timeout * INT64_C(1000000);
+}
+
+static void begin_waiting(NitroHeartbeat *hb)
+{
+    if (hb->state == NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
+        return;
+    }
+    set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING);
+    info_report("vsock port %d is taken by another launch on this parent: "
+                "waiting for it, up to %" PRIu32 " s", NITRO_HEARTBEAT_PORT,
+                hb->port_timeout);
+}
+
+/*
+ * Open the port, or wait for it.  Unless the state is WAITING or LISTENING a
+ * launch begins, and the one before is forgotten.
+ */
+static NitroStep acquire_port(NitroHeartbeat *hb, Error **errp)
+{
+    QIOChannelSocket *sioc;
+    Error *err = NULL;
+    int listen_errno = 0;
+
+    if (hb->state == NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING) {
+        return NITRO_STEP_DONE;
+    }
+    close_all(hb);
+    sioc = heartbeat_listen(&listen_errno, &err);
+    if (sioc) {
+        begin_listening(hb, sioc);
+        return NITRO_STEP_DONE;
+    }
+    if (listen_errno == EADDRINUSE && may_wait(hb)) {
+        error_free(err);
+        begin_waiting(hb);
+        return NITRO_STEP_LATER;
+    }
+    set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED);
+    error_propagate(errp, err);
+    return NITRO_STEP_FAILED;
+}
+
+/* The time that the enclave may take */
+
+/*
+ * 90 seconds per 6 GiB of image begun, and as many per 100 GiB of memory
+ * begun: what nitro-cli allows.
+ */
+static unsigned default_deadline_ms(const NitroVsockBridge *bridge)
+{
+    uint64_t steps = 2 + (MAX(bridge->image_size, 1) - 1) / (6 * GiB) +
+                     (MAX(bridge->memory_size, 1) - 1) / (100 * GiB);
+
+    return MIN(steps * 90 * 1000, INT32_MAX);
+}
+
+static unsigned deadline_ms(NitroHeartbeat *hb)
+{
+    BusState *bus = qdev_get_parent_bus(DEVICE(hb));
+
+    if (hb->timeout == TIMEOUT_AUTO) {
+        return default_deadline_ms(NITRO_VSOCK_BRIDGE(bus->parent));
+    }
+    return MIN(hb->timeout * 1000ULL, INT32_MAX);
+}
+
+/* The port stays open: late is better than never */
+static gboolean deadline_expired(gpointer opaque)
+{
+    NitroHeartbeat *hb = opaque;
     Error *err = NULL;
 
+    trace_nitro_heartbeat_expired(hb, hb->cid, deadline_ms(hb));
+    hb->deadline_tag = 0;
     error_setg(&err, "the enclave with CID %" PRIu64 " has sent no heartbeat "
-               "for %.1f s%s", nitro_accel_get_cid(), deadline_ms(s) / 1000.0,
-               s->timeout_action == NITRO_HEARTBEAT_ACTION_RUN
+               "for %.1f s%s", nitro_accel_get_cid(), deadline_ms(hb) / 1000.0,
+               hb->timeout_action == NITRO_HEARTBEAT_ACTION_RUN
                ? "" : ", ending it");
     error_append_hint(&err, "Look at its console (-accel nitro,debug-mode=on)"
                       ", raise -m, or wait longer (-global "
                       "nitro-heartbeat.timeout=SECONDS); for an image that "
                       "sends none use -machine nitro,heartbeat=off.\n");
     warn_report_err(err);
-    if (s->timeout_action == NITRO_HEARTBEAT_ACTION_END) {
+    if (hb->timeout_action == NITRO_HEARTBEAT_ACTION_END) {
         nitro_accel_boot_failed();
     }
+    return G_SOURCE_REMOVE;
 }
 
-static const NitroHeartbeatOps heartbeat_ops = {
-    .listen = heartbeat_listen,
-    .peer_cid = heartbeat_peer_cid,
-    .booted = heartbeat_booted,
-    .expired = heartbeat_expired,
-};
+/* A launch */
 
 static NitroStep nitro_heartbeat_acquire(NitroVsockDevice *dev, Error **errp)
 {
-    NitroHeartbeat *s = NITRO_HEARTBEAT(dev);
-    NitroEnclaveHeartbeatState before = nitro_heartbeat_server_state(s->server);
-    uint64_t wait_ms = MIN(s->port_timeout * 1000ULL, INT32_MAX);
-    NitroStep step = nitro_heartbeat_server_acquire(s->server, wait_ms, errp);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+    NitroEnclaveHeartbeatState before = hb->state;
+    NitroStep step = acquire_port(hb, errp);
 
-    if (before != nitro_heartbeat_server_state(s->server)) {
-        s->since_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-    }
-    if (step == NITRO_STEP_LATER &&
-        before != NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
-        info_report("vsock port %d is taken by another launch on this "
-                    "parent: waiting for it, up to %" PRIu32 " s",
-                    NITRO_HEARTBEAT_PORT, s->port_timeout);
+    if (before != hb->state) {
+        hb->since_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     }
     if (step == NITRO_STEP_DONE) {
-        nitro_heartbeat_server_set_deadline(s->server, deadline_ms(s));
         nitro_accel_expect_boot();
     }
     return step;
 }
 
+/* Begin to accept connections */
 static bool nitro_heartbeat_enclave_started(NitroVsockDevice *dev, uint32_t cid,
                                             Error **errp)
 {
-    nitro_heartbeat_server_set_cid(NITRO_HEARTBEAT(dev)->server, cid);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+    unsigned limit_ms = deadline_ms(hb);
+
+    if (hb->state != NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING) {
+        return true;
+    }
+    hb->cid = cid;
+    if (limit_ms) {
+        hb->deadline_tag = g_timeout_add(limit_ms, deadline_expired, hb);
+    }
+    qio_net_listener_set_client_func(hb->listener, heartbeat_accepted, hb,
+                                     NULL);
     return true;
 }
 
 static void nitro_heartbeat_enclave_stopped(NitroVsockDevice *dev)
 {
-    nitro_heartbeat_server_stop(NITRO_HEARTBEAT(dev)->server);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+
+    close_all(hb);
+    if (hb->state == NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING) {
+        set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED);
+    } else if (hb->state == NITRO_ENCLAVE_HEARTBEAT_STATE_WAITING) {
+        set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE);
+    }
 }
+
+/* The device */
 
 NitroEnclaveHeartbeat *nitro_heartbeat_query(NitroHeartbeat *hb)
 {
-    NitroEnclaveHeartbeatState state = nitro_heartbeat_server_state(hb->server);
     NitroEnclaveHeartbeat *info = g_new0(NitroEnclaveHeartbeat, 1);
-    int64_t until_ms = state == NITRO_ENCLAVE_HEARTBEAT_STATE_DONE
+    int64_t until_ms = hb->state == NITRO_ENCLAVE_HEARTBEAT_STATE_DONE
         ? hb->received_ms : qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 
-    info->state = state;
+    info->state = hb->state;
     info->port = NITRO_HEARTBEAT_PORT;
     info->timeout_ms = deadline_ms(hb);
-    info->has_elapsed_ms = state != NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE &&
-                           state != NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED;
+    info->has_elapsed_ms =
+        hb->state != NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE &&
+        hb->state != NITRO_ENCLAVE_HEARTBEAT_STATE_FAILED;
     info->elapsed_ms = info->has_elapsed_ms ? until_ms - hb->since_ms : 0;
     return info;
 }
 
 static char *nitro_heartbeat_get_state(Object *obj, Error **errp)
 {
-    NitroHeartbeatServer *server = NITRO_HEARTBEAT(obj)->server;
-
     return g_strdup(NitroEnclaveHeartbeatState_str(
-                        nitro_heartbeat_server_state(server)));
+                        NITRO_HEARTBEAT(obj)->state));
 }
 
 static int nitro_heartbeat_get_action(Object *obj, Error **errp)
@@ -218,18 +454,18 @@ static void nitro_heartbeat_set_action(Object *obj, int value, Error **errp)
 
 static const Property nitro_heartbeat_properties[] = {
     DEFINE_PROP_INT32("timeout", NitroHeartbeat, timeout,
-                      NITRO_HEARTBEAT_TIMEOUT_AUTO),
+                      TIMEOUT_AUTO),
     DEFINE_PROP_UINT32("port-timeout", NitroHeartbeat, port_timeout, 300),
 };
 
 static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
 {
     ERRP_GUARD();
-    NitroHeartbeat *s = NITRO_HEARTBEAT(dev);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
 
-    if (s->timeout < NITRO_HEARTBEAT_TIMEOUT_AUTO) {
+    if (hb->timeout < TIMEOUT_AUTO) {
         error_setg(errp, "heartbeat: %" PRId32 " s is no time limit",
-                   s->timeout);
+                   hb->timeout);
         error_append_hint(errp, "Use timeout=SECONDS, 0 for no limit, or -1 "
                           "for the default.\n");
         return;
@@ -244,23 +480,27 @@ static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
 /* The enclave of before is no more: ready for the next */
 static void nitro_heartbeat_reset(DeviceState *dev)
 {
-    nitro_heartbeat_server_reset(NITRO_HEARTBEAT(dev)->server);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+
+    close_all(hb);
+    if (hb->state != NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE) {
+        set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE);
+    }
 }
 
 static void nitro_heartbeat_unrealize(DeviceState *dev)
 {
-    nitro_heartbeat_server_stop(NITRO_HEARTBEAT(dev)->server);
+    nitro_heartbeat_enclave_stopped(NITRO_VSOCK_DEVICE(dev));
 }
 
 static void nitro_heartbeat_init(Object *obj)
 {
-    NITRO_HEARTBEAT(obj)->server =
-        nitro_heartbeat_server_new(&heartbeat_ops, obj);
+    QTAILQ_INIT(&NITRO_HEARTBEAT(obj)->peers);
 }
 
 static void nitro_heartbeat_finalize(Object *obj)
 {
-    nitro_heartbeat_server_free(NITRO_HEARTBEAT(obj)->server);
+    close_all(NITRO_HEARTBEAT(obj));
 }
 
 static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)

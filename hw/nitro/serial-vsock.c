@@ -20,7 +20,7 @@
 #include "stream.h"
 #include "system/nitro.h"
 #include "trace.h"
-#include "vsock-address.h"
+#include "vsock.h"
 
 /* No attempt to connect after this time */
 #define RETRY_LIMIT_MS 20000

@@ -20,7 +20,7 @@
 #include "stream.h"
 #include "system/nitro.h"
 #include "trace.h"
-#include "vsock-address.h"
+#include "vsock.h"
 
 /* VMADDR_PORT_ANY: a port that the kernel would choose */
 #define PORT_ANY UINT32_MAX

@@ -10,13 +10,13 @@
  * once per launch and then frees the port for the next enclave on the same
  * parent.
  *
- * The port is one per parent.  Whoever finds it taken waits for its turn, for
- * property "port-timeout" at most; the launch that has it gives it back with
- * its heartbeat, or its end.
+ * The port is one per parent.  A launch that finds it taken waits for its
+ * turn, for property "port-timeout" at most; the launch that has it gives it
+ * back with its heartbeat, or its end.
  *
- * The port is opened before NE_START_ENCLAVE.  Whoever connects before the
- * driver has told the CID stays in the listener's queue and is judged once
- * the CID is known.
+ * The port is opened before NE_START_ENCLAVE.  A peer that connects before
+ * the driver has reported the CID stays in the listener's queue and is judged
+ * once the CID is known.
  */
 
 #ifndef HW_NITRO_HEARTBEAT_H
@@ -28,31 +28,17 @@
 #define TYPE_NITRO_HEARTBEAT "nitro-heartbeat"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroHeartbeat, NITRO_HEARTBEAT)
 
-typedef struct NitroHeartbeatServer NitroHeartbeatServer;
+#define NITRO_HEARTBEAT_PORT 9000
+#define NITRO_HEARTBEAT_BYTE 0xb7
 
-/* Property "timeout": what nitro-cli allows for image and memory */
-#define NITRO_HEARTBEAT_TIMEOUT_AUTO (-1)
+/* Connections of the enclave that may be open at the same time */
+#define NITRO_HEARTBEAT_MAX_PEERS 8
 
-/**
- * NitroHeartbeat: the device
- * @timeout: property, seconds for the boot; 0: no limit
- * @timeout_action: property
- * @port_timeout: property, seconds to wait for a port that is taken
- */
-struct NitroHeartbeat {
-    NitroVsockDevice parent_obj;
-
-    int32_t timeout;
-    NitroHeartbeatAction timeout_action;
-    uint32_t port_timeout;
-
-    NitroHeartbeatServer *server;
-    int64_t since_ms;                   /* QEMU_CLOCK_REALTIME, of waiting */
-    int64_t received_ms;
-};
+/* A connection that has not sent its byte after this time is dropped. */
+#define NITRO_HEARTBEAT_PEER_TIMEOUT_MS 5000
 
 /**
- * nitro_heartbeat_query: tell state and times
+ * nitro_heartbeat_query: report state and times
  * @hb: the device
  *
  * Returns: to be freed by the caller

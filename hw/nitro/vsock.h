@@ -1,17 +1,17 @@
 /*
- * Nitro Enclaves: vsock addresses of streams
+ * Nitro Enclaves: AF_VSOCK of the parent
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef HW_NITRO_VSOCK_ADDRESS_H
-#define HW_NITRO_VSOCK_ADDRESS_H
+#ifndef HW_NITRO_VSOCK_H
+#define HW_NITRO_VSOCK_H
 
 #include "io/channel-socket.h"
 #include "qapi/qapi-types-sockets.h"
 
-/* Listen for whoever connects; the same as VMADDR_CID_ANY */
+/* Listen on each of the parent's own CIDs; the same as VMADDR_CID_ANY */
 #define NITRO_VSOCK_CID_ANY UINT32_MAX
 
 /**
@@ -20,6 +20,15 @@
  * Returns: to be freed with qapi_free_SocketAddress()
  */
 SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port);
+
+/**
+ * nitro_vsock_listen: open a port on each of the parent's own CIDs
+ * @port: the port
+ * @backlog: connections that the kernel keeps until they are accepted
+ *
+ * Returns: descriptor of the socket, or a negative errno
+ */
+int nitro_vsock_listen(uint32_t port, int backlog);
 
 /**
  * nitro_vsock_peer_cid: who is at the other end?

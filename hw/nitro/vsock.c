@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: vsock addresses of streams
+ * Nitro Enclaves: AF_VSOCK of the parent
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -9,7 +9,8 @@
 #ifdef CONFIG_AF_VSOCK
 #include <linux/vm_sockets.h>
 #endif
-#include "vsock-address.h"
+#include "qemu/sockets.h"
+#include "vsock.h"
 
 SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
 {
@@ -22,6 +23,28 @@ SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
 }
 
 #ifdef CONFIG_AF_VSOCK
+int nitro_vsock_listen(uint32_t port, int backlog)
+{
+    struct sockaddr_vm addr = {
+        .svm_family = AF_VSOCK,
+        .svm_port = port,
+        .svm_cid = VMADDR_CID_ANY,
+    };
+    int fd = qemu_socket(AF_VSOCK, SOCK_STREAM, 0);
+    int err;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        listen(fd, backlog) < 0) {
+        err = errno;
+        close(fd);
+        return -err;
+    }
+    return fd;
+}
+
 bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
 {
     const struct sockaddr_vm *addr = (struct sockaddr_vm *)&sioc->remoteAddr;
@@ -33,6 +56,11 @@ bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
     return true;
 }
 #else
+int nitro_vsock_listen(uint32_t port, int backlog)
+{
+    return -EAFNOSUPPORT;
+}
+
 bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
 {
     return false;

@@ -7,7 +7,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/vm_sockets.h>
-#include "hw/nitro/vsock-address.h"
+#include "hw/nitro/vsock.h"
 #include "qemu/module.h"
 
 QEMU_BUILD_BUG_ON(NITRO_VSOCK_CID_ANY != VMADDR_CID_ANY);

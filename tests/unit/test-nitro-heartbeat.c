@@ -1,26 +1,33 @@
 /*
- * Nitro Enclaves: heartbeat protocol against all kinds of peers
+ * Nitro Enclaves: heartbeat device against all kinds of peers
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Unix sockets take the place of vsock.  A peer binds its socket to a name
- * that ends in its CID before it connects, so that the server can ask the
+ * that ends in its CID before it connects, so that the device can ask the
  * socket who it is, as it does with vsock:
  *
- *     peer  <dir>/<n>.<cid>  ---- connects to ---->  <dir>/port  server
+ *     peer  <dir>/<n>.<cid>  ---- connects to ---->  <dir>/port  device
+ *
+ * This program has its own vsock, bus, accelerator and time; time is as fast
+ * as a test wants it.
  */
 
 #include "qemu/osdep.h"
 #include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <sys/un.h>
-#include "hw/nitro/heartbeat-server.h"
+#include "hw/nitro/heartbeat.h"
+#include "hw/nitro/vsock.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
+#include "system/nitro.h"
+#include "system/nitro-compat.h"
+#include "tests/nitro/error-text.h"
 #include "tests/nitro/patience.h"
 
 #define OUR_CID 16
@@ -30,14 +37,19 @@
 typedef struct Fixture {
     char *dir;
     char *port;
-    NitroHeartbeatServer *server;
+    NitroVsockBridge *bridge;
+    NitroVsockDevice *dev;
     int refuse_listen;          /* errno, 0: the port is free */
     int nr_peers;
     int nr_booted;
+    int nr_expected;
     int nr_expired;
 } Fixture;
 
-/* The seams */
+/* The one that the functions below work for */
+static Fixture *fixture;
+
+/* vsock */
 
 static void unix_addr(struct sockaddr_un *addr, const char *path)
 {
@@ -47,25 +59,24 @@ static void unix_addr(struct sockaddr_un *addr, const char *path)
     strcpy(addr->sun_path, path);
 }
 
-static int fake_listen(void *opaque, Error **errp)
+int nitro_vsock_listen(uint32_t port, int backlog)
 {
-    Fixture *f = opaque;
     struct sockaddr_un addr;
     int fd;
 
-    if (f->refuse_listen) {
-        error_setg(errp, "port taken");
-        return -f->refuse_listen;
+    g_assert_cmpint(port, ==, 9000);
+    if (fixture->refuse_listen) {
+        return -fixture->refuse_listen;
     }
-    unix_addr(&addr, f->port);
-    unlink(f->port);
+    unix_addr(&addr, fixture->port);
+    unlink(fixture->port);
     fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
     g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
-    g_assert_cmpint(listen(fd, NITRO_HEARTBEAT_BACKLOG), ==, 0);
+    g_assert_cmpint(listen(fd, backlog), ==, 0);
     return fd;
 }
 
-static bool fake_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
+bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
 {
     const struct sockaddr_un *addr = (struct sockaddr_un *)&sioc->remoteAddr;
     const char *dot;
@@ -78,28 +89,81 @@ static bool fake_peer_cid(void *opaque, QIOChannelSocket *sioc, uint32_t *cid)
     return qemu_strtoui(dot + 1, NULL, 10, cid) == 0;
 }
 
-static void fake_booted(void *opaque)
-{
-    Fixture *f = opaque;
+/* Bus */
 
-    f->nr_booted++;
+static void device_class_init(ObjectClass *oc, NitroClassData *data)
+{
+    DEVICE_CLASS(oc)->bus_type = TYPE_NITRO_VSOCK_BUS;
 }
 
-static void fake_expired(void *opaque)
-{
-    Fixture *f = opaque;
-
-    f->nr_expired++;
-}
-
-static const NitroHeartbeatOps fake_ops = {
-    .listen = fake_listen,
-    .peer_cid = fake_peer_cid,
-    .booted = fake_booted,
-    .expired = fake_expired,
+static const TypeInfo bus_types[] = {
+    {
+        .name = TYPE_NITRO_VSOCK_BUS,
+        .parent = TYPE_BUS,
+        .instance_size = sizeof(NitroVsockBus),
+    },
+    {
+        .name = TYPE_NITRO_VSOCK_BRIDGE,
+        .parent = TYPE_DEVICE,
+        .instance_size = sizeof(NitroVsockBridge),
+    },
+    {
+        .name = TYPE_NITRO_VSOCK_DEVICE,
+        .parent = TYPE_DEVICE,
+        .abstract = true,
+        .instance_size = sizeof(NitroVsockDevice),
+        .class_size = sizeof(NitroVsockDeviceClass),
+        .class_init = device_class_init,
+    },
 };
 
+DEFINE_TYPES(bus_types)
+
+bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp)
+{
+    return true;
+}
+
+/* Accelerator */
+
+void nitro_accel_notify_booted(void)
+{
+    fixture->nr_booted++;
+}
+
+void nitro_accel_expect_boot(void)
+{
+    fixture->nr_expected++;
+}
+
+void nitro_accel_boot_failed(void)
+{
+    fixture->nr_expired++;
+}
+
+uint64_t nitro_accel_get_cid(void)
+{
+    return OUR_CID;
+}
+
 /* Time */
+
+static unsigned haste = 1;          /* timers are so much faster */
+static int64_t skipped_us;
+
+guint g_timeout_add(guint interval, GSourceFunc function, gpointer data)
+{
+    return g_timeout_add_full(G_PRIORITY_DEFAULT, interval / haste, function,
+                              data, NULL);
+}
+
+gint64 g_get_monotonic_time(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000 + skipped_us;
+}
 
 static gboolean out_of_patience(gpointer opaque)
 {
@@ -109,7 +173,9 @@ static gboolean out_of_patience(gpointer opaque)
 
 #define wait_until(condition)                                               \
     do {                                                                    \
-        guint watchdog_ = g_timeout_add(PATIENCE_MS, out_of_patience, NULL); \
+        guint watchdog_ = g_timeout_add_full(G_PRIORITY_DEFAULT,            \
+                                             PATIENCE_MS, out_of_patience,  \
+                                             NULL, NULL);                   \
         while (!(condition)) {                                              \
             g_main_context_iteration(NULL, TRUE);                           \
         }                                                                   \
@@ -200,8 +266,33 @@ static void assert_closed(int fd)
 
 static void assert_state(Fixture *f, const char *state)
 {
-    g_assert_cmpstr(NitroEnclaveHeartbeatState_str(
-                        nitro_heartbeat_server_state(f->server)), ==, state);
+    g_autofree char *now = object_property_get_str(OBJECT(f->dev), "state",
+                                                   &error_abort);
+
+    g_assert_cmpstr(now, ==, state);
+}
+
+/* What the bus calls */
+
+static NitroStep acquire(Fixture *f, Error **errp)
+{
+    return NITRO_VSOCK_DEVICE_GET_CLASS(f->dev)->acquire(f->dev, errp);
+}
+
+static void started(Fixture *f)
+{
+    g_assert(NITRO_VSOCK_DEVICE_GET_CLASS(f->dev)->enclave_started(
+                 f->dev, OUR_CID, &error_abort));
+}
+
+static void stopped(Fixture *f)
+{
+    NITRO_VSOCK_DEVICE_GET_CLASS(f->dev)->enclave_stopped(f->dev);
+}
+
+static void set_seconds(Fixture *f, const char *property, int seconds)
+{
+    object_property_set_int(OBJECT(f->dev), property, seconds, &error_abort);
 }
 
 static void assert_port_free(Fixture *f)
@@ -224,35 +315,45 @@ static void finish_well(Fixture *f)
 
 static void assert_listens(Fixture *f)
 {
-    g_assert_cmpint(nitro_heartbeat_server_acquire(f->server, 0, &error_abort),
-                    ==, NITRO_STEP_DONE);
+    g_assert_cmpint(acquire(f, &error_abort), ==, NITRO_STEP_DONE);
     assert_state(f, "listening");
 }
 
-static void assert_refused(Fixture *f, unsigned wait_ms)
+static void assert_refused(Fixture *f)
 {
+    g_autofree char *text = NULL;
     Error *err = NULL;
 
-    g_assert_cmpint(nitro_heartbeat_server_acquire(f->server, wait_ms, &err),
-                    ==, NITRO_STEP_FAILED);
-    g_assert_cmpstr(error_get_pretty(err), ==, "port taken");
-    error_free(err);
+    g_assert_cmpint(acquire(f, &err), ==, NITRO_STEP_FAILED);
+    error_text_quiet = false;
+    text = error_text(err);
+    error_text_quiet = true;
+    assert_contains(text, "heartbeat: cannot listen on vsock port 9000: ");
+    assert_contains(text, strerror(f->refuse_listen));
     assert_state(f, "failed");
 }
 
-static void assert_waits(Fixture *f, unsigned wait_ms)
+static void assert_waits(Fixture *f)
 {
-    g_assert_cmpint(nitro_heartbeat_server_acquire(f->server, wait_ms,
-                                                   &error_abort),
-                    ==, NITRO_STEP_LATER);
+    g_assert_cmpint(acquire(f, &error_abort), ==, NITRO_STEP_LATER);
     assert_state(f, "waiting");
 }
 
 static void set_up(Fixture *f, gconstpointer data)
 {
+    fixture = f;
+    haste = 1;
+    error_text_quiet = true;
     f->dir = g_dir_make_tmp("nitro-heartbeat-XXXXXX", NULL);
     f->port = g_build_filename(f->dir, "port", NULL);
-    f->server = nitro_heartbeat_server_new(&fake_ops, f);
+    f->bridge = NITRO_VSOCK_BRIDGE(object_new(TYPE_NITRO_VSOCK_BRIDGE));
+    object_property_add_child(object_get_root(), "bridge", OBJECT(f->bridge));
+    qbus_init(&f->bridge->bus, sizeof(f->bridge->bus), TYPE_NITRO_VSOCK_BUS,
+              DEVICE(f->bridge), "bus");
+    f->dev = NITRO_VSOCK_DEVICE(object_new(TYPE_NITRO_HEARTBEAT));
+    object_property_add_child(object_get_root(), "heartbeat", OBJECT(f->dev));
+    g_assert(qdev_set_parent_bus(DEVICE(f->dev), BUS(&f->bridge->bus),
+                                 &error_abort));
     assert_state(f, "idle");
 }
 
@@ -260,13 +361,21 @@ static void set_up_listening(Fixture *f, gconstpointer data)
 {
     set_up(f, data);
     assert_listens(f);
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
+}
+
+static void remove_object(void *obj)
+{
+    object_unparent(obj);
+    object_unref(obj);
 }
 
 static void tear_down(Fixture *f, gconstpointer data)
 {
-    nitro_heartbeat_server_free(f->server);
+    remove_object(f->dev);
+    remove_object(f->bridge);
     settle();
+    error_text_quiet = false;
     unlink(f->port);
     g_rmdir(f->dir);
     g_free(f->port);
@@ -312,7 +421,7 @@ static void test_early(Fixture *f, gconstpointer data)
     g_assert_cmpint(peer_heard(ours), ==, -2);
     assert_state(f, "listening");
 
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
     wait_until(f->nr_booted);
     assert_closed(other);
     assert_answered(ours);
@@ -379,13 +488,13 @@ static void test_timeout(Fixture *f, gconstpointer data)
 {
     int fd, heard = -2;
 
-    nitro_heartbeat_server_set_timeout(f->server, 20);
+    haste = NITRO_HEARTBEAT_PEER_TIMEOUT_MS / 20;
     fd = peer_connect(f, OUR_CID);
     wait_until((heard = peer_heard(fd)) != -2);
     g_assert_cmpint(heard, ==, -1);
     close(fd);
     assert_state(f, "listening");
-    nitro_heartbeat_server_set_timeout(f->server, PATIENCE_MS);
+    haste = 1;
     finish_well(f);
 }
 
@@ -394,13 +503,13 @@ static void test_stop(Fixture *f, gconstpointer data)
     int fd = peer_connect(f, OUR_CID);
 
     settle();
-    nitro_heartbeat_server_stop(f->server);
+    stopped(f);
     assert_state(f, "failed");
     assert_closed(fd);
     assert_port_free(f);
 
     /* the CID of an enclave that is gone does not matter any more */
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
     assert_state(f, "failed");
     g_assert_cmpint(f->nr_booted, ==, 0);
 }
@@ -410,9 +519,9 @@ static void test_again(Fixture *f, gconstpointer data)
     for (int i = 0; i < 3; i++) {
         f->nr_booted = 0;
         assert_listens(f);
-        nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+        started(f);
         finish_well(f);
-        nitro_heartbeat_server_stop(f->server);
+        stopped(f);
         assert_state(f, "done");
     }
 }
@@ -423,17 +532,17 @@ static void test_reset(Fixture *f, gconstpointer data)
     int fd = peer_connect(f, OUR_CID);
 
     settle();
-    nitro_heartbeat_server_reset(f->server);
+    device_cold_reset(DEVICE(f->dev));
     assert_state(f, "idle");
     assert_closed(fd);
     assert_port_free(f);
-    nitro_heartbeat_server_reset(f->server);
+    device_cold_reset(DEVICE(f->dev));
     assert_state(f, "idle");
 
     f->refuse_listen = EACCES;
-    assert_refused(f, 60000);
+    assert_refused(f);
     assert_state(f, "failed");
-    nitro_heartbeat_server_reset(f->server);
+    device_cold_reset(DEVICE(f->dev));
     assert_state(f, "idle");
 
     f->refuse_listen = 0;
@@ -443,11 +552,11 @@ static void test_reset(Fixture *f, gconstpointer data)
 static void test_no_port(Fixture *f, gconstpointer data)
 {
     f->refuse_listen = EACCES;
-    assert_refused(f, 60000);
+    assert_refused(f);
 
     f->refuse_listen = 0;
     assert_listens(f);
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
     finish_well(f);
 }
 
@@ -455,13 +564,13 @@ static void test_no_port(Fixture *f, gconstpointer data)
 static void test_wait(Fixture *f, gconstpointer data)
 {
     f->refuse_listen = EADDRINUSE;
-    assert_waits(f, 60000);
-    assert_waits(f, 60000);
+    assert_waits(f);
+    assert_waits(f);
     f->refuse_listen = 0;
     assert_listens(f);
     /* Asked again it still has it */
     assert_listens(f);
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
     finish_well(f);
 }
 
@@ -469,27 +578,38 @@ static void test_wait(Fixture *f, gconstpointer data)
 static void test_wait_in_vain(Fixture *f, gconstpointer data)
 {
     f->refuse_listen = EADDRINUSE;
-    assert_refused(f, 0);
-    assert_waits(f, 50);
-    g_usleep(60000);
-    assert_refused(f, 50);
-    assert_waits(f, 50);
-    nitro_heartbeat_server_stop(f->server);
+    set_seconds(f, "port-timeout", 0);
+    assert_refused(f);
+    set_seconds(f, "port-timeout", 50);
+    assert_waits(f);
+    skipped_us += 60 * G_USEC_PER_SEC;
+    assert_refused(f);
+    assert_waits(f);
+    stopped(f);
     assert_state(f, "idle");
-    g_usleep(60000);
-    assert_waits(f, 50);
+    skipped_us += 60 * G_USEC_PER_SEC;
+    assert_waits(f);
 }
 
-/* Late is better than never: the owner decides what an expired time means */
+/* What follows is the user's choice; late is better than never */
 static void test_deadline(Fixture *f, gconstpointer data)
 {
-    nitro_heartbeat_server_set_deadline(f->server, 20);
+    g_autofree char *text = NULL;
+
+    haste = 50;
+    set_seconds(f, "timeout", 1);
     assert_listens(f);
+    g_assert_cmpint(f->nr_expected, ==, 1);
     settle();
-    g_assert_cmpint(f->nr_expired, ==, 0);
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    g_assert_false(time_runs());
+    error_text_quiet = false;
+    error_text_begin();
+    started(f);
     wait_until(f->nr_expired);
+    text = error_text_end();
+    assert_contains(text, "has sent no heartbeat for 1.0 s, ending it");
     assert_state(f, "listening");
+    haste = 1;
     finish_well(f);
     g_assert_cmpint(f->nr_expired, ==, 1);
 }
@@ -497,23 +617,31 @@ static void test_deadline(Fixture *f, gconstpointer data)
 /* A heartbeat, or the end, comes before the time is over */
 static void test_in_time(Fixture *f, gconstpointer data)
 {
-    nitro_heartbeat_server_set_deadline(f->server, PATIENCE_MS);
     assert_listens(f);
     g_assert_false(time_runs());
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
     g_assert_true(time_runs());
     finish_well(f);
     g_assert_false(time_runs());
     assert_listens(f);
-    nitro_heartbeat_server_set_cid(f->server, OUR_CID);
+    started(f);
     g_assert_true(time_runs());
-    nitro_heartbeat_server_stop(f->server);
+    stopped(f);
     g_assert_false(time_runs());
     settle();
     g_assert_cmpint(f->nr_expired, ==, 0);
 }
 
-static void test_default_deadline(void)
+static void test_no_deadline(Fixture *f, gconstpointer data)
+{
+    set_seconds(f, "timeout", 0);
+    assert_listens(f);
+    started(f);
+    g_assert_false(time_runs());
+    finish_well(f);
+}
+
+static void test_default_deadline(Fixture *f, gconstpointer data)
 {
     static const struct {
         uint64_t image, memory;
@@ -529,9 +657,12 @@ static void test_default_deadline(void)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        g_assert_cmpuint(nitro_heartbeat_default_deadline(rows[i].image,
-                                                          rows[i].memory)
-                         / 1000, ==, rows[i].seconds);
+        g_autoptr(NitroEnclaveHeartbeat) info = NULL;
+
+        f->bridge->image_size = rows[i].image;
+        f->bridge->memory_size = rows[i].memory;
+        info = nitro_heartbeat_query(NITRO_HEARTBEAT(f->dev));
+        g_assert_cmpuint(info->timeout_ms / 1000, ==, rows[i].seconds);
     }
 }
 
@@ -564,7 +695,7 @@ int main(int argc, char **argv)
     ADD("wait-in-vain", NULL, set_up, test_wait_in_vain);
     ADD("deadline", NULL, set_up, test_deadline);
     ADD("in-time", NULL, set_up, test_in_time);
-    g_test_add_func("/nitro/heartbeat/default-deadline",
-                    test_default_deadline);
+    ADD("no-deadline", NULL, set_up, test_no_deadline);
+    ADD("default-deadline", NULL, set_up, test_default_deadline);
     return g_test_run();
 }
