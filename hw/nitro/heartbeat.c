@@ -503,22 +503,8 @@ static void nitro_heartbeat_finalize(Object *obj)
     close_all(NITRO_HEARTBEAT(obj));
 }
 
-static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_heartbeat_describe(ObjectClass *oc)
 {
-    DeviceClass *dc = DEVICE_CLASS(oc);
-    NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);
-
-    dc->desc = "Nitro Enclave heartbeat (answers the enclave on vsock port "
-               "9000)";
-    dc->realize = nitro_heartbeat_realize;
-    dc->unrealize = nitro_heartbeat_unrealize;
-    device_class_set_legacy_reset(dc, nitro_heartbeat_reset);
-    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
-    device_class_set_props(dc, nitro_heartbeat_properties);
-    ndc->acquire = nitro_heartbeat_acquire;
-    ndc->enclave_started = nitro_heartbeat_enclave_started;
-    ndc->enclave_stopped = nitro_heartbeat_enclave_stopped;
-
     object_class_property_add_str(oc, "state", nitro_heartbeat_get_state,
                                   NULL);
     object_class_property_set_description(oc, "state",
@@ -537,6 +523,24 @@ static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
     object_class_property_set_description(oc, "timeout-action",
         "When no heartbeat came in time: end the enclave and QEMU (end), or "
         "let it run and go on waiting (run)");
+}
+
+static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);
+
+    dc->desc = "Nitro Enclave heartbeat (answers the enclave on vsock port "
+               "9000)";
+    dc->realize = nitro_heartbeat_realize;
+    dc->unrealize = nitro_heartbeat_unrealize;
+    device_class_set_legacy_reset(dc, nitro_heartbeat_reset);
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    device_class_set_props(dc, nitro_heartbeat_properties);
+    ndc->acquire = nitro_heartbeat_acquire;
+    ndc->enclave_started = nitro_heartbeat_enclave_started;
+    ndc->enclave_stopped = nitro_heartbeat_enclave_stopped;
+    nitro_heartbeat_describe(oc);
 }
 
 static const TypeInfo nitro_heartbeat_types[] = {

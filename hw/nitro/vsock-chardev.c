@@ -9,8 +9,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/nitro/heartbeat.h"
 #include "hw/nitro/vsock-chardev.h"
-#include "heartbeat-server.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "qapi/error.h"
