@@ -22,9 +22,9 @@ from nitro_parent import ScopedTest, only_wanted
 from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
-from nitro_lab import (accel, accounts, application, check, cli, config, directories,
-                       eif, equipment, images, instance, kernels, load,
-                       packages, parent, patience, postmortem, run, soak)
+from nitro_lab import (accel, accounts, application, check, cli, config,
+                       directories, eif, equipment, images, instance, kernels,
+                       load, packages, parent, patience, postmortem, run, soak)
 from nitro_lab.arch import ARCHES, FOREIGN, GUEST, HOST
 from nitro_lab.cpio import Cpio
 from nitro_lab.kernel import extract_vmlinux
