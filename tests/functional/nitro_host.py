@@ -93,6 +93,11 @@ class Interrupts(NitroParentTest):
 
     controller = CONTROLLER[GUEST.name]
 
+    def controllers(self):
+        """What it may be; with KVM an Arm parent has that of the host."""
+        return {self.controller, Gicv2m.controller} \
+            if self.parent.accelerator == 'kvm' else {self.controller}
+
     def interrupts(self):
         """Vector -> how often it came, and by which controller."""
         lines = re.findall(r'(?m)^ *\d+:((?: +\d+)+) +(\S+?)-[0-9a-f:.]+ .*'
@@ -104,9 +109,9 @@ class Interrupts(NitroParentTest):
     def test_both_vectors(self):
         """Each command is answered by one, the enclave's end by the other."""
         before = self.interrupts()
-        self.assertEqual({name: chip for name, (_, chip) in before.items()},
-                         {'enclave_cmd': self.controller,
-                          'enclave_evt': self.controller})
+        self.assertEqual(before.keys(), {'enclave_cmd', 'enclave_evt'})
+        for _, chip in before.values():
+            self.assertIn(chip, self.controllers())
         launch = self.boot()
         for pid in self.enclave_processes():
             os.kill(pid, signal.SIGKILL)
@@ -123,6 +128,7 @@ class Gicv2m(Interrupts):
     """The older interrupt controller of Arm, in a parent of its own."""
 
     machine = 'virt,gic-version=2'
+    accelerator = 'tcg'     # hosts with a GICv3 may not offer it
     controller = 'GICv2m-PCI-MSIX'
 
     @classmethod

@@ -142,7 +142,7 @@ class NitroParentTest(RerunTest, ScopedTest):
     """Scenarios in one emulated parent."""
 
     parent_cpus, parent_mib = 4, 448
-    machine = None
+    machine = accelerator = None
     parent = None
     total_pages = 0
 
@@ -175,7 +175,8 @@ class NitroParentTest(RerunTest, ScopedTest):
         directory = Path(config.OUT, 'tests', 'functional', GUEST.name,
                          'nitro-parent', cls.__module__)
         parent = kind(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
-                      machine=cls.machine, directory=directory, role=ROLE)
+                      machine=cls.machine, directory=directory, role=ROLE,
+                      accelerator=cls.accelerator)
         parent.__enter__()
         NitroParentTest.total_pages = parent.free_huge_pages()
         report('parent up', parent.boot_seconds)

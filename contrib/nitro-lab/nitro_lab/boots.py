@@ -39,7 +39,8 @@ KINDS = {
 }
 if GUEST.name == 'aarch64':
     KINDS['gicv2m'] = (Parent, Kind(4, 448,
-                                    {'machine': 'virt,gic-version=2'}))
+                                    {'machine': 'virt,gic-version=2',
+                                     'accelerator': 'tcg'}))
 
 
 # Each command of the first program, and each task that waits for long

@@ -105,6 +105,7 @@ class Parent:
     """One parent with its hypervisor; use as a context manager."""
 
     words = ''      # more of them for the kernel
+    cpu = None      # its -cpu, by default that of the architecture
     attempts = 3    # to boot, see _emulator_failed()
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
@@ -382,28 +383,37 @@ class Parent:
         """Words for the kernel: huge pages for enclaves."""
         return 'lab.hugepages=%d' % (self.memory_mib // HUGE_PAGE_MIB)
 
-    def _emulation_words(self):
-        """Words for the kernel on emulated CPUs.
+    def cores(self):
+        """Cores: one for the parent, others for enclaves."""
+        threads = self.equipment.threads
+        return (self.cpus + 2 + threads - 1) // threads
 
-        It speaks from its first step on; with KVM each byte of that takes
-        long.
+    def cpu_words(self, last):
+        """Words for the kernel: CPUs for enclaves, up to the last of all."""
+        return 'lab.cpus=2-%d' % last
+
+    def _accelerator_words(self):
+        """Words for the kernel, by the accelerator.
+
+        On an emulated CPU it speaks from its first step on.  With KVM each
+        byte on the console is a way through QEMU, so it says what matters.
         """
-        return '' if self.accelerator == 'kvm' else \
+        return ' quiet' if self.accelerator == 'kvm' else \
             ' ' + GUEST.parent_words + clock_words()
 
     def _command_line(self):
         initramfs = self._initramfs()
-        threads = self.equipment.threads
-        cores = (self.cpus + 2 + threads - 1) // threads
+        threads, cores = self.equipment.threads, self.cores()
         ram = BASE_MEMORY_MIB + self.memory_mib + 2 * (
             initramfs.stat().st_size >> 20)
-        words = [PARENT_CMDLINE + self._emulation_words(),
+        words = [PARENT_CMDLINE + self._accelerator_words(),
                  *self.equipment.words(),
                  self.page_words(),
-                 'lab.cpus=2-%d' % (cores * threads - 1),
+                 self.cpu_words(cores * threads - 1),
                  'lab.instance=' + self.instance_id]
         argv = [images.emulator(), '-accel', accel.OPTION[self.accelerator],
-                '-M', self.machine, '-cpu', accel.cpu(self.accelerator),
+                '-M', self.machine,
+                '-cpu', self.cpu or accel.cpu(self.accelerator),
                 *cpus_and_memory(self.equipment, cores, ram, self.memory_mib),
                 '-nodefaults', '-no-user-config', '-display', 'none',
                 '-no-reboot', '-kernel', images.parent_kernel(),
