@@ -264,6 +264,7 @@ static const char *const clocks[] = { "auto", "ptp", "nsm", "off", NULL };
 
 static const struct key keys[] = {
     KEY("root", root, set_path, "one absolute name"),
+    KEY("root-image", root_image, set_path, "one absolute name"),
     KEY("module", modules, add_path, "an absolute name"),
     KEY("hostname", hostname, set_text, "one name"),
     KEY("exec", command, set_program, "one program, before its arguments"),
@@ -384,6 +385,10 @@ int config_parse(struct config *config, const char *text, char *why,
         snprintf(why, why_size, "no program; a line 'exec PROGRAM' is needed");
         return -1;
     }
+    if (config->root_image && !config->root) {
+        snprintf(why, why_size, "a root-image without a root");
+        return -1;
+    }
     return 0;
 }
 
@@ -434,6 +439,7 @@ void config_free(struct config *config)
     strings_free(&config->allow_env);
     strings_free(&config->allow_files);
     free(config->root);
+    free(config->root_image);
     free(config->hostname);
     free(config->cwd);
     free(config->user);

@@ -34,6 +34,7 @@ enum clock_mode { CLOCK_AUTO, CLOCK_PTP, CLOCK_NSM, CLOCK_OFF };
 
 struct config {
     char *root;                     /* becomes "/"; NULL: "/" is kept */
+    char *root_image;               /* mounted there before; NULL: nothing */
     struct strings modules;         /* files, in load order */
     char *hostname;
     struct strings command;         /* program, then its arguments */

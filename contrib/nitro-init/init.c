@@ -29,6 +29,7 @@
 #include "app.h"
 #include "clock.h"
 #include "config.h"
+#include "image.h"
 #include "log.h"
 #include "module.h"
 #include "mount.h"
@@ -100,6 +101,20 @@ static void load_modules(void)
         if (module_load(config.modules.item[i])) {
             warn("cannot load %s", config.modules.item[i]);
         }
+    }
+}
+
+static void enter_root(void)
+{
+    const char *failed = config.root_image
+        ? image_mount(config.root_image, config.root) : NULL;
+
+    if (failed) {
+        warn("%s", failed);
+        fail("cannot mount the configured root image");
+    }
+    if (config.root && mount_root(config.root)) {
+        fail("cannot enter the configured root");
     }
 }
 
@@ -350,9 +365,7 @@ int main(void)
     say("started");
     read_config();
     load_modules();
-    if (config.root && mount_root(config.root)) {
-        fail("cannot enter the configured root");
-    }
+    enter_root();
     mount_rest();
     do_heartbeat();
     network_init(config.hostname);

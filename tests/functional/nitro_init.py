@@ -92,6 +92,34 @@ def aws_container():
         return application.aws_image(layout, blobs)
 
 
+# What it finds in a root that is a squashfs
+SQUASHFS = 'echo "type=$(grep -c "^overlay / overlay" /proc/mounts)"; ' \
+           'echo "root=$(stat -c %a:%u:%g /)"; ' \
+           'echo "links=$(stat -c %h /bin/busybox)"; ' \
+           'echo "su=$(stat -c %a /bin/su1)"; ' \
+           'echo "old=$(cat /etc/old)"; echo new > /etc/old; ' \
+           'rm /etc/gone; mkdir -p /a/b && touch /a/b/c; ' \
+           'echo "new=$(cat /etc/old)"; echo "gone=$(ls /etc/gone)"; ' \
+           'echo "made=$(ls /a/b)"; echo "user=$(id -u)"'
+
+
+def squashfs_container():
+    """An image whose files are in a squashfs."""
+    entry = application.tar_entry
+    root = entry('./', 0o751, tarfile.DIRTYPE, uid=7)
+    layer = [(root, None)] + busybox_layer() + [
+        (entry('bin/busybox2', kind=tarfile.LNKTYPE, link='bin/busybox'),
+         None),
+        (entry('bin/su1', 0o4755), b'su'), (entry('etc/old'), b'old'),
+        (entry('etc/gone'), b'')]
+    with tempfile.TemporaryDirectory(dir=images.LAB) as directory:
+        layout = directory + '/layout'
+        application.write_layout(layout, [layer], {
+            'Cmd': ['/bin/sh', '-c', SQUASHFS]})
+        return application.container_image(layout, name='init-squashfs',
+                                           root='squashfs')
+
+
 class Init(StreamTest):
     """nitro-init: what an application gets, and what its end looks like."""
 
@@ -101,6 +129,8 @@ class Init(StreamTest):
     def parent_files(cls):
         """The images of all scenarios."""
         aws, cls.aws_remarks = aws_container()
+        plain = container()
+        cls.container_mib = application.minimum_memory(plain)
         return dict(super().parent_files(), **{
             '/lab/look.eif': application.image(
                 'init-look', ['sh', '-c', LOOK], user='web', cwd='/srv/www',
@@ -113,17 +143,19 @@ class Init(StreamTest):
                                'echo "file=$(cat /etc/added)"; '
                                'echo "args=$*"; kill -USR1 $$', 'app'],
                 allow_env='A', allow_file='/etc/added', allow_args='yes'),
-            '/lab/container.eif': container(),
+            '/lab/container.eif': plain,
             '/lab/aws.eif': aws,
+            '/lab/squashfs.eif': squashfs_container(),
             '/lab/missing.eif': application.image(
                 'init-missing', ['/bin/missing']),
             '/lab/faulty.eif': application.image(
                 'init-faulty', [], text='exec /bin/true\nexce /bin/true\n'),
         })
 
-    def run_image(self, name, debug='off'):
+    def run_image(self, name, **options):
         """Boot an image, and be the parent's end of its agent."""
-        launch = self.boot(*AGENT, image='/lab/%s.eif' % name, debug=debug)
+        launch = self.boot(*AGENT, image='/lab/%s.eif' % name,
+                           **dict({'debug': 'off'}, **options))
         peer = AgentPeer(self.client())
         return launch, peer
 
@@ -196,14 +228,25 @@ class Init(StreamTest):
         self.end(launch)
 
     def test_container(self):
-        """A container image becomes an enclave image, and its command runs."""
-        launch, peer = self.run_image('container')
+        """A container's command runs, in the memory that its image needs."""
+        launch, peer = self.run_image('container', mib=self.container_mib)
         self.await_state(peer, EXITED)
         self.assertEqual(peer.value, 9)
         self.assertEqual(peer.lines(), {
             'args': 'one two words', 'user': '1234', 'cwd': '/srv',
             'name': 'upper', 'gone': '', 'a': 'two'})
         self.assertIn('lines\n', peer.stream(STDOUT))
+        self.end(launch)
+
+    def test_squashfs(self):
+        """A root in a squashfs can be written to, and keeps what it has."""
+        launch, peer = self.run_image('squashfs')
+        self.await_state(peer, EXITED)
+        self.assertEqual(peer.lines(), {
+            'type': '1', 'root': '751:7:0', 'links': '2', 'su': '4755',
+            'old': 'old', 'new': 'new', 'gone': '', 'made': 'c',
+            'user': '0'})
+        self.assertEqual(peer.value, 0)
         self.end(launch)
 
     def test_aws_layout(self):

@@ -39,6 +39,10 @@ static void add_entry(struct archive *a, const LayerEntry *e)
         archive_entry_set_rdevmajor(entry, e->major);
         archive_entry_set_rdevminor(entry, e->minor);
     }
+    if (e->xattr) {
+        archive_entry_xattr_add_entry(entry, "user.note", e->xattr,
+                                      strlen(e->xattr));
+    }
     g_assert_cmpint(archive_write_header(a, entry), >=, ARCHIVE_WARN);
     if (len) {
         g_assert_cmpint(archive_write_data(a, e->text, len), ==, len);

@@ -16,6 +16,7 @@ typedef struct LayerEntry {
     const char *text;       /* content, target of a link, or NULL */
     unsigned uid, gid;
     unsigned major, minor;
+    const char *xattr;      /* value of the attribute user.note, or NULL */
 } LayerEntry;
 
 /**

@@ -432,6 +432,11 @@ static void test_config(Fixture *f, gconstpointer data)
     other = native_config(c, &p, &error_abort);
     g_assert_nonnull(strstr(other, "arg -v\narg x\nenv"));
     g_assert_true(g_str_has_suffix(other, "\nallow-args yes\n"));
+    p.squashfs = true;
+    g_free(other);
+    other = native_config(c, &p, &error_abort);
+    g_assert_true(g_str_has_prefix(other, "root /rootfs\nroot-image "
+                                   "/nitro/rootfs.squashfs\n"));
 }
 
 static void assert_no_config(Fixture *f, const char *config,

@@ -83,7 +83,7 @@ static void test_order(Fixture *f, gconstpointer data)
     g_autofree char *found = NULL;
 
     put_needed(f);
-    g_assert_true(modules_add_tree(f->list, f->dir, &error_abort));
+    g_assert_true(modules_add_tree(f->list, f->dir, false, &error_abort));
     found = names(f);
     g_assert_cmpstr(found, ==, "virtio_mmio.ko nsm.ko vsock.ko "
                     "vmw_vsock_virtio_transport_common.ko "
@@ -94,7 +94,7 @@ static void test_circle(Fixture *f, gconstpointer data)
 {
     put_needed(f);
     put_module(f, "kernel/net/vsock.ko", "vmw_vsock_virtio_transport");
-    g_assert_true(modules_add_tree(f->list, f->dir, &error_abort));
+    g_assert_true(modules_add_tree(f->list, f->dir, false, &error_abort));
     g_assert_cmpuint(f->list->len, ==, 5);
 }
 
@@ -112,7 +112,7 @@ static void test_missing(Fixture *f, gconstpointer data)
 
     put_needed(f);
     put_module(f, "kernel/misc/nsm.ko", "none");
-    done = modules_add_tree(f->list, f->dir, &err);
+    done = modules_add_tree(f->list, f->dir, false, &err);
     assert_refused(f, done, err, "no module none below ");
 }
 

@@ -878,8 +878,12 @@ static const Row other_rows[] = {
     { "build -k bzImage", 1, "--output is needed" },
     { "build -k bzImage -o none.eif more", 1, "'more' is no option" },
     { "build -k bzImage -o none.eif -I app", 1, "--init, --modules, --module,"
-      " --settings, --max-size, --layout, --blobs and arguments are for "
-      "--container" },
+      " --settings, --max-size, --layout, --blobs, --root and arguments are "
+      "for --container" },
+    { "build -k bzImage -o none.eif -C app -R ext4", 1, "root 'ext4' is "
+      "neither cpio nor squashfs" },
+    { "build -k bzImage -o none.eif -C app -l aws -R squashfs", 1, "a "
+      "squashfs are for nitro-init" },
     { "build -k bzImage -o none.eif -l aws", 1, "are for --container" },
     { "build -k bzImage -o none.eif -C app -l other", 1, "layout 'other' is "
       "neither native nor aws" },

@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include "hw/core/eif-output.h"
 #include "from-container.h"
+#include "memory.h"
 #include "signing.h"
 #include "tool.h"
 
@@ -46,6 +47,8 @@ static const char usage[] =
     "                       it loads those for vsock and attestation\n"
     "  -M, --module=FILE    another module; can be repeated, in load order\n"
     "  -S, --settings=FILE  further lines for its configuration\n"
+    "  -R, --root=KIND      how the ramdisk holds the container's files: cpio,\n"
+    "                       or squashfs, which needs less memory (default: cpio)\n"
     "  -L, --max-size=SIZE  most bytes of the container's files (default: 16G)\n"
     "  -h, --help           this text\n"
     "\n"
@@ -70,6 +73,7 @@ static const struct option long_options[] = {
     { "modules", required_argument, NULL, 'T' },
     { "module", required_argument, NULL, 'M' },
     { "settings", required_argument, NULL, 'S' },
+    { "root", required_argument, NULL, 'R' },
     { "max-size", required_argument, NULL, 'L' },
     { "help", no_argument, NULL, 'h' },
     { }
@@ -92,6 +96,7 @@ typedef struct Job {
     EifBuild *build;
     EifSigningKey *key; /* NULL: not to be signed */
     EifMeasurements m;
+    uint64_t memory_mib;
 } Job;
 
 static bool parse_arch(const char *text, EifArch *arch)
@@ -198,7 +203,11 @@ static bool fill_and_measure(void *dest, uint64_t size, void *opaque,
     }
     image = eif_image_parse_buffer(dest, size, errp);
     eif_source_init_buffer(&src, dest, size);
-    return image && eif_image_measure(image, &src, &job->m, errp);
+    if (!image || !eif_image_measure(image, &src, &job->m, errp)) {
+        return false;
+    }
+    job->memory_mib = memory_need(image, &src);
+    return true;
 }
 
 static bool write_signed(Job *job, const char *path, Error **errp)
@@ -208,8 +217,12 @@ static bool write_signed(Job *job, const char *path, Error **errp)
 
     eif_source_init_build(&src, job->build);
     image = eif_image_parse(&src, errp);
-    return image && tool_write_signed(path, image, &src, job->key, &job->m,
-                                      errp);
+    if (!image || !tool_write_signed(path, image, &src, job->key, &job->m,
+                                     errp)) {
+        return false;
+    }
+    job->memory_mib = memory_need(image, &src);
+    return true;
 }
 
 static bool write_output(Job *job, const Options *o, Error **errp)
@@ -275,7 +288,8 @@ static int build_image(Options *o)
          open_kernel(o, &err) && open_initrds(o, &err) &&
          read_metadata(o, &json, &err) && read_key(o, &job, &err) &&
          write_output(&job, o, &err);
-    rc = ok ? tool_print_built(&job.m, job.key) : tool_fail(err);
+    rc = ok ? tool_print_built(&job.m, job.key, job.memory_mib)
+            : tool_fail(err);
     eif_build_free(job.build);
     eif_signing_key_free(job.key);
     close_inputs(&o->params);
@@ -319,6 +333,8 @@ static const char **option_target(Options *o, int c)
         return &o->container.module_tree;
     case 'S':
         return &o->container.settings;
+    case 'R':
+        return &o->container.root;
     case 'L':
         return &o->container.max_size;
     default:
@@ -357,7 +373,7 @@ static bool take_build(void *opaque, int c, Error **errp)
 }
 
 static const ToolOptions build_options = {
-    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:l:B:I:T:M:S:L:h", long_options,
+    "build", usage, "k:o:i:c:n:v:m:a:s:p:C:l:B:I:T:M:S:R:L:h", long_options,
     "iM"
 };
 

@@ -56,19 +56,13 @@ static bool pad(CpioWriter *w, unsigned multiple, Error **errp)
     return !over || put(w, zeros, multiple - over, errp);
 }
 
-/* Times are 32 bits without a sign */
-static uint32_t clamp_time(int64_t mtime)
-{
-    return MIN(MAX(mtime, 0), UINT32_MAX);
-}
-
 static bool put_header(CpioWriter *w, const char *name, unsigned inode,
                        const TreeFile *file, unsigned links, uint32_t size,
                        Error **errp)
 {
     g_autofree char *header = g_strdup_printf(
         "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08zx%08x", inode,
-        file->mode, file->uid, file->gid, links, clamp_time(file->mtime), size,
+        file->mode, file->uid, file->gid, links, tree_file_time(file), size,
         w->style->major, w->style->minor, file->major, file->minor,
         strlen(name) + 1, 0);
 

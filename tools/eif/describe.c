@@ -19,6 +19,7 @@
 #include "qobject/qjson.h"
 #include "qobject/qstring.h"
 #include "json-copy.h"
+#include "memory.h"
 #include "tool.h"
 
 /* Metadata is some KiB; what is read of it must not fill the memory */
@@ -233,6 +234,13 @@ void tool_write_certificate(JSONWriter *w, const EifCertificate *cert)
     json_writer_end_object(w);
 }
 
+void tool_write_memory(JSONWriter *w, uint64_t mib)
+{
+    if (mib) {
+        json_writer_uint64(w, "MinimumMemoryMiB", mib);
+    }
+}
+
 /* As nitro-cli means it: made by that key over this image, at any time */
 static bool signature_holds(const EifVerification *v)
 {
@@ -335,6 +343,7 @@ static bool write_own_members(JSONWriter *w, ToolImage *t, Error **errp)
     json_writer_str(w, "Architecture", aarch64 ? "aarch64" : "x86_64");
     write_flags(w, aarch64, image->flags);
     json_writer_uint64(w, "ImageSize", image->image_size);
+    tool_write_memory(w, memory_need(image, &t->src));
     json_writer_start_array(w, "Sections");
     for (unsigned i = 0; i < image->nr_sections; i++) {
         write_section(w, &image->sections[i]);

@@ -24,14 +24,40 @@ struct FileTree {
     FileTreeLimits limits;
     uint64_t bytes;         /* used of limits.bytes */
     unsigned files;         /* used of limits.files */
+    size_t xattr_bytes;     /* of all that were ever added */
     unsigned layer;
     int fd;
     off_t end;              /* where the next content begins */
 };
 
+static void free_xattr(gpointer data)
+{
+    TreeXattr *xattr = data;
+
+    g_free(xattr->name);
+    g_bytes_unref(xattr->value);
+    g_free(xattr);
+}
+
+GPtrArray *tree_xattrs_new(void)
+{
+    return g_ptr_array_new_with_free_func(free_xattr);
+}
+
+void tree_xattrs_add(GPtrArray *list, const char *name, const void *value,
+                     size_t len)
+{
+    TreeXattr *xattr = g_new(TreeXattr, 1);
+
+    xattr->name = g_strdup(name);
+    xattr->value = g_bytes_new(value, len);
+    g_ptr_array_add(list, xattr);
+}
+
 static void unref_file(TreeFile *file)
 {
     if (--file->links == 0) {
+        g_clear_pointer(&file->xattrs, g_ptr_array_unref);
         g_free(file->target);
         g_free(file);
     }
@@ -42,6 +68,7 @@ static TreeFile *copy_file(const TreeFile *file)
     TreeFile *copy = g_memdup2(file, sizeof(*file));
 
     copy->target = g_strdup(file->target);
+    copy->xattrs = file->xattrs ? g_ptr_array_ref(file->xattrs) : NULL;
     copy->links = 1;
     copy->number = 0;
     return copy;
@@ -218,6 +245,8 @@ static void set_attributes(FileTree *tree, Node *dir, const TreeFile *file)
     dir->file->uid = file->uid;
     dir->file->gid = file->gid;
     dir->file->mtime = file->mtime;
+    g_clear_pointer(&dir->file->xattrs, g_ptr_array_unref);
+    dir->file->xattrs = file->xattrs ? g_ptr_array_ref(file->xattrs) : NULL;
 }
 
 /* Put @file under its name; it is freed on failure */
@@ -237,13 +266,30 @@ static bool replace(FileTree *tree, Node *dir, const char *name,
     return put_child(tree, dir, name, file, errp);
 }
 
+static bool claim_xattrs(FileTree *tree, const GPtrArray *xattrs,
+                         Error **errp)
+{
+    for (guint i = 0; xattrs && i < xattrs->len; i++) {
+        const TreeXattr *xattr = g_ptr_array_index(xattrs, i);
+
+        tree->xattr_bytes += strlen(xattr->name) + sizeof(*xattr) +
+                             g_bytes_get_size(xattr->value);
+    }
+    if (tree->xattr_bytes > FILE_TREE_MAX_XATTRS) {
+        error_setg(errp, "the files have more than %d bytes of extended"
+                   " attributes", FILE_TREE_MAX_XATTRS);
+        return false;
+    }
+    return true;
+}
+
 bool file_tree_add(FileTree *tree, const char *path, const TreeFile *file,
                    Error **errp)
 {
     g_auto(GStrv) parts = split_path(path, errp);
     Node *dir;
 
-    if (!parts) {
+    if (!parts || !claim_xattrs(tree, file->xattrs, errp)) {
         return false;
     }
     if (!parts[0]) {

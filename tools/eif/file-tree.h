@@ -18,6 +18,13 @@
 #define FILE_TREE_MAX_NAME 255      /* bytes of one component */
 #define FILE_TREE_MAX_PATH 4095
 #define FILE_TREE_MAX_DEPTH 512     /* components of a path */
+#define FILE_TREE_MAX_XATTRS (16 * 1024 * 1024) /* bytes, of all files */
+
+/* An extended attribute */
+typedef struct TreeXattr {
+    char *name;             /* with its namespace, such as "user.x" */
+    GBytes *value;
+} TreeXattr;
 
 /* What a file is, apart from its names: hard links share one */
 typedef struct TreeFile {
@@ -26,6 +33,7 @@ typedef struct TreeFile {
     int64_t mtime;          /* s since 1970 */
     uint32_t major, minor;  /* of devices */
     char *target;           /* of a symbolic link, otherwise NULL */
+    GPtrArray *xattrs;      /* of TreeXattr, in no certain order, or NULL */
     off_t offset;           /* of the content, see file_tree_content() */
     uint64_t size;          /* bytes of the content */
     unsigned links;         /* names that lead here */
@@ -39,6 +47,19 @@ typedef struct FileTreeLimits {
     uint64_t bytes;         /* of all contents, also of those replaced later */
     unsigned files;         /* names */
 } FileTreeLimits;
+
+/* tree_file_time: its time as archives have it, in 32 bits without a sign */
+static inline uint32_t tree_file_time(const TreeFile *file)
+{
+    return MIN(MAX(file->mtime, 0), UINT32_MAX);
+}
+
+/* tree_xattrs_new: an empty list of TreeXattr, to be unreferenced */
+GPtrArray *tree_xattrs_new(void);
+
+/* tree_xattrs_add: append an attribute of @len bytes */
+void tree_xattrs_add(GPtrArray *list, const char *name, const void *value,
+                     size_t len);
 
 /**
  * file_tree_scratch: make a file without a name, for contents
@@ -73,9 +94,11 @@ void file_tree_layer(FileTree *tree);
  * file_tree_add: add a file, or replace the one of that name
  * @path: relative to the root; "./" in front and "/" behind are ignored
  * @file: attributes and, of a regular file, content as file_tree_write() has
- *        stored it; copied.  @links and @number are ignored
+ *        stored it; copied, but for the list of extended attributes, which is
+ *        shared.  @links and @number are ignored
  * @errp: filled in on failure: the name is absolute, has "..", is too long,
- *        leads through a link or another non-directory, or is one too many
+ *        leads through a link or another non-directory, or is one too many;
+ *        or its extended attributes are
  *
  * A directory on a directory changes its attributes only; anything else
  * replaces what was there with all below it.  Directories that are missing

@@ -31,22 +31,33 @@ static bool is_aws(const FromContainer *f)
     return f->layout && g_str_equal(f->layout, "aws");
 }
 
+static bool is_squashfs(const FromContainer *f)
+{
+    return f->root && g_str_equal(f->root, "squashfs");
+}
+
 bool from_container_is_whole(const FromContainer *f, Error **errp)
 {
     if (!f->source && (f->init || f->module_tree || f->modules ||
                        f->settings || f->max_size || f->command ||
-                       f->layout || f->blobs)) {
+                       f->layout || f->blobs || f->root)) {
         error_setg(errp, "--init, --modules, --module, --settings, --max-size,"
-                   " --layout, --blobs and arguments are for --container");
+                   " --layout, --blobs, --root and arguments are for"
+                   " --container");
         return false;
     }
     if (f->layout && !is_aws(f) && !g_str_equal(f->layout, "native")) {
         error_setg(errp, "layout '%s' is neither native nor aws", f->layout);
         return false;
     }
-    if (is_aws(f) && (f->module_tree || f->modules || f->settings)) {
-        error_setg(errp, "--modules, --module and --settings are for"
-                   " nitro-init, which the layout aws does not have");
+    if (f->root && !is_squashfs(f) && !g_str_equal(f->root, "cpio")) {
+        error_setg(errp, "root '%s' is neither cpio nor squashfs", f->root);
+        return false;
+    }
+    if (is_aws(f) && (f->module_tree || f->modules || f->settings ||
+                      is_squashfs(f))) {
+        error_setg(errp, "--modules, --module, --settings and a squashfs are"
+                   " for nitro-init, which the layout aws does not have");
         return false;
     }
     return true;
@@ -247,7 +258,8 @@ static GPtrArray *read_modules(const FromContainer *f, Error **errp)
     g_autoptr(GPtrArray) list = modules_new();
     bool blob = f->found_module && !f->module_tree && !f->modules;
 
-    if ((f->module_tree && !modules_add_tree(list, f->module_tree, errp)) ||
+    if ((f->module_tree && !modules_add_tree(list, f->module_tree,
+                                             is_squashfs(f), errp)) ||
         (blob && !modules_add(list, f->found_module, errp))) {
         return NULL;
     }
@@ -268,6 +280,7 @@ static bool make_native(FromContainer *f, Container *c, const char *scratch,
         .init = f->init,
         .modules = modules,
         .command = f->command,
+        .squashfs = is_squashfs(f),
     };
 
     if (!modules || !read_settings(f, &settings, errp)) {

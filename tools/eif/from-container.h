@@ -16,6 +16,7 @@ typedef struct FromContainer {
     const char *source;         /* NULL: not from a container */
     const char *layout;         /* "native" or "aws"; NULL: native */
     const char *blobs;          /* directory, or NULL */
+    const char *root;           /* "cpio" or "squashfs"; NULL: cpio */
     const char *init;           /* NULL: the one that is installed */
     const char *module_tree;    /* directory, or NULL */
     GPtrArray *modules;         /* files, or NULL */

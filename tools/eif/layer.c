@@ -12,7 +12,6 @@
 #include "qemu/osdep.h"
 #include <archive.h>
 #include <archive_entry.h>
-#include <locale.h>
 #include "crypto/hash.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
@@ -147,14 +146,33 @@ static bool read_content(Layer *layer, TreeFile *file, uint64_t size,
     }
 }
 
+/* NULL: there are none, as with nearly every file */
+static GPtrArray *read_xattrs(struct archive_entry *entry)
+{
+    GPtrArray *list = NULL;
+    const char *name;
+    const void *value;
+    size_t len;
+
+    archive_entry_xattr_reset(entry);
+    while (archive_entry_xattr_next(entry, &name, &value, &len)
+           == ARCHIVE_OK) {
+        list = list ?: tree_xattrs_new();
+        tree_xattrs_add(list, name, value, len);
+    }
+    return list;
+}
+
 static bool add_file(Layer *layer, const char *path,
                      struct archive_entry *entry, Error **errp)
 {
+    g_autoptr(GPtrArray) xattrs = read_xattrs(entry);
     TreeFile file = {
         .mode = archive_entry_mode(entry),
         .uid = archive_entry_uid(entry),
         .gid = archive_entry_gid(entry),
         .mtime = archive_entry_mtime(entry),
+        .xattrs = xattrs,
     };
 
     switch (file.mode & S_IFMT) {
@@ -349,26 +367,30 @@ static bool run(Layer *layer, const char *digest, const char *diff_id,
                         diff_id, errp);
 }
 
-/* libarchive converts names of PAX headers from UTF-8 to the locale's set */
-static locale_t use_utf8(locale_t *old)
+void layer_locale_enter(LayerLocale *locale)
 {
-    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale->old = locale->utf8 ? uselocale(locale->utf8) : (locale_t)0;
+}
 
-    *old = utf8 ? uselocale(utf8) : (locale_t)0;
-    return utf8;
+void layer_locale_leave(LayerLocale *locale)
+{
+    if (locale->utf8) {
+        uselocale(locale->old);
+        freelocale(locale->utf8);
+    }
 }
 
 bool layer_apply(FileTree *tree, const Blob *blob, const char *digest,
                  const char *diff_id, Error **errp)
 {
     Layer layer = { .tree = tree, .blob = blob };
-    locale_t old, utf8 = use_utf8(&old);
-    bool ok = run(&layer, digest, diff_id, errp);
+    LayerLocale locale;
+    bool ok;
 
-    if (utf8) {
-        uselocale(old);
-        freelocale(utf8);
-    }
+    layer_locale_enter(&locale);
+    ok = run(&layer, digest, diff_id, errp);
+    layer_locale_leave(&locale);
     archive_read_free(layer.reader);
     archive_read_free(layer.unpacker);
     qcrypto_hash_free(layer.blob_hash);

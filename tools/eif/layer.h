@@ -9,6 +9,7 @@
 #ifndef TOOLS_EIF_LAYER_H
 #define TOOLS_EIF_LAYER_H
 
+#include <locale.h>
 #include "file-tree.h"
 
 /* A part of a file: a blob of an image, which may lie within an archive */
@@ -37,6 +38,20 @@ typedef struct Blob {
  */
 bool layer_apply(FileTree *tree, const Blob *blob, const char *digest,
                  const char *diff_id, Error **errp);
+
+/* What a thread had before layer_locale_enter() */
+typedef struct LayerLocale {
+    locale_t old, utf8;
+} LayerLocale;
+
+/**
+ * layer_locale_enter: use UTF-8 in this thread
+ *
+ * libarchive converts names in PAX headers between UTF-8 and the locale's
+ * set, whatever the user's locale is.
+ */
+void layer_locale_enter(LayerLocale *locale);
+void layer_locale_leave(LayerLocale *locale);
 
 /* digest_check: refuse what is not "sha256:" and 64 digits; NULL, too */
 bool digest_check(const char *digest, Error **errp);

@@ -23,7 +23,10 @@
 #define BUILTIN "modules.builtin"
 
 static const char *const needed[] = {
-    "virtio_mmio", "nsm", "vmw_vsock_virtio_transport",
+    "virtio_mmio", "nsm", "vmw_vsock_virtio_transport", NULL
+};
+static const char *const needed_for_image[] = {
+    "loop", "squashfs", "overlay", NULL
 };
 
 static void module_free(gpointer data)
@@ -216,7 +219,19 @@ static bool visit(ModuleTree *tree, GPtrArray *list, const char *name,
     return true;
 }
 
-bool modules_add_tree(GPtrArray *list, const char *directory, Error **errp)
+static bool visit_all(ModuleTree *tree, GPtrArray *list,
+                      const char *const *names, Error **errp)
+{
+    for (; *names; names++) {
+        if (!visit(tree, list, *names, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool modules_add_tree(GPtrArray *list, const char *directory, bool root_image,
+                      Error **errp)
 {
     ModuleTree tree = {
         .directory = directory,
@@ -224,13 +239,12 @@ bool modules_add_tree(GPtrArray *list, const char *directory, Error **errp)
                                        g_free),
         .done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
     };
-    bool ok = true;
+    bool ok;
 
     search(&tree, directory, 0);
     note_builtin(&tree);
-    for (size_t i = 0; i < ARRAY_SIZE(needed) && ok; i++) {
-        ok = visit(&tree, list, needed[i], errp);
-    }
+    ok = visit_all(&tree, list, needed, errp) &&
+         (!root_image || visit_all(&tree, list, needed_for_image, errp));
     g_hash_table_unref(tree.paths);
     g_hash_table_unref(tree.done);
     return ok;

@@ -33,12 +33,15 @@ bool modules_add(GPtrArray *list, const char *path, Error **errp);
  * @list: of Module
  * @directory: searched with all below it, for example /lib/modules/VERSION;
  *             links to directories are not followed
+ * @root_image: whether the root file system is a file
  * @errp: filled in on failure: one is neither there nor in modules.builtin,
  *        which lists what the kernel itself has
  *
- * These are the modules for devices on a memory bus, vsock and the Nitro
- * Secure Module, each after those that it depends on.
+ * These are the modules for devices on a memory bus, vsock, the Nitro Secure
+ * Module and, for a root file system in a file, those for loop, squashfs and
+ * overlay, each after those that it depends on.
  */
-bool modules_add_tree(GPtrArray *list, const char *directory, Error **errp);
+bool modules_add_tree(GPtrArray *list, const char *directory, bool root_image,
+                      Error **errp);
 
 #endif

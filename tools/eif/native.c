@@ -11,10 +11,12 @@
 #include "contrib/nitro-init/config.h"
 #include "native.h"
 #include "ramdisks.h"
+#include "squashfs.h"
 
 #define ROOT "rootfs"
 #define MODULES "nitro/modules"
 #define CONFIG "nitro/config"
+#define IMAGE "nitro/rootfs.squashfs"
 
 static const CpioStyle style = { .first_inode = 1 };
 
@@ -97,6 +99,9 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp)
         return NULL;
     }
     add_setting(text, "root", "/" ROOT);
+    if (p->squashfs) {
+        add_setting(text, "root-image", "/" IMAGE);
+    }
     add_modules(text, p->modules);
     add_command(text, c, p);
     add_list(text, "env", c->environment);
@@ -127,6 +132,7 @@ static bool add_console(CpioWriter *w, Error **errp)
 typedef struct Job {
     Container *container;
     const NativeParams *params;
+    const char *scratch;
 } Job;
 
 static bool fill_boot(CpioWriter *w, void *opaque, Error **errp)
@@ -151,6 +157,27 @@ static bool fill_boot(CpioWriter *w, void *opaque, Error **errp)
     return true;
 }
 
+/* tar2sqfs writes to a file that has a name */
+static bool add_image(CpioWriter *w, FileTree *tree, const char *scratch,
+                      Error **errp)
+{
+    g_autofree char *path = g_build_filename(scratch, ".qemu-eif-XXXXXX",
+                                             NULL);
+    int fd = g_mkstemp_full(path, O_RDWR | O_CLOEXEC, 0600);
+    bool ok;
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "cannot make a file in %s", scratch);
+        return false;
+    }
+    close(fd);
+    ok = squashfs_make(tree, path, errp) &&
+         ramdisk_add_directory(w, ROOT, errp) &&
+         ramdisk_add_file(w, IMAGE, 0644, path, errp);
+    unlink(path);
+    return ok;
+}
+
 static bool fill_root(CpioWriter *w, void *opaque, Error **errp)
 {
     Job *job = opaque;
@@ -159,14 +186,16 @@ static bool fill_root(CpioWriter *w, void *opaque, Error **errp)
 
     return config && ramdisk_add_directory(w, "nitro", errp) &&
            ramdisk_add_data(w, CONFIG, 0644, config, strlen(config), errp) &&
-           cpio_add_tree(w, ROOT, job->container->tree, errp);
+           (job->params->squashfs
+            ? add_image(w, job->container->tree, job->scratch, errp)
+            : cpio_add_tree(w, ROOT, job->container->tree, errp));
 }
 
 bool native_ramdisks(Container *c, const NativeParams *p, const char *scratch,
                      int fds[2], Error **errp)
 {
     static RamdiskFill *const fill[] = { fill_boot, fill_root };
-    Job job = { c, p };
+    Job job = { c, p, scratch };
 
     return ramdisks_make(fill, &job, &style, scratch, fds, errp);
 }

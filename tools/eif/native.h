@@ -17,6 +17,7 @@ typedef struct NativeParams {
     GPtrArray *modules;     /* of Module, in load order; NULL: none */
     char **command;         /* in place of the image's arguments; NULL: none */
     const char *settings;   /* further lines of the configuration, or NULL */
+    bool squashfs;          /* the container's files are in a squashfs */
 } NativeParams;
 
 /**
@@ -37,8 +38,9 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp);
  * @errp: filled in on failure; @fds then hold nothing to be closed
  *
  * The first one has init and modules, so that PCR1 is the same for all
- * programs; the second one has the configuration and, below rootfs/, the
- * container's files.  The same input gives the same bytes.
+ * programs; the second one has the configuration and the container's files,
+ * below rootfs/ or in a squashfs, made by tar2sqfs.  The same input gives
+ * the same bytes.
  */
 bool native_ramdisks(Container *c, const NativeParams *p, const char *scratch,
                      int fds[2], Error **errp);

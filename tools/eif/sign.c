@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <getopt.h>
+#include "memory.h"
 #include "signing.h"
 #include "tool.h"
 
@@ -74,7 +75,7 @@ static int run_sign(ToolImage *t, const SignOptions *o)
         error_prepend(&err, "%s: ", t->path);
         return tool_fail(err);
     }
-    return tool_print_built(&m, key);
+    return tool_print_built(&m, key, memory_need(t->image, &t->src));
 }
 
 static const ToolOptions sign_options = {

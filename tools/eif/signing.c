@@ -130,7 +130,8 @@ bool tool_write_signed(const char *path, const EifImage *image,
     return size && eif_output_file(path, size, fill_signed, &job, errp);
 }
 
-int tool_print_built(const EifMeasurements *m, const EifSigningKey *key)
+int tool_print_built(const EifMeasurements *m, const EifSigningKey *key,
+                     uint64_t memory_mib)
 {
     g_autoptr(JSONWriter) w = json_writer_new(true);
 
@@ -139,6 +140,7 @@ int tool_print_built(const EifMeasurements *m, const EifSigningKey *key)
     if (key) {
         tool_write_certificate(w, eif_signing_key_certificate(key));
     }
+    tool_write_memory(w, memory_mib);
     json_writer_end_object(w);
     return tool_print_json(w);
 }

@@ -64,9 +64,11 @@ bool tool_write_signed(const char *path, const EifImage *image,
  * tool_print_built: print what was made, as JSON
  * @m: registers of the image
  * @key: the key it was signed with, or NULL
+ * @memory_mib: what an enclave needs for it; 0: not known
  *
  * Returns: TOOL_OK.
  */
-int tool_print_built(const EifMeasurements *m, const EifSigningKey *key);
+int tool_print_built(const EifMeasurements *m, const EifSigningKey *key,
+                     uint64_t memory_mib);
 
 #endif

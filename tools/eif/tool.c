@@ -20,7 +20,7 @@ int tool_image_open(ToolImage *t, const char *command, int argc, char **argv)
                               "%d", argc - optind);
     }
     t->path = argv[optind];
-    /* Without waiting: whoever names a pipe shall be told, not kept */
+    /* O_NONBLOCK: report a pipe as an error instead of blocking in open() */
     t->fd = qemu_open(t->path, O_RDONLY | O_NONBLOCK, &err);
     if (t->fd < 0) {
         return tool_fail(err);

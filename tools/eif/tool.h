@@ -69,6 +69,13 @@ char *tool_section_name(uint16_t type, unsigned n);
 void tool_write_measurements(JSONWriter *w, const EifMeasurements *m);
 
 /**
+ * tool_write_memory: add the member "MinimumMemoryMiB"
+ * @w: where to
+ * @mib: the number; 0: not known, and nothing is added
+ */
+void tool_write_memory(JSONWriter *w, uint64_t mib);
+
+/**
  * tool_write_certificate: add the object "SigningCertificate"
  * @w: where to
  * @cert: the certificate

@@ -116,19 +116,28 @@ def _run_image_tool(target, source, words, command):
     return made.stderr
 
 
-def container_image(source, *command, name='container', **settings):
+def container_image(source, *command, name='container', root='cpio',
+                    **settings):
     """An EIF file of a container image, by qemu-eif.
 
-    @command replaces the image's arguments; @settings are further lines of
-    the init's configuration.
+    @command replaces the image's arguments; @root is that option; @settings
+    are further lines of the init's configuration.
     """
     images.LAB.mkdir(parents=True, exist_ok=True)
     packages.fetch()
     target = images.LAB / (name + '.eif')
     with tempfile.TemporaryDirectory(dir=images.LAB) as directory:
-        _run_image_tool(target, source,
-                        _native_words(Path(directory), settings), command)
+        _run_image_tool(target, source, [
+            '--root', root, *_native_words(Path(directory), settings)],
+            command)
     return target
+
+
+def minimum_memory(image):
+    """MiB that an enclave needs to boot an image, by qemu-eif."""
+    described = subprocess.run([images.image_tool(), 'describe', image],
+                               check=True, stdout=subprocess.PIPE)
+    return json.loads(described.stdout)['MinimumMemoryMiB']
 
 
 def aws_blobs(directory):
@@ -171,7 +180,7 @@ def _config(layers, config):
             for layer in layers]}}).encode()
 
 
-def write_layout(directory, layers, config):
+def write_layout(directory, layers, config, tag=None):
     """An OCI layout: @layers are lists of (TarInfo, bytes or None)."""
     blobs = Path(directory) / 'blobs' / 'sha256'
     blobs.mkdir(parents=True)
@@ -188,8 +197,10 @@ def write_layout(directory, layers, config):
         'layers': [blob(gzip.compress(layer, mtime=0), 'layer.v1.tar+gzip')
                    for layer in plain],
         'config': blob(_config(plain, config), 'config.v1+json')}
-    index = {'schemaVersion': 2, 'manifests': [blob(
-        json.dumps(manifest).encode(), 'manifest.v1+json')]}
+    entry = blob(json.dumps(manifest).encode(), 'manifest.v1+json')
+    if tag:
+        entry['annotations'] = {'org.opencontainers.image.ref.name': tag}
+    index = {'schemaVersion': 2, 'manifests': [entry]}
     (Path(directory) / 'index.json').write_text(json.dumps(index))
     (Path(directory) / 'oci-layout').write_text(
         '{"imageLayoutVersion": "1.0.0"}')
