@@ -5,8 +5,8 @@
 import sys
 from pathlib import Path
 
-from . import (accel, bench_console, bench_documents, bench_launch,
-               bench_platform, bench_reset, images)
+from . import (accel, bench_build, bench_console, bench_documents,
+               bench_launch, bench_platform, bench_reset, images)
 from .bench_host import ahead_of_others, describe
 from .bench_images import BENCH
 from .bench_stats import Targets, compare, load, save, show
@@ -58,8 +58,14 @@ def _documents(args, figures, targets):
     bench_documents.check(figures, targets)
 
 
+def _build(args, figures, targets):
+    with ahead_of_others():
+        bench_build.measure(figures, args.runs)
+    bench_build.check(figures, targets)
+
+
 PARTS = {'launch': _launch, 'console': _console, 'platform': _platform,
-         'documents': _documents}
+         'documents': _documents, 'build': _build}
 
 
 def _measure(args, parts, figures, targets):

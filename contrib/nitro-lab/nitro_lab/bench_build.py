@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Building images of containers: time and memory, beside tar and cpio."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+from . import images
+from .arch import HOST
+from .bench_images import BENCH, kernel
+from .bench_stats import add, median
+from .config import OUT
+
+INIT = OUT / 'contrib' / 'nitro-init' / 'nitro-init'
+SIZES_MB = (10, 500, 2000)
+FILE_BYTES = 200_000
+LOOK_S = 0.01
+ANON_MIB = 64               # of qemu-eif beside the page cache, at any size
+
+
+class _Counted:
+    """A file that is written, and its digest."""
+
+    def __init__(self, file):
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data):
+        """As files have it."""
+        self.digest.update(data)
+        return self.file.write(data)
+
+
+class _Random:
+    """What a file has: bytes that no two files share."""
+
+    def __init__(self, block, number):
+        self.data = number.to_bytes(8, 'big') + block
+
+    def read(self, size):
+        """As files have it."""
+        piece, self.data = self.data[:size], self.data[size:]
+        return piece
+
+
+def _write_layer(path, size_mb):
+    """A tar archive of that size; returns its digest."""
+    block = os.urandom(FILE_BYTES)
+    with open(path, 'wb') as out:
+        counted = _Counted(out)
+        with tarfile.open(fileobj=counted, mode='w|') as tar:
+            for number in range(size_mb * 1_000_000 // FILE_BYTES):
+                info = tarfile.TarInfo('%d/%d' % (number // 100, number))
+                info.size = FILE_BYTES
+                tar.addfile(info, _Random(block, number))
+    return counted.digest.hexdigest()
+
+
+def _write_layout(top, size_mb):
+    """An OCI layout with one layer, without compression; returns that."""
+    blobs = top / 'blobs' / 'sha256'
+    blobs.mkdir(parents=True)
+    digest = _write_layer(top / 'layer', size_mb)
+    layer = (top / 'layer').rename(blobs / digest)
+
+    def descriptor(name, size):
+        return {'digest': 'sha256:' + name, 'size': size}
+
+    def blob(value):
+        data = json.dumps(value).encode()
+        name = hashlib.sha256(data).hexdigest()
+        (blobs / name).write_bytes(data)
+        return descriptor(name, len(data))
+
+    config = blob({'os': 'linux', 'architecture': HOST.debian,
+                   'config': {'Cmd': ['/app']},
+                   'rootfs': {'diff_ids': ['sha256:' + digest]}})
+    manifest = blob({'config': config, 'layers': [
+        descriptor(digest, layer.stat().st_size)]})
+    (top / 'index.json').write_text(json.dumps({'manifests': [manifest]}))
+    return layer
+
+
+def _anonymous_mib(pid):
+    """Memory of a process that is not that of files; 0 behind its end."""
+    try:
+        text = Path('/proc/%d/status' % pid).read_text()
+    except OSError:
+        return 0
+    found = re.search(r'^RssAnon:\s+(\d+)', text, re.M)
+    return int(found.group(1)) / 1024 if found else 0
+
+
+def _run(words, cwd):
+    """(seconds, most MiB of anonymous memory)."""
+    begin, most = time.monotonic(), 0
+    with subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL) as tool:
+        while tool.poll() is None:
+            most = max(most, _anonymous_mib(tool.pid))
+            time.sleep(LOOK_S)
+    if tool.returncode:
+        raise subprocess.CalledProcessError(tool.returncode, words)
+    return time.monotonic() - begin, most
+
+
+def _build(figures, top, size_mb):
+    os.sync()               # not during the measurement
+    seconds, mib = _run(
+        [images.image_tool(), 'build', '--kernel', kernel(), '--container',
+         top / 'layout', '--init', INIT, '--output',
+         top / 'image.eif'], top)
+    add(figures, 'build %d MB' % size_mb, 's', seconds)
+    add(figures, 'memory to build %d MB' % size_mb, 'MiB', mib)
+    (top / 'image.eif').unlink()
+
+
+def _unpack_and_pack(figures, top, size_mb, layer):
+    os.sync()               # not during the measurement
+    (top / 'tree').mkdir()
+    seconds, _ = _run(
+        ['sh', '-ec', 'tar -xf "$0"; find . | sort |'
+         ' cpio --quiet -o -H newc > ../image.cpio', layer], top / 'tree')
+    add(figures, 'tar and cpio %d MB' % size_mb, 's', seconds)
+    shutil.rmtree(top / 'tree')
+    (top / 'image.cpio').unlink()
+
+
+def measure(figures, runs):
+    """Both ways for each size, in turn."""
+    BENCH.mkdir(parents=True, exist_ok=True)
+    for size_mb in SIZES_MB:
+        with tempfile.TemporaryDirectory(dir=BENCH) as directory:
+            top = Path(directory)
+            layer = _write_layout(top / 'layout', size_mb)
+            for _ in range(max(1, min(runs, 3))):
+                _build(figures, top, size_mb)
+                _unpack_and_pack(figures, top, size_mb, layer)
+
+
+def check(figures, targets):
+    """Not slower than tar and cpio, and in little memory."""
+    for size_mb in SIZES_MB:
+        targets.limit('build %d MB' % size_mb, 's',
+                      median(figures, 'build %d MB' % size_mb),
+                      median(figures, 'tar and cpio %d MB' % size_mb))
+        name = 'memory to build %d MB' % size_mb
+        targets.limit(name, 'MiB', median(figures, name), ANON_MIB)
