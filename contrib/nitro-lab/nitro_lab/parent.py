@@ -28,6 +28,8 @@ PORT_NAME = 'org.qemu.nitro-lab'
 PARENT_CMDLINE = 'console=%s panic=-1 reboot=t' % GUEST.console
 BASE_MEMORY_MIB = 640
 HUGE_PAGE_MIB = 2
+# Between two looks whether KVM runs the parent while it boots
+CHECK_SECONDS = 2
 NE_DEVICE = '/machine/peripheral/ne'
 # In QEMU's log, before a dump of registers
 KVM_REASON = re.compile(r'.*\bKVM\b.*', re.I)
@@ -143,6 +145,7 @@ class Parent:
         self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
         self.boot_seconds, self.retries = None, 0
+        self._next_check = 0
 
     @property
     def accelerator(self):
@@ -259,8 +262,11 @@ class Parent:
 
     def _check_accelerator(self):
         """Raise when KVM cannot go on: QEMU stays, with the guest paused."""
-        if self.accelerator != 'kvm' or not (self.sockets / 'qmp').exists():
+        now = time.monotonic()
+        if self.accelerator != 'kvm' or now < self._next_check or \
+                not (self.sockets / 'qmp').exists():
             return
+        self._next_check = now + CHECK_SECONDS
         try:
             status = self.qmp.command('query-status')['status']
         except (EOFError, OSError, QmpError):
