@@ -3,19 +3,24 @@
 """Scenarios: nitro-run in the place of nitro-cli, with the real driver."""
 
 import json
+import os
 import re
 import signal
+import subprocess
+import tarfile
+import tempfile
 from pathlib import Path
 
 from nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
-from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, config,
-                          cpu_list)
+from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, ScopedTest,
+                          config, cpu_list, packages)
 
 from nitro_lab import application, eif, foreign, images, python
 from nitro_lab.arch import FOREIGN, GUEST
 
 TOP = '/lab/tree'
 TOOL = TOP + '/contrib/nitro-run/nitro-run'
+RUNNER = config.TREE / 'contrib/nitro-run/nitro-run'
 RUNTIME = '/run/nitro-run'
 REFERENCE = 'contrib/nitro-run/nitro_run/selftest-parent.json'
 PAGES = '/sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages'
@@ -139,7 +144,8 @@ class Run(NitroParentTest):
         job = self.parent.spawn([TOOL, 'run', PROGRAM_IMAGE])
         job.wait_for('a= args=\n')
         self.refused('run', PROGRAM_IMAGE, '--enclave-name', 'other',
-                     expected=['cannot listen on vsock port 9001'])
+                     expected=['cannot listen on vsock port 9001',
+                               'give this one --agent-port PORT'])
         job.signal(signal.SIGTERM)
         self.assertEqual(job.wait(), 3, job.text())
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
@@ -240,6 +246,60 @@ class Run(NitroParentTest):
                                  known[row['Name']].get('Errno'))
         self.assertGreater(len(rows), 30)
         self.assertEqual(self.parent.run('ls -d /tmp/nitro-*').output, '')
+
+
+# A program that ends as it likes
+WAITS = 'trap "echo bye; exit 7" TERM; echo out; echo err >&2;' \
+    ' while :; do sleep 0.1; done'
+
+
+def write_container(path):
+    """An OCI layout with a shell."""
+    entry = application.tar_entry
+    layer = [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())]
+    layer += [(entry('bin/' + name, kind=tarfile.SYMTYPE, link='busybox'),
+               None) for name in ('sh', 'sleep')]
+    application.write_layout(path, [layer], {
+        'Entrypoint': ['/bin/sh', '-c'], 'Cmd': ['exit 1'],
+        'Env': ['PATH=/bin']})
+
+
+class Laptop(ScopedTest):
+    """A container image by one command, on a machine without the device."""
+
+    def test_run(self):
+        """Built, launched in a parent that is started and stays; outputs
+        apart, ended as its program likes."""
+        top = tempfile.TemporaryDirectory()
+        self.addCleanup(top.cleanup)
+        place = Path(top.name)
+        write_container(place / 'app')
+        env = {**os.environ, 'NITRO_RUN_IMAGES': str(place / 'store')}
+        self.addCleanup(subprocess.run, [RUNNER, 'lab', 'stop'], env=env,
+                        check=False, capture_output=True)
+        with open(place / 'errors', 'w+b') as errors:
+            program = subprocess.Popen(
+                [RUNNER, 'run', '--pcrs', place / 'pcrs', place / 'app', '--',
+                 WAITS], env=env, stdout=subprocess.PIPE, stderr=errors)
+            said = program.stdout.readline()
+            errors.seek(0)
+            self.assertEqual(said, b'out\n', errors.read().decode())
+            program.terminate()
+            self.assertEqual(program.communicate()[0], b'bye\n')
+            errors.seek(0)
+            text = errors.read().decode()
+        self.assertEqual(program.returncode, 7, text)
+        self.assertRegex(text, r'^nitro-run: there is no /dev/nitro_enclaves,'
+                         r'(.|\n)* starting the lab(.|\n)*\nerr\n')
+        image, = json.loads(subprocess.run(
+            [RUNNER, 'images', '--json'], env=env, check=True,
+            stdout=subprocess.PIPE).stdout)
+        self.assertEqual(json.loads((place / 'pcrs').read_text()),
+                         image['Measurements'])
+        for action, status in (('status', 0), ('stop', 0), ('status', 1)):
+            run = subprocess.run([RUNNER, 'lab', action], env=env,
+                                 capture_output=True, check=False)
+            self.assertEqual(run.returncode, status, run.stderr)
 
 
 class Foreign(Qemu):

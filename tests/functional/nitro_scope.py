@@ -17,6 +17,8 @@ NOT_ON = {
             'a core of this parent has one thread',
         'Foreign.test_foreign':
             'launchers of others are tried in an x86_64 parent',
+        'Laptop.test_run':
+            'it builds and launches for this machine, which the lab emulates',
         'Kernel.test_vmlinux':
             'the arm64 kernel is an Image, which boots as it is',
         'Run.test_selftest':

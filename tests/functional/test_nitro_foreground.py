@@ -257,7 +257,7 @@ class Arguments(QemuBaseTest):
     def parse(self, *words):
         """Complete options."""
         args = cli.parser().parse_args(['run', *map(str, words)])
-        args.more = []
+        args.more, args.eif_path = [], args.source
         return options.complete_run(args)
 
     def test_memory(self):

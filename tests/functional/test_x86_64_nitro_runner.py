@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Enclaves by the commands of nitro-cli, in an x86_64 parent."""
 
-from nitro_runner import Foreign, Run    # noqa: F401
+from nitro_runner import Foreign, Laptop, Run   # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted

@@ -33,6 +33,7 @@ class Job:
         self.status = None          # exit code, or minus the signal
         self.ended = None           # time.monotonic() of the end
         self.follow = None          # called with each block of output
+        self.failure = None         # why output is not taken any more
         self.at_end = []            # called at the end
 
     def frame(self, kind, data):

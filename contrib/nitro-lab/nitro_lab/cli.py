@@ -3,6 +3,7 @@
 """Command line of the lab."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -39,10 +40,17 @@ def _fetch(args):
     return 0
 
 
-def _image(_args):
+def _image(args):
     packages.fetch()
     images.build_all()
-    print('boot images are in %s' % LAB)
+    if args.json:
+        print(json.dumps({
+            'Tool': str(images.image_tool()),
+            'Kernel': str(images.demo_kernel()),
+            'Modules': str(images.modules_directory()),
+            'Init': str(images.enclave_init())}, indent=1))
+    else:
+        print('boot images are in %s' % LAB)
     return 0
 
 
@@ -74,6 +82,9 @@ def _parser():
     fetch.set_defaults(main=_fetch)
 
     image = commands.add_parser('image', help='build the boot images')
+    image.add_argument('--json', action='store_true', help='print with what'
+                       ' images of containers are built: Tool, Kernel,'
+                       ' Modules, Init')
     image.set_defaults(main=_image)
 
     launch = commands.add_parser(
@@ -117,6 +128,9 @@ def _parser():
                         ' with a suffix M or G (512)')
     parent.add_argument('--cpus', type=words.some, default=env('CPUS') or 2,
                         help='CPUs for enclaves (2)')
+    parent.add_argument('--keep', action='store_true', help='no shell: it'
+                        " stays until nitro-lab stop, says 'ready', and has"
+                        ' nitro-run and Python in it')
     instance.add_options(parent)
     fitting.add_options(parent)
     parent.set_defaults(main=shell.parent_shell)

@@ -10,11 +10,15 @@ import sys
 import termios
 import tty
 
-from . import images, packages
+from . import images, packages, python
 from .arch import PROGRAM
 from .config import Progress
 from .fitting import fitted
 from .warnings import Warnings
+
+# Where nitro-run is in a parent that is kept
+RUNNER = '/nitro-run'
+SECONDS = 0.5
 
 WELCOME = '''
 A parent with the real driver: /dev/nitro_enclaves, %(mem)d MiB in huge pages,
@@ -37,17 +41,20 @@ def _show(data):
     sys.stdout.buffer.flush()
 
 
-def _forward(job):
-    """Keys to the program until it ends."""
+def _forward(job, heard):
+    """Keys and signals to the program until it ends."""
     stdin = sys.stdin.fileno()
-    while job.status is None:
-        if select.select([stdin], [], [], 0.1)[0]:
+    reading = [stdin]
+    while job.status is None and not job.failure:
+        while heard:
+            job.signal(heard.pop(0))
+        if select.select(reading, [], [], 0.1)[0]:
             data = os.read(stdin, 65536)
             if not data:
                 job.end_input()
-                job.wait(timeout=None)
-                return
-            job.send(data)
+                reading = []
+            else:
+                job.send(data)
 
 
 @contextlib.contextmanager
@@ -60,10 +67,14 @@ def _raw_terminal():
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
 
 
-def relay(job, raw):
-    """Input of this program to one in the parent, until that ends."""
+def relay(job, raw, heard=()):
+    """Input of this program to one in the parent, until that ends, or its
+    output is lost.
+
+    @heard: a list to which a handler adds numbers of signals for it.
+    """
     with _raw_terminal() if raw else contextlib.nullcontext():
-        _forward(job)
+        _forward(job, heard)
 
 
 def sized(argv):
@@ -71,6 +82,21 @@ def sized(argv):
     size = shutil.get_terminal_size()
     return ['sh', '-c', 'stty rows %d cols %d; exec "$0" "$@"'
             % (size.lines, size.columns), *argv]
+
+
+def _keep(args, progress):
+    """A parent for nitro-run, which is in it; until it ends or is stopped."""
+    files = {**python.files(), **python.nitro_run_files(RUNNER)}
+    with fitted(args, args.cpus, args.mem, files) as parent, \
+            Warnings(parent):
+        parent.check(['python3', '-c', python.WARM_UP])
+        progress.done()
+        print('ready', flush=True)
+        # Python looks at signals between calls: another thread may take one
+        ended = os.pidfd_open(parent.vm.popen.pid)
+        while not select.select([ended], [], [], SECONDS)[0]:
+            pass
+    return 0
 
 
 def parent_shell(args):
@@ -81,6 +107,8 @@ def parent_shell(args):
     images.build_all()
     progress.done()
     progress.step('parent')
+    if args.keep:
+        return _keep(args, progress)
     files = {'/lab/demo.eif': images.demo_image(),
              '/lab/demo-kernel': images.demo_kernel(),
              '/lab/demo-initrd': images.demo_initramfs()}

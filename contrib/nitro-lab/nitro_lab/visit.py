@@ -18,9 +18,12 @@ from pathlib import Path
 from . import directories, shell
 from .accel import NAMES
 from .agent import CHUNK, STDERR, STDOUT, Agent, Job, exec_request
-from .config import LabError
+from .config import LabError, TREE
 from .patience import PATIENCE
 from .server import SOCKET, STATUS
+
+sys.path.append(str(TREE / 'contrib/nitro-run'))
+from nitro_run.streams import OutputLost            # noqa: E402
 
 CONSOLE_PORT = 10000
 
@@ -68,7 +71,6 @@ class Output(Job):
         super().__init__(agent, 0, argv)
         self.files = {STDOUT: out or sys.stdout.buffer,
                       STDERR: sys.stderr.buffer}
-        self.failure = None         # of writing to @out
 
     def frame(self, kind, data):
         if kind not in self.files:
@@ -81,7 +83,7 @@ class Output(Job):
         try:
             file.write(data)
             file.flush()
-        except OSError as error:
+        except (OSError, OutputLost) as error:
             self.failure = error
             self.signal(signal.SIGPIPE)
 
@@ -106,16 +108,29 @@ def execute(args):
     agent = _connect(args.name)
     terminal = args.terminal and sys.stdin.isatty()
     argv = shell.sized(command) if terminal else command
+    heard, once = [], set()
+
+    def pass_on(number, _frame):
+        # A program that does not end is left, and ended, the second time
+        if once:
+            raise SystemExit(128 + number)
+        once.add(number)
+        heard.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
     job = agent.start(Output(agent, argv), exec_request(argv, terminal))
-    shell.relay(job, raw=terminal)
-    return _exit_status(job.status)
+    shell.relay(job, terminal, heard)
+    # Without a status its output is lost, which ends the lab as well
+    return 1 if job.status is None else _exit_status(job.status)
 
 
 def _finish(job, what):
     """Wait for the end of a program that has to succeed."""
     job.wait(timeout=None)
     if job.failure:
-        raise LabError('%s: cannot write: %s' % (what, job.failure.strerror))
+        raise LabError('%s: cannot write: %s' % (what, getattr(
+            job.failure, 'strerror', job.failure)))
     if job.status:
         raise LabError('%s failed with status %d' % (what, job.status))
     return 0

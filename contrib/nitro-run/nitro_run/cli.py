@@ -7,7 +7,7 @@ import sys
 
 from .common import RunError, complain
 from .once import OnceParser
-from .options import AGENT_PORT, QEMU, cpu_numbers, memory_mib
+from .options import AGENT_PORT, QEMU, cpu_count, cpu_numbers, memory_mib
 
 # Commands that pass on what follows --
 PASSING = ('run', 'run-enclave')
@@ -42,30 +42,70 @@ def add_program(commands):
     """Options of run."""
     run_it = commands.add_parser(
         'run', help='run a program in an enclave, in the foreground',
-        usage='%(prog)s [options] FILE [-- ARG...]',
-        description='Shows the output of the program in an image with'
-        ' nitro-init, stops it on SIGINT and SIGTERM, and ends with its'
-        ' status.', epilog='What follows -- are further arguments of the'
-        ' program; the image has to allow them.')
-    run_it.add_argument('eif_path', metavar='FILE', help='enclave image')
-    run_it.add_argument('--cpu-count', type=int, metavar='NUMBER', default=2,
+        usage='%(prog)s [options] SOURCE [-- WORD...]',
+        description='Builds an enclave image of a container image, unless'
+        ' that has been done, and launches it: in the emulated parent of the'
+        ' lab where this machine has no device for enclaves.  Shows the'
+        ' output of the program, stops it on SIGINT and SIGTERM, and ends'
+        ' with its status.', epilog='What follows -- replaces the arguments'
+        ' of a container image; behind an enclave image with nitro-init it'
+        ' is added to them, if that allows it.')
+    run_it.add_argument('source', metavar='SOURCE', help='container image, as'
+                        ' qemu-eif build --container takes it, or an enclave'
+                        ' image')
+    run_it.add_argument('--cpus', '--cpu-count', type=cpu_count,
+                        dest='cpu_count', metavar='NUMBER', default=2,
                         help='(%(default)s)')
     run_it.add_argument('--memory', type=memory_mib, dest='memory_mib',
                         metavar='SIZE', help='MiB, or with a suffix M, G or'
                         ' T (4 times the image)')
-    run_it.add_argument('--env', action='append', default=[],
+    run_it.add_argument('-e', '--env', action='append', default=[],
                         metavar='NAME=VALUE', help='a variable; can be'
                         ' repeated; the image has to allow it')
-    run_it.add_argument('--enclave-name', metavar='NAME',
-                        help='name (that of the image file)')
-    run_it.add_argument('--debug-mode', action='store_true',
+    run_it.add_argument('--env-file', metavar='FILE',
+                        help='the same, NAME=VALUE on each line')
+    run_it.add_argument('--name', '--enclave-name', dest='enclave_name',
+                        metavar='NAME', help='name (that of the image)')
+    run_it.add_argument('--debug', '--debug-mode', dest='debug_mode',
+                        action='store_true',
                         help='with a console; attests zeros')
     run_it.add_argument('--agent-port', type=int, metavar='PORT',
-                        default=AGENT_PORT, help="as in the image's"
-                        ' configuration (%(default)s)')
+                        default=AGENT_PORT, help='at which the output'
+                        ' arrives; enclaves that run at the same time need'
+                        ' different ones (%(default)s)')
+    run_it.add_argument('--pcrs', metavar='FILE', help='write the registers'
+                        ' there, as JSON')
     add_qemu(run_it)
+    add_recipe(run_it)
     run_it.set_defaults(main=later('commands', 'run'), enclave_cid=None,
                         cpu_ids=None)
+
+
+def add_recipe(parser):
+    """Options for an image that is built."""
+    group = parser.add_argument_group('of a container image')
+    group.add_argument('--settings', metavar='FILE', help='further lines for'
+                       " nitro-init, such as 'allow-env NAME'")
+    group.add_argument('--kernel', metavar='FILE', help="kernel (that of AWS's"
+                       " packages; in the lab the distribution's)")
+    group.add_argument('--modules', metavar='DIR', help='of that kernel')
+    group.add_argument('--signing-certificate', metavar='FILE',
+                       help='sign the image, as qemu-eif build does')
+    group.add_argument('--private-key', metavar='FILE', help='its key')
+
+
+def add_store(commands):
+    """Images that run has built, and the lab."""
+    have = commands.add_parser('images', help='list images that run built')
+    have.add_argument('--json', action='store_true', help='for programs')
+    have.set_defaults(main=later('images', 'images'))
+    remove = commands.add_parser('prune', help='remove images that run built')
+    remove.set_defaults(main=later('images', 'prune'))
+    place = commands.add_parser(
+        'lab', help="the lab's parent, in which run launches where this"
+        ' machine has no device')
+    place.add_argument('action', choices=('status', 'stop'))
+    place.set_defaults(main=later('lab', 'lab'))
 
 
 def add_run(commands):
@@ -159,6 +199,7 @@ def parser():
     look.set_defaults(main=later('commands', 'console'))
     add_doctor(commands)
     add_selftest(commands)
+    add_store(commands)
     return top
 
 

@@ -2,14 +2,20 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The commands of nitro-cli, and run."""
 
+import os
 from pathlib import Path
 
+from . import build, lab, store
 from .common import RunError, complain, print_json, stopping, tell
 from .console import connect_console, copy_console
+from .driver import DEVICE
 from .enclaves import Enclaves, State
-from .foreground import Foreground, added
+from .foreground import Foreground, added, env_file
 from .launch import Launch
-from .options import complete, complete_run
+from .options import QEMU, complete, complete_run
+
+# The agent of the lab takes no more
+MOST_WORDS = 200
 
 
 def run_enclave(args):
@@ -37,12 +43,80 @@ def run_enclave(args):
     return 0
 
 
+def in_lab(args):
+    """Have the lab's parent launch, and be that launch."""
+    if args.qemu != QEMU:
+        raise RunError(f'--qemu {args.qemu}: there is no {DEVICE}, and the'
+                       ' lab has a QEMU of its own', 'leave --qemu out')
+    tell(f'nitro-run: there is no {DEVICE}, so the lab is used')
+    parent = lab.Lab(store.directory())
+    image = build.copied(args.source) if build.is_enclave_image(args.source) \
+        else build.built(args, parent.equipment)
+    finish(args, image.path)
+    words = run_words(args, f'{lab.PLACE}/{image.path.name}')
+    if len(words) > MOST_WORDS:
+        raise RunError(f'{len(words)} words are too many for the lab, which'
+                       f' takes {MOST_WORDS}')
+    parent.ensure(args.memory_mib, args.cpu_count)
+    parent.become('run', *words)
+
+
+def run_words(args, image):
+    """The command line of run for an image that is there."""
+    words = [image, '--memory', args.memory_mib, '--cpu-count',
+             args.cpu_count, '--agent-port', args.agent_port,
+             '--enclave-name', args.enclave_name]
+    for variable in args.env:
+        words += ['--env', variable]
+    words += ['--debug-mode'] if args.debug_mode else []
+    return words + (['--', *args.more] if args.more else [])
+
+
+def finish(args, path):
+    """Options of run, once there is an image."""
+    args.eif_path = str(path)
+    if not build.is_enclave_image(args.source):
+        args.more = []          # they are in the image
+    complete_run(args)
+    if args.pcrs is not None:
+        build.write_registers(args.eif_path, args.pcrs)
+
+
+def check_source(args):
+    """Refuse what is for images that are built, and would be ignored."""
+    if not build.is_enclave_image(args.source):
+        build.check_local(args.source)
+        return
+    for name in ('kernel', 'modules', 'settings', 'signing_certificate',
+                 'private_key'):
+        if getattr(args, name) is not None:
+            raise RunError(f'--{name.replace("_", "-")} is for an image that'
+                           f' is built, {args.source} is one already',
+                           'leave it out, or give a container image')
+
+
 def run(args):
     """Launch, and be the program in the enclave; returns its status."""
-    complete_run(args)
+    args.env = env_file(args.env_file) + args.env
+    added(args)
+    check_source(args)
+    args.enclave_name = args.enclave_name or build.name_of(args.source)
+    with stopping():
+        if not os.path.exists(DEVICE):
+            return in_lab(args)
+        if build.is_enclave_image(args.source):
+            finish(args, args.source)
+        else:
+            # The store keeps it as long as @image is there
+            image = build.built(args, dict)
+            finish(args, image.path)
+    return foreground(args)
+
+
+def foreground(args):
+    """The same with an image that is there."""
     frames = added(args)
-    enclave, log = Enclaves(args.runtime_dir).new(
-        args.enclave_name or Path(args.eif_path).stem)
+    enclave, log = Enclaves(args.runtime_dir).new(args.enclave_name)
     with stopping():
         launch = Launch(args, enclave, log)
         try:
@@ -50,6 +124,11 @@ def run(args):
             launch.start(connect=program.connect)
             launch.close()
             return program.run()
+        except RunError as error:
+            if f'listen on vsock port {args.agent_port}:' in str(error):
+                error.remedy = 'programs that run at the same time need' \
+                    ' different ports: give this one --agent-port PORT'
+            raise
         finally:
             launch.abandon()
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import sys
+import threading
 
 
 class RunError(Exception):
@@ -24,6 +25,18 @@ def print_json(value):
 def tell(text):
     """A remark, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(text):
+    """Say what takes so long, if it takes longer than a second."""
+    timer = threading.Timer(1, tell, [f'nitro-run: {text}'])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def complain(error):

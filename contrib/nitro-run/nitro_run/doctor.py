@@ -294,7 +294,7 @@ def qemu_version(program):
 def _install():
     """What installs QEMU: this tree, or the package."""
     tree = Path(__file__).resolve().parents[3]
-    if (tree / 'overlay').exists():
+    if (tree / 'overlay' / 'job').exists():
         return f'make -C {shlex.quote(str(tree))} install'
     return PACKAGE
 

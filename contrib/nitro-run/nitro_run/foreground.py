@@ -137,6 +137,24 @@ class Foreground:
                        status=agent.status)
 
 
+def env_file(path):
+    """Variables in a file: NAME=VALUE lines, and comments."""
+    if path is None:
+        return []
+    try:
+        with open(path, encoding='utf-8', errors='surrogateescape') as file:
+            lines = [line.rstrip('\r\n') for line in file]
+    except OSError as error:
+        raise RunError(f'cannot read {path}: {error.strerror}') from error
+    found = [line for line in lines if line.strip()
+             and not line.startswith('#')]
+    for line in found:
+        if not line.partition('=')[1] or line.startswith('='):
+            raise RunError(f"{path}: '{line}' is not a variable",
+                           'write NAME=VALUE on each line')
+    return found
+
+
 def added(args):
     """What the command line adds to the image."""
     for variable in args.env:

@@ -34,6 +34,14 @@ def memory_mib(text):
     return int(found[1]) << {'G': 10, 'T': 20}.get(found[2].upper(), 0)
 
 
+def cpu_count(text):
+    """A number of CPUs that an enclave can have."""
+    if not re.fullmatch(r'[1-9]\d*', text):
+        raise argparse.ArgumentTypeError(
+            f"an enclave cannot have '{text}' CPUs: use 1 or more")
+    return int(text)
+
+
 def cpu_numbers(text):
     """CPU numbers separated by commas."""
     if not re.fullmatch(r'\d+(,\d+)*', text):

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""From what run is given to an enclave image: a file of one, or a container
+image that qemu-eif builds one from.  Parts are known by their digests."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from .common import RunError, progress
+from .options import AGENT_PORT
+from .store import Store
+
+MAGIC = b'.eif'
+BLOCK = 1 << 20
+TOOL = 'qemu-eif'
+TREE = Path(__file__).resolve().parents[3]
+BLOBS = '/usr/share/nitro_enclaves/blobs'
+# As qemu-eif reads them
+LOCAL = re.compile(r'(?:oci|oci-archive|docker-archive):(.*)', re.S)
+TRANSPORT = re.compile(r'^(?:oci|oci-archive|docker-archive|docker-daemon|'
+                       'containers-storage):')
+REMOTE = re.compile(r'containers-storage:|docker-daemon:|.*://', re.S)
+
+
+def run_tool(words, cause):
+    """Run a program; its output as text."""
+    try:
+        result = subprocess.run(
+            [str(word) for word in words], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, errors='replace', check=False)
+    except OSError as error:
+        raise RunError(f'{cause}: cannot run {words[0]}: {error.strerror}',
+                       f'install {Path(words[0]).name}') from error
+    if result.returncode:
+        said = re.sub(r'^qemu-eif: ', '', result.stderr.strip(), flags=re.M)
+        raise RunError(f'{cause}: {said or shlex.join(map(str, words))}')
+    return result.stdout
+
+
+def digest_of(path):
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, 'rb') as file:
+            while data := file.read(BLOCK):
+                digest.update(data)
+    except OSError as error:
+        raise RunError(f'cannot read {path}: {error.strerror}') from error
+    return digest.hexdigest()
+
+
+def is_enclave_image(source):
+    """Is it the file of one?"""
+    if not os.path.isfile(source):
+        return False
+    try:
+        with open(source, 'rb') as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise RunError(f'cannot read {source}: {error.strerror}') from error
+
+
+def _existing(path):
+    """The longest part before a colon that exists: the rest is a tag."""
+    while path and not os.path.exists(path):
+        path = path.rpartition(':')[0]
+    return path
+
+
+def _local(source):
+    """Its path, perhaps with a tag behind; None if skopeo has to fetch it."""
+    local = LOCAL.fullmatch(source)
+    if local or not REMOTE.match(source):
+        return local[1] if local else source
+    return None
+
+
+def check_local(source):
+    """Refuse a file that is not there."""
+    path = _local(source)
+    if path is not None and not _existing(path):
+        raise RunError(f'{source} is neither a file nor a directory',
+                       'give an enclave image, an OCI layout, an archive of'
+                       ' docker save, or a name such as'
+                       ' docker://registry/name:tag')
+
+
+def _local_digest(path):
+    found = _existing(path)
+    # All else in a layout is named by its digest
+    digest = digest_of(os.path.join(found, 'index.json')
+                       if os.path.isdir(found) else found)
+    return digest + path[len(found):]
+
+
+def source_digest(source):
+    """What a container image is known by."""
+    path = _local(source)
+    if path is not None:
+        return _local_digest(path)
+    return run_tool(['skopeo', 'inspect', '--format', '{{.Digest}}', source],
+                    f'cannot look at {source}').strip()
+
+
+def _tree_digest(directory):
+    """Names, sizes and times of kernel modules, which are many."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(directory).rglob('*')):
+        if path.is_file():
+            info = path.stat()
+            digest.update(f'{path.relative_to(directory)} {info.st_size}'
+                          f' {info.st_mtime_ns}\n'.encode())
+    return digest.hexdigest()
+
+
+class Recipe:
+    """How the image of a container is built.
+
+    @equipment: of the lab: dictionary of Tool, Kernel, Modules, Init; on an
+    instance it is empty, and qemu-eif finds what is installed.
+    """
+
+    def __init__(self, args, equipment):
+        self.args, self.source = args, args.source
+        self.tool = equipment.get('Tool') or shutil.which(TOOL) or str(
+            TREE / 'build' / 'out' / 'tools' / 'eif' / TOOL)
+        self.files = {'--kernel': args.kernel or equipment.get('Kernel'),
+                      '--init': equipment.get('Init') or self._init(),
+                      '--settings': args.settings,
+                      '--signing-certificate': args.signing_certificate,
+                      '--private-key': args.private_key}
+        self.modules = args.modules
+        if self.modules is None and args.kernel is None:
+            self.modules = equipment.get('Modules')
+
+    def _init(self):
+        """The one beside qemu-eif; None where qemu-eif alone knows it."""
+        path = Path(self.tool).resolve().parents[2] / 'contrib' / 'nitro-init'
+        return path / 'nitro-init' if (path / 'nitro-init').exists() else None
+
+    def key(self):
+        """Digest of all that goes into the image."""
+        parts = {'source': source_digest(self.source),
+                 'tool': digest_of(self.tool), 'port': self.args.agent_port,
+                 'arguments': self.args.more,
+                 'epoch': os.environ.get('SOURCE_DATE_EPOCH'),
+                 'modules': self.modules and _tree_digest(self.modules)}
+        parts.update({name: digest_of(path) for name, path
+                      in self.files.items() if path})
+        if not self.files['--kernel']:
+            parts['blobs'] = _tree_digest(
+                os.environ.get('NITRO_CLI_BLOBS') or BLOBS)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True)
+                              .encode()).hexdigest()[:32]
+
+    def _settings(self, directory):
+        """Lines for the init: those that were given, and the port."""
+        lines = ''
+        if self.files['--settings']:
+            lines = Path(self.files['--settings']).read_text(
+                encoding='utf-8', errors='surrogateescape')
+        if self.args.agent_port != AGENT_PORT:
+            lines += f'\nagent {self.args.agent_port}\n'
+        path = directory / 'settings'
+        path.write_text(lines, encoding='utf-8', errors='surrogateescape')
+        return path
+
+    def build(self, target):
+        """Write it to @target; returns its registers, for the note."""
+        files = {**self.files, '--settings': self._settings(target.parent),
+                 '--modules': self.modules}
+        words = [self.tool, 'build', '--container', self.source, '--output',
+                 target]
+        for name, path in files.items():
+            words += [name, path] if path else []
+        words += ['--', *self.args.more] if self.args.more else []
+        try:
+            with progress(f'building an enclave image of {self.source}'):
+                said = run_tool(words, 'cannot build an image of '
+                                + self.source)
+        finally:
+            files['--settings'].unlink()
+        return {'Measurements': registers(said)}
+
+
+def registers(said):
+    """PCR0.. in what qemu-eif has printed."""
+    return {name: value for name, value
+            in json.loads(said)['Measurements'].items()
+            if name.startswith('PCR')}
+
+
+def check_additions(args):
+    """Refuse what the image that is built would not take."""
+    lines = []
+    if args.settings is not None:
+        digest_of(args.settings)        # says why it cannot be read
+        lines = Path(args.settings).read_text(errors='replace').splitlines()
+    for variable in args.env:
+        name = variable.partition('=')[0]
+        if f'allow-env {name}' not in lines:
+            raise RunError(
+                f"--env {name}: what the image allows is measured, and this"
+                ' one does not allow that', "give --settings FILE with a line"
+                f" 'allow-env {name}'; the registers differ then")
+
+
+def built(args, equipment):
+    """The image of a container, in the store and held.
+
+    @equipment: a function that returns that of Recipe, as it may take long.
+    """
+    check_additions(args)
+    recipe = Recipe(args, equipment())
+    return Store().image(recipe.key(), recipe.build,
+                         {'Source': args.source, 'Arguments': args.more})
+
+
+def copied(path):
+    """A copy of an enclave image, in the store and held."""
+    def copy(target):
+        shutil.copyfile(path, target)
+        return {}
+
+    return Store().image(digest_of(path)[:32], copy, {'Source': path})
+
+
+def write_registers(image, path):
+    """What an image leads to, as JSON in a file."""
+    tool = shutil.which(TOOL) or TREE / 'build/out/tools/eif' / TOOL
+    found = registers(run_tool([tool, 'describe', image],
+                               f'cannot read {image}'))
+    try:
+        Path(path).write_text(json.dumps(found, indent=2) + '\n')
+    except OSError as error:
+        raise RunError(f'cannot write {path}: {error.strerror}',
+                       'name another file with --pcrs') from error
+
+
+def name_of(source):
+    """A short name for an enclave of it."""
+    last = TRANSPORT.sub('', source).rstrip('/').rpartition('/')[2]
+    return re.sub(r'[^\w.-].*', '', Path(last).stem or last) or 'container'
