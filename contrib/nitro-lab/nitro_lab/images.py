@@ -144,6 +144,12 @@ def hypervisor():
     return _built(OUT / 'contrib/nitro-hypervisor/nitro-hypervisor')
 
 
+def guest_hypervisor():
+    """The same for a machine of the guest's architecture."""
+    return _built(BUILD / 'arm64/contrib/nitro-hypervisor/nitro-hypervisor',
+                  'make arm64') if FOREIGN else hypervisor()
+
+
 def _foreign_libraries(program):
     script = str(overlay('cross-arm64'))
     env = dict(os.environ, BUILD=str(BUILD))
