@@ -244,6 +244,17 @@ static void test_digests(void)
     g_assert_false(apply(tree, bytes, digest, digest, &err));
     assert_error(err, "the uncompressed layer has digest");
     err = NULL;
+    g_assert_false(apply(tree, plain, diff_id, digest, &err));
+    assert_error(err, "the uncompressed layer has digest");
+    err = NULL;
+    g_assert_false(apply(tree, plain, NULL, digest, &err));
+    assert_error(err, "the uncompressed layer has digest");
+    err = NULL;
+    g_assert_false(apply(tree, plain, diff_id, "sha512:1", &err));
+    assert_error(err, "is not 'sha256:' and 64 digits");
+    g_assert_true(apply(tree, plain, diff_id, diff_id, &error_abort));
+    g_assert_true(apply(tree, plain, diff_id, NULL, &error_abort));
+    err = NULL;
     g_assert_false(apply(tree, bytes, "sha512:1", NULL, &err));
     assert_error(err, "is not 'sha256:' and 64 digits");
     file_tree_free(tree);

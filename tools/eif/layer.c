@@ -293,13 +293,30 @@ bool digest_compare(const char *what, const char *hex, const char *wanted,
     return true;
 }
 
+/* @hex gets the digest, to be freed; it stays NULL when none is wanted */
 static bool compare_hash(QCryptoHash *hash, const char *what,
-                         const char *wanted, Error **errp)
+                         const char *wanted, char **hex, Error **errp)
 {
-    g_autofree char *hex = NULL;
+    return !hash || (qcrypto_hash_finalize_digest(hash, hex, errp) == 0 &&
+                     digest_compare(what, *hex, wanted, errp));
+}
 
-    return !hash || (qcrypto_hash_finalize_digest(hash, &hex, errp) == 0 &&
-                     digest_compare(what, hex, wanted, errp));
+/* An archive that is not compressed has the digest of its blob */
+static bool compare_digests(Layer *layer, const char *digest,
+                            const char *diff_id, Error **errp)
+{
+    static const char what[] = "the uncompressed layer";
+    g_autofree char *hex = NULL, *archive_hex = NULL;
+
+    if (!compare_hash(layer->blob_hash, "the layer", digest, &hex, errp)) {
+        return false;
+    }
+    if (layer->archive_hash || !hex || !diff_id) {
+        return compare_hash(layer->archive_hash, what, diff_id, &archive_hex,
+                            errp);
+    }
+    return digest_check(diff_id, errp) &&
+           digest_compare(what, hex, diff_id, errp);
 }
 
 /* What stands behind the archive's end belongs to the digests as well */
@@ -350,21 +367,28 @@ static bool new_hash(QCryptoHash **hash, const char *digest, Error **errp)
     return *hash;
 }
 
+static bool is_plain(const Layer *layer)
+{
+    return archive_filter_code(layer->unpacker, 0) == ARCHIVE_FILTER_NONE;
+}
+
 static bool run(Layer *layer, const char *digest, const char *diff_id,
                 Error **errp)
 {
+    layer->blob_buffer = g_malloc(BUFFER);
+    layer->archive_buffer = g_malloc(BUFFER);
     if (!new_hash(&layer->blob_hash, digest, errp) ||
+        !open_unpacker(layer, errp)) {
+        return false;
+    }
+    if (!(digest && is_plain(layer)) &&
         !new_hash(&layer->archive_hash, diff_id, errp)) {
         return false;
     }
-    layer->blob_buffer = g_malloc(BUFFER);
-    layer->archive_buffer = g_malloc(BUFFER);
     file_tree_layer(layer->tree);
-    return open_unpacker(layer, errp) && open_reader(layer, errp) &&
-           apply_entries(layer, errp) && read_rest(layer, errp) &&
-           compare_hash(layer->blob_hash, "the layer", digest, errp) &&
-           compare_hash(layer->archive_hash, "the uncompressed layer",
-                        diff_id, errp);
+    return open_reader(layer, errp) && apply_entries(layer, errp) &&
+           read_rest(layer, errp) &&
+           compare_digests(layer, digest, diff_id, errp);
 }
 
 void layer_locale_enter(LayerLocale *locale)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Building images of containers: time and memory, beside tar and cpio."""
+"""Building images of containers: time and memory, beside tar and cpio.
+
+Both end when their result is on the disk.
+"""
 
 import hashlib
 import json
@@ -126,7 +129,8 @@ def _unpack_and_pack(figures, top, size_mb, layer):
     (top / 'tree').mkdir()
     seconds, _ = _run(
         ['sh', '-ec', 'tar -xf "$0"; find . | sort |'
-         ' cpio --quiet -o -H newc > ../image.cpio', layer], top / 'tree')
+         ' cpio --quiet -o -H newc > ../image.cpio; sync ../image.cpio',
+         layer], top / 'tree')
     add(figures, 'tar and cpio %d MB' % size_mb, 's', seconds)
     shutil.rmtree(top / 'tree')
     (top / 'image.cpio').unlink()
