@@ -139,13 +139,16 @@ static char *kernel_version(const EifSource *kernel, Error **errp)
     return g_strdup(text[0] ? text : "unknown");
 }
 
-/* The text of the metadata, to be freed, with @custom as its last value */
-static char *end_metadata(const char *json, const char *custom)
+/* The text of the metadata, to be freed, with other values for the last two */
+static char *end_metadata(const char *json, const char *docker_info,
+                          const char *custom)
 {
-    size_t len = strlen(json) - strlen("null}");
+    static const char nulls[] = "null, \"CustomMetadata\": null}";
+    size_t len = strlen(json) - strlen(nulls);
 
-    return custom ? g_strdup_printf("%.*s%s}", (int)len, json, custom)
-                  : g_strdup(json);
+    assert(g_str_has_suffix(json, nulls));
+    return g_strdup_printf("%.*s%s, \"CustomMetadata\": %s}", (int)len, json,
+                           docker_info ?: "null", custom ?: "null");
 }
 
 /*
@@ -182,7 +185,8 @@ static char *make_metadata(const EifBuildParams *p, const EifSource *kernel,
     json_writer_null(json, "DockerInfo");
     json_writer_null(json, "CustomMetadata");
     json_writer_end_object(json);
-    return end_metadata(json_writer_get(json), p->custom_metadata);
+    return end_metadata(json_writer_get(json), p->docker_info,
+                        p->custom_metadata);
 }
 
 static bool add_ramdisks(EifBuild *build, const EifBuildParams *params,

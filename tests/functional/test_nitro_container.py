@@ -8,6 +8,7 @@ makes another kind of archive of it; another user builds it elsewhere.
 """
 
 import collections
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,8 @@ EIF = OUT / 'tools' / 'eif' / 'qemu-eif'
 INIT = OUT / 'contrib' / 'nitro-init' / 'nitro-init'
 ARCH = bench_images.HOST
 TAG = 'odd'
-CONFIG = {'Entrypoint': ['/bin/app'], 'Env': ['A=1'], 'User': '7'}
+CONFIG = {'Entrypoint': ['/bin/app'], 'Env': ['A=1'], 'User': '7',
+          'Labels': {'org.example.a': 'b'}, 'ExposedPorts': {'80/tcp': {}}}
 NOBODY = 65534
 
 # Of a file in a tree; hard links have the first of their names as target
@@ -226,6 +228,26 @@ class Readers(QemuBaseTest):
             if rootless:
                 other = other._replace(uid=file.uid, gid=file.gid)
             self.assertEqual((file, content), (other, other_content), name)
+
+    def test_metadata(self):
+        """An image says what container it is of, and when that was made."""
+        environment = dict(os.environ, SOURCE_DATE_EPOCH='86400')
+        image = self.run_tool(EIF, 'describe', self.build())
+        found = json.loads(image)
+        index = json.loads((self.layout / 'index.json').read_text())
+        digest = index['manifests'][0]['digest'].split(':')[1]
+        manifest = json.loads(
+            (self.layout / 'blobs/sha256' / digest).read_text())
+        self.assertEqual(found['ImageName'], 'layout')
+        self.assertEqual(found['Metadata']['DockerInfo'], {
+            'Id': manifest['config']['digest'], 'Os': 'linux',
+            'Architecture': ARCH.debian, 'Created': application.CREATED,
+            'Config': CONFIG})
+        self.assertEqual(found['Metadata']['BuildTime'],
+                         '2024-05-06T07:08:09+00:00')
+        image = self.run_tool(EIF, 'describe', self.build(env=environment))
+        self.assertEqual(json.loads(image)['Metadata']['BuildTime'],
+                         '1970-01-02T00:00:00+00:00')
 
     def test_saved(self):
         """An archive that skopeo has made gives the same registers."""

@@ -224,6 +224,19 @@ static void test_custom_metadata(void)
     close_params(&params);
 }
 
+static void test_docker_info(void)
+{
+    static const char end[] = "\"DockerInfo\": {\"Id\": \"a\"}, "
+                              "\"CustomMetadata\": null}";
+    EifBuildParams params = example_params();
+    g_autoptr(GByteArray) bytes = NULL;
+
+    params.docker_info = "{\"Id\": \"a\"}";
+    bytes = build(&params);
+    g_assert_nonnull(memmem(bytes->data, bytes->len, end, strlen(end)));
+    close_params(&params);
+}
+
 static void test_no_initrd(void)
 {
     EifBuildParams params = example_params();
@@ -567,6 +580,7 @@ int main(int argc, char **argv)
     g_test_add_func("/eif/build/source", test_source);
     g_test_add_func("/eif/build/ramdisks", test_ramdisks);
     g_test_add_func("/eif/build/custom-metadata", test_custom_metadata);
+    g_test_add_func("/eif/build/docker-info", test_docker_info);
     g_test_add_func("/eif/build/no-initrd", test_no_initrd);
     g_test_add_func("/eif/build/same-again", test_same_again);
     g_test_add_func("/eif/build/no-room", test_no_room);

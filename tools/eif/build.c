@@ -52,8 +52,9 @@ static const char usage[] =
     "  -L, --max-size=SIZE  most bytes of the container's files (default: 16G)\n"
     "  -h, --help           this text\n"
     "\n"
-    "The same inputs give the same image. BuildTime is 1970-01-01 unless the\n"
-    "environment variable SOURCE_DATE_EPOCH says otherwise.\n";
+    "The same inputs give the same image. BuildTime is what the environment\n"
+    "variable SOURCE_DATE_EPOCH says, else when the container was created, else\n"
+    "1970-01-01.\n";
 
 static const struct option long_options[] = {
     { "kernel", required_argument, NULL, 'k' },

@@ -397,6 +397,7 @@ static bool fill(Container *c, Store *store, const Manifest *m, EifArch arch,
         return false;
     }
     take_settings(c, image);
+    c->image = qobject_ref(image);
     c->digest = g_strdup(m->config_digest);
     diff_ids = get_strings(rootfs, "diff_ids");
     return apply_layers(c, store, m, diff_ids, errp);
@@ -557,6 +558,7 @@ Container *container_read(const char *source, EifArch arch,
 void container_free(Container *c)
 {
     file_tree_free(c->tree);
+    qobject_unref(c->image);
     g_free(c->digest);
     g_free(c->created);
     g_strfreev(c->command);

@@ -14,12 +14,14 @@
 #define TOOLS_EIF_CONTAINER_H
 
 #include "hw/core/eif-image.h"
+#include "qobject/qdict.h"
 #include "file-tree.h"
 
 typedef struct Container {
     FileTree *tree;
     char *digest;           /* "sha256:...", of the configuration */
     char *created;          /* RFC 3339 time, or NULL */
+    QDict *image;           /* all that the configuration says */
     /* What a runtime does; lists end with NULL, texts may be NULL */
     char **command;         /* entrypoint and arguments, joined */
     char **entrypoint;      /* the first part of it */

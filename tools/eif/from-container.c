@@ -16,11 +16,13 @@
 #include "aws.h"
 #include "blobs.h"
 #include "from-container.h"
+#include "json-copy.h"
 #include "native.h"
 #include "tool.h"
 
 #define MAX_FILES (4 * 1000 * 1000)
 #define MAX_SETTINGS (64 * KiB)
+#define MAX_INFO (256 * KiB)    /* bytes; what has more is left out */
 #define DEFAULT_MAX_SIZE "16G"
 
 /* An end of process 1, or a panic, resets at once: that ends the enclave */
@@ -243,14 +245,49 @@ static char *image_name(const char *source)
                      : strlen(base));
 }
 
-static void set_names(FromContainer *f, const Container *c,
-                      EifBuildParams *params)
+/* NULL: SOURCE_DATE_EPOCH decides, or the image does not say */
+static char *build_time(const Container *c)
+{
+    g_autoptr(GDateTime) time = c->created && !getenv("SOURCE_DATE_EPOCH")
+        ? g_date_time_new_from_iso8601(c->created, NULL) : NULL;
+    g_autoptr(GDateTime) utc = time ? g_date_time_to_utc(time) : NULL;
+
+    return utc ? g_date_time_format(utc, "%Y-%m-%dT%H:%M:%S+00:00") : NULL;
+}
+
+/* As much as there is without a daemon; with the names that Docker uses */
+static char *docker_info(const Container *c)
+{
+    static const char *const members[][2] = {
+        { "Created", "created" }, { "Architecture", "architecture" },
+        { "Os", "os" }, { "Config", "config" },
+    };
+    g_autoptr(JSONWriter) w = json_writer_new(false);
+
+    json_writer_start_object(w, NULL);
+    if (c->digest) {
+        json_writer_str(w, "Id", c->digest);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        json_copy(w, members[i][0], qdict_get(c->image, members[i][1]));
+    }
+    json_writer_end_object(w);
+    return strlen(json_writer_get(w)) > MAX_INFO
+           ? NULL : g_strdup(json_writer_get(w));
+}
+
+static void set_metadata(FromContainer *f, const Container *c,
+                         EifBuildParams *params)
 {
     f->name = image_name(f->source);
     f->version = g_strdup(c->digest ? c->digest + strlen("sha256:") : "1.0");
     params->name = params->name ?: f->name;
     params->image_version = params->image_version ?: f->version;
     params->cmdline = params->cmdline ?: CMDLINE;
+    f->time = build_time(c);
+    f->info = docker_info(c);
+    params->build_time = f->time;
+    params->docker_info = f->info;
 }
 
 static GPtrArray *read_modules(const FromContainer *f, Error **errp)
@@ -335,7 +372,7 @@ bool from_container_open(FromContainer *f, const char *output,
     if (!c || !make_ramdisks(f, c, scratch, params, errp)) {
         return false;
     }
-    set_names(f, c, params);
+    set_metadata(f, c, params);
     return true;
 }
 
@@ -366,6 +403,8 @@ void from_container_clear(FromContainer *f)
     }
     g_free(f->name);
     g_free(f->version);
+    g_free(f->time);
+    g_free(f->info);
     g_free(f->found_init);
     g_free(f->found_kernel);
     g_free(f->found_cmdline);

@@ -23,7 +23,7 @@ typedef struct FromContainer {
     const char *settings;       /* file with lines for nitro-init, or NULL */
     const char *max_size;       /* text of the limit, or NULL */
     char **command;             /* NULL: the image's arguments */
-    char *name, *version;       /* made, for the metadata */
+    char *name, *version, *time, *info; /* made, for the metadata */
     char *found_init;           /* made, for init */
     char *found_kernel, *found_cmdline, *found_module; /* made, of the blobs */
 } FromContainer;
@@ -54,8 +54,8 @@ bool from_container_find(FromContainer *f, const EifArch *arch,
  * @f: the options
  * @output: name of the image to be made; files without a name are made
  *          beside it
- * @params: gets ramdisks, and command line, name and version if it has none.
- *          Texts belong to @f
+ * @params: gets ramdisks, what the metadata says of the container, and command
+ *          line, name and version if it has none.  Texts belong to @f
  * @errp: filled in on failure
  */
 bool from_container_open(FromContainer *f, const char *output,

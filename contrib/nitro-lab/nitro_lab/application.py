@@ -18,6 +18,7 @@ from .arch import GUEST
 from .config import LabError
 from .cpio import Cpio
 
+CREATED = '2024-05-06T09:08:09.123+02:00'
 AGENT_PORT = 9001
 ROOT = 'rootfs'
 
@@ -175,6 +176,7 @@ def _config(layers, config):
     """A container's configuration as JSON."""
     return json.dumps({
         'os': 'linux', 'architecture': GUEST.debian, 'config': config,
+        'created': CREATED,
         'rootfs': {'type': 'layers', 'diff_ids': [
             'sha256:' + hashlib.sha256(layer).hexdigest()
             for layer in layers]}}).encode()

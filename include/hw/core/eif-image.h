@@ -549,7 +549,8 @@ typedef struct EifBuildParams {
      * SOURCE_DATE_EPOCH decides, without that 1970-01-01T00:00:00+00:00.
      */
     const char *build_time;
-    /* Metadata CustomMetadata: valid JSON in UTF-8, default null */
+    /* Metadata DockerInfo, CustomMetadata: valid JSON in UTF-8, default null */
+    const char *docker_info;
     const char *custom_metadata;
 } EifBuildParams;
 
