@@ -261,13 +261,23 @@ class Arguments(QemuBaseTest):
         return options.complete_run(args)
 
     def test_memory(self):
-        """Four times the image, unless it is given."""
+        """What the image needs and its program may, or, where nobody knows
+        that, four times the image; unless it is given."""
         image = Path(self.scratch_file('app.eif'))
         for size, mib in ((1, 128), (32 << 20, 128), ((32 << 20) + 1, 129)):
             with open(image, 'wb') as f:
                 f.truncate(size)
             self.assertEqual(self.parse(image).memory_mib, mib)
         self.assertEqual(self.parse(image, '--memory', '1G').memory_mib, 1024)
+        for minimum, words, mib in ((100, (), 228), (5, (), 133),
+                                    (100, ('--memory', '100'), 100)):
+            args = self.parse(image, *words)
+            args.memory_mib = args.memory_mib if words else None
+            options.complete_run(args, minimum)
+            self.assertEqual(args.memory_mib, mib)
+        args.memory_mib = 99
+        with self.assertRaisesRegex(RunError, 'the image needs 100 MiB'):
+            options.complete_run(args, 100)
         with self.assertRaisesRegex(RunError, 'cannot read /none'):
             self.parse('/none')
 

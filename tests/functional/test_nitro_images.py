@@ -294,11 +294,16 @@ class Sources(Case):
                          b'\nagent 9003\n'):
                 self.assertIn(line, data)
             path = self.top / 'pcrs'
+            build.write_registers(image.note(), path)
             with mock.patch.object(build.shutil, 'which',
                                    return_value=equipment['Tool']):
-                build.write_registers(image.path, path)
+                known = build.described(image.path)
             self.assertEqual(json.loads(path.read_text()),
-                             image.note()['Measurements'])
+                             known['Measurements'])
+            # More than the image is, and less than 4 times that
+            minimum = image.note()[build.MINIMUM]
+            self.assertEqual(known[build.MINIMUM], minimum)
+            self.assertGreater(minimum << 20, image.size)
             args.source = str(PROGRAM)
             with self.assertRaisesRegex(RunError, 'cannot build an image of'):
                 build.built(args, lambda: equipment)
@@ -426,6 +431,8 @@ class Lab(Case):
                 mock.patch.object(commands.lab, 'Lab',
                                   return_value=self.lab), \
                 mock.patch.object(self.lab, 'become') as become, \
+                mock.patch.object(build, 'TREE', self.top), \
+                mock.patch.object(build.shutil, 'which', return_value=None), \
                 contextlib.redirect_stderr(io.StringIO()):
             commands.run(args)
         return list(map(str, become.call_args[0]))
@@ -434,7 +441,14 @@ class Lab(Case):
         """Options reach the one in the parent."""
         image = self.top / 'web.eif'
         image.write_bytes(b'.eif')
-        name = hashlib.sha256(b'.eif').hexdigest()[:32]
+        with mock.patch.object(build, 'described', return_value={
+                build.MINIMUM: 100}):
+            self.assertIn('228', self.run_there(image))
+            image.write_bytes(b'.eif.')
+            with self.assertRaisesRegex(RunError, 'needs 100 MiB to boot'):
+                self.run_there(image, '--memory', '99')
+        image.write_bytes(b'.eif..')
+        name = hashlib.sha256(b'.eif..').hexdigest()[:32]
         self.assertEqual(
             self.run_there(image, '--debug', '-e', 'A=1', more=['x']),
             ['run', f'/mnt/images/{name}.eif', '--memory', '128',

@@ -17,6 +17,7 @@ from .options import AGENT_PORT
 from .store import Store
 
 MAGIC = b'.eif'
+MINIMUM = 'MinimumMemoryMiB'
 BLOCK = 1 << 20
 TOOL = 'qemu-eif'
 TREE = Path(__file__).resolve().parents[3]
@@ -186,7 +187,7 @@ class Recipe:
                                 + self.source)
         finally:
             files['--settings'].unlink()
-        return {'Measurements': registers(said)}
+        return known(said)
 
 
 def registers(said):
@@ -194,6 +195,21 @@ def registers(said):
     return {name: value for name, value
             in json.loads(said)['Measurements'].items()
             if name.startswith('PCR')}
+
+
+def known(said):
+    """What the store notes of it."""
+    found = {'Measurements': registers(said)}
+    minimum = json.loads(said).get(MINIMUM)
+    return found if minimum is None else {**found, MINIMUM: minimum}
+
+
+def described(path):
+    """The same of an enclave image; nothing without qemu-eif."""
+    tool = shutil.which(TOOL) or TREE / 'build/out/tools/eif' / TOOL
+    if not os.path.exists(tool):
+        return {}
+    return known(run_tool([tool, 'describe', path], f'cannot read {path}'))
 
 
 def check_additions(args):
@@ -226,18 +242,18 @@ def copied(path):
     """A copy of an enclave image, in the store and held."""
     def copy(target):
         shutil.copyfile(path, target)
-        return {}
+        return described(target)
 
     return Store().image(digest_of(path)[:32], copy, {'Source': path})
 
 
-def write_registers(image, path):
+def write_registers(note, path):
     """What an image leads to, as JSON in a file."""
-    tool = shutil.which(TOOL) or TREE / 'build/out/tools/eif' / TOOL
-    found = registers(run_tool([tool, 'describe', image],
-                               f'cannot read {image}'))
+    if 'Measurements' not in note:
+        raise RunError(f'--pcrs: cannot run {TOOL}', f'install {TOOL}')
     try:
-        Path(path).write_text(json.dumps(found, indent=2) + '\n')
+        Path(path).write_text(json.dumps(note['Measurements'], indent=2)
+                              + '\n')
     except OSError as error:
         raise RunError(f'cannot write {path}: {error.strerror}',
                        'name another file with --pcrs') from error

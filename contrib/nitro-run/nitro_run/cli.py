@@ -58,7 +58,7 @@ def add_program(commands):
                         help='(%(default)s)')
     run_it.add_argument('--memory', type=memory_mib, dest='memory_mib',
                         metavar='SIZE', help='MiB, or with a suffix M, G or'
-                        ' T (4 times the image)')
+                        ' T (what the image needs to boot, and 128 MiB)')
     run_it.add_argument('-e', '--env', action='append', default=[],
                         metavar='NAME=VALUE', help='a variable; can be'
                         ' repeated; the image has to allow it')

@@ -52,7 +52,7 @@ def in_lab(args):
     parent = lab.Lab(store.directory())
     image = build.copied(args.source) if build.is_enclave_image(args.source) \
         else build.built(args, parent.equipment)
-    finish(args, image.path)
+    finish(args, image.path, image.note())
     words = run_words(args, f'{lab.PLACE}/{image.path.name}')
     if len(words) > MOST_WORDS:
         raise RunError(f'{len(words)} words are too many for the lab, which'
@@ -72,14 +72,14 @@ def run_words(args, image):
     return words + (['--', *args.more] if args.more else [])
 
 
-def finish(args, path):
-    """Options of run, once there is an image."""
+def finish(args, path, note):
+    """Options of run, once there is an image; @note: what is known of it."""
     args.eif_path = str(path)
     if not build.is_enclave_image(args.source):
         args.more = []          # they are in the image
-    complete_run(args)
+    complete_run(args, note.get(build.MINIMUM))
     if args.pcrs is not None:
-        build.write_registers(args.eif_path, args.pcrs)
+        build.write_registers(note, args.pcrs)
 
 
 def check_source(args):
@@ -105,11 +105,13 @@ def run(args):
         if not os.path.exists(DEVICE):
             return in_lab(args)
         if build.is_enclave_image(args.source):
-            finish(args, args.source)
+            # To look at a large image takes long
+            finish(args, args.source, build.described(args.source)
+                   if args.memory_mib is None or args.pcrs else {})
         else:
             # The store keeps it as long as @image is there
             image = build.built(args, dict)
-            finish(args, image.path)
+            finish(args, image.path, image.note())
     return foreground(args)
 
 

@@ -10,7 +10,9 @@ import re
 from .common import RunError
 
 AGENT_PORT = 9001       # of nitro-init, unless it is configured otherwise
-LEAST_MIB, TIMES = 128, 4
+# Of an enclave: for its program, beside what the image needs to boot; where
+# that is not known, so many times the image
+LEAST_MIB, PROGRAM_MIB, TIMES = 128, 128, 4
 QEMU = 'qemu-system-' + os.uname().machine
 
 # Options of QEMU that it cannot have from the user
@@ -122,14 +124,27 @@ def complete(args):
     return args
 
 
-def complete_run(args):
-    """Options of run: memory for the image, when none is given."""
+def default_memory(path, minimum):
+    """MiB for an image that boots with @minimum, and its program."""
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        raise RunError(f'cannot read {path}: {error.strerror}',
+                       'give an image of qemu-eif build') from error
+    return max(LEAST_MIB, minimum + PROGRAM_MIB if minimum
+               else -(-size * TIMES >> 20))
+
+
+def complete_run(args, minimum=None):
+    """Options of run: memory for the image, when none is given.
+
+    @minimum: MiB with which it boots, if that is known.
+    """
     args.qemu_options = []
     if args.memory_mib is None:
-        try:
-            size = os.stat(args.eif_path).st_size
-        except OSError as error:
-            raise RunError(f'cannot read {args.eif_path}: {error.strerror}',
-                           'give an image of qemu-eif build') from error
-        args.memory_mib = max(LEAST_MIB, -(-size * TIMES >> 20))
+        args.memory_mib = default_memory(args.eif_path, minimum)
+    elif minimum and args.memory_mib < minimum:
+        raise RunError(f'--memory {args.memory_mib} is too little: the image'
+                       f' needs {minimum} MiB to boot', 'give more, or leave'
+                       ' --memory out')
     return args
