@@ -22,10 +22,11 @@ from nitro_parent import only_wanted
 
 from nitro_lab import application, bench_images
 from nitro_lab.application import tar_entry
-from nitro_lab.config import OUT
+from nitro_lab.config import OUT, TREE
 
 EIF = OUT / 'tools' / 'eif' / 'qemu-eif'
 INIT = OUT / 'contrib' / 'nitro-init' / 'nitro-init'
+PROGRAM = TREE / 'contrib' / 'nitro-run' / 'nitro-run'
 ARCH = bench_images.HOST
 TAG = 'odd'
 CONFIG = {'Entrypoint': ['/bin/app'], 'Env': ['A=1'], 'User': '7',
@@ -149,8 +150,8 @@ def expected_listing(archive):
 load_tests = only_wanted
 
 
-class Readers(QemuBaseTest):
-    """One container with odd files, and who else reads it."""
+class ContainerTest(QemuBaseTest):
+    """One container with odd files."""
 
     # pylint: disable=invalid-name; this is the framework's name
     def setUp(self):
@@ -194,6 +195,10 @@ class Readers(QemuBaseTest):
         self.run_tool(EIF, 'extract', '--section=ramdisk-%d' % number,
                       '--output', part, image)
         return part.read_bytes()
+
+
+class Readers(ContainerTest):
+    """Who else reads the container, and the images of it."""
 
     def test_listings(self):
         """cpio and bsdtar find in the ramdisks what is in there."""
@@ -281,6 +286,102 @@ class Readers(QemuBaseTest):
                                output=there / (layout + root), **other)
             self.assertEqual(here.read_bytes(), again.read_bytes(),
                              (layout, root))
+
+
+class BuildEnclave(ContainerTest):
+    """nitro-run build-enclave: options and output of nitro-cli."""
+
+    def setUp(self):
+        super().setUp()
+        self.bin = self.top / 'bin'
+        self.bin.mkdir()
+        (self.bin / 'qemu-eif').symlink_to(EIF)
+        shutil.copytree(self.blobs, self.top / 'all-blobs')
+        shutil.copy(INIT, self.top / 'all-blobs' / 'init')
+        self.calls = self.top / 'log'
+
+    def script(self, name, text):
+        """A program in front of those that are installed."""
+        path = self.bin / name
+        path.write_text('#!/bin/sh\necho "%s $*" >> "%s"\n%s\n'
+                        % (name, self.calls, text))
+        path.chmod(0o755)
+
+    def run_command(self, *words, **environment):
+        """The command's result."""
+        return subprocess.run(
+            [PROGRAM, 'build-enclave', '--output-file', self.top / 'a.eif',
+             *words], check=False, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=dict(
+                os.environ, NITRO_CLI_BLOBS=str(self.top / 'all-blobs'),
+                PATH='%s:/usr/bin:/bin' % self.bin, **environment))
+
+    def assert_built(self, result):
+        """The registers are those of qemu-eif."""
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = json.loads(result.stdout)['Measurements']
+        image = self.build(layout='aws')
+        lines = self.run_tool(EIF, 'pcr', image).decode().splitlines()
+        self.assertEqual(found.pop('HashAlgorithm'), 'Sha384 { ... }')
+        self.assertEqual(['%s %s' % pair for pair in found.items()], lines)
+
+    def test_archive(self):
+        """A file, with all that nitro-cli says of it."""
+        metadata = self.top / 'metadata'
+        metadata.write_text('{"a": 1}')
+        result = self.run_command('--docker-uri', self.layout, '--name',
+                                  'name', '--version', '7', '--metadata',
+                                  metadata)
+        self.assert_built(result)
+        self.assertIn('Start building the Enclave Image...\n', result.stderr)
+        self.assertIn('have no effect in the layout aws', result.stderr)
+        self.assertIn('Enclave Image successfully created.\n', result.stderr)
+        found = json.loads(self.run_tool(EIF, 'describe',
+                                         self.top / 'a.eif'))
+        self.assertEqual((found['ImageName'], found['ImageVersion'],
+                          found['Metadata']['a']), ('name', '7', 1))
+
+    def test_places(self):
+        """A daemon that does not have the image is not the end."""
+        self.script('podman', '')
+        self.script('skopeo', 'case $7 in docker://example/app:latest) '
+                    'cp -r "%s"/* "$(echo "$8" | sed "s/oci:\\(.*\\):'
+                    'image/\\1/")";; *) exit 1;; esac' % self.layout)
+        result = self.run_command('--docker-uri', 'example/app',
+                                  DOCKER_HOST='unix:///nowhere')
+        self.assert_built(result)
+        self.assertEqual(
+            [line.split()[7] for line in self.calls.read_text().splitlines()],
+            ['docker-daemon:example/app:latest',
+             'containers-storage:example/app:latest',
+             'docker://example/app:latest'])
+        found = json.loads(self.run_tool(EIF, 'describe',
+                                         self.top / 'a.eif'))
+        self.assertEqual(found['ImageName'], 'example/app')
+
+    def test_directory(self):
+        """A Dockerfile is built by what is there."""
+        self.script('docker', 'echo no result; exit 3')
+        result = self.run_command('--docker-uri', 'app:1', '--docker-dir',
+                                  self.top)
+        self.assertEqual((result.returncode, result.stdout), (1, ''))
+        self.assertIn('docker cannot build %s: status 3' % self.top,
+                      result.stderr)
+        self.script('docker', '')
+        self.script('skopeo', 'exit 1')
+        result = self.run_command('--docker-uri', 'app:1', '--docker-dir',
+                                  self.top)
+        self.assertIn('skopeo cannot copy docker-daemon:app:1',
+                      result.stderr)
+        self.assertIn('docker build -t app:1 %s\n' % self.top,
+                      self.calls.read_text())
+
+    def test_refused(self):
+        """An error is that of qemu-eif."""
+        result = self.run_command('--docker-uri', self.top)
+        self.assertEqual((result.returncode, result.stdout), (1, ''))
+        self.assertIn('neither an OCI layout', result.stderr)
+        self.assertFalse((self.top / 'a.eif').exists())
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
 import importlib
 import sys
 
+from . import build_enclave
 from .common import RunError, complain
 from .once import OnceParser
 from .options import AGENT_PORT, QEMU, cpu_count, cpu_numbers, memory_mib
@@ -200,6 +201,7 @@ def parser():
     add_doctor(commands)
     add_selftest(commands)
     add_store(commands)
+    build_enclave.add_options(commands)
     return top
 
 
