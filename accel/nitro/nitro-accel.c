@@ -368,6 +368,7 @@ static void nitro_accel_instance_finalize(Object *obj)
     migrate_del_blocker(&s->migration_blocker);
     g_clear_pointer(&s->pool, nitro_pool_free);
     g_clear_pointer(&s->wanted_cpus, g_array_unref);
+    qapi_free_NitroEnclaveApplication(s->application);
     g_free(s->host_cpus);
     g_free(s->device);
 }

@@ -39,7 +39,7 @@ static void send_exited(const NitroAccelState *s, const NitroEnclaveFacts *f)
                                          f->started_ms != 0,
                                          f->ended_ms - f->started_ms,
                                          f->error ? error_get_pretty(f->error)
-                                                  : NULL);
+                                                  : NULL, s->application);
 }
 
 static void ended(const NitroAccelState *s, const NitroEnclaveFacts *f)

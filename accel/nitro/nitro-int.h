@@ -70,6 +70,9 @@ struct NitroAccelState {
     bool powerdown;             /* the user wants the enclave to end */
     bool again;                 /* launch as soon as the enclave is closed */
     unsigned holds;             /* nitro_accel_hold_shutdown() callers */
+    NitroEnclaveApplication *application;   /* or NULL */
+    uint32_t stop_grace;        /* seconds, for an enclave that is asked */
+    int end_status;             /* of QEMU, once the enclave has booted */
     unsigned bad_ends;          /* in a row, before the heartbeat */
     QEMUTimer *hold_timer;      /* pending: devices hold QEMU's end */
     QEMUTimer *grace_timer;     /* pending: the enclave may end by itself */

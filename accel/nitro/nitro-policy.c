@@ -9,6 +9,7 @@
  * end of the enclave means for QEMU:
  *
  *   ended by itself, or by powerdown   as after a guest's power-off, status 0
+ *                                      or that of its program
  *   ended before its heartbeat         as after its panic, status 4
  *   no heartbeat in time               shutdown, status 5
  *   launch failed                      shutdown, status 3 or 1
@@ -19,6 +20,8 @@
  * the latter for a moment to deliver what the enclave has written last.
  */
 #include "qemu/osdep.h"
+#include "qapi/clone-visitor.h"
+#include "qapi/qapi-visit-nitro.h"
 #include "qemu/error-report.h"
 #include "system/reset.h"
 #include "system/runstate.h"
@@ -121,7 +124,8 @@ static void pause_and_reset(NitroAccelState *s)
 
 static void shut_down(NitroAccelState *s)
 {
-    qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_GUEST_SHUTDOWN,
+                                           s->end_status);
 }
 
 /* QEMU's rules for a panic, with a status of its own where QEMU ends */
@@ -262,15 +266,17 @@ static void grace_over(void *opaque)
 
 static void power_down(NitroAccelState *s)
 {
+    uint32_t grace = MAX(s->powerdown_grace, s->stop_grace);
+
     s->powerdown = true;
-    if (s->powerdown_grace == 0) {
+    if (grace == 0) {
         grace_over(s);
         return;
     }
     info_report("system_powerdown: enclave with CID %" PRIu64 " has %" PRIu32
-                " s to end by itself", facts(s)->cid, s->powerdown_grace);
+                " s to end by itself", facts(s)->cid, grace);
     nitro_enclave_expect_end(s->enclave);
-    timer_mod(s->grace_timer, now_ms() + s->powerdown_grace * 1000LL);
+    timer_mod(s->grace_timer, now_ms() + grace * 1000LL);
 }
 
 static void power_off(NitroAccelState *s)
@@ -381,6 +387,19 @@ void nitro_accel_powerdown(void)
         handle(s, NITRO_EVENT_POWERDOWN);
     } else {
         qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    }
+}
+
+void nitro_accel_set_application(const NitroEnclaveApplication *app,
+                                 uint32_t stop_grace, int exit_status)
+{
+    NitroAccelState *s = nitro_accel_current();
+
+    if (s) {
+        qapi_free_NitroEnclaveApplication(s->application);
+        s->application = QAPI_CLONE(NitroEnclaveApplication, app);
+        s->stop_grace = stop_grace;
+        s->end_status = exit_status;
     }
 }
 

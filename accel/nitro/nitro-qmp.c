@@ -184,6 +184,25 @@ static void print_channel(Monitor *mon, const NitroEnclaveChannel *channel)
     }
 }
 
+static void print_application(Monitor *mon,
+                              const NitroEnclaveApplication *app)
+{
+    monitor_printf(mon, "application: %s",
+                   NitroApplicationState_str(app->state));
+    if (app->has_status) {
+        monitor_printf(mon, " with status %" PRIu32, app->status);
+    }
+    if (app->has_signal) {
+        monitor_printf(mon, " by %" PRIu32, app->signal);
+    }
+    monitor_printf(mon, "%s, %" PRIu64 " bytes of stdout, %" PRIu64
+                   " of stderr, %" PRIu64 " dropped, %" PRIu32
+                   " connections\n", app->connected ? "" : ", not connected",
+                   app->stdout_bytes, app->stderr_bytes, app->dropped,
+                   app->connections);
+    print_text(mon, "application not run", app->reason);
+}
+
 static void hmp_info_nitro(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(NitroEnclaveInfo) info = NULL;
@@ -209,6 +228,9 @@ static void hmp_info_nitro(Monitor *mon, const QDict *qdict)
     }
     for (NitroEnclaveChannelList *c = info->channels; c; c = c->next) {
         print_channel(mon, c->value);
+    }
+    if (info->application) {
+        print_application(mon, info->application);
     }
 }
 

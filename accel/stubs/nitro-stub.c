@@ -63,6 +63,11 @@ void nitro_accel_powerdown(void)
     qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
 }
 
+void nitro_accel_set_application(const NitroEnclaveApplication *app,
+                                 uint32_t stop_grace, int exit_status)
+{
+}
+
 bool nitro_accel_may_stop(Error **errp)
 {
     return true;

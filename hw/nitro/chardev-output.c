@@ -30,6 +30,7 @@ struct NitroOutput {
 
     Fifo8 fifo;
     uint64_t dropped;
+    bool attached;              /* the handlers are its own */
     guint write_tag;
     guint kick_tag;
 };
@@ -231,9 +232,46 @@ NitroOutput *nitro_output_new(CharFrontend *fe, uint32_t size,
     return out;
 }
 
+/* Handlers, for output alone */
+
+static int output_can_receive(void *opaque)
+{
+    return CHR_READ_BUF_LEN;
+}
+
+static void output_receive(void *opaque, const uint8_t *buf, int size)
+{
+}
+
+static void output_event(void *opaque, QEMUChrEvent event)
+{
+    if (event == CHR_EVENT_OPENED || event == CHR_EVENT_CLOSED) {
+        nitro_output_kick(opaque);
+    }
+}
+
+static int output_backend_changed(void *opaque)
+{
+    nitro_output_attach(opaque);
+    nitro_output_kick(opaque);
+    return 0;
+}
+
+void nitro_output_attach(NitroOutput *out)
+{
+    out->attached = true;
+    qemu_chr_fe_set_handlers(out->fe, output_can_receive, output_receive,
+                             output_event, output_backend_changed, out, NULL,
+                             true);
+}
+
 void nitro_output_free(NitroOutput *out)
 {
     if (out) {
+        if (out->attached) {
+            qemu_chr_fe_set_handlers(out->fe, NULL, NULL, NULL, NULL, NULL,
+                                     NULL, false);
+        }
         g_clear_handle_id(&out->write_tag, g_source_remove);
         g_clear_handle_id(&out->kick_tag, g_source_remove);
         fifo8_destroy(&out->fifo);

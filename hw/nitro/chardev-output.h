@@ -12,8 +12,9 @@
  * logfile of the character device gets each byte once and in order, also
  * those that are dropped, and does not wait for a reader.
  *
- * A queue does not install handlers: its owner has them, and passes on that
- * the character device was opened or closed.  Needs the BQL; nothing blocks.
+ * The owner has the handlers of the character device, and passes on that this
+ * was opened or closed, unless it leaves them to nitro_output_attach().  Needs
+ * the BQL; nothing blocks.
  */
 
 #ifndef HW_NITRO_CHARDEV_OUTPUT_H
@@ -59,6 +60,9 @@ void nitro_output_free(NitroOutput *out);
 void nitro_output_set_overflow(NitroOutput *out,
                                NitroConsoleOverflow attended,
                                NitroConsoleOverflow unattended);
+
+/* Install handlers: for output alone, what comes as input is dropped */
+void nitro_output_attach(NitroOutput *out);
 
 /**
  * nitro_output_room: how much nitro_output_put() would take

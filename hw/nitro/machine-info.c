@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/nitro/agent.h"
 #include "hw/nitro/heartbeat.h"
 #include "hw/nitro/machine.h"
 #include "hw/nitro/serial-vsock.h"
@@ -82,10 +83,11 @@ static void fill_channels(NitroVsockBridge *bridge, NitroEnclaveInfo *info)
 
 void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
 {
-    NitroVsockDevice *heartbeat, *console;
+    NitroVsockDevice *heartbeat, *console, *agent;
 
     heartbeat = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_HEARTBEAT);
     console = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_SERIAL_VSOCK);
+    agent = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_AGENT);
 
     fill_memory(MACHINE(nms), info);
     if (nms->image) {
@@ -96,6 +98,9 @@ void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
     }
     if (console) {
         info->console = nitro_serial_query(NITRO_SERIAL_VSOCK(console));
+    }
+    if (agent) {
+        info->application = nitro_agent_query(NITRO_AGENT(agent));
     }
     fill_channels(nms->bridge, info);
 }

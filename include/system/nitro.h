@@ -185,11 +185,24 @@ void nitro_accel_boot_failed(void);
 /**
  * nitro_accel_powerdown: end the enclave as system_powerdown wants it
  *
- * There is no way to ask an enclave.  It may end by itself for as long as
- * property powerdown-grace says, and is ended then.  Without an enclave that
+ * It may end by itself for as long as property powerdown-grace says, or, when a
+ * device asks its program to end, see nitro_accel_set_application(), and is
+ * ended then.  Without an enclave that
  * runs QEMU shuts down at once.
  */
 void nitro_accel_powerdown(void);
+
+/**
+ * nitro_accel_set_application: what is known of the enclave's program
+ * @app: copied; part of NITRO_ENCLAVE_EXITED
+ * @stop_grace: seconds that system_powerdown leaves the enclave at least, as
+ *     somebody asks its program to end; 0 when nobody does
+ * @exit_status: of QEMU when the enclave ends after its boot
+ *
+ * To be called whenever one of these changes, and once before each start.
+ */
+void nitro_accel_set_application(const NitroEnclaveApplication *app,
+                                 uint32_t stop_grace, int exit_status);
 
 /**
  * nitro_accel_may_stop: can the VM be paused?

@@ -7,11 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from nitro_channels import SOCKET, StreamTest, channel
+from nitro_channels import LOG, SOCKET, StreamTest, channel
 from nitro_lab import application, images, packages
 from nitro_lab.application import (AGENT_PORT, ARG, ENV, EXITED, FATAL, GO,
-                                   SIGNALLED, STDERR, STDOUT, STOP,
-                                   AgentPeer)
+                                   SIGNALLED, STDERR, STDOUT, AgentPeer)
 
 AGENT = channel(AGENT_PORT, 'socket,path=%s,server=on,wait=off' % SOCKET,
                 'direction=listen')
@@ -193,14 +192,23 @@ class Init(StreamTest):
         self.assertEqual(peer.stream(STDERR), 'to-stderr\n')
         self.end(launch)
 
-    def test_grace_expired(self):
-        """An application that ignores the stop signal is killed."""
-        launch, peer = self.run_image('stubborn')
-        self.await_output(peer, 'ready')
-        peer.send(STOP)
-        self.await_state(peer, SIGNALLED)
-        self.assertEqual(peer.value, 9)
-        self.end(launch)
+    def test_powerdown(self):
+        """A program that ignores its stop signal is killed; nitro-agent has
+        its output, and QEMU its status."""
+        launch = self.boot('-chardev', 'file,id=out,path=' + LOG, '-device',
+                           'nitro-agent,stdout=out,exit-status=app',
+                           image='/lab/stubborn.eif', debug='off')
+        self.wait_until(lambda: self.parent.get(LOG) == 'ready\n', 'output')
+        application = self.query(launch)['application']
+        self.assertEqual(
+            (application['state'], application['stdout-bytes'],
+             application['connected']), ('running', 6, True))
+        launch.qmp.command('system_powerdown')
+        data = launch.qmp.wait_event('NITRO_ENCLAVE_EXITED')['data']
+        self.assertEqual((data['cause'], data['application']['state'],
+                          data['application']['signal']),
+                         ('ended', 'signalled', 9))
+        self.end(launch, status=128 + 9)
 
     def test_additions(self):
         """What the parent adds is taken where the configuration allows it."""

@@ -34,7 +34,8 @@ void assert_pattern(const uint8_t *data, size_t first, size_t len);
 /* The other end has closed the stream, and there is nothing left to read */
 void assert_end(int fd);
 
-/* Tests of the other file */
+/* Tests of the other files */
+void add_agent_tests(void);
 void add_channel_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_VSOCK_UTIL_H */

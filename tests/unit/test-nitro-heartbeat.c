@@ -4,24 +4,16 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Unix sockets take the place of vsock.  A peer binds its socket to a name
- * that ends in its CID before it connects, so that the device can ask the
- * socket who it is, as it does with vsock:
- *
- *     peer  <dir>/<n>.<cid>  ---- connects to ---->  <dir>/port  device
- *
- * This program has its own vsock, bus, accelerator and time; time is as fast
- * as a test wants it.
+ * This program has its own vsock and bus (nitro-fake-bus.c), accelerator and
+ * time; time is as fast as a test wants it.
  */
 
 #include "qemu/osdep.h"
-#include <glib-unix.h>
-#include <glib/gstdio.h>
 #include <sys/un.h>
 #include "hw/nitro/heartbeat.h"
 #include "hw/nitro/vsock.h"
+#include "nitro-fake-bus.h"
 #include "qapi/error.h"
-#include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
@@ -32,15 +24,12 @@
 
 #define OUR_CID 16
 #define OTHER_CID 17
-#define NO_CID 0
+#define NO_CID FAKE_BUS_NO_CID
 
 typedef struct Fixture {
-    char *dir;
-    char *port;
-    NitroVsockBridge *bridge;
+    FakeBus *bus;
     NitroVsockDevice *dev;
     int refuse_listen;          /* errno, 0: the port is free */
-    int nr_peers;
     int nr_booted;
     int nr_expected;
     int nr_expired;
@@ -51,14 +40,6 @@ static Fixture *fixture;
 
 /* vsock */
 
-static void unix_addr(struct sockaddr_un *addr, const char *path)
-{
-    memset(addr, 0, sizeof(*addr));
-    addr->sun_family = AF_UNIX;
-    g_assert_cmpint(strlen(path), <, sizeof(addr->sun_path));
-    strcpy(addr->sun_path, path);
-}
-
 int nitro_vsock_listen(uint32_t port, int backlog)
 {
     struct sockaddr_un addr;
@@ -68,60 +49,12 @@ int nitro_vsock_listen(uint32_t port, int backlog)
     if (fixture->refuse_listen) {
         return -fixture->refuse_listen;
     }
-    unix_addr(&addr, fixture->port);
-    unlink(fixture->port);
+    fake_bus_address(&addr, fixture->bus->port);
+    unlink(fixture->bus->port);
     fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
     g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
     g_assert_cmpint(listen(fd, backlog), ==, 0);
     return fd;
-}
-
-bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
-{
-    const struct sockaddr_un *addr = (struct sockaddr_un *)&sioc->remoteAddr;
-    const char *dot;
-
-    if (sioc->remoteAddrLen <= offsetof(struct sockaddr_un, sun_path)) {
-        return false;
-    }
-    dot = strrchr(addr->sun_path, '.');
-    g_assert(dot);
-    return qemu_strtoui(dot + 1, NULL, 10, cid) == 0;
-}
-
-/* Bus */
-
-static void device_class_init(ObjectClass *oc, NitroClassData *data)
-{
-    DEVICE_CLASS(oc)->bus_type = TYPE_NITRO_VSOCK_BUS;
-}
-
-static const TypeInfo bus_types[] = {
-    {
-        .name = TYPE_NITRO_VSOCK_BUS,
-        .parent = TYPE_BUS,
-        .instance_size = sizeof(NitroVsockBus),
-    },
-    {
-        .name = TYPE_NITRO_VSOCK_BRIDGE,
-        .parent = TYPE_DEVICE,
-        .instance_size = sizeof(NitroVsockBridge),
-    },
-    {
-        .name = TYPE_NITRO_VSOCK_DEVICE,
-        .parent = TYPE_DEVICE,
-        .abstract = true,
-        .instance_size = sizeof(NitroVsockDevice),
-        .class_size = sizeof(NitroVsockDeviceClass),
-        .class_init = device_class_init,
-    },
-};
-
-DEFINE_TYPES(bus_types)
-
-bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp)
-{
-    return true;
 }
 
 /* Accelerator */
@@ -209,25 +142,7 @@ static void settle(void)
 
 static int peer_connect(Fixture *f, uint32_t cid)
 {
-    struct sockaddr_un addr;
-    int fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
-
-    if (cid != NO_CID) {
-        g_autofree char *name = g_strdup_printf("%s/%d.%u", f->dir,
-                                                f->nr_peers++, cid);
-
-        unix_addr(&addr, name);
-        g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)),
-                        ==, 0);
-        unlink(name);
-    }
-    unix_addr(&addr, f->port);
-    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-        close(fd);
-        return -1;
-    }
-    g_unix_set_fd_nonblocking(fd, true, NULL);
-    return fd;
+    return fake_bus_connect(f->bus, cid);
 }
 
 static int peer_speak(Fixture *f, uint32_t cid, uint8_t byte)
@@ -344,16 +259,8 @@ static void set_up(Fixture *f, gconstpointer data)
     fixture = f;
     haste = 1;
     error_text_quiet = true;
-    f->dir = g_dir_make_tmp("nitro-heartbeat-XXXXXX", NULL);
-    f->port = g_build_filename(f->dir, "port", NULL);
-    f->bridge = NITRO_VSOCK_BRIDGE(object_new(TYPE_NITRO_VSOCK_BRIDGE));
-    object_property_add_child(object_get_root(), "bridge", OBJECT(f->bridge));
-    qbus_init(&f->bridge->bus, sizeof(f->bridge->bus), TYPE_NITRO_VSOCK_BUS,
-              DEVICE(f->bridge), "bus");
-    f->dev = NITRO_VSOCK_DEVICE(object_new(TYPE_NITRO_HEARTBEAT));
-    object_property_add_child(object_get_root(), "heartbeat", OBJECT(f->dev));
-    g_assert(qdev_set_parent_bus(DEVICE(f->dev), BUS(&f->bridge->bus),
-                                 &error_abort));
+    f->bus = fake_bus_new();
+    f->dev = fake_bus_add(f->bus, TYPE_NITRO_HEARTBEAT);
     assert_state(f, "idle");
 }
 
@@ -364,22 +271,12 @@ static void set_up_listening(Fixture *f, gconstpointer data)
     started(f);
 }
 
-static void remove_object(void *obj)
-{
-    object_unparent(obj);
-    object_unref(obj);
-}
-
 static void tear_down(Fixture *f, gconstpointer data)
 {
-    remove_object(f->dev);
-    remove_object(f->bridge);
+    fake_bus_remove(f->dev);
+    fake_bus_free(f->bus);
     settle();
     error_text_quiet = false;
-    unlink(f->port);
-    g_rmdir(f->dir);
-    g_free(f->port);
-    g_free(f->dir);
 }
 
 /* Tests */
@@ -659,8 +556,8 @@ static void test_default_deadline(Fixture *f, gconstpointer data)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         g_autoptr(NitroEnclaveHeartbeat) info = NULL;
 
-        f->bridge->image_size = rows[i].image;
-        f->bridge->memory_size = rows[i].memory;
+        f->bus->bridge->image_size = rows[i].image;
+        f->bus->bridge->memory_size = rows[i].memory;
         info = nitro_heartbeat_query(NITRO_HEARTBEAT(f->dev));
         g_assert_cmpuint(info->timeout_ms / 1000, ==, rows[i].seconds);
     }
