@@ -165,13 +165,6 @@ class Init(StreamTest):
             return peer.state in wanted
         self.wait_until(look, 'state %s of the application' % (wanted,))
 
-    def await_output(self, peer, text):
-        """Wait for a text in the application's output."""
-        def look():
-            peer.work()
-            return text in peer.stream(STDOUT)
-        self.wait_until(look, 'output ' + text)
-
     def test_surroundings(self):
         """User, directory, mounts, streams, exit status: in production."""
         begin = time.time()
