@@ -14,10 +14,8 @@
 #include "hw/nitro/machine.h"
 #include "hw/nitro/serial-vsock.h"
 #include "hw/nitro/vsock-chardev.h"
-#include "image-record.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/qapi-visit-nitro.h"
-#include "qemu/lockable.h"
 #include "system/hostmem.h"
 
 #define PCR_HEX_LEN (2 * EIF_PCR_LEN)
@@ -57,11 +55,7 @@ static NitroEnclavePcrs *attestation_pcrs(const NitroEnclavePcrs *image,
 
 static void fill_image(NitroMachineState *nms, NitroEnclaveInfo *info)
 {
-    info->image = nitro_image_record_query(nms->image);
-    WITH_QEMU_LOCK_GUARD(&nms->signature_lock) {
-        info->image->signature = QAPI_CLONE(NitroEnclaveSignature,
-                                            nms->signature);
-    }
+    info->image = nitro_image_query(nms->image);
     if (info->image->pcrs) {
         info->attestation_pcrs = attestation_pcrs(info->image->pcrs,
                                                   info->debug_mode);

@@ -22,38 +22,10 @@
 bool nitro_machine_check_options(MachineState *machine, Error **errp);
 
 /**
- * nitro_machine_check_image: may this image be launched?
- * @machine: the machine, with the options about images
- * @image: the assembled image, in the memory that will be donated
- * @size: its length in bytes
- * @errp: filled in when not: another register, no valid signature
- *
- * Writes the image to a file when an option asks for it and it is the first
- * launch.  Blocks, and measures the image, when an option or a signature asks
- * for that.
- *
- * Returns: true when it may
- */
-bool nitro_machine_check_image(MachineState *machine, const void *image,
-                               uint64_t size, Error **errp);
-
-/**
- * nitro_machine_add_policy: add the properties about images
+ * nitro_machine_add_image_properties: add the properties about images
  * @oc: class of the machine
  */
-void nitro_machine_add_policy(ObjectClass *oc);
-
-/**
- * nitro_machine_init_policy: set the defaults
- * @policy: all zeros
- */
-void nitro_machine_init_policy(NitroImagePolicy *policy);
-
-/**
- * nitro_machine_free_policy: free what the properties hold
- * @policy: may be used no more
- */
-void nitro_machine_free_policy(NitroImagePolicy *policy);
+void nitro_machine_add_image_properties(ObjectClass *oc);
 
 /**
  * nitro_machine_vcpu_type: QOM type of the vCPU objects

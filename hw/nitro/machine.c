@@ -207,7 +207,7 @@ static bool machine_build(NitroMachineState *nms, Error **errp)
     if (!nms->bridge) {
         return false;
     }
-    nms->bridge->image_size = nms->image_size;
+    nms->bridge->image_size = nms->image ? nitro_image_size(nms->image) : 0;
     nms->bridge->memory_size = machine->ram_size;
     /* The manual of QEMU 11 has the bridge there */
     object_property_add_const_link(machine_get_container("peripheral"),
@@ -253,27 +253,13 @@ static void nitro_machine_instance_init(Object *obj)
         machine->smp.cpus = machine->smp.max_cpus = vcpus;
     }
     NITRO_MACHINE(obj)->heartbeat = ON_OFF_AUTO_AUTO;
-    NITRO_MACHINE(obj)->image_fd = -1;
-    qemu_mutex_init(&NITRO_MACHINE(obj)->signature_lock);
-    nitro_machine_init_policy(&NITRO_MACHINE(obj)->policy);
-}
-
-static void close_files(const NitroMachineState *nms)
-{
-    if (nms->image_fd >= 0) {
-        qemu_close(nms->image_fd);
-    }
-    for (unsigned i = 0; i < nms->nr_ramdisks; i++) {
-        qemu_close(nms->ramdisk_fds[i]);
-    }
+    NITRO_MACHINE(obj)->policy.signature = NITRO_SIGNATURE_CHECK;
 }
 
 static void nitro_machine_instance_finalize(Object *obj)
 {
-    close_files(NITRO_MACHINE(obj));
-    nitro_machine_free_policy(&NITRO_MACHINE(obj)->policy);
-    qapi_free_NitroEnclaveSignature(NITRO_MACHINE(obj)->signature);
-    qemu_mutex_destroy(&NITRO_MACHINE(obj)->signature_lock);
+    nitro_image_unref(NITRO_MACHINE(obj)->image);
+    g_free(NITRO_MACHINE(obj)->policy.eif_out);
 }
 
 static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
@@ -310,7 +296,7 @@ static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
     object_class_property_set_description(oc, "heartbeat",
         "Answer the heartbeat of the enclave; off for an image that sends "
         "none (default auto: a device given with -device replaces ours)");
-    nitro_machine_add_policy(oc);
+    nitro_machine_add_image_properties(oc);
 }
 
 static const TypeInfo nitro_machine_types[] = {

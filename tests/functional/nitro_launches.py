@@ -290,7 +290,8 @@ class Monitor(NitroParentTest):
 
     def test_production(self):
         """Measurements are those the enclave's NSM shows; events in order."""
-        launch = self.start(self.arguments('-S', debug='off'))
+        launch = self.start(self.arguments('-S', '-M', 'nitro,measure=on',
+                                           debug='off'))
         info = launch.qmp.command('query-nitro-enclave')
         self.assertEqual(info['state'], 'prepared')
         self.assertNotIn('cid', info)
@@ -319,7 +320,8 @@ class Monitor(NitroParentTest):
 
     def test_debug(self):
         """Debug mode: zeros for others, console counted, end told."""
-        launch = self.boot('-no-shutdown', '-serial', 'file:/tmp/counted',
+        launch = self.boot('-M', 'nitro,measure=on', '-no-shutdown',
+                           '-serial', 'file:/tmp/counted',
                            *self.direct('demo.mode=poweroff',
                                         'demo.seconds=3'), image=None)
         info = self.measured(launch)

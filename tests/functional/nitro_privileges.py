@@ -142,7 +142,8 @@ class Launcher(NitroParentTest):
         """An empty root directory and another user from the start on."""
         self.parent.check('mkdir -p /run/empty')
         launch = self.boot('-sandbox', SANDBOX_USER, '-run-with',
-                           'chroot=/run/empty,user=nobody')
+                           'chroot=/run/empty,user=nobody', '-M',
+                           'nitro,measure=on')
         self.assertEqual(set(self.process_status(launch, 'Uid')),
                          {str(NOBODY)})
         self.console(launch, 'demo: serving')

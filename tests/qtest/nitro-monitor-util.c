@@ -74,7 +74,8 @@ char *write_eif(Run *run, const char *sections)
 
 void start_eif(Run *run, const char *accel, const char *path)
 {
-    g_autofree char *more = g_strdup_printf("-S -kernel %s", path);
+    g_autofree char *more =
+        g_strdup_printf("-S -M nitro,measure=on -kernel %s", path);
 
     run_start(run, accel, more);
 }

@@ -29,7 +29,7 @@ QDict *wait_event(Run *run, const char *name, QDict **data);
 /* An image with these sections, see eif-maker.h; its name, to be freed */
 char *write_eif(Run *run, const char *sections);
 
-/* Launch an image up to the first "cont" */
+/* Launch an image up to the first "cont", and have it measured */
 void start_eif(Run *run, const char *accel, const char *path);
 
 /* Tests of the other files */

@@ -58,7 +58,7 @@ def command_line(args, name, place, monitor_fd, pages):
         accel += ',cpus=' + ':'.join(map(str, args.cpu_ids))
     where = escaped(place)
     words = [args.qemu, '-accel', accel,
-             '-M', 'nitro' + (f',page-size={size}M' if size else ''),
+             '-M', 'nitro,measure=on' + (f',page-size={size}M' if size else ''),
              '-nodefaults', '-display', 'none', '-S',
              '-smp', str(args.cpu_count or len(args.cpu_ids)),
              '-m', f'{memory}M', '-kernel', args.eif_path,

@@ -14,9 +14,8 @@
 #define HW_NITRO_MACHINE_H
 
 #include "qemu/notify.h"
-#include "qemu/thread.h"
 #include "hw/boards.h"
-#include "hw/core/eif-image.h"
+#include "hw/nitro/image.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-common.h"
 #include "qapi/qapi-types-nitro.h"
@@ -31,23 +30,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
 /* Where an image goes when no driver can be asked (under qtest). */
 #define NITRO_DEFAULT_LOAD_OFFSET (8 * MiB)
 
-typedef struct NitroExpectedPcr {
-    bool given;
-    uint8_t pcr[EIF_PCR_LEN];
-} NitroExpectedPcr;
-
-/**
- * NitroImagePolicy: which image may be launched
- * @expect: properties "expect-pcr0" and so on, in the order of eif_pcr_index
- * @signature: property "signature"
- * @eif_out: property "eif-out", where to write the image, or NULL
- */
-typedef struct NitroImagePolicy {
-    NitroExpectedPcr expect[EIF_NR_PCRS];
-    NitroSignature signature;
-    char *eif_out;
-} NitroImagePolicy;
-
 /**
  * NitroMachineState: the machine
  * @bridge: owner of the vsock bus
@@ -55,17 +37,9 @@ typedef struct NitroImagePolicy {
  *     gives way to a nitro-heartbeat given with -device
  * @page_size: of the memory that the machine makes, 0: 2 MiB
  * @policy: which image may be launched
- * @image_size: bytes of the enclave image in memory, 0 before it is there
- * @image_crc: CRC-32 of that image
- * @image_kind: what -kernel names
- * @image_fd: the file that -kernel names, kept open for a reset
- * @ramdisk_fds: the files that -initrd names, kept open, too
- * @nr_ramdisks: how many there are
  * @default_heartbeat: device made by the machine, or NULL
  * @default_console: device made by the machine for -serial, or NULL
- * @image: the image in memory, or NULL
- * @signature_lock: for @signature
- * @signature: what was found of its signature, NULL before that
+ * @image: the image in memory; NULL under qtest without -kernel
  */
 struct NitroMachineState {
     MachineState parent_obj;
@@ -75,17 +49,9 @@ struct NitroMachineState {
     NitroImagePolicy policy;
 
     NitroVsockBridge *bridge;
-    uint64_t image_size;
-    uint32_t image_crc;
-    EifFileKind image_kind;
-    int image_fd;
-    int ramdisk_fds[EIF_BUILD_MAX_RAMDISKS];
-    unsigned nr_ramdisks;
     DeviceState *default_heartbeat;
     DeviceState *default_console;
-    struct NitroImageRecord *image;
-    QemuMutex signature_lock;
-    NitroEnclaveSignature *signature;
+    NitroImage *image;
     Notifier powerdown_notifier;
 };
 
@@ -120,11 +86,8 @@ bool nitro_machine_check_memory(MachineState *machine, Error **errp);
  * @machine: the machine; -kernel, -initrd and -append are taken from it
  * @errp: filled in on failure; names the file and what it is
  *
- * An enclave image file is checked (structure, architecture, CRC) and read to
- * the offset that the driver wants; a kernel is made into an image there,
- * together with ramdisks and command line.  -initrd takes several names,
- * separated by commas, where a comma within a name is doubled.  The files stay
- * open.
+ * The image goes to the offset that the driver wants; see nitro_image_load()
+ * for what is checked.
  *
  * Returns: true on success; on false the memory may have been written to
  */
@@ -135,8 +98,8 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp);
  * @machine: the machine, after nitro_machine_load_image()
  * @errp: filled in on failure, also when the image is another one by now
  *
- * All that was asked of the image the first time is asked again.  Opens no
- * file, and writes none.  Runs in a thread of its own, without the BQL.
+ * Opens no file, and writes none.  Runs in a thread of its own, without the
+ * BQL.
  *
  * Returns: true on success; on false the memory may have been written to
  */
