@@ -477,6 +477,20 @@ static bool check_unchanged(const NitroImage *image, Error **errp)
     return false;
 }
 
+static bool check(const NitroImage *image, const EifSource *src,
+                  NitroImageFindings *found, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (nitro_findings_check(found, image->policy, image->eif, src, errp)) {
+        return true;
+    }
+    if (!image->build) {
+        error_prepend(errp, "%s: ", image->files[0].path);
+    }
+    return false;
+}
+
 static bool accept_first(NitroImage *image, const void *bytes, Error **errp)
 {
     const NitroImagePolicy *policy = image->policy;
@@ -484,8 +498,7 @@ static bool accept_first(NitroImage *image, const void *bytes, Error **errp)
     EifSource src;
 
     eif_source_init_buffer(&src, bytes, nitro_image_size(image));
-    if (!nitro_findings_check(found, policy, image->eif, &src, errp) ||
-        !check_unchanged(image, errp) ||
+    if (!check(image, &src, found, errp) || !check_unchanged(image, errp) ||
         (policy->eif_out && !write_eif_out(image, bytes, errp))) {
         return false;
     }
@@ -507,7 +520,7 @@ static bool accept_again(const NitroImage *image, const void *bytes,
     bool ok;
 
     eif_source_init_buffer(&src, bytes, nitro_image_size(image));
-    ok = nitro_findings_check(&found, image->policy, image->eif, &src, errp);
+    ok = check(image, &src, &found, errp);
     nitro_findings_clear(&found);
     return ok;
 }

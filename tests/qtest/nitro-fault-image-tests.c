@@ -269,7 +269,7 @@ static void test_read_error(const void *opaque)
 
     g_test_message("%u of %u launches with a read that failed refused",
                    refused, cases->len);
-    g_assert_cmpuint(refused, >, 15);
+    g_assert_cmpuint(refused, >, 10);
 }
 
 /* Whatever changes while it is read is not launched */
@@ -281,7 +281,7 @@ static void test_resize(const void *opaque)
 
     g_test_message("%u of %u launches with a file that changed refused",
                    refused, cases->len);
-    g_assert_cmpuint(refused, >, 15);
+    g_assert_cmpuint(refused, >, 10);
 }
 
 /*
