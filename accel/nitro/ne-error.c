@@ -255,11 +255,3 @@ void ne_error_set(Error **errp, NeRequest request, int err)
     }
     error_append_hint(errp, "%s\n", row ? row->hint : KERNEL_LOG);
 }
-
-int ne_plain_errno(int ret)
-{
-    if (ret == -NE_ERR_NO_CPUS_AVAIL_IN_POOL) {
-        return -EBUSY;
-    }
-    return ret <= -NE_ERR_VCPU_ALREADY_USED ? -EINVAL : ret;
-}

@@ -12,8 +12,7 @@
  *   cause (REQUEST: NAME, error NUMBER)     and, as a hint, the remedy.
  *
  * What was attempted, and with which numbers, is for the caller to prepend.
- * The driver's own codes lie outside of what strerror() knows (256..275):
- * pass results through ne_plain_errno() where only ordinary ones are expected.
+ * The driver's own codes lie outside of what strerror() knows: 256 to 275.
  *
  * All requests may block: the driver waits up to 120 seconds for the
  * hypervisor, uninterruptibly.
@@ -100,15 +99,6 @@ int ne_add_vcpu(int enclave_fd, uint32_t *cpu, Error **errp);
  * Returns: 0 or -errno.
  */
 int ne_start_enclave(int enclave_fd, bool debug, uint64_t *cid, Error **errp);
-
-/**
- * ne_plain_errno: turn a result into one that strerror() can name
- * @ret: result of one of the functions above
- *
- * Returns: @ret, or -EBUSY for an exhausted CPU pool and -EINVAL for every
- * other code that only this driver has.
- */
-int ne_plain_errno(int ret);
 
 /* Name of the request as in the kernel's header */
 const char *ne_request_name(NeRequest request);

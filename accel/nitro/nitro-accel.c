@@ -83,39 +83,6 @@ static bool is_starting(const NitroEnclaveFacts *facts)
     return facts->life == NITRO_LIFE_PREPARED && facts->busy;
 }
 
-bool nitro_accel_may_stop(Error **errp)
-{
-    ERRP_GUARD();
-    NitroAccelState *s = nitro_accel_current();
-
-    if (s && is_starting(nitro_enclave_facts(s->enclave))) {
-        error_setg(errp, "the enclave is being started and cannot be paused");
-    } else if (s && nitro_enclave_runs(s->enclave)) {
-        error_setg(errp, "the enclave with CID %" PRIu64 " cannot be paused",
-                   nitro_current_cid(s));
-    } else {
-        return true;
-    }
-    error_append_hint(errp, "The hypervisor runs it; system_powerdown or quit "
-                      "ends it.\n");
-    return false;
-}
-
-bool nitro_accel_may_cont(Error **errp)
-{
-    ERRP_GUARD();
-    NitroAccelState *s = nitro_accel_current();
-
-    if (!s || nitro_enclave_facts(s->enclave)->life < NITRO_LIFE_ENDED ||
-        nitro_launch_due(s)) {
-        return true;
-    }
-    error_setg(errp, "the enclave has ended and cannot run on");
-    error_append_hint(errp, "Launch it again with system_reset, or end this "
-                      "QEMU with quit.\n");
-    return false;
-}
-
 /* Methods */
 
 static bool block_migration(NitroAccelState *s, Error **errp)
@@ -130,13 +97,59 @@ static bool block_migration(NitroAccelState *s, Error **errp)
     return migrate_add_blocker(&s->migration_blocker, errp) == 0;
 }
 
+static bool nitro_may_stop(AccelState *accel, Error **errp)
+{
+    ERRP_GUARD();
+    NitroAccelState *s = NITRO_ACCEL(accel);
+
+    if (is_starting(nitro_enclave_facts(s->enclave))) {
+        error_setg(errp, "the enclave is being started and cannot be paused");
+    } else if (nitro_enclave_runs(s->enclave)) {
+        error_setg(errp, "the enclave with CID %" PRIu64 " cannot be paused",
+                   nitro_current_cid(s));
+    } else {
+        return true;
+    }
+    error_append_hint(errp, "The hypervisor runs it; system_powerdown or quit "
+                      "ends it.\n");
+    return false;
+}
+
+static bool nitro_may_cont(AccelState *accel, Error **errp)
+{
+    ERRP_GUARD();
+    NitroAccelState *s = NITRO_ACCEL(accel);
+
+    if (nitro_enclave_facts(s->enclave)->life < NITRO_LIFE_ENDED ||
+        nitro_launch_due(s)) {
+        return true;
+    }
+    error_setg(errp, "the enclave has ended and cannot run on");
+    error_append_hint(errp, "Launch it again with system_reset, or end this "
+                      "QEMU with quit.\n");
+    return false;
+}
+
+/* Other machines need more than a driver that runs an image */
+static bool check_machine(MachineState *ms, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (object_dynamic_cast(OBJECT(ms), MACHINE_TYPE_NAME("nitro"))) {
+        return true;
+    }
+    error_setg(errp, "accelerator '%s' cannot run machine '%s', skipping it",
+               "nitro", MACHINE_GET_CLASS(ms)->name);
+    error_append_hint(errp, "Use -M nitro with -accel nitro.\n");
+    return false;
+}
+
 static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
 {
     NitroAccelState *s = NITRO_ACCEL(ms->accelerator);
     Error *err = NULL;
-    int ret;
 
-    if (!block_migration(s, &err)) {
+    if (!check_machine(ms, &err) || !block_migration(s, &err)) {
         error_report_err(err);
         return -ENOTSUP;
     }
@@ -147,15 +160,12 @@ static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
     }
     s->config.pool = s->pool ? s->pool->cpus : NULL;
     s->config.nr_vcpus = ms->smp.cpus;
-    ret = nitro_launch_init(s, nitro_policy_changed, &err);
-    nitro_policy_init_failed(ret < 0);
-    if (ret < 0) {
+    if (!nitro_launch_init(s, nitro_policy_changed, &err)) {
         error_report_err(err);
-        return ne_plain_errno(ret);
+        exit(NITRO_STATUS_DRIVER);
     }
     object_property_add_child(OBJECT(ms), "nitro", OBJECT(s));
     nitro_policy_init(s);
-    nitro_refuse_commands();
     return 0;
 }
 
@@ -380,6 +390,10 @@ static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)
     ac->name = "Nitro";
     ac->init_machine = nitro_init_machine;
     ac->setup_post = nitro_setup_post;
+    ac->may_stop = nitro_may_stop;
+    ac->may_cont = nitro_may_cont;
+    ac->guest_hidden = "the hypervisor hides the memory, the CPUs and the "
+                       "devices of an enclave";
     ac->allowed = &nitro_allowed;
     nitro_accel_add_properties(oc);
     nitro_accel_add_life_properties(oc);

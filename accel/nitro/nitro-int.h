@@ -111,10 +111,10 @@ static inline bool nitro_launch_due(const NitroAccelState *s)
  * @changed: callback of this enclave and of those that follow
  * @errp: filled in on failure
  *
- * Returns: 0, or -errno, which may be a code of the driver
+ * Returns: true on success; false when the driver refused something
  */
-int nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
-                      Error **errp);
+bool nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
+                       Error **errp);
 
 /**
  * nitro_launch_setup: prepare the enclave, and start it if the VM runs
@@ -152,13 +152,7 @@ void nitro_info_changed(const NitroAccelState *s);
 /* Once, from init_machine */
 void nitro_policy_init(NitroAccelState *s);
 
-/* init_machine failed, or not, because the driver refused something */
-void nitro_policy_init_failed(bool refused);
-
 /* What becomes of an enclave: a NitroEnclaveChanged */
 void nitro_policy_changed(void *opaque, NitroEnclave *enclave);
-
-/* Let monitor commands that need the enclave's state fail; from init_machine */
-void nitro_refuse_commands(void);
 
 #endif /* ACCEL_NITRO_INT_H */

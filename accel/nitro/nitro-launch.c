@@ -219,28 +219,25 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
     }
 }
 
-static int create_first(NitroAccelState *s, Error **errp)
+static bool create_first(NitroAccelState *s, Error **errp)
 {
     s->config.device_fd = ne_open(s->device, errp);
     if (s->config.device_fd < 0) {
-        return s->config.device_fd;
+        return false;
     }
     s->enclave = nitro_enclave_new(&s->config, s->changed, s);
-    nitro_enclave_run_now(s->enclave, nitro_enclave_create, errp);
-    return -nitro_enclave_facts(s->enclave)->refusal;
+    return nitro_enclave_run_now(s->enclave, nitro_enclave_create, errp);
 }
 
-int nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
-                      Error **errp)
+bool nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
+                       Error **errp)
 {
-    int ret;
-
     s->changed = changed;
     s->host_cpus = g_new0(uint32_t, s->config.nr_vcpus);
-    ret = create_first(s, errp);
-    if (ret == 0) {
-        s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, retry, s);
-        qemu_add_vm_change_state_handler(vm_state_changed, s);
+    if (!create_first(s, errp)) {
+        return false;
     }
-    return ret;
+    s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, retry, s);
+    qemu_add_vm_change_state_handler(vm_state_changed, s);
+    return true;
 }

@@ -40,9 +40,6 @@
 /* Without a heartbeat: an enclave that lived this long had booted */
 #define GOOD_LIFE_MS 10000
 
-/* The driver refused the accelerator that was tried last */
-static bool init_refused;
-
 static int64_t now_ms(void)
 {
     return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
@@ -56,14 +53,8 @@ static const NitroEnclaveFacts *facts(const NitroAccelState *s)
 int nitro_accel_failure_status(void)
 {
     NitroAccelState *s = nitro_accel_current();
-    bool refused = s ? facts(s)->refusal : init_refused;
 
-    return refused ? NITRO_STATUS_DRIVER : EXIT_FAILURE;
-}
-
-void nitro_policy_init_failed(bool refused)
-{
-    init_refused = refused;
+    return s && facts(s)->refusal ? NITRO_STATUS_DRIVER : EXIT_FAILURE;
 }
 
 /* Launch again */

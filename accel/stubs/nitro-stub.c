@@ -68,16 +68,6 @@ void nitro_accel_set_application(const NitroEnclaveApplication *app,
 {
 }
 
-bool nitro_accel_may_stop(Error **errp)
-{
-    return true;
-}
-
-bool nitro_accel_may_cont(Error **errp)
-{
-    return true;
-}
-
 int nitro_accel_failure_status(void)
 {
     return EXIT_FAILURE;

@@ -264,11 +264,13 @@ static void nitro_machine_instance_finalize(Object *obj)
 
 static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
 {
+    static const char *const accels[] = { "nitro", "qtest", NULL };
     MachineClass *mc = MACHINE_CLASS(oc);
     HotplugHandlerClass *hc = HOTPLUG_HANDLER_CLASS(oc);
 
     mc->desc = "AWS Nitro Enclave, run by the Nitro hypervisor";
     mc->init = nitro_machine_init;
+    mc->valid_accels = accels;
     mc->min_cpus = 1;
     /* As long as no pool is known: see nitro_machine_instance_init() */
     mc->default_cpus = 2;

@@ -205,22 +205,6 @@ void nitro_accel_set_application(const NitroEnclaveApplication *app,
                                  uint32_t stop_grace, int exit_status);
 
 /**
- * nitro_accel_may_stop: can the VM be paused?
- * @errp: filled in when it cannot, as an enclave cannot be paused
- *
- * Returns: false while an enclave runs, or is being started.
- */
-bool nitro_accel_may_stop(Error **errp);
-
-/**
- * nitro_accel_may_cont: can the VM run?
- * @errp: filled in when it cannot, as the enclave has ended
- *
- * Returns: false once an enclave has ended, unless it is to be launched again.
- */
-bool nitro_accel_may_cont(Error **errp);
-
-/**
  * nitro_accel_failure_status: exit status for a launch that fails now
  *
  * Returns: NITRO_STATUS_DRIVER when the driver refused something before,
@@ -250,31 +234,5 @@ void nitro_accel_release_shutdown(void);
  * that have the accelerator.
  */
 bool nitro_cid_valid(uint64_t cid, Error **errp);
-
-/**
- * nitro_match_accel: do this accelerator and this machine belong together?
- * @accel: name as in -accel NAME
- * @machine: the machine object, its class decides
- * @errp: filled in with the reason when they do not
- *
- * Machine "nitro" runs on accelerator nitro (and on qtest) only, accelerator
- * nitro runs machine "nitro" only; any other pair is none of our business.
- * Asked before an accelerator is initialized, so that an -accel that cannot
- * work is skipped and the next one is tried.  Always built.
- *
- * Returns: true when the pair may be tried.
- */
-bool nitro_match_accel(const char *accel, MachineState *machine,
-                       Error **errp);
-
-/**
- * nitro_match_default_accel: accelerator to use when the user named none
- * @machine: the machine object, its class decides
- *
- * Always built.
- *
- * Returns: "nitro" for machine "nitro", NULL for QEMU's ordinary choice.
- */
-const char *nitro_match_default_accel(MachineState *machine);
 
 #endif /* SYSTEM_NITRO_H */

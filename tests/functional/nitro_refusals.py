@@ -201,12 +201,10 @@ class Options(NitroParentTest):
                 ('pmemsave', {'val': 0, 'size': 4096, 'filename': '/tmp/m'}),
                 ('dump-guest-memory', {'paging': False,
                                        'protocol': 'file:/tmp/m'})):
-            with self.assertRaisesRegex(QmpError, 'memory of an enclave is'
-                                        ' out of reach'):
+            with self.assertRaisesRegex(QmpError, 'hides the memory'):
                 launch.qmp.command(command, **arguments)
-        for command, words in (('xp /4x 0', 'memory of an enclave is out of'),
-                               ('info registers', 'CPU state of an enclave')):
-            self.assertIn(words, launch.qmp.human(command))
+        for command in ('xp /4x 0', 'info registers'):
+            self.assertIn('hides the memory', launch.qmp.human(command))
         launch.qmp.command('query-status')
 
 

@@ -13,9 +13,8 @@
 #include "nitro-accel-util.h"
 #include "tests/nitro/patience.h"
 
-#define MEMORY "the memory of an enclave is out of reach"
-#define CPU "the CPU state of an enclave is out of reach"
-#define DEVICES "the hypervisor handles the devices of an enclave"
+#define HIDDEN "the hypervisor hides the memory, the CPUs and the devices of " \
+    "an enclave"
 #define SAVED "a Nitro enclave can be neither saved nor migrated"
 
 static Run *start(void)
@@ -39,14 +38,14 @@ static const struct {
     const char *reason;
 } qmp[] = {
     { "{'execute': 'pmemsave', 'arguments': "
-      "{'val': 0, 'size': 4096, 'filename': 'FILE'}}", MEMORY },
+      "{'val': 0, 'size': 4096, 'filename': 'FILE'}}", HIDDEN },
     { "{'execute': 'memsave', 'arguments': "
-      "{'val': 0, 'size': 4096, 'filename': 'FILE'}}", MEMORY },
+      "{'val': 0, 'size': 4096, 'filename': 'FILE'}}", HIDDEN },
     { "{'execute': 'dump-guest-memory', 'arguments': "
-      "{'paging': false, 'protocol': 'file:FILE'}}", MEMORY },
+      "{'paging': false, 'protocol': 'file:FILE'}}", HIDDEN },
     { "{'execute': 'calc-dirty-rate', 'arguments': {'calc-time': 1}}",
-      MEMORY },
-    { "{'execute': 'inject-nmi'}", DEVICES },
+      HIDDEN },
+    { "{'execute': 'inject-nmi'}", HIDDEN },
     { "{'execute': 'migrate', 'arguments': {'uri': 'file:FILE'}}", SAVED },
     { "{'execute': 'device_add', 'arguments': "
       "{'driver': 'nitro-heartbeat', 'id': 'h'}}",
@@ -77,14 +76,14 @@ static const struct {
     const char *command;
     const char *said;
 } hmp[] = {
-    { "x /4x 0", MEMORY }, { "xp /4x 0", MEMORY }, { "sum 0 4096", MEMORY },
-    { "memsave 0 4096 \"FILE\"", MEMORY },
-    { "pmemsave 0 4096 \"FILE\"", MEMORY },
-    { "dump-guest-memory FILE", MEMORY }, { "calc_dirty_rate 1", MEMORY },
-    { "gpa2hva 0", MEMORY }, { "gva2gpa 0", MEMORY },
-    { "print 1", CPU }, { "p 1", CPU },
-    { "info registers", CPU }, { "info registers -a", CPU },
-    { "nmi", DEVICES },
+    { "x /4x 0", HIDDEN }, { "xp /4x 0", HIDDEN }, { "sum 0 4096", HIDDEN },
+    { "memsave 0 4096 \"FILE\"", HIDDEN },
+    { "pmemsave 0 4096 \"FILE\"", HIDDEN },
+    { "dump-guest-memory FILE", HIDDEN }, { "calc_dirty_rate 1", HIDDEN },
+    { "gpa2hva 0", HIDDEN }, { "gva2gpa 0", HIDDEN },
+    { "print 1", HIDDEN }, { "p 1", HIDDEN },
+    { "info registers", HIDDEN }, { "info registers -a", HIDDEN },
+    { "nmi", HIDDEN },
     { "savevm one", SAVED }, { "migrate -d file:FILE", SAVED },
     { "gdbserver tcp:127.0.0.1:0", "doesn't support guest debugging" },
     { "device_add nitro-heartbeat", "does not support hotplugging" },
@@ -114,12 +113,12 @@ static void test_hmp(void)
         g_assert_false(g_file_test(file, G_FILE_TEST_EXISTS));
     }
     if (g_str_equal(qtest_get_arch(), "x86_64")) {
-        assert_hmp(run, "info lapic", CPU);
-        assert_hmp(run, "info tlb", MEMORY);
-        assert_hmp(run, "info mem", MEMORY);
-        assert_hmp(run, "mce 0 0 0 0 0 0", CPU);
-        assert_hmp(run, "i /b 0x60", DEVICES);
-        assert_hmp(run, "o /b 0x60 0", DEVICES);
+        assert_hmp(run, "info lapic", HIDDEN);
+        assert_hmp(run, "info tlb", HIDDEN);
+        assert_hmp(run, "info mem", HIDDEN);
+        assert_hmp(run, "mce 0 0 0 0 0 0", HIDDEN);
+        assert_hmp(run, "i /b 0x60", HIDDEN);
+        assert_hmp(run, "o /b 0x60 0", HIDDEN);
     }
     end(run);
 }

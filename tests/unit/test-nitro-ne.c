@@ -356,17 +356,6 @@ static void test_open_hints(void)
     }
 }
 
-static void test_plain_errno(void)
-{
-    g_assert_cmpint(ne_plain_errno(0), ==, 0);
-    g_assert_cmpint(ne_plain_errno(7), ==, 7);
-    g_assert_cmpint(ne_plain_errno(-ETIMEDOUT), ==, -ETIMEDOUT);
-    g_assert_cmpint(ne_plain_errno(-255), ==, -255);
-    g_assert_cmpint(ne_plain_errno(-256), ==, -EINVAL);
-    g_assert_cmpint(ne_plain_errno(-272), ==, -EBUSY);
-    g_assert_cmpint(ne_plain_errno(-275), ==, -EINVAL);
-}
-
 static void add_vcpus(Fixture *f, unsigned count)
 {
     while (count--) {
@@ -484,6 +473,5 @@ int main(int argc, char **argv)
     ADD("any-code", test_any_code);
     g_test_add_func("/nitro/ne/open", test_open);
     g_test_add_func("/nitro/ne/open-hints", test_open_hints);
-    g_test_add_func("/nitro/ne/plain-errno", test_plain_errno);
     return g_test_run();
 }
