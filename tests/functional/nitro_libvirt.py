@@ -245,6 +245,7 @@ class Libvirt(NitroParentTest):
         """From define to shutdown, with a look at everything."""
         events = self.parent.spawn(['virsh', 'event', '--all', '--loop'])
         name = self.define(adapted('eif'))
+        self.defined_heard(name, events)
         self.virsh('start', '--paused', name)
         self.assertEqual(self.state(name), 'paused (user)')
         info = self.query(name)
@@ -265,10 +266,17 @@ class Libvirt(NitroParentTest):
         self.virsh('shutdown', name)
         self.in_state(name, 'shut off (shutdown)')
         text = events.text()
-        for what in ('Defined Added', 'Started Booted', 'Resumed Unpaused'):
+        for what in ('Defined', 'Started Booted', 'Resumed Unpaused'):
             self.assertIn("'lifecycle' for domain '%s': %s" % (name, what),
                           text)
         self.assertEqual(text.count("'reboot' for domain"), 2, text)
+
+    def defined_heard(self, name, events):
+        """Define it again until virsh, which says nothing first, listens."""
+        def heard():
+            self.virsh('define', '/run/%s.xml' % name)
+            return 'Defined' in events.text()
+        self.wait_until(heard, 'event of a definition')
 
     def look(self, name):
         """Commands that ask."""
