@@ -187,8 +187,7 @@ void nitro_accel_boot_failed(void);
  *
  * It may end by itself for as long as property powerdown-grace says, or, when a
  * device asks its program to end, see nitro_accel_set_application(), and is
- * ended then.  Without an enclave that
- * runs QEMU shuts down at once.
+ * ended then.  Without an enclave that runs QEMU shuts down at once.
  */
 void nitro_accel_powerdown(void);
 
