@@ -19,7 +19,8 @@ import tree  # noqa: E402
 
 REPO = tree.repository()
 BUILD = os.environ.get('BUILD', os.path.join(REPO, 'build'))
-MANUAL = 'docs/system/nitro.rst'
+OPTIONS = 'docs/system/nitro-options.rst'
+MONITOR = 'docs/system/nitro-monitor.rst'
 MESSAGES = 'docs/system/nitro-troubleshooting.rst'
 PARENT_MANUAL = 'docs/system/devices/nitro-enclaves-pci.rst'
 
@@ -149,20 +150,20 @@ def pattern(words):
     return re.compile('.*?'.join(parts) + tail)
 
 
-def section(label, page=MANUAL):
+def section(label, page=OPTIONS):
     """The part of a page between a label and the next one."""
     found = re.search(r'(?ms)^\.\. _%s:$(.*?)(?=^\.\. _|\Z)' % label,
                       text_of(page))
     return found.group(1)
 
 
-def quoted(label, page=MANUAL):
+def quoted(label, page=OPTIONS):
     """Messages that a part of a page quotes: literals on their own."""
     found = re.findall(r'(?m)^(?:\* )?``([^`]+)``$', section(label, page))
     return [' '.join(words.split()) for words in found]
 
 
-def table(label, page=MANUAL):
+def table(label, page=OPTIONS):
     """Rows of the list-tables in a part of the manual."""
     body = section(label, page)
     for row in re.findall(r'(?ms)^   \* - (.*?)(?=^   \* - |^\S|\Z)', body):
@@ -267,7 +268,7 @@ class Commands(unittest.TestCase):
     """The manual names each monitor command that looks at the guest."""
 
     def test_named(self):
-        manual = text_of(MANUAL).partition('Refused commands\n')[2]
+        manual = text_of(MONITOR).partition('Refused commands\n')[2]
         for file in ('hmp-commands.hx', 'hmp-commands-info.hx'):
             text = tree.read(os.path.join(BUILD, 'qemu', file)).decode()
             names = re.findall(

@@ -21,7 +21,8 @@ from nitro_parent import (DEMO, INITRD, KERNEL, NitroParentTest, config,
 from nitro_lab.arch import FOREIGN
 from nitro_lab.launch import find_device
 
-PAGE = 'docs/system/nitro.rst'
+PAGES = ['docs/system/nitro%s.rst' % part
+         for part in ('', '-options', '-memory', '-devices', '-monitor')]
 TUTORIAL = 'docs/system/nitro-tutorial.rst'
 ATTESTATION = 'docs/system/nitro-attestation.rst'
 
@@ -44,9 +45,10 @@ PARTS = ((r' pci=off', ''),
          (r'"size":536870912', '"size":134217728'))
 
 
-def blocks(page=PAGE):
-    """Literal blocks of a page, with continued lines joined."""
-    text = (config.TREE / page).read_text()
+def blocks(*pages):
+    """Literal blocks of pages, with continued lines joined."""
+    text = ''.join((config.TREE / page).read_text()
+                   for page in pages or PAGES)
     for block in re.findall(r'::\n\n((?:  .*\n|\n)+)', text):
         yield re.sub(r'\\\n\s*', '', re.sub(r'(?m)^  ', '', block))
 
