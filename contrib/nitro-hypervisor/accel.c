@@ -42,7 +42,7 @@ static void add_words(GPtrArray *args, const char *words)
 }
 
 /* As the lab starts its parent: what fails there has to fail here */
-static char **trial_args(const NitroOptions *opts, int guest_fd)
+static char **trial_args(const NhvOptions *opts, int guest_fd)
 {
     const char *board =
         NITRO_HOST_ARCH == EIF_ARCH_AARCH64 ?
@@ -50,7 +50,7 @@ static char **trial_args(const NitroOptions *opts, int guest_fd)
         "-M q35 -cpu host,pmu=off -bios";
     GPtrArray *args = g_ptr_array_new();
 
-    g_ptr_array_add(args, g_strdup(nitro_options_qemu(opts, NITRO_HOST_ARCH)));
+    g_ptr_array_add(args, g_strdup(nhv_options_qemu(opts, NITRO_HOST_ARCH)));
     add_words(args, "-accel kvm -m 64 -nodefaults -no-user-config -no-reboot "
               "-display none -monitor none -serial stdio");
     for (char **dir = opts->firmware_dirs; dir && *dir; dir++) {
@@ -67,13 +67,13 @@ static char **trial_args(const NitroOptions *opts, int guest_fd)
 /* Returns: a file that QEMU loads, or -1 */
 static int guest_open(Error **errp)
 {
-    size_t size = nitro_kvm_guest_size;
+    size_t size = nhv_kvm_guest_size;
     bool is_firmware = NITRO_HOST_ARCH == EIF_ARCH_X86_64;
     size_t start = is_firmware ? FIRMWARE_SIZE - size : 0;
     int fd = qemu_memfd_create("kvm-guest", 0, false, 0, 0, errp);
 
     if (fd >= 0 &&
-        pwrite(fd, nitro_kvm_guest, size, start) != (ssize_t)size) {
+        pwrite(fd, nhv_kvm_guest, size, start) != (ssize_t)size) {
         error_setg_errno(errp, errno, "cannot write the guest that tries KVM");
         close(fd);
         return -1;
@@ -91,7 +91,7 @@ static void trial_setup(gpointer opaque)
     setrlimit(RLIMIT_CORE, &none);
 }
 
-static bool trial_start(Trial *trial, const NitroOptions *opts, int guest_fd,
+static bool trial_start(Trial *trial, const NhvOptions *opts, int guest_fd,
                         Error **errp)
 {
     g_auto(GStrv) args = trial_args(opts, guest_fd);
@@ -211,14 +211,14 @@ static bool check_device(const char *device, Error **errp)
     return false;
 }
 
-static bool can_try(const char *device, const NitroOptions *opts,
+static bool can_try(const char *device, const NhvOptions *opts,
                     Error **errp)
 {
-    if (!nitro_kvm_guest_size) {
+    if (!nhv_kvm_guest_size) {
         error_setg(errp, "KVM is not used on hosts of this architecture");
         return false;
     }
-    if (!nitro_options_qemu(opts, NITRO_HOST_ARCH)) {
+    if (!nhv_options_qemu(opts, NITRO_HOST_ARCH)) {
         error_setg(errp, "KVM is for %s enclaves on this host, and no QEMU "
                    "for them is given", eif_arch_str(NITRO_HOST_ARCH));
         return false;
@@ -235,7 +235,7 @@ static int patience(void)
            seconds > 0 && seconds <= MOST_SECONDS ? seconds : DEFAULT_SECONDS;
 }
 
-static bool try_guest(const NitroOptions *opts, int guest_fd, Error **errp)
+static bool try_guest(const NhvOptions *opts, int guest_fd, Error **errp)
 {
     Trial trial = {
         .output = { g_string_new(NULL), g_string_new(NULL) },
@@ -253,8 +253,8 @@ static bool try_guest(const NitroOptions *opts, int guest_fd, Error **errp)
     return result;
 }
 
-bool nitro_accel_check_kvm(const char *device, const NitroOptions *opts,
-                           Error **errp)
+bool nhv_accel_check_kvm(const char *device, const NhvOptions *opts,
+                         Error **errp)
 {
     int guest_fd;
     bool result;
@@ -276,7 +276,7 @@ static bool is_forbidden(const char *device)
     return access(device, R_OK | W_OK) && (errno == EACCES || errno == EPERM);
 }
 
-void nitro_accel_resolve(const char *device, NitroOptions *opts)
+void nhv_accel_resolve(const char *device, NhvOptions *opts)
 {
     Error *err = NULL;
     bool kvm;
@@ -284,7 +284,7 @@ void nitro_accel_resolve(const char *device, NitroOptions *opts)
     if (!g_str_equal(opts->accel, NITRO_ACCEL_AUTO)) {
         return;
     }
-    kvm = nitro_accel_check_kvm(device, opts, &err);
+    kvm = nhv_accel_check_kvm(device, opts, &err);
     g_free(opts->accel);
     opts->accel = g_strdup(kvm ? "kvm" : NITRO_ACCEL_TCG);
     if (err && is_forbidden(device)) {

@@ -14,7 +14,7 @@
 #define NITRO_KVM_DEVICE "/dev/kvm"
 
 /**
- * nitro_accel_check_kvm: run a small guest with KVM and look at what it does
+ * nhv_accel_check_kvm: run a small guest with KVM and look at what it does
  * @device: NITRO_KVM_DEVICE; another path in tests
  * @opts: its QEMU for the architecture of this host runs the guest; firmware
  *        directories are passed on
@@ -28,18 +28,18 @@
  *
  * Returns: true when the guest has run and ended as it should.
  */
-bool nitro_accel_check_kvm(const char *device, const NitroOptions *opts,
-                           Error **errp);
+bool nhv_accel_check_kvm(const char *device, const NhvOptions *opts,
+                         Error **errp);
 
 /**
- * nitro_accel_resolve: replace accelerator "auto" by the one to use
+ * nhv_accel_resolve: replace accelerator "auto" by the one to use
  * @device: NITRO_KVM_DEVICE; another path in tests
  * @opts: updated; any other accelerator stays
  *
  * KVM is used where it runs guests.  The only reason against it that is
  * reported is missing permission, which the user can change.  May block as
- * nitro_accel_check_kvm() does.
+ * nhv_accel_check_kvm() does.
  */
-void nitro_accel_resolve(const char *device, NitroOptions *opts);
+void nhv_accel_resolve(const char *device, NhvOptions *opts);
 
 #endif

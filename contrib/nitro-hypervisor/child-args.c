@@ -39,7 +39,7 @@ static char *escape(const char *value)
 }
 
 /* What nitro-run takes, as nitro-cli does, for a parent that has no ID */
-static char *parent_id(const NitroChildConfig *config)
+static char *parent_id(const NhvChildConfig *config)
 {
     return escape(config->opts->parent_id ?: "i-0000000000000000");
 }
@@ -53,8 +53,8 @@ static void add_measured(GString *machine, const char *name, const char *value)
     }
 }
 
-bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
-                          const char **reason)
+bool nhv_child_has_acpi(const NhvOptions *opts, const NhvImage *image,
+                        const char **reason)
 {
     if (opts->acpi == ON_OFF_AUTO_AUTO) {
         *reason = image->acpi_reason;
@@ -68,7 +68,7 @@ bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
  * What is appended for the emulation must not make a line too long that fits:
  * the kernel would cut it.  Rather the words are left out.
  */
-static bool has_room(const NitroChildConfig *config, size_t len,
+static bool has_room(const NhvChildConfig *config, size_t len,
                      const char *words)
 {
     uint64_t room = config->image->cmdline_room;
@@ -81,10 +81,10 @@ static bool has_room(const NitroChildConfig *config, size_t len,
     return false;
 }
 
-static void add_machine(GPtrArray *args, const NitroChildConfig *config)
+static void add_machine(GPtrArray *args, const NhvChildConfig *config)
 {
     const char *reason;
-    bool acpi = nitro_child_has_acpi(config->opts, config->image, &reason);
+    bool acpi = nhv_child_has_acpi(config->opts, config->image, &reason);
     GString *machine = g_string_new("nitro-enclave,vsock=vsock");
     g_autofree char *parent = parent_id(config);
 
@@ -119,10 +119,10 @@ static void add_smp(GPtrArray *args, unsigned int vcpus, unsigned int threads)
         threads);
 }
 
-static bool is_tcg(const NitroChildConfig *config)
+static bool is_tcg(const NhvChildConfig *config)
 {
-    return g_str_has_prefix(nitro_options_accel(config->opts,
-                                                config->image->arch), "tcg");
+    return g_str_has_prefix(nhv_options_accel(config->opts,
+                                              config->image->arch), "tcg");
 }
 
 /* Frequency of this host's time stamp counter, 0 when unknown */
@@ -144,10 +144,10 @@ static unsigned int tsc_khz(void)
  * be told.  For the same reason its timer seems not to work when the kernel
  * tries it.  What is appended is not measured.
  */
-static void add_clock(GPtrArray *args, const NitroChildConfig *config)
+static void add_clock(GPtrArray *args, const NhvChildConfig *config)
 {
     const char *reason;
-    bool acpi = nitro_child_has_acpi(config->opts, config->image, &reason);
+    bool acpi = nhv_child_has_acpi(config->opts, config->image, &reason);
     unsigned int khz = tsc_khz();
     g_autofree char *words =
         g_strdup_printf("tsc_early_khz=%u tsc=reliable lpj=%u no_timer_check",
@@ -191,7 +191,7 @@ static void add_monitor(GPtrArray *args, int monitor_fd)
 }
 
 /* The machine reads the image itself */
-static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
+static void add_x86_64(GPtrArray *args, const NhvChildConfig *config)
 {
     add_strings(args, "-L",
                 (const char *const *)config->opts->firmware_dirs);
@@ -212,10 +212,10 @@ static void add_x86_64(GPtrArray *args, const NitroChildConfig *config)
  * enclaves have elsewhere, this machine's is appended.  What is appended is
  * not measured.
  */
-static void add_virt_boot(GPtrArray *args, const NitroChildConfig *config)
+static void add_virt_boot(GPtrArray *args, const NhvChildConfig *config)
 {
     static const char console[] = " console=" VIRT_CONSOLE;
-    const NitroImage *image = config->image;
+    const NhvImage *image = config->image;
     bool named = strstr(image->cmdline, console + 1) ||
                  !has_room(config, strlen(console), console + 1);
 
@@ -229,11 +229,11 @@ static void add_virt_boot(GPtrArray *args, const NitroChildConfig *config)
     add(args, "%s%s", image->cmdline, named ? "" : console);
 }
 
-static void add_virt(GPtrArray *args, const NitroChildConfig *config)
+static void add_virt(GPtrArray *args, const NhvChildConfig *config)
 {
     bool tcg = is_tcg(config);
     g_autofree char *parent = parent_id(config);
-    g_autofree char *pcrs = nitro_child_pcrs(config);
+    g_autofree char *pcrs = nhv_child_pcrs(config);
 
     add(args, "-object");
     add(args, "memory-backend-memfd,id=ram,size=%" PRIu64 "M,share=on",
@@ -252,7 +252,7 @@ static void add_virt(GPtrArray *args, const NitroChildConfig *config)
 }
 
 /* A set of descriptors can be opened again, also in a chroot */
-static void add_signer(GPtrArray *args, const NitroChildConfig *config)
+static void add_signer(GPtrArray *args, const NhvChildConfig *config)
 {
     if (config->signer_fd >= 0) {
         add(args, "-add-fd");
@@ -263,8 +263,8 @@ static void add_signer(GPtrArray *args, const NitroChildConfig *config)
     }
 }
 
-char **nitro_child_args(const NitroChildConfig *config,
-                        const NitroChildFds *fds)
+char **nhv_child_args(const NhvChildConfig *config,
+                      const NhvChildFds *fds)
 {
     static const char *const bare[] = {
         "-display", "none", "-monitor", "none",
@@ -275,13 +275,13 @@ char **nitro_child_args(const NitroChildConfig *config,
     EifArch arch = config->image->arch;
     GPtrArray *args = g_ptr_array_new();
 
-    add(args, "%s", nitro_options_qemu(config->opts, arch));
+    add(args, "%s", nhv_options_qemu(config->opts, arch));
     add(args, "-name");
     add(args, "enclave-%u", config->cid);
     add(args, "-m");
     add(args, "%" PRIu64 "M", config->memory / MiB);
     add(args, "-accel");
-    add(args, "%s", nitro_options_accel(config->opts, arch));
+    add(args, "%s", nhv_options_accel(config->opts, arch));
     if (arch == EIF_ARCH_AARCH64) {
         add_virt(args, config);
     } else {

@@ -34,7 +34,7 @@ static void add_extended(GString *values, unsigned int index,
     add_pcr(values, index, g_checksum_get_string(sum));
 }
 
-char *nitro_child_pcrs(const NitroChildConfig *config)
+char *nhv_child_pcrs(const NhvChildConfig *config)
 {
     static const uint8_t zeros[EIF_PCR_LEN];
     const EifMeasurements *pcrs = &config->image->pcrs;

@@ -24,14 +24,14 @@
 
 /* One stream of output of the process */
 typedef struct Output {
-    NitroChild *child;
+    NhvChild *child;
     int fd;
     guint source;
-    void (*take)(NitroChild *child, const char *buf, size_t len);
+    void (*take)(NhvChild *child, const char *buf, size_t len);
 } Output;
 
-struct NitroChild {
-    const NitroChildOps *ops;
+struct NhvChild {
+    const NhvChildOps *ops;
     void *opaque;
     pid_t pid;
     guint exit_source;
@@ -50,13 +50,13 @@ struct NitroChild {
     int *exec_errno;            /* written by the process when exec fails */
 };
 
-static void take_serial(NitroChild *child, const char *buf, size_t len)
+static void take_serial(NhvChild *child, const char *buf, size_t len)
 {
     child->ops->serial(child->opaque, buf, len);
 }
 
 /* What says why it gave up comes before a long dump of registers */
-static void note_kvm_words(NitroChild *child, const char *buf, size_t len)
+static void note_kvm_words(NhvChild *child, const char *buf, size_t len)
 {
     g_autofree char *text = g_strndup(buf, len);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -68,7 +68,7 @@ static void note_kvm_words(NitroChild *child, const char *buf, size_t len)
     }
 }
 
-static void take_message(NitroChild *child, const char *buf, size_t len)
+static void take_message(NhvChild *child, const char *buf, size_t len)
 {
     size_t room = MIN(len, LOG_MAX - child->logged);
 
@@ -86,7 +86,7 @@ static void take_message(NitroChild *child, const char *buf, size_t len)
     }
 }
 
-static void ask_monitor(NitroChild *child, const char *command)
+static void ask_monitor(NhvChild *child, const char *command)
 {
     g_autofree char *line = g_strdup_printf("{\"execute\": \"%s\"}\n",
                                             command);
@@ -100,7 +100,7 @@ static void ask_monitor(NitroChild *child, const char *command)
  * An accelerator that cannot run a guest pauses it, and nobody would have it
  * go on.  The stop of a debugger has another status.
  */
-static void monitor_line(NitroChild *child, const char *line)
+static void monitor_line(NhvChild *child, const char *line)
 {
     if (strstr(line, "\"event\": \"STOP\"")) {
         ask_monitor(child, "query-status");
@@ -111,7 +111,7 @@ static void monitor_line(NitroChild *child, const char *line)
     }
 }
 
-static void take_monitor(NitroChild *child, const char *buf, size_t len)
+static void take_monitor(NhvChild *child, const char *buf, size_t len)
 {
     GString *line = child->monitor_line;
 
@@ -152,8 +152,8 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static void output_open(NitroChild *child, Output *output, int fd,
-                        void (*take)(NitroChild *, const char *, size_t))
+static void output_open(NhvChild *child, Output *output, int fd,
+                        void (*take)(NhvChild *, const char *, size_t))
 {
     *output = (Output) { .child = child, .fd = fd, .take = take };
     if (fd >= 0) {
@@ -180,7 +180,7 @@ static void output_drain(Output *output)
 }
 
 /* The process itself may not format a message: it is a copy of this one */
-static void tell_exec_failure(NitroChild *child)
+static void tell_exec_failure(NhvChild *child)
 {
     g_autofree char *text = NULL;
 
@@ -193,7 +193,7 @@ static void tell_exec_failure(NitroChild *child)
 
 static void child_exited(GPid pid, gint status, gpointer opaque)
 {
-    NitroChild *child = opaque;
+    NhvChild *child = opaque;
 
     child->exit_source = 0;
     child->pid = 0;
@@ -207,14 +207,14 @@ static void child_exited(GPid pid, gint status, gpointer opaque)
 
 static gboolean child_kill(gpointer opaque)
 {
-    NitroChild *child = opaque;
+    NhvChild *child = opaque;
 
     child->kill_source = 0;
     kill(child->pid, SIGKILL);
     return G_SOURCE_REMOVE;
 }
 
-void nitro_child_stop(NitroChild *child)
+void nhv_child_stop(NhvChild *child)
 {
     if (child->pid && !child->kill_source) {
         kill(child->pid, SIGTERM);
@@ -268,7 +268,7 @@ static bool become_child(pid_t parent, int message_fd)
            dup2(message_fd, STDERR_FILENO) >= 0;
 }
 
-static void G_NORETURN child_exec(const NitroChild *child, char **args,
+static void G_NORETURN child_exec(const NhvChild *child, char **args,
                                   pid_t parent, int message_fd,
                                   const int *keep, int nr_keep)
 {
@@ -285,7 +285,7 @@ static void G_NORETURN child_exec(const NitroChild *child, char **args,
     _exit(NITRO_CHILD_NOT_RUN);
 }
 
-static bool child_fork(NitroChild *child, char **args, int message_fd,
+static bool child_fork(NhvChild *child, char **args, int message_fd,
                        const int *keep, int nr_keep, Error **errp)
 {
     pid_t self = getpid();
@@ -312,7 +312,7 @@ static bool child_fork(NitroChild *child, char **args, int message_fd,
     return true;
 }
 
-static void log_open(NitroChild *child, const NitroChildConfig *config)
+static void log_open(NhvChild *child, const NhvChildConfig *config)
 {
     g_autofree char *path = g_strdup_printf("%s/enclave-%016" PRIx64 ".log",
                                             config->opts->runtime_dir,
@@ -326,8 +326,8 @@ static void log_open(NitroChild *child, const NitroChildConfig *config)
 }
 
 /* One stream from the child; @fd is set to its end of it */
-static bool make_stream(NitroChild *child, Output *output, int *fd,
-                        void (*take)(NitroChild *, const char *, size_t),
+static bool make_stream(NhvChild *child, Output *output, int *fd,
+                        void (*take)(NhvChild *, const char *, size_t),
                         Error **errp)
 {
     int pair[2];
@@ -341,7 +341,7 @@ static bool make_stream(NitroChild *child, Output *output, int *fd,
     return true;
 }
 
-static bool make_pipe(NitroChild *child, int *fd, Error **errp)
+static bool make_pipe(NhvChild *child, int *fd, Error **errp)
 {
     int messages[2];
     g_autoptr(GError) gerr = NULL;
@@ -355,7 +355,7 @@ static bool make_pipe(NitroChild *child, int *fd, Error **errp)
     return true;
 }
 
-static bool make_streams(NitroChild *child, bool debug, NitroChildFds *fds,
+static bool make_streams(NhvChild *child, bool debug, NhvChildFds *fds,
                          int *message_fd, Error **errp)
 {
     return make_pipe(child, message_fd, errp) &&
@@ -378,8 +378,8 @@ static int compare_fds(const void *a, const void *b)
 }
 
 /* Returns: how many descriptors the child gets; @keep lists them in order */
-static int collect_fds(const NitroChildConfig *config,
-                       const NitroChildFds *inherited, int *keep)
+static int collect_fds(const NhvChildConfig *config,
+                       const NhvChildFds *inherited, int *keep)
 {
     const int fds[MAX_KEEP] = {
         STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, inherited->vsock,
@@ -397,9 +397,9 @@ static int collect_fds(const NitroChildConfig *config,
     return n;
 }
 
-static NitroChild *child_new(const NitroChildOps *ops, void *opaque)
+static NhvChild *child_new(const NhvChildOps *ops, void *opaque)
 {
-    NitroChild *child = g_new0(NitroChild, 1);
+    NhvChild *child = g_new0(NhvChild, 1);
 
     child->ops = ops;
     child->opaque = opaque;
@@ -410,10 +410,10 @@ static NitroChild *child_new(const NitroChildOps *ops, void *opaque)
     return child;
 }
 
-static bool child_run(NitroChild *child, const NitroChildConfig *config,
-                      const NitroChildFds *fds, int message_fd, Error **errp)
+static bool child_run(NhvChild *child, const NhvChildConfig *config,
+                      const NhvChildFds *fds, int message_fd, Error **errp)
 {
-    g_auto(GStrv) args = nitro_child_args(config, fds);
+    g_auto(GStrv) args = nhv_child_args(config, fds);
     int keep[MAX_KEEP], nr_keep = collect_fds(config, fds, keep);
 
     log_open(child, config);
@@ -426,12 +426,12 @@ static bool child_run(NitroChild *child, const NitroChildConfig *config,
     return true;
 }
 
-NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
-                              const NitroChildOps *ops, void *opaque,
-                              Error **errp)
+NhvChild *nhv_child_start(const NhvChildConfig *config, int vsock_fd,
+                          const NhvChildOps *ops, void *opaque,
+                          Error **errp)
 {
-    NitroChild *child = child_new(ops, opaque);
-    NitroChildFds fds = { .vsock = vsock_fd, .monitor = -1, .serial = -1 };
+    NhvChild *child = child_new(ops, opaque);
+    NhvChildFds fds = { .vsock = vsock_fd, .monitor = -1, .serial = -1 };
     int message_fd = -1;
     bool ok;
 
@@ -441,13 +441,13 @@ NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
     close_fd(fds.monitor);
     close_fd(fds.serial);
     if (!ok) {
-        nitro_child_free(child);
+        nhv_child_free(child);
         return NULL;
     }
     return child;
 }
 
-const char *nitro_child_last_words(NitroChild *child)
+const char *nhv_child_last_words(NhvChild *child)
 {
     if (child->gave_up && child->kvm_words) {
         return child->kvm_words;
@@ -459,12 +459,12 @@ const char *nitro_child_last_words(NitroChild *child)
     return child->last_words->str;
 }
 
-bool nitro_child_gave_up(const NitroChild *child)
+bool nhv_child_gave_up(const NhvChild *child)
 {
     return child->gave_up;
 }
 
-void nitro_child_free(NitroChild *child)
+void nhv_child_free(NhvChild *child)
 {
     if (!child) {
         return;

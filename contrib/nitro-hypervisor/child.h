@@ -23,59 +23,59 @@
 /* Exit status of a process that could not become a QEMU, as shells have it */
 #define NITRO_CHILD_NOT_RUN 127
 
-typedef struct NitroChild NitroChild;
+typedef struct NhvChild NhvChild;
 
 /* What to run */
-typedef struct NitroChildConfig {
-    const NitroOptions *opts;
+typedef struct NhvChildConfig {
+    const NhvOptions *opts;
     uint64_t slot_uid;
     uint32_t cid;
     unsigned int vcpus;
     uint64_t memory;            /* bytes, whole MiB */
     bool debug;
-    const NitroImage *image;    /* checked */
+    const NhvImage *image;    /* checked */
     int signer_fd;              /* key and chain to attest with, or -1 */
-} NitroChildConfig;
+} NhvChildConfig;
 
 /* The child's ends of sockets */
-typedef struct NitroChildFds {
+typedef struct NhvChildFds {
     int vsock;                  /* vhost-user */
     int monitor;                /* QMP */
     int serial;                 /* or -1 */
-} NitroChildFds;
+} NhvChildFds;
 
 /**
- * NitroChildOps: told about the process, from the main loop
+ * NhvChildOps: told about the process, from the main loop
  * @serial: the enclave has written to its serial port (debug mode only)
  * @exited: the process has ended and all its output was passed on; @status as
  *          from waitpid()
  */
-typedef struct NitroChildOps {
+typedef struct NhvChildOps {
     void (*serial)(void *opaque, const void *buf, size_t len);
     void (*exited)(void *opaque, int status);
-} NitroChildOps;
+} NhvChildOps;
 
 /**
- * nitro_child_has_acpi: does an x86_64 enclave get ACPI tables?
+ * nhv_child_has_acpi: does an x86_64 enclave get ACPI tables?
  * @opts: --acpi decides unless it is auto
  * @image: checked; decides otherwise
  * @reason: set to a phrase that says why
  */
-bool nitro_child_has_acpi(const NitroOptions *opts, const NitroImage *image,
-                          const char **reason);
+bool nhv_child_has_acpi(const NhvOptions *opts, const NhvImage *image,
+                        const char **reason);
 
 /**
- * nitro_child_args: command line of an enclave
+ * nhv_child_args: command line of an enclave
  * @config: what to run
  * @fds: what the process inherits
  *
  * Returns: NULL terminated arguments, to be freed with g_strfreev().
  */
-char **nitro_child_args(const NitroChildConfig *config,
-                        const NitroChildFds *fds);
+char **nhv_child_args(const NhvChildConfig *config,
+                      const NhvChildFds *fds);
 
 /**
- * nitro_child_pcrs: registers an enclave attests, for a machine that does not
+ * nhv_child_pcrs: registers an enclave attests, for a machine that does not
  *                   measure what it boots
  * @config: what to run
  *
@@ -86,10 +86,10 @@ char **nitro_child_args(const NitroChildConfig *config,
  * Returns: ",pcrN=HEX..." to append to the properties of virtio-nsm-device;
  *          to be freed.
  */
-char *nitro_child_pcrs(const NitroChildConfig *config);
+char *nhv_child_pcrs(const NhvChildConfig *config);
 
 /**
- * nitro_child_start: run a QEMU
+ * nhv_child_start: run a QEMU
  * @config: what to run
  * @vsock_fd: the child's end of the vhost-user socket; stays the caller's
  * @ops: callbacks
@@ -102,34 +102,34 @@ char *nitro_child_pcrs(const NitroChildConfig *config);
  *
  * Returns: the process, or NULL.
  */
-NitroChild *nitro_child_start(const NitroChildConfig *config, int vsock_fd,
-                              const NitroChildOps *ops, void *opaque,
-                              Error **errp);
+NhvChild *nhv_child_start(const NhvChildConfig *config, int vsock_fd,
+                          const NhvChildOps *ops, void *opaque,
+                          Error **errp);
 
 /**
- * nitro_child_stop: ask the process to end, make it end after a while
+ * nhv_child_stop: ask the process to end, make it end after a while
  * @child: the process; @exited will be called
  */
-void nitro_child_stop(NitroChild *child);
+void nhv_child_stop(NhvChild *child);
 
 /**
- * nitro_child_last_words: what the process wrote to stderr last
+ * nhv_child_last_words: what the process wrote to stderr last
  * @child: the process
  *
  * Returns: text without a newline at its end, possibly empty.
  */
-const char *nitro_child_last_words(NitroChild *child);
+const char *nhv_child_last_words(NhvChild *child);
 
 /**
- * nitro_child_gave_up: was it killed as its accelerator cannot run the guest?
+ * nhv_child_gave_up: was it killed as its accelerator cannot run the guest?
  * @child: the process
  */
-bool nitro_child_gave_up(const NitroChild *child);
+bool nhv_child_gave_up(const NhvChild *child);
 
 /**
- * nitro_child_free: forget the process, remove its log
+ * nhv_child_free: forget the process, remove its log
  * @child: the process, which has exited, or NULL
  */
-void nitro_child_free(NitroChild *child);
+void nhv_child_free(NhvChild *child);
 
 #endif

@@ -16,15 +16,15 @@
 /* Packets handled before others get their turn */
 #define BUDGET 256
 
-struct NitroConsoleService {
-    NitroSwitchPort *port;
-    GHashTable *consoles;       /* port -> NitroConsole */
+struct NhvConsoleService {
+    NhvSwitchPort *port;
+    GHashTable *consoles;       /* port -> NhvConsole */
     guint source;
-    NitroReport report;
+    NhvReport report;
 };
 
-struct NitroConsole {
-    NitroConsoleService *service;
+struct NhvConsole {
+    NhvConsoleService *service;
     uint32_t cid;
     uint32_t port;
     GHashTable *readers;        /* peer port -> Reader */
@@ -34,7 +34,7 @@ struct NitroConsole {
 };
 
 typedef struct Reader {
-    NitroConsole *console;
+    NhvConsole *console;
     uint32_t peer_port;
     uint64_t pos;               /* next byte to send */
     uint32_t sent;              /* credit: counted as the peer counts */
@@ -44,7 +44,7 @@ typedef struct Reader {
     bool shutdown;              /* end of file was sent */
 } Reader;
 
-static void service_send(NitroConsoleService *service, uint32_t port,
+static void service_send(NhvConsoleService *service, uint32_t port,
                          uint32_t peer_port, uint16_t op, Reader *reader,
                          struct iovec *payload, size_t len)
 {
@@ -70,7 +70,7 @@ static void service_send(NitroConsoleService *service, uint32_t port,
         iov[1] = payload[0];
         iov[2] = payload[1];
     }
-    nitro_switch_send(service->port, iov, ARRAY_SIZE(iov));
+    nhv_switch_send(service->port, iov, ARRAY_SIZE(iov));
 }
 
 static void reader_send(Reader *reader, uint16_t op)
@@ -81,16 +81,16 @@ static void reader_send(Reader *reader, uint16_t op)
 
 static void reader_skip(Reader *reader)
 {
-    NitroConsole *console = reader->console;
+    NhvConsole *console = reader->console;
 
     if (console->end - reader->pos > NITRO_CONSOLE_BACKLOG) {
         uint64_t oldest = console->end - NITRO_CONSOLE_BACKLOG;
 
         /* Nobody misses what was gone before they came */
         if (reader->pos) {
-            nitro_report(&console->service->report,
-                         "console of CID %u: slow reader misses %" PRIu64
-                         " bytes", console->cid, oldest - reader->pos);
+            nhv_report(&console->service->report,
+                       "console of CID %u: slow reader misses %" PRIu64
+                       " bytes", console->cid, oldest - reader->pos);
         }
         reader->pos = oldest;
     }
@@ -106,7 +106,7 @@ static uint32_t reader_credit(Reader *reader)
 
 static void reader_send_chunk(Reader *reader, size_t len)
 {
-    NitroConsole *console = reader->console;
+    NhvConsole *console = reader->console;
     size_t start = reader->pos % NITRO_CONSOLE_BACKLOG;
     size_t first = MIN(len, NITRO_CONSOLE_BACKLOG - start);
     struct iovec payload[2] = {
@@ -123,7 +123,7 @@ static void reader_send_chunk(Reader *reader, size_t len)
 /* Send what there is and what the reader has room for */
 static void reader_feed(Reader *reader)
 {
-    NitroConsole *console = reader->console;
+    NhvConsole *console = reader->console;
 
     reader_skip(reader);
     while (reader->pos < console->end) {
@@ -141,7 +141,7 @@ static void reader_feed(Reader *reader)
     }
 }
 
-static void console_feed(NitroConsole *console)
+static void console_feed(NhvConsole *console)
 {
     GHashTableIter iter;
     gpointer reader;
@@ -152,7 +152,7 @@ static void console_feed(NitroConsole *console)
     }
 }
 
-static void reader_open(NitroConsole *console, uint32_t peer_port,
+static void reader_open(NhvConsole *console, uint32_t peer_port,
                         const struct virtio_vsock_hdr *hdr)
 {
     Reader *reader = g_new0(Reader, 1);
@@ -201,13 +201,13 @@ static void reader_input(Reader *reader, const struct virtio_vsock_hdr *hdr)
 }
 
 /* The switch only delivers packets from the parent, of open connections */
-static void service_input(NitroConsoleService *service,
+static void service_input(NhvConsoleService *service,
                           const struct virtio_vsock_hdr *hdr)
 {
     uint32_t port = le32_to_cpu(hdr->dst_port);
     uint32_t peer_port = le32_to_cpu(hdr->src_port);
     uint16_t op = le16_to_cpu(hdr->op);
-    NitroConsole *console;
+    NhvConsole *console;
     Reader *reader = NULL;
 
     console = g_hash_table_lookup(service->consoles, GUINT_TO_POINTER(port));
@@ -227,7 +227,7 @@ static void service_input(NitroConsoleService *service,
 
 static gboolean service_run(gpointer opaque)
 {
-    NitroConsoleService *service = opaque;
+    NhvConsoleService *service = opaque;
     g_autofree uint8_t *discard = g_malloc(CHUNK);
     struct virtio_vsock_hdr hdr;
     struct iovec iov[2] = {
@@ -237,7 +237,7 @@ static gboolean service_run(gpointer opaque)
     int i;
 
     for (i = 0; i < BUDGET; i++) {
-        if (!nitro_switch_receive(service->port, iov, ARRAY_SIZE(iov))) {
+        if (!nhv_switch_receive(service->port, iov, ARRAY_SIZE(iov))) {
             service->source = 0;
             return G_SOURCE_REMOVE;
         }
@@ -248,7 +248,7 @@ static gboolean service_run(gpointer opaque)
 
 static void service_ready(void *opaque)
 {
-    NitroConsoleService *service = opaque;
+    NhvConsoleService *service = opaque;
 
     if (!service->source) {
         service->source = g_idle_add_full(G_PRIORITY_DEFAULT, service_run,
@@ -256,30 +256,30 @@ static void service_ready(void *opaque)
     }
 }
 
-NitroConsoleService *nitro_console_service_new(NitroSwitch *sw)
+NhvConsoleService *nhv_console_service_new(NhvSwitch *sw)
 {
-    NitroConsoleService *service = g_new0(NitroConsoleService, 1);
+    NhvConsoleService *service = g_new0(NhvConsoleService, 1);
 
     service->consoles = g_hash_table_new(NULL, NULL);
-    service->port = nitro_switch_attach(sw, NITRO_CID_HYPERVISOR,
-                                        service_ready, service);
+    service->port = nhv_switch_attach(sw, NITRO_CID_HYPERVISOR,
+                                      service_ready, service);
     assert(service->port);
     return service;
 }
 
-void nitro_console_service_free(NitroConsoleService *service)
+void nhv_console_service_free(NhvConsoleService *service)
 {
     if (!service) {
         return;
     }
     assert(g_hash_table_size(service->consoles) == 0);
-    nitro_switch_detach(service->port);
+    nhv_switch_detach(service->port);
     g_clear_handle_id(&service->source, g_source_remove);
     g_hash_table_unref(service->consoles);
     g_free(service);
 }
 
-static void console_reset_readers(NitroConsole *console)
+static void console_reset_readers(NhvConsole *console)
 {
     GHashTableIter iter;
     gpointer reader;
@@ -291,7 +291,7 @@ static void console_reset_readers(NitroConsole *console)
     g_hash_table_remove_all(console->readers);
 }
 
-void nitro_console_service_hang_up(NitroConsoleService *service)
+void nhv_console_service_hang_up(NhvConsoleService *service)
 {
     GHashTableIter iter;
     gpointer console;
@@ -302,9 +302,9 @@ void nitro_console_service_hang_up(NitroConsoleService *service)
     }
 }
 
-NitroConsole *nitro_console_open(NitroConsoleService *service, uint32_t cid)
+NhvConsole *nhv_console_open(NhvConsoleService *service, uint32_t cid)
 {
-    NitroConsole *console = g_new0(NitroConsole, 1);
+    NhvConsole *console = g_new0(NhvConsole, 1);
 
     console->service = service;
     console->cid = cid;
@@ -316,7 +316,7 @@ NitroConsole *nitro_console_open(NitroConsoleService *service, uint32_t cid)
     return console;
 }
 
-void nitro_console_append(NitroConsole *console, const void *buf, size_t len)
+void nhv_console_append(NhvConsole *console, const void *buf, size_t len)
 {
     const uint8_t *from = buf;
 
@@ -332,13 +332,13 @@ void nitro_console_append(NitroConsole *console, const void *buf, size_t len)
     }
 }
 
-void nitro_console_end(NitroConsole *console)
+void nhv_console_end(NhvConsole *console)
 {
     console->ended = true;
     console_feed(console);
 }
 
-void nitro_console_close(NitroConsole *console)
+void nhv_console_close(NhvConsole *console)
 {
     if (!console) {
         return;

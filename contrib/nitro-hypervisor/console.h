@@ -21,58 +21,58 @@
 #define NITRO_CONSOLE_PORT_BASE 10000
 #define NITRO_CONSOLE_BACKLOG   (1024 * 1024)
 
-typedef struct NitroConsoleService NitroConsoleService;
-typedef struct NitroConsole NitroConsole;
+typedef struct NhvConsoleService NhvConsoleService;
+typedef struct NhvConsole NhvConsole;
 
 /**
- * nitro_console_service_new: attach CID 0 to the switch
+ * nhv_console_service_new: attach CID 0 to the switch
  * @sw: the switch, where CID 0 must be free
  */
-NitroConsoleService *nitro_console_service_new(NitroSwitch *sw);
+NhvConsoleService *nhv_console_service_new(NhvSwitch *sw);
 
 /**
- * nitro_console_service_free: detach CID 0
+ * nhv_console_service_free: detach CID 0
  * @service: the service, or NULL; all its consoles must be closed
  */
-void nitro_console_service_free(NitroConsoleService *service);
+void nhv_console_service_free(NhvConsoleService *service);
 
 /**
- * nitro_console_service_hang_up: reset all readers of all consoles
+ * nhv_console_service_hang_up: reset all readers of all consoles
  * @service: the service
  *
  * They may connect again, and get the backlog then.
  */
-void nitro_console_service_hang_up(NitroConsoleService *service);
+void nhv_console_service_hang_up(NhvConsoleService *service);
 
 /**
- * nitro_console_open: begin to serve an enclave's console
+ * nhv_console_open: begin to serve an enclave's console
  * @service: the service
  * @cid: CID of the enclave, which has no console yet
  */
-NitroConsole *nitro_console_open(NitroConsoleService *service, uint32_t cid);
+NhvConsole *nhv_console_open(NhvConsoleService *service, uint32_t cid);
 
 /**
- * nitro_console_append: the enclave has written something
+ * nhv_console_append: the enclave has written something
  * @console: the console, not ended
  * @buf: the bytes
  * @len: how many
  */
-void nitro_console_append(NitroConsole *console, const void *buf, size_t len);
+void nhv_console_append(NhvConsole *console, const void *buf, size_t len);
 
 /**
- * nitro_console_end: the enclave will write no more
+ * nhv_console_end: the enclave will write no more
  * @console: the console
  *
  * Readers get the rest and end of file; new ones still get the backlog.
  */
-void nitro_console_end(NitroConsole *console);
+void nhv_console_end(NhvConsole *console);
 
 /**
- * nitro_console_close: forget the console
+ * nhv_console_close: forget the console
  * @console: the console, or NULL
  *
  * Readers that have not got everything are reset.
  */
-void nitro_console_close(NitroConsole *console);
+void nhv_console_close(NhvConsole *console);
 
 #endif

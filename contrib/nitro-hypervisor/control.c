@@ -17,9 +17,9 @@
 /* Replies a device may leave unread */
 #define OUTPUT_MAX (256 * 1024)
 
-struct NitroControl {
-    NitroListener *listener;
-    const NitroControlOps *ops;
+struct NhvControl {
+    NhvListener *listener;
+    const NhvControlOps *ops;
     void *opaque;
     int fd;                     /* -1 while no device is connected */
     bool greeted;               /* HELLO was answered */
@@ -30,7 +30,7 @@ struct NitroControl {
     GByteArray *output;
 };
 
-static void disconnect(NitroControl *control)
+static void disconnect(NhvControl *control)
 {
     g_clear_handle_id(&control->input_source, g_source_remove);
     g_clear_handle_id(&control->output_source, g_source_remove);
@@ -44,13 +44,13 @@ static void disconnect(NitroControl *control)
 }
 
 /* Ends the connection when the device is told to go or has gone */
-static void lose(NitroControl *control, const char *why)
+static void lose(NhvControl *control, const char *why)
 {
     disconnect(control);
     control->ops->lost(control->opaque, why);
 }
 
-static bool write_some(NitroControl *control)
+static bool write_some(NhvControl *control)
 {
     while (control->output->len) {
         ssize_t n = RETRY_ON_EINTR(send(control->fd, control->output->data,
@@ -67,7 +67,7 @@ static bool write_some(NitroControl *control)
 
 static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
-    NitroControl *control = opaque;
+    NhvControl *control = opaque;
 
     if (write_some(control)) {
         return G_SOURCE_CONTINUE;
@@ -76,7 +76,7 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static void send_message(NitroControl *control, NitroControlHeader *header,
+static void send_message(NhvControl *control, NitroControlHeader *header,
                          const void *body, size_t len)
 {
     if (control->fd < 0) {
@@ -100,7 +100,7 @@ static void send_message(NitroControl *control, NitroControlHeader *header,
     }
 }
 
-static void reply_with(NitroControl *control,
+static void reply_with(NhvControl *control,
                        const NitroControlHeader *request, int rc,
                        const void *body, size_t len)
 {
@@ -115,14 +115,14 @@ static void reply_with(NitroControl *control,
     send_message(control, &header, body, len);
 }
 
-void nitro_control_reply(NitroControl *control,
-                         const NitroControlHeader *request, int rc)
+void nhv_control_reply(NhvControl *control,
+                       const NitroControlHeader *request, int rc)
 {
     reply_with(control, request, rc, NULL, 0);
 }
 
-void nitro_control_exited(NitroControl *control, uint64_t slot_uid,
-                          uint32_t cause, uint32_t status)
+void nhv_control_exited(NhvControl *control, uint64_t slot_uid,
+                        uint32_t cause, uint32_t status)
 {
     NitroControlHeader header = {
         .type = NITRO_CONTROL_EXITED,
@@ -137,7 +137,7 @@ void nitro_control_exited(NitroControl *control, uint64_t slot_uid,
 }
 
 /* Returns: NULL, or why the device has to go */
-static const char *hello(NitroControl *control,
+static const char *hello(NhvControl *control,
                          const NitroControlHeader *header,
                          const NitroControlHello *body)
 {
@@ -192,7 +192,7 @@ static uint64_t body_size(uint16_t type, const void *body, size_t len)
 }
 
 /* Returns: NULL, or why the device has to go */
-static const char *handle(NitroControl *control,
+static const char *handle(NhvControl *control,
                           const NitroControlHeader *header, const void *body)
 {
     size_t len = header->size - sizeof(*header);
@@ -225,7 +225,7 @@ static void parse_header(const GByteArray *input, NitroControlHeader *header)
 }
 
 /* Returns: NULL, or why the device has to go */
-static const char *handle_input(NitroControl *control)
+static const char *handle_input(NhvControl *control)
 {
     NitroControlHeader header;
     const char *why;
@@ -250,7 +250,7 @@ static const char *handle_input(NitroControl *control)
 
 static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
-    NitroControl *control = opaque;
+    NhvControl *control = opaque;
     uint8_t buf[4096];
     ssize_t n = RETRY_ON_EINTR(recv(fd, buf, sizeof(buf), 0));
     const char *why = NULL;
@@ -273,7 +273,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-void nitro_control_continue(NitroControl *control)
+void nhv_control_continue(NhvControl *control)
 {
     const char *why;
 
@@ -292,7 +292,7 @@ void nitro_control_continue(NitroControl *control)
 
 static void accepted(void *opaque, int fd)
 {
-    NitroControl *control = opaque;
+    NhvControl *control = opaque;
 
     g_unix_set_fd_nonblocking(fd, true, NULL);
     control->fd = fd;
@@ -300,39 +300,39 @@ static void accepted(void *opaque, int fd)
     control->input_source = g_unix_fd_add(fd, G_IO_IN, input_ready, control);
 }
 
-NitroControl *nitro_control_new(const char *path, const NitroControlOps *ops,
-                                void *opaque, Error **errp)
+NhvControl *nhv_control_new(const char *path, const NhvControlOps *ops,
+                            void *opaque, Error **errp)
 {
-    NitroControl *control = g_new0(NitroControl, 1);
+    NhvControl *control = g_new0(NhvControl, 1);
 
     control->ops = ops;
     control->opaque = opaque;
     control->fd = -1;
     control->input = g_byte_array_new();
     control->output = g_byte_array_new();
-    control->listener = nitro_listener_new(path, accepted, control, errp);
+    control->listener = nhv_listener_new(path, accepted, control, errp);
     if (!control->listener) {
-        nitro_control_free(control);
+        nhv_control_free(control);
         return NULL;
     }
     return control;
 }
 
-void nitro_control_free(NitroControl *control)
+void nhv_control_free(NhvControl *control)
 {
     if (!control) {
         return;
     }
     disconnect(control);
-    nitro_listener_free(control->listener);
+    nhv_listener_free(control->listener);
     g_byte_array_unref(control->input);
     g_byte_array_unref(control->output);
     g_free(control);
 }
 
-void nitro_control_resume(NitroControl *control)
+void nhv_control_resume(NhvControl *control)
 {
     if (control->fd < 0) {
-        nitro_listener_resume(control->listener);
+        nhv_listener_resume(control->listener);
     }
 }

@@ -15,24 +15,24 @@
 
 #include "hw/nitro/nitro-control.h"
 
-typedef struct NitroControl NitroControl;
+typedef struct NhvControl NhvControl;
 
 /**
- * NitroControlOps: called from the main loop
+ * NhvControlOps: called from the main loop
  * @request: a request other than HELLO; @header in host byte order, @body
  *           little-endian and of the size its type asks for.  Returns false
- *           to get no more requests until nitro_control_continue()
+ *           to get no more requests until nhv_control_continue()
  * @lost: the device has disconnected or was told to go, @why is a phrase;
- *        nitro_control_resume() lets another one connect
+ *        nhv_control_resume() lets another one connect
  */
-typedef struct NitroControlOps {
+typedef struct NhvControlOps {
     bool (*request)(void *opaque, const NitroControlHeader *header,
                     const void *body);
     void (*lost)(void *opaque, const char *why);
-} NitroControlOps;
+} NhvControlOps;
 
 /**
- * nitro_control_new: wait for a device
+ * nhv_control_new: wait for a device
  * @path: unix socket to listen on
  * @ops: callbacks
  * @opaque: passed to @ops
@@ -40,44 +40,44 @@ typedef struct NitroControlOps {
  *
  * Returns: the channel, or NULL.
  */
-NitroControl *nitro_control_new(const char *path, const NitroControlOps *ops,
-                                void *opaque, Error **errp);
+NhvControl *nhv_control_new(const char *path, const NhvControlOps *ops,
+                            void *opaque, Error **errp);
 
 /**
- * nitro_control_free: disconnect and stop listening; @ops are not called
+ * nhv_control_free: disconnect and stop listening; @ops are not called
  * @control: the channel, or NULL
  */
-void nitro_control_free(NitroControl *control);
+void nhv_control_free(NhvControl *control);
 
 /**
- * nitro_control_resume: accept the next device
+ * nhv_control_resume: accept the next device
  * @control: a channel that has lost its device
  */
-void nitro_control_resume(NitroControl *control);
+void nhv_control_resume(NhvControl *control);
 
 /**
- * nitro_control_continue: go on with the next request
+ * nhv_control_continue: go on with the next request
  * @control: the channel; @request has returned false
  */
-void nitro_control_continue(NitroControl *control);
+void nhv_control_continue(NhvControl *control);
 
 /**
- * nitro_control_reply: answer a request
+ * nhv_control_reply: answer a request
  * @control: the channel; nothing happens when the device has gone
  * @request: header of the request, host byte order
  * @rc: 0 or -errno
  */
-void nitro_control_reply(NitroControl *control,
-                         const NitroControlHeader *request, int rc);
+void nhv_control_reply(NhvControl *control,
+                       const NitroControlHeader *request, int rc);
 
 /**
- * nitro_control_exited: tell that an enclave ended by itself
+ * nhv_control_exited: tell that an enclave ended by itself
  * @control: the channel; nothing happens when the device has gone
  * @slot_uid: which one
  * @cause: NITRO_CONTROL_CAUSE_*
  * @status: exit status or signal
  */
-void nitro_control_exited(NitroControl *control, uint64_t slot_uid,
-                          uint32_t cause, uint32_t status);
+void nhv_control_exited(NhvControl *control, uint64_t slot_uid,
+                        uint32_t cause, uint32_t status);
 
 #endif

@@ -24,27 +24,27 @@ typedef enum EnclaveState {
     STATE_DOWN,
 } EnclaveState;
 
-struct NitroEnclave {
-    NitroEnclaveHost host;
-    NitroEnclaveConfig config;
-    const NitroEnclaveOps *ops;
+struct NhvEnclave {
+    NhvEnclaveHost host;
+    NhvEnclaveConfig config;
+    const NhvEnclaveOps *ops;
     void *opaque;
     EnclaveState state;
     bool stopping;
     bool answered;              /* ops->started was called */
     int rc;                     /* outcome of a failed start */
     uint32_t cause, status;     /* how it ended */
-    NitroImage *image;
-    NitroPkiInstance *identity; /* what it signs with, or NULL */
+    NhvImage *image;
+    NhvPkiInstance *identity; /* what it signs with, or NULL */
     Error *check_error;
-    NitroChild *child;
-    NitroVsockDevice *vsock;
-    NitroConsole *console;
+    NhvChild *child;
+    NhvVsockDevice *vsock;
+    NhvConsole *console;
     guint step_source;          /* copying, or reporting the end */
     guint timeout_source;
 };
 
-static void enclave_answer(NitroEnclave *enclave, int rc)
+static void enclave_answer(NhvEnclave *enclave, int rc)
 {
     if (!enclave->answered) {
         enclave->answered = true;
@@ -54,7 +54,7 @@ static void enclave_answer(NitroEnclave *enclave, int rc)
 
 static gboolean enclave_down(gpointer opaque)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
     bool by_itself = enclave->state == STATE_RUNNING && !enclave->stopping;
 
     enclave->step_source = 0;
@@ -69,20 +69,20 @@ static gboolean enclave_down(gpointer opaque)
 }
 
 /* Nothing of it runs any more */
-static void enclave_finish(NitroEnclave *enclave)
+static void enclave_finish(NhvEnclave *enclave)
 {
     g_clear_handle_id(&enclave->timeout_source, g_source_remove);
     g_clear_handle_id(&enclave->step_source, g_source_remove);
-    g_clear_pointer(&enclave->vsock, nitro_vsock_device_free);
-    g_clear_pointer(&enclave->image, nitro_image_free);
+    g_clear_pointer(&enclave->vsock, nhv_vsock_device_free);
+    g_clear_pointer(&enclave->image, nhv_image_free);
     if (enclave->console) {
-        nitro_console_end(enclave->console);
+        nhv_console_end(enclave->console);
     }
     enclave->step_source = g_idle_add_full(G_PRIORITY_DEFAULT, enclave_down,
                                            enclave, NULL);
 }
 
-static void enclave_fail(NitroEnclave *enclave, int rc, Error *err)
+static void enclave_fail(NhvEnclave *enclave, int rc, Error *err)
 {
     error_prepend(&err, "enclave with CID %u not started: ",
                   enclave->config.cid);
@@ -91,22 +91,22 @@ static void enclave_fail(NitroEnclave *enclave, int rc, Error *err)
 }
 
 /* As on EC2: START succeeds, and then the enclave ends */
-static void end_at_once(NitroEnclave *enclave)
+static void end_at_once(NhvEnclave *enclave)
 {
     enclave->state = STATE_RUNNING;
     if (enclave->config.debug && !enclave->console) {
-        enclave->console = nitro_console_open(enclave->host.consoles,
-                                              enclave->config.cid);
+        enclave->console = nhv_console_open(enclave->host.consoles,
+                                            enclave->config.cid);
     }
     enclave_answer(enclave, 0);
 }
 
-static bool is_lenient(const NitroEnclave *enclave)
+static bool is_lenient(const NhvEnclave *enclave)
 {
     return !enclave->host.opts->strict_image && !enclave->stopping;
 }
 
-static void refuse_image(NitroEnclave *enclave, Error *err)
+static void refuse_image(NhvEnclave *enclave, Error *err)
 {
     if (!is_lenient(enclave)) {
         enclave_fail(enclave, -EINVAL, err);
@@ -121,12 +121,12 @@ static void refuse_image(NitroEnclave *enclave, Error *err)
 
 static void serial_written(void *opaque, const void *buf, size_t len)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
 
-    nitro_console_append(enclave->console, buf, len);
+    nhv_console_append(enclave->console, buf, len);
 }
 
-static void note_cause(NitroEnclave *enclave, int status)
+static void note_cause(NhvEnclave *enclave, int status)
 {
     if (WIFSIGNALED(status)) {
         enclave->cause = NITRO_CONTROL_CAUSE_SIGNAL;
@@ -140,14 +140,14 @@ static void note_cause(NitroEnclave *enclave, int status)
     }
 }
 
-static void report_end(NitroEnclave *enclave)
+static void report_end(NhvEnclave *enclave)
 {
     uint32_t cid = enclave->config.cid;
-    const char *last_words = nitro_child_last_words(enclave->child);
+    const char *last_words = nhv_child_last_words(enclave->child);
 
     if (enclave->stopping) {
         info_report("enclave with CID %u stopped", cid);
-    } else if (nitro_child_gave_up(enclave->child)) {
+    } else if (nhv_child_gave_up(enclave->child)) {
         warn_report("enclave with CID %u: %s cannot run it (--accel tcg "
                     "emulates it, in nitro-lab ACCEL=tcg): %s", cid,
                     enclave->host.opts->accel,
@@ -166,7 +166,7 @@ static void report_end(NitroEnclave *enclave)
  * A QEMU that refuses to go on does not like the image.  One that could not be
  * run, or was killed, says nothing about it.
  */
-static void ended_early(NitroEnclave *enclave, int status)
+static void ended_early(NhvEnclave *enclave, int status)
 {
     if (is_lenient(enclave) && WIFEXITED(status) &&
         WEXITSTATUS(status) != NITRO_CHILD_NOT_RUN) {
@@ -178,32 +178,32 @@ static void ended_early(NitroEnclave *enclave, int status)
 
 static void child_exited(void *opaque, int status)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
 
     note_cause(enclave, status);
     report_end(enclave);
     if (enclave->state == STATE_STARTING && !enclave->rc) {
         ended_early(enclave, status);
     }
-    g_clear_pointer(&enclave->child, nitro_child_free);
+    g_clear_pointer(&enclave->child, nhv_child_free);
     enclave_finish(enclave);
 }
 
-static const NitroChildOps child_ops = {
+static const NhvChildOps child_ops = {
     .serial = serial_written,
     .exited = child_exited,
 };
 
 static void vsock_ready(void *opaque)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
 
     if (enclave->state != STATE_STARTING || enclave->stopping) {
         return;
     }
     g_clear_handle_id(&enclave->timeout_source, g_source_remove);
     /* QEMU has its own copy of the descriptor */
-    g_clear_pointer(&enclave->image, nitro_image_free);
+    g_clear_pointer(&enclave->image, nhv_image_free);
     enclave->state = STATE_RUNNING;
     info_report("enclave with CID %u runs: %u vCPUs, %" PRIu64 " bytes%s",
                 enclave->config.cid, enclave->config.vcpus,
@@ -214,51 +214,51 @@ static void vsock_ready(void *opaque)
 
 static void vsock_closed(void *opaque, const char *why)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
 
     if (!g_str_equal(why, NITRO_VSOCK_CLOSED_BY_PEER)) {
         warn_report("enclave with CID %u has lost its vsock device: %s",
                     enclave->config.cid, why);
     }
-    g_clear_pointer(&enclave->vsock, nitro_vsock_device_free);
+    g_clear_pointer(&enclave->vsock, nhv_vsock_device_free);
 }
 
-static const NitroVsockDeviceOps vsock_ops = {
+static const NhvVsockDeviceOps vsock_ops = {
     .ready = vsock_ready,
     .closed = vsock_closed,
 };
 
 static gboolean start_timeout(gpointer opaque)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
     Error *err = NULL;
 
     enclave->timeout_source = 0;
     error_setg(&err, "QEMU has no vsock device after %d s",
                NITRO_ENCLAVE_START_MS / 1000);
     enclave_fail(enclave, -ETIMEDOUT, err);
-    nitro_enclave_stop(enclave);
+    nhv_enclave_stop(enclave);
     return G_SOURCE_REMOVE;
 }
 
-static bool issue_identity(NitroEnclave *enclave, int *fd, Error **errp)
+static bool issue_identity(NhvEnclave *enclave, int *fd, Error **errp)
 {
     if (!enclave->host.pki) {
         return true;
     }
-    enclave->identity = nitro_pki_issue(enclave->host.pki,
-                                        nitro_options_id(enclave->host.opts),
-                                        errp);
+    enclave->identity = nhv_pki_issue(enclave->host.pki,
+                                      nhv_options_id(enclave->host.opts),
+                                      errp);
     if (!enclave->identity) {
         return false;
     }
-    *fd = nitro_pki_instance_fd(enclave->identity);
+    *fd = nhv_pki_instance_fd(enclave->identity);
     return true;
 }
 
-static bool spawn(NitroEnclave *enclave, Error **errp)
+static bool spawn(NhvEnclave *enclave, Error **errp)
 {
-    NitroChildConfig config = {
+    NhvChildConfig config = {
         .opts = enclave->host.opts,
         .slot_uid = enclave->config.slot_uid,
         .cid = enclave->config.cid,
@@ -278,30 +278,30 @@ static bool spawn(NitroEnclave *enclave, Error **errp)
         error_setg_errno(errp, errno, "cannot create a socket");
         return false;
     }
-    enclave->child = nitro_child_start(&config, vsock[1], &child_ops, enclave,
-                                       errp);
+    enclave->child = nhv_child_start(&config, vsock[1], &child_ops, enclave,
+                                     errp);
     close(vsock[1]);
     if (!enclave->child) {
         close(vsock[0]);
         return false;
     }
-    enclave->vsock = nitro_vsock_device_new(enclave->host.sw,
-                                            enclave->config.cid, vsock[0],
-                                            &vsock_ops, enclave);
+    enclave->vsock = nhv_vsock_device_new(enclave->host.sw,
+                                          enclave->config.cid, vsock[0],
+                                          &vsock_ops, enclave);
     if (enclave->config.debug) {
-        enclave->console = nitro_console_open(enclave->host.consoles,
-                                              enclave->config.cid);
+        enclave->console = nhv_console_open(enclave->host.consoles,
+                                            enclave->config.cid);
     }
     return true;
 }
 
-static bool check_arch(NitroEnclave *enclave, Error **errp)
+static bool check_arch(NhvEnclave *enclave, Error **errp)
 {
     EifArch arch = enclave->image->arch;
     EifArch other = arch == EIF_ARCH_X86_64 ? EIF_ARCH_AARCH64
                                             : EIF_ARCH_X86_64;
 
-    if (!nitro_options_qemu(enclave->host.opts, arch)) {
+    if (!nhv_options_qemu(enclave->host.opts, arch)) {
         error_setg(errp, "the image is for %s, enclaves here are %s",
                    eif_arch_str(arch), eif_arch_str(other));
         error_append_hint(errp, "Rebuild the image for %s\n",
@@ -313,9 +313,9 @@ static bool check_arch(NitroEnclave *enclave, Error **errp)
 }
 
 /* The line that proves which bytes were donated */
-static void report_image(NitroEnclave *enclave)
+static void report_image(NhvEnclave *enclave)
 {
-    NitroImage *image = enclave->image;
+    NhvImage *image = enclave->image;
     g_autofree char *pcr0 = eif_pcr_str(image->pcrs.pcr0);
 
     info_report("enclave with CID %u: image of %" PRIu64 " bytes in %" PRIu64
@@ -328,14 +328,14 @@ static void report_image(NitroEnclave *enclave)
     }
     if (image->arch == EIF_ARCH_X86_64) {
         const char *reason;
-        bool acpi = nitro_child_has_acpi(enclave->host.opts, image, &reason);
+        bool acpi = nhv_child_has_acpi(enclave->host.opts, image, &reason);
 
         info_report("enclave with CID %u: ACPI %s: %s", enclave->config.cid,
                     acpi ? "on" : "off", reason);
     }
 }
 
-static void start_child(NitroEnclave *enclave)
+static void start_child(NhvEnclave *enclave)
 {
     Error *err = NULL;
 
@@ -350,7 +350,7 @@ static void start_child(NitroEnclave *enclave)
     enclave_finish(enclave);
 }
 
-static void image_failed(NitroEnclave *enclave, int rc, Error *err)
+static void image_failed(NhvEnclave *enclave, int rc, Error *err)
 {
     if (enclave->image->unbootable) {
         refuse_image(enclave, err);
@@ -362,7 +362,7 @@ static void image_failed(NitroEnclave *enclave, int rc, Error *err)
 
 static gboolean image_checked(gpointer opaque)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
     Error *err = g_steal_pointer(&enclave->check_error);
 
     if (enclave->stopping) {
@@ -379,14 +379,14 @@ static gboolean image_checked(gpointer opaque)
 
 static gpointer check_thread(gpointer opaque)
 {
-    NitroEnclave *enclave = opaque;
+    NhvEnclave *enclave = opaque;
 
-    nitro_image_check(enclave->image, &enclave->check_error);
+    nhv_image_check(enclave->image, &enclave->check_error);
     g_idle_add_full(G_PRIORITY_DEFAULT, image_checked, enclave, NULL);
     return NULL;
 }
 
-static void check_image(NitroEnclave *enclave)
+static void check_image(NhvEnclave *enclave)
 {
     g_autoptr(GError) gerr = NULL;
     GThread *thread;
@@ -407,14 +407,14 @@ static void check_image(NitroEnclave *enclave)
 
 static gboolean copy_step(gpointer opaque)
 {
-    NitroEnclave *enclave = opaque;
-    NitroMemory *memory = &enclave->config.memory;
-    NitroImage *image = enclave->image;
+    NhvEnclave *enclave = opaque;
+    NhvMemory *memory = &enclave->config.memory;
+    NhvImage *image = enclave->image;
     Error *err = NULL;
     bool done = false;
 
-    if ((image->size || nitro_image_open(image, memory, &err)) &&
-        nitro_image_copy(image, memory, &done, &err) && !done) {
+    if ((image->size || nhv_image_open(image, memory, &err)) &&
+        nhv_image_copy(image, memory, &done, &err) && !done) {
         return G_SOURCE_CONTINUE;
     }
     enclave->step_source = 0;
@@ -426,61 +426,61 @@ static gboolean copy_step(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
-                                  const NitroEnclaveConfig *config,
-                                  const NitroEnclaveOps *ops, void *opaque)
+NhvEnclave *nhv_enclave_start(const NhvEnclaveHost *host,
+                              const NhvEnclaveConfig *config,
+                              const NhvEnclaveOps *ops, void *opaque)
 {
-    NitroEnclave *enclave = g_new0(NitroEnclave, 1);
+    NhvEnclave *enclave = g_new0(NhvEnclave, 1);
 
     enclave->host = *host;
     enclave->config = *config;
     enclave->ops = ops;
     enclave->opaque = opaque;
-    enclave->image = nitro_image_new();
+    enclave->image = nhv_image_new();
     enclave->step_source = g_idle_add_full(G_PRIORITY_DEFAULT, copy_step,
                                            enclave, NULL);
     return enclave;
 }
 
-void nitro_enclave_stop(NitroEnclave *enclave)
+void nhv_enclave_stop(NhvEnclave *enclave)
 {
     if (enclave->stopping) {
         return;
     }
     enclave->stopping = true;
     if (enclave->child) {
-        nitro_child_stop(enclave->child);
+        nhv_child_stop(enclave->child);
     } else if (enclave->state == STATE_COPYING) {
         enclave->rc = -ECANCELED;
         enclave_finish(enclave);
     }
 }
 
-bool nitro_enclave_is_down(const NitroEnclave *enclave)
+bool nhv_enclave_is_down(const NhvEnclave *enclave)
 {
     return enclave->state == STATE_DOWN;
 }
 
-uint64_t nitro_enclave_slot_uid(const NitroEnclave *enclave)
+uint64_t nhv_enclave_slot_uid(const NhvEnclave *enclave)
 {
     return enclave->config.slot_uid;
 }
 
-uint32_t nitro_enclave_cid(const NitroEnclave *enclave)
+uint32_t nhv_enclave_cid(const NhvEnclave *enclave)
 {
     return enclave->config.cid;
 }
 
-bool nitro_enclave_scrub(NitroEnclave *enclave, Error **errp)
+bool nhv_enclave_scrub(NhvEnclave *enclave, Error **errp)
 {
-    return nitro_memory_scrub(&enclave->config.memory, errp);
+    return nhv_memory_scrub(&enclave->config.memory, errp);
 }
 
-void nitro_enclave_free(NitroEnclave *enclave)
+void nhv_enclave_free(NhvEnclave *enclave)
 {
     assert(enclave->state == STATE_DOWN);
-    nitro_console_close(enclave->console);
-    nitro_memory_clear(&enclave->config.memory);
-    nitro_pki_instance_free(enclave->identity);
+    nhv_console_close(enclave->console);
+    nhv_memory_clear(&enclave->config.memory);
+    nhv_pki_instance_free(enclave->identity);
     g_free(enclave);
 }

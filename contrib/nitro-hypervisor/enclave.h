@@ -30,27 +30,27 @@
 /* From START to QEMU's vsock device being there */
 #define NITRO_ENCLAVE_START_MS 60000
 
-typedef struct NitroEnclave NitroEnclave;
+typedef struct NhvEnclave NhvEnclave;
 
 /* What enclaves live in; everything outlives them */
-typedef struct NitroEnclaveHost {
-    const NitroOptions *opts;
-    NitroSwitch *sw;
-    NitroConsoleService *consoles;
-    NitroPki *pki;              /* NULL: documents are not signed */
-} NitroEnclaveHost;
+typedef struct NhvEnclaveHost {
+    const NhvOptions *opts;
+    NhvSwitch *sw;
+    NhvConsoleService *consoles;
+    NhvPki *pki;              /* NULL: documents are not signed */
+} NhvEnclaveHost;
 
 /* As START has it */
-typedef struct NitroEnclaveConfig {
+typedef struct NhvEnclaveConfig {
     uint64_t slot_uid;
     uint32_t cid;
     bool debug;
     unsigned int vcpus;
-    NitroMemory memory;
-} NitroEnclaveConfig;
+    NhvMemory memory;
+} NhvEnclaveConfig;
 
 /**
- * NitroEnclaveOps: told about changes, from the main loop, never from within
+ * NhvEnclaveOps: told about changes, from the main loop, never from within
  * the functions of this file
  * @started: outcome of the start: 0 or -errno; called once, also when the
  *           enclave was stopped meanwhile
@@ -58,45 +58,45 @@ typedef struct NitroEnclaveConfig {
  *          NitroControlExited.  @down follows
  * @down: the enclave is down now; called once, it may be freed
  */
-typedef struct NitroEnclaveOps {
-    void (*started)(void *opaque, NitroEnclave *enclave, int rc);
-    void (*exited)(void *opaque, NitroEnclave *enclave, uint32_t cause,
+typedef struct NhvEnclaveOps {
+    void (*started)(void *opaque, NhvEnclave *enclave, int rc);
+    void (*exited)(void *opaque, NhvEnclave *enclave, uint32_t cause,
                    uint32_t status);
-    void (*down)(void *opaque, NitroEnclave *enclave);
-} NitroEnclaveOps;
+    void (*down)(void *opaque, NhvEnclave *enclave);
+} NhvEnclaveOps;
 
 /**
- * nitro_enclave_start: begin to start an enclave
+ * nhv_enclave_start: begin to start an enclave
  * @host: what it lives in
  * @config: copied; the memory is owned by the enclave from now on
  * @ops: callbacks
  * @opaque: passed to @ops
  */
-NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
-                                  const NitroEnclaveConfig *config,
-                                  const NitroEnclaveOps *ops, void *opaque);
+NhvEnclave *nhv_enclave_start(const NhvEnclaveHost *host,
+                              const NhvEnclaveConfig *config,
+                              const NhvEnclaveOps *ops, void *opaque);
 
 /**
- * nitro_enclave_stop: end an enclave in whatever state it is
+ * nhv_enclave_stop: end an enclave in whatever state it is
  * @enclave: the enclave; unless it is down already, @down will be called
  */
-void nitro_enclave_stop(NitroEnclave *enclave);
+void nhv_enclave_stop(NhvEnclave *enclave);
 
-bool nitro_enclave_is_down(const NitroEnclave *enclave);
-uint64_t nitro_enclave_slot_uid(const NitroEnclave *enclave);
-uint32_t nitro_enclave_cid(const NitroEnclave *enclave);
+bool nhv_enclave_is_down(const NhvEnclave *enclave);
+uint64_t nhv_enclave_slot_uid(const NhvEnclave *enclave);
+uint32_t nhv_enclave_cid(const NhvEnclave *enclave);
 
 /**
- * nitro_enclave_scrub: overwrite the donated memory with zeros
+ * nhv_enclave_scrub: overwrite the donated memory with zeros
  * @enclave: an enclave that is down
  * @errp: filled in on failure
  */
-bool nitro_enclave_scrub(NitroEnclave *enclave, Error **errp);
+bool nhv_enclave_scrub(NhvEnclave *enclave, Error **errp);
 
 /**
- * nitro_enclave_free: forget an enclave and its console
+ * nhv_enclave_free: forget an enclave and its console
  * @enclave: an enclave that is down
  */
-void nitro_enclave_free(NitroEnclave *enclave);
+void nhv_enclave_free(NhvEnclave *enclave);
 
 #endif

@@ -33,7 +33,7 @@ static bool append_section(int fd, const EifSection *section,
 }
 
 /* A machine takes no file of no bytes for an initrd */
-static bool append_ramdisk(NitroImage *image, const EifSection *section,
+static bool append_ramdisk(NhvImage *image, const EifSection *section,
                            const uint8_t *bytes, Error **errp)
 {
     if (!section->size) {
@@ -46,7 +46,7 @@ static bool append_ramdisk(NitroImage *image, const EifSection *section,
            append_section(image->initrd_fd, section, bytes, errp);
 }
 
-static bool take_section(NitroImage *image, const EifSection *section,
+static bool take_section(NhvImage *image, const EifSection *section,
                          const uint8_t *bytes, Error **errp)
 {
     switch (section->type) {
@@ -65,8 +65,8 @@ static bool take_section(NitroImage *image, const EifSection *section,
     }
 }
 
-bool nitro_image_split(NitroImage *image, const EifImage *eif,
-                       const uint8_t *bytes, Error **errp)
+bool nhv_image_split(NhvImage *image, const EifImage *eif,
+                     const uint8_t *bytes, Error **errp)
 {
     unsigned int i;
 

@@ -23,7 +23,7 @@
 
 /* Donated memory as a source of the image */
 typedef struct Donated {
-    NitroMemory *mem;
+    NhvMemory *mem;
     bool lost;                  /* it cannot be read */
 } Donated;
 
@@ -32,21 +32,21 @@ static bool read_donated(const EifSource *src, void *buf, size_t len,
 {
     Donated *donated = src->opaque;
 
-    donated->lost = !nitro_memory_read(donated->mem, buf, len,
-                                       NITRO_CONTROL_IMAGE_OFFSET + offset,
-                                       errp);
+    donated->lost = !nhv_memory_read(donated->mem, buf, len,
+                                     NITRO_CONTROL_IMAGE_OFFSET + offset,
+                                     errp);
     return !donated->lost;
 }
 
-NitroImage *nitro_image_new(void)
+NhvImage *nhv_image_new(void)
 {
-    NitroImage *image = g_new0(NitroImage, 1);
+    NhvImage *image = g_new0(NhvImage, 1);
 
     image->fd = image->kernel_fd = image->initrd_fd = -1;
     return image;
 }
 
-static bool find_image(NitroImage *image, NitroMemory *mem, Error **errp)
+static bool find_image(NhvImage *image, NhvMemory *mem, Error **errp)
 {
     Donated donated = { .mem = mem };
     EifSource src = {
@@ -73,7 +73,7 @@ static bool find_image(NitroImage *image, NitroMemory *mem, Error **errp)
     return true;
 }
 
-bool nitro_image_open(NitroImage *image, NitroMemory *mem, Error **errp)
+bool nhv_image_open(NhvImage *image, NhvMemory *mem, Error **errp)
 {
     if (!find_image(image, mem, errp)) {
         return false;
@@ -83,7 +83,7 @@ bool nitro_image_open(NitroImage *image, NitroMemory *mem, Error **errp)
     return image->fd >= 0;
 }
 
-static bool write_copy(NitroImage *image, const void *from, size_t len,
+static bool write_copy(NhvImage *image, const void *from, size_t len,
                        Error **errp)
 {
     ssize_t n = RETRY_ON_EINTR(pwrite(image->fd, from, len, image->copied));
@@ -101,7 +101,7 @@ static bool write_copy(NitroImage *image, const void *from, size_t len,
  * The host's kernel holds pages for moments, for example to reclaim memory, and
  * cannot seal them meanwhile
  */
-static bool seal_copy(NitroImage *image, bool *done, Error **errp)
+static bool seal_copy(NhvImage *image, bool *done, Error **errp)
 {
     *done = !fcntl(image->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL);
     if (!*done && (errno != EBUSY || ++image->busy == SEAL_ATTEMPTS)) {
@@ -111,15 +111,15 @@ static bool seal_copy(NitroImage *image, bool *done, Error **errp)
     return true;
 }
 
-bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
-                      Error **errp)
+bool nhv_image_copy(NhvImage *image, NhvMemory *mem, bool *done,
+                    Error **errp)
 {
     uint64_t end = MIN(image->size, image->copied + COPY_SLICE);
 
     while (image->copied < end) {
         uint64_t n = end - image->copied;
-        void *from = nitro_memory_map(mem, NITRO_CONTROL_IMAGE_OFFSET +
-                                      image->copied, &n, errp);
+        void *from = nhv_memory_map(mem, NITRO_CONTROL_IMAGE_OFFSET +
+                                    image->copied, &n, errp);
 
         if (!from || !write_copy(image, from, n, errp)) {
             return false;
@@ -129,7 +129,7 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
     return image->copied < image->size || seal_copy(image, done, errp);
 }
 
-static void probe_kernel(NitroImage *image, const EifImage *eif,
+static void probe_kernel(NhvImage *image, const EifImage *eif,
                          const uint8_t *bytes)
 {
     const EifSection *kernel = eif_image_section(eif, EIF_SECTION_KERNEL, 0);
@@ -137,13 +137,13 @@ static void probe_kernel(NitroImage *image, const EifImage *eif,
     g_autofree char *cmdline = g_strndup((const char *)bytes +
                                          line->data_offset, line->size);
 
-    image->needs_acpi = nitro_kernel_needs_acpi(bytes + kernel->data_offset,
-                                                kernel->size, cmdline,
-                                                &image->acpi_reason);
+    image->needs_acpi = nhv_kernel_needs_acpi(bytes + kernel->data_offset,
+                                              kernel->size, cmdline,
+                                              &image->acpi_reason);
 }
 
 /* A line that is too long boots, without its end */
-static bool check_kernel(NitroImage *image, const EifImage *eif,
+static bool check_kernel(NhvImage *image, const EifImage *eif,
                          const EifSource *src, Error **errp)
 {
     EifKernel kernel;
@@ -192,7 +192,7 @@ static bool check_signature(const EifImage *eif, const EifSource *src,
 }
 
 /* Everything a machine that boots images would look at */
-static bool check_eif(NitroImage *image, const EifImage *eif,
+static bool check_eif(NhvImage *image, const EifImage *eif,
                       const EifSource *src, Error **errp)
 {
     if (eif->image_size != image->size) {
@@ -205,7 +205,7 @@ static bool check_eif(NitroImage *image, const EifImage *eif,
            check_signature(eif, src, image->pcrs.pcr0, errp);
 }
 
-static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
+static bool check_bytes(NhvImage *image, const uint8_t *bytes, Error **errp)
 {
     g_autoptr(EifImage) eif = NULL;
     EifSource src;
@@ -221,13 +221,13 @@ static bool check_bytes(NitroImage *image, const uint8_t *bytes, Error **errp)
     image->sha384 = g_compute_checksum_for_data(G_CHECKSUM_SHA384, bytes,
                                                 image->size);
     if (image->arch == EIF_ARCH_AARCH64) {
-        return nitro_image_split(image, eif, bytes, errp);
+        return nhv_image_split(image, eif, bytes, errp);
     }
     probe_kernel(image, eif, bytes);
     return true;
 }
 
-bool nitro_image_check(NitroImage *image, Error **errp)
+bool nhv_image_check(NhvImage *image, Error **errp)
 {
     void *bytes = mmap(NULL, image->size, PROT_READ, MAP_PRIVATE, image->fd,
                        0);
@@ -249,7 +249,7 @@ static void close_fd(int fd)
     }
 }
 
-void nitro_image_free(NitroImage *image)
+void nhv_image_free(NhvImage *image)
 {
     if (!image) {
         return;

@@ -16,46 +16,46 @@
 #include "hw/core/eif-image.h"
 #include "parent.h"
 
-typedef struct NitroImage {
+typedef struct NhvImage {
     int fd;                     /* the copy */
     uint64_t size;
     uint64_t copied;
     unsigned int busy;          /* attempts to seal the copy */
     bool unbootable;            /* what failed is the image, not this host */
-    /* Filled in by nitro_image_check() */
+    /* Filled in by nhv_image_check() */
     EifArch arch;
     uint32_t crc;
     char *sha384;               /* of the whole image, hexadecimal */
     EifMeasurements pcrs;
-    bool needs_acpi;            /* see nitro_kernel_needs_acpi() */
+    bool needs_acpi;            /* see nhv_kernel_needs_acpi() */
     const char *acpi_reason;
     uint64_t cmdline_room;      /* characters its kernel takes in addition */
     char *cmdline_error;        /* why the line is too long, NULL: it is not */
-    /* Of an arm64 image, see nitro_image_split() */
+    /* Of an arm64 image, see nhv_image_split() */
     int kernel_fd;
     int initrd_fd;              /* -1 without a ramdisk */
     char *cmdline;
-} NitroImage;
+} NhvImage;
 
 /**
- * nitro_image_new: an image that was not looked for yet
+ * nhv_image_new: an image that was not looked for yet
  *
- * Returns: to be freed with nitro_image_free().
+ * Returns: to be freed with nhv_image_free().
  */
-NitroImage *nitro_image_new(void);
+NhvImage *nhv_image_new(void);
 
 /**
- * nitro_image_open: find the image in donated memory
+ * nhv_image_open: find the image in donated memory
  * @image: a new image; size is filled in
  * @mem: the memory
  * @errp: filled in on failure; unbootable says whose it is
  *
  * Returns: true on success; nothing is copied yet.
  */
-bool nitro_image_open(NitroImage *image, NitroMemory *mem, Error **errp);
+bool nhv_image_open(NhvImage *image, NhvMemory *mem, Error **errp);
 
 /**
- * nitro_image_copy: copy the next slice
+ * nhv_image_copy: copy the next slice
  * @image: the image
  * @mem: the memory it was opened from
  * @done: set when it was the last slice
@@ -63,11 +63,11 @@ bool nitro_image_open(NitroImage *image, NitroMemory *mem, Error **errp);
  *
  * Returns: true on success.
  */
-bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
-                      Error **errp);
+bool nhv_image_copy(NhvImage *image, NhvMemory *mem, bool *done,
+                    Error **errp);
 
 /**
- * nitro_image_check: verify and measure the copy
+ * nhv_image_check: verify and measure the copy
  * @image: a completely copied image
  * @errp: filled in when it is not a good image; unbootable is set then, unless
  *        this host failed to check it
@@ -77,10 +77,10 @@ bool nitro_image_copy(NitroImage *image, NitroMemory *mem, bool *done,
  *
  * Returns: true for a good image.
  */
-bool nitro_image_check(NitroImage *image, Error **errp);
+bool nhv_image_check(NhvImage *image, Error **errp);
 
 /**
- * nitro_image_split: have the parts of an image that a machine boots
+ * nhv_image_split: have the parts of an image that a machine boots
  * @image: kernel_fd, initrd_fd and cmdline are filled in
  * @eif: its structure
  * @bytes: its content
@@ -90,14 +90,14 @@ bool nitro_image_check(NitroImage *image, Error **errp);
  *
  * Returns: true on success.
  */
-bool nitro_image_split(NitroImage *image, const EifImage *eif,
-                       const uint8_t *bytes, Error **errp);
+bool nhv_image_split(NhvImage *image, const EifImage *eif,
+                     const uint8_t *bytes, Error **errp);
 
-void nitro_image_free(NitroImage *image);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(NitroImage, nitro_image_free)
+void nhv_image_free(NhvImage *image);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(NhvImage, nhv_image_free)
 
 /**
- * nitro_kernel_needs_acpi: how does a kernel find its virtio devices?
+ * nhv_kernel_needs_acpi: how does a kernel find its virtio devices?
  * @kernel: kernel section of the image
  * @len: its length
  * @cmdline: kernel command line of the image
@@ -109,7 +109,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(NitroImage, nitro_image_free)
  *
  * Returns: true when ACPI tables are the way.
  */
-bool nitro_kernel_needs_acpi(const void *kernel, size_t len,
-                             const char *cmdline, const char **reason);
+bool nhv_kernel_needs_acpi(const void *kernel, size_t len,
+                           const char *cmdline, const char **reason);
 
 #endif

@@ -115,8 +115,8 @@ static bool has_word(const char *cmdline, const char *word)
     return false;
 }
 
-bool nitro_kernel_needs_acpi(const void *kernel, size_t len,
-                             const char *cmdline, const char **reason)
+bool nhv_kernel_needs_acpi(const void *kernel, size_t len,
+                           const char *cmdline, const char **reason)
 {
     bool found = false;
 

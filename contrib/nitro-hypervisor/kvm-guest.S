@@ -16,8 +16,8 @@
 
     .section .rodata
     .balign 16
-    .globl nitro_kvm_guest
-nitro_kvm_guest:
+    .globl nhv_kvm_guest
+nhv_kvm_guest:
 
 #if defined(__x86_64__)
 
@@ -27,7 +27,7 @@ nitro_kvm_guest:
  */
 #define PAGE        0xff000
 #define OFFSET      0xf000          /* of that page, in the first segment */
-#define AT(label)   (label - nitro_kvm_guest)
+#define AT(label)   (label - nhv_kvm_guest)
 #define CODE32      8
 #define DATA        16
 #define CODE64      24
@@ -155,7 +155,7 @@ no_table:
 
 guest_end:
     .balign 8
-    .globl nitro_kvm_guest_size
-nitro_kvm_guest_size:               /* 0 on other hosts */
-    .quad guest_end - nitro_kvm_guest
+    .globl nhv_kvm_guest_size
+nhv_kvm_guest_size:               /* 0 on other hosts */
+    .quad guest_end - nhv_kvm_guest
     .section .note.GNU-stack, "", %progbits

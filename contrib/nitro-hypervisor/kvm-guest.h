@@ -12,9 +12,9 @@
 #define NITRO_KVM_GUEST_H
 
 /* x86: the end of the firmware of machine q35; arm64: a kernel of virt */
-extern const uint8_t nitro_kvm_guest[];
+extern const uint8_t nhv_kvm_guest[];
 
 /* Bytes; 0 on hosts of another architecture */
-extern const uint64_t nitro_kvm_guest_size;
+extern const uint64_t nhv_kvm_guest_size;
 
 #endif

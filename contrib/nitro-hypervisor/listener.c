@@ -16,26 +16,26 @@
 /* Out of descriptors or memory: time until there may be some */
 #define RETRY_MS 500
 
-struct NitroListener {
+struct NhvListener {
     char *path;
     int fd;
     guint source;               /* accepting, or waiting to try again */
     bool told;                  /* that nobody can be accepted */
-    NitroAccepted *accepted;
+    NhvAccepted *accepted;
     void *opaque;
 };
 
 static gboolean retry(gpointer opaque)
 {
-    NitroListener *listener = opaque;
+    NhvListener *listener = opaque;
 
     listener->source = 0;
-    nitro_listener_resume(listener);
+    nhv_listener_resume(listener);
     return G_SOURCE_REMOVE;
 }
 
 /* The peer still waits: looking at once would find the same, for ever */
-static void retry_later(NitroListener *listener, int err)
+static void retry_later(NhvListener *listener, int err)
 {
     if (!listener->told) {
         warn_report("cannot accept a connection on %s: %s", listener->path,
@@ -47,7 +47,7 @@ static void retry_later(NitroListener *listener, int err)
 
 static gboolean peer_waiting(gint fd, GIOCondition condition, gpointer opaque)
 {
-    NitroListener *listener = opaque;
+    NhvListener *listener = opaque;
     int peer = qemu_accept(fd, NULL, NULL);
 
     if (peer < 0 && (errno == EAGAIN || errno == EINTR ||
@@ -64,7 +64,7 @@ static gboolean peer_waiting(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-void nitro_listener_resume(NitroListener *listener)
+void nhv_listener_resume(NhvListener *listener)
 {
     if (!listener->source) {
         listener->source = g_unix_fd_add(listener->fd, G_IO_IN, peer_waiting,
@@ -72,26 +72,26 @@ void nitro_listener_resume(NitroListener *listener)
     }
 }
 
-NitroListener *nitro_listener_new(const char *path, NitroAccepted *accepted,
-                                  void *opaque, Error **errp)
+NhvListener *nhv_listener_new(const char *path, NhvAccepted *accepted,
+                              void *opaque, Error **errp)
 {
-    NitroListener *listener;
+    NhvListener *listener;
     int fd = unix_listen(path, errp);
 
     if (fd < 0) {
         return NULL;
     }
     g_unix_set_fd_nonblocking(fd, true, NULL);
-    listener = g_new0(NitroListener, 1);
+    listener = g_new0(NhvListener, 1);
     listener->path = g_strdup(path);
     listener->fd = fd;
     listener->accepted = accepted;
     listener->opaque = opaque;
-    nitro_listener_resume(listener);
+    nhv_listener_resume(listener);
     return listener;
 }
 
-void nitro_listener_free(NitroListener *listener)
+void nhv_listener_free(NhvListener *listener)
 {
     if (!listener) {
         return;

@@ -9,19 +9,19 @@
 #ifndef NITRO_LISTENER_H
 #define NITRO_LISTENER_H
 
-typedef struct NitroListener NitroListener;
+typedef struct NhvListener NhvListener;
 
 /**
- * NitroAccepted: called from the main loop with a connected peer
- * @opaque: as given to nitro_listener_new()
+ * NhvAccepted: called from the main loop with a connected peer
+ * @opaque: as given to nhv_listener_new()
  * @fd: the connection, close-on-exec, owned by the callee
  *
- * No other peer is accepted until nitro_listener_resume().
+ * No other peer is accepted until nhv_listener_resume().
  */
-typedef void NitroAccepted(void *opaque, int fd);
+typedef void NhvAccepted(void *opaque, int fd);
 
 /**
- * nitro_listener_new: listen on a unix socket
+ * nhv_listener_new: listen on a unix socket
  * @path: where; a stale socket there is replaced
  * @accepted: told about the peer
  * @opaque: passed to @accepted
@@ -29,19 +29,19 @@ typedef void NitroAccepted(void *opaque, int fd);
  *
  * Returns: the listener, or NULL.
  */
-NitroListener *nitro_listener_new(const char *path, NitroAccepted *accepted,
-                                  void *opaque, Error **errp);
+NhvListener *nhv_listener_new(const char *path, NhvAccepted *accepted,
+                              void *opaque, Error **errp);
 
 /**
- * nitro_listener_resume: the peer has gone, accept another one
+ * nhv_listener_resume: the peer has gone, accept another one
  * @listener: the listener
  */
-void nitro_listener_resume(NitroListener *listener);
+void nhv_listener_resume(NhvListener *listener);
 
 /**
- * nitro_listener_free: stop listening and remove the socket
+ * nhv_listener_free: stop listening and remove the socket
  * @listener: the listener, or NULL
  */
-void nitro_listener_free(NitroListener *listener);
+void nhv_listener_free(NhvListener *listener);
 
 #endif

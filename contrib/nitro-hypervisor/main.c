@@ -31,16 +31,16 @@
 #include "slots.h"
 
 typedef struct Hypervisor {
-    NitroOptions opts;
+    NhvOptions opts;
     GMainLoop *loop;
-    NitroSwitch *sw;
-    NitroReport report;
-    NitroConsoleService *consoles;
-    NitroParent *parent;
-    NitroControl *control;
-    NitroSlots *slots;
-    NitroPki *pki;
-    NitroRuntimeDir dir;
+    NhvSwitch *sw;
+    NhvReport report;
+    NhvConsoleService *consoles;
+    NhvParent *parent;
+    NhvControl *control;
+    NhvSlots *slots;
+    NhvPki *pki;
+    NhvRuntimeDir dir;
     bool ending;
 } Hypervisor;
 
@@ -48,13 +48,13 @@ static void guest_misbehaved(void *opaque, uint32_t cid, const char *what)
 {
     Hypervisor *hv = opaque;
 
-    nitro_report(&hv->report, "CID %u: %s", cid, what);
+    nhv_report(&hv->report, "CID %u: %s", cid, what);
 }
 
 static void end(Hypervisor *hv)
 {
     hv->ending = true;
-    nitro_slots_close(hv->slots);
+    nhv_slots_close(hv->slots);
 }
 
 static gboolean end_signal(gpointer opaque)
@@ -69,7 +69,7 @@ static gboolean hang_up_signal(gpointer opaque)
     Hypervisor *hv = opaque;
 
     info_report("hanging up on the readers of consoles");
-    nitro_console_service_hang_up(hv->consoles);
+    nhv_console_service_hang_up(hv->consoles);
     return G_SOURCE_CONTINUE;
 }
 
@@ -80,7 +80,7 @@ static void slots_idle(void *opaque)
     if (hv->ending) {
         g_main_loop_quit(hv->loop);
     } else {
-        nitro_control_resume(hv->control);
+        nhv_control_resume(hv->control);
     }
 }
 
@@ -91,7 +91,7 @@ static void parent_gone(void *opaque)
     if (hv->opts.once) {
         end(hv);
     } else {
-        nitro_slots_reset(hv->slots);
+        nhv_slots_reset(hv->slots);
     }
 }
 
@@ -100,7 +100,7 @@ static bool control_request(void *opaque, const NitroControlHeader *header,
 {
     Hypervisor *hv = opaque;
 
-    return nitro_slots_request(hv->slots, header, body);
+    return nhv_slots_request(hv->slots, header, body);
 }
 
 static void control_lost(void *opaque, const char *why)
@@ -108,10 +108,10 @@ static void control_lost(void *opaque, const char *why)
     Hypervisor *hv = opaque;
 
     info_report("control channel closed: %s", why);
-    nitro_slots_reset(hv->slots);
+    nhv_slots_reset(hv->slots);
 }
 
-static const NitroControlOps control_ops = {
+static const NhvControlOps control_ops = {
     .request = control_request,
     .lost = control_lost,
 };
@@ -125,13 +125,13 @@ static bool open_pki(Hypervisor *hv, Error **errp)
                     "has them signed");
         return true;
     }
-    hv->pki = nitro_pki_open(hv->opts.pki_dir, errp);
+    hv->pki = nhv_pki_open(hv->opts.pki_dir, errp);
     if (!hv->pki) {
         return false;
     }
-    fingerprint = nitro_pki_fingerprint(hv->pki);
+    fingerprint = nhv_pki_fingerprint(hv->pki);
     info_report("attestation documents lead to root %s, SHA-256 %s: not AWS",
-                nitro_pki_root(hv->pki), fingerprint);
+                nhv_pki_root(hv->pki), fingerprint);
     return true;
 }
 
@@ -142,26 +142,26 @@ static bool start(Hypervisor *hv, Error **errp)
                                                    NULL);
     g_autofree char *control_path = g_build_filename(dir, "control.sock",
                                                      NULL);
-    NitroEnclaveHost host = { .opts = &hv->opts };
+    NhvEnclaveHost host = { .opts = &hv->opts };
 
-    nitro_accel_resolve(NITRO_KVM_DEVICE, &hv->opts);
-    if (!nitro_runtime_dir_open(&hv->dir, dir, errp) || !open_pki(hv, errp)) {
+    nhv_accel_resolve(NITRO_KVM_DEVICE, &hv->opts);
+    if (!nhv_runtime_dir_open(&hv->dir, dir, errp) || !open_pki(hv, errp)) {
         return false;
     }
     host.pki = hv->pki;
-    host.sw = hv->sw = nitro_switch_new(hv->opts.max_connections,
-                                        guest_misbehaved, hv);
-    host.consoles = hv->consoles = nitro_console_service_new(hv->sw);
-    hv->slots = nitro_slots_new(&host, slots_idle, hv);
-    hv->parent = nitro_parent_new(hv->sw, vsock_path, parent_gone, hv, errp);
+    host.sw = hv->sw = nhv_switch_new(hv->opts.max_connections,
+                                      guest_misbehaved, hv);
+    host.consoles = hv->consoles = nhv_console_service_new(hv->sw);
+    hv->slots = nhv_slots_new(&host, slots_idle, hv);
+    hv->parent = nhv_parent_new(hv->sw, vsock_path, parent_gone, hv, errp);
     if (!hv->parent) {
         return false;
     }
-    hv->control = nitro_control_new(control_path, &control_ops, hv, errp);
+    hv->control = nhv_control_new(control_path, &control_ops, hv, errp);
     if (!hv->control) {
         return false;
     }
-    nitro_slots_connect(hv->slots, hv->control, hv->parent);
+    nhv_slots_connect(hv->slots, hv->control, hv->parent);
     info_report("ready in %s, accelerator of %s enclaves: %s", dir,
                 eif_arch_str(NITRO_HOST_ARCH), hv->opts.accel);
     return true;
@@ -169,14 +169,14 @@ static bool start(Hypervisor *hv, Error **errp)
 
 static void stop(Hypervisor *hv)
 {
-    nitro_control_free(hv->control);
-    nitro_slots_free(hv->slots);
-    nitro_parent_free(hv->parent);
-    nitro_console_service_free(hv->consoles);
-    nitro_switch_free(hv->sw);
-    nitro_pki_free(hv->pki);
-    nitro_runtime_dir_close(&hv->dir);
-    nitro_options_clear(&hv->opts);
+    nhv_control_free(hv->control);
+    nhv_slots_free(hv->slots);
+    nhv_parent_free(hv->parent);
+    nhv_console_service_free(hv->consoles);
+    nhv_switch_free(hv->sw);
+    nhv_pki_free(hv->pki);
+    nhv_runtime_dir_close(&hv->dir);
+    nhv_options_clear(&hv->opts);
 }
 
 /* Descriptors 0 to 2 must not become sockets of ours */
@@ -205,23 +205,23 @@ static int run(Hypervisor *hv)
     return EXIT_SUCCESS;
 }
 
-static int run_pki_command(const NitroOptions *opts)
+static int run_pki_command(const NhvOptions *opts)
 {
     Error *err = NULL;
 
-    if (!nitro_pki_command(opts->pki_dir, opts->pki_command,
-                           nitro_options_id(opts), &err)) {
+    if (!nhv_pki_command(opts->pki_dir, opts->pki_command,
+                         nhv_options_id(opts), &err)) {
         error_report_err(err);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;
 }
 
-static int check_kvm(const NitroOptions *opts)
+static int check_kvm(const NhvOptions *opts)
 {
     Error *err = NULL;
 
-    if (!nitro_accel_check_kvm(NITRO_KVM_DEVICE, opts, &err)) {
+    if (!nhv_accel_check_kvm(NITRO_KVM_DEVICE, opts, &err)) {
         error_report_err(err);
         return EXIT_FAILURE;
     }
@@ -238,7 +238,7 @@ int main(int argc, char **argv)
     occupy_stdio();
     umask(077);     /* sockets and logs are nobody else's */
     error_init(argv[0]);
-    if (!nitro_options_parse(&hv.opts, argc, argv, &err)) {
+    if (!nhv_options_parse(&hv.opts, argc, argv, &err)) {
         error_report_err(err);
     } else if (hv.opts.version) {
         printf("nitro-hypervisor (QEMU " QEMU_VERSION ")\n");

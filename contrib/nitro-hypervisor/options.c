@@ -51,7 +51,7 @@ static bool check_executable(const char *option, const char *path,
     return true;
 }
 
-static bool parse_max_connections(NitroOptions *opts, const char *text,
+static bool parse_max_connections(NhvOptions *opts, const char *text,
                                   Error **errp)
 {
     opts->max_connections = NITRO_SWITCH_MAX_CONNS;
@@ -65,7 +65,7 @@ static bool parse_max_connections(NitroOptions *opts, const char *text,
     return true;
 }
 
-static bool check_pki_command(const NitroOptions *opts, Error **errp)
+static bool check_pki_command(const NhvOptions *opts, Error **errp)
 {
     if (!opts->pki_dir) {
         error_setg(errp, "--pki needs --pki-dir");
@@ -75,7 +75,7 @@ static bool check_pki_command(const NitroOptions *opts, Error **errp)
     return true;
 }
 
-static bool options_check(NitroOptions *opts, const char *acpi, int rest,
+static bool options_check(NhvOptions *opts, const char *acpi, int rest,
                           Error **errp)
 {
     ERRP_GUARD();
@@ -121,7 +121,7 @@ static void make_absolute(char **path)
     }
 }
 
-static void options_defaults(NitroOptions *opts)
+static void options_defaults(NhvOptions *opts)
 {
     if (!opts->accel) {
         opts->accel = g_strdup(NITRO_ACCEL_TCG);
@@ -216,8 +216,8 @@ static bool parse_entries(const GOptionEntry *entries, int *argc, char ***argv,
     return false;
 }
 
-bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
-                         Error **errp)
+bool nhv_options_parse(NhvOptions *opts, int argc, char **argv,
+                       Error **errp)
 {
     g_autofree char *acpi = NULL, *max_connections = NULL;
     const GOptionEntry entries[] = {
@@ -273,23 +273,23 @@ bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
            options_check(opts, acpi, argc, errp);
 }
 
-const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch)
+const char *nhv_options_qemu(const NhvOptions *opts, EifArch arch)
 {
     return arch == EIF_ARCH_AARCH64 ? opts->qemu_aarch64 : opts->qemu;
 }
 
-const char *nitro_options_accel(const NitroOptions *opts, EifArch arch)
+const char *nhv_options_accel(const NhvOptions *opts, EifArch arch)
 {
     return arch == opts->host || g_str_has_prefix(opts->accel, "tcg") ?
            opts->accel : NITRO_ACCEL_TCG;
 }
 
-const char *nitro_options_id(const NitroOptions *opts)
+const char *nhv_options_id(const NhvOptions *opts)
 {
     return opts->parent_id ?: "i-0";
 }
 
-void nitro_options_clear(NitroOptions *opts)
+void nhv_options_clear(NhvOptions *opts)
 {
     g_free(opts->runtime_dir);
     g_free(opts->qemu);
@@ -301,5 +301,5 @@ void nitro_options_clear(NitroOptions *opts)
     g_free(opts->pki_command);
     g_strfreev(opts->qemu_args);
     g_strfreev(opts->firmware_dirs);
-    *opts = (NitroOptions) { };
+    *opts = (NhvOptions) { };
 }

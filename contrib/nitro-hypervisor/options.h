@@ -22,7 +22,7 @@
 #define NITRO_ACCEL_AUTO "auto"
 #define NITRO_ACCEL_TCG  "tcg,thread=multi"
 
-typedef struct NitroOptions {
+typedef struct NhvOptions {
     char *runtime_dir;      /* absolute */
     char *qemu;             /* qemu-system-x86_64, or NULL */
     char *qemu_aarch64;     /* qemu-system-aarch64, or NULL */
@@ -41,46 +41,46 @@ typedef struct NitroOptions {
     bool once;
     bool keep_logs;
     bool version;
-} NitroOptions;
+} NhvOptions;
 
 /**
- * nitro_options_parse: read the command line
- * @opts: filled in, to be cleared with nitro_options_clear() in any case
+ * nhv_options_parse: read the command line
+ * @opts: filled in, to be cleared with nhv_options_clear() in any case
  * @argc: number of arguments
  * @argv: the arguments; --help prints a text and exits
  * @errp: filled in on failure
  *
  * Returns: true on success.
  */
-bool nitro_options_parse(NitroOptions *opts, int argc, char **argv,
-                         Error **errp);
+bool nhv_options_parse(NhvOptions *opts, int argc, char **argv,
+                       Error **errp);
 
 /**
- * nitro_options_qemu: the QEMU that runs enclaves of an architecture
+ * nhv_options_qemu: the QEMU that runs enclaves of an architecture
  * @opts: the options
  * @arch: the architecture
  *
  * Returns: its path, or NULL when such enclaves cannot be run.
  */
-const char *nitro_options_qemu(const NitroOptions *opts, EifArch arch);
+const char *nhv_options_qemu(const NhvOptions *opts, EifArch arch);
 
 /**
- * nitro_options_accel: value of -accel for enclaves of an architecture
+ * nhv_options_accel: value of -accel for enclaves of an architecture
  * @opts: the options; their accelerator is not NITRO_ACCEL_AUTO any more
  * @arch: the architecture
  *
  * Returns: what --accel says, or NITRO_ACCEL_TCG where that cannot run them.
  */
-const char *nitro_options_accel(const NitroOptions *opts, EifArch arch);
+const char *nhv_options_accel(const NhvOptions *opts, EifArch arch);
 
 /**
- * nitro_options_id: instance ID of the parent
+ * nhv_options_id: instance ID of the parent
  * @opts: the options
  *
  * Returns: that of --parent-id, or one that stands for none.
  */
-const char *nitro_options_id(const NitroOptions *opts);
+const char *nhv_options_id(const NhvOptions *opts);
 
-void nitro_options_clear(NitroOptions *opts);
+void nhv_options_clear(NhvOptions *opts);
 
 #endif

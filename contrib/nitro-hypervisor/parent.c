@@ -14,11 +14,11 @@
 #include "parent.h"
 #include "vsock-device.h"
 
-struct NitroParent {
-    NitroSwitch *sw;
-    NitroListener *listener;
-    NitroVsockDevice *device;   /* NULL while no parent is connected */
-    NitroParentGone *gone;
+struct NhvParent {
+    NhvSwitch *sw;
+    NhvListener *listener;
+    NhvVsockDevice *device;   /* NULL while no parent is connected */
+    NhvParentGone *gone;
     void *opaque;
 };
 
@@ -29,62 +29,62 @@ static void device_ready(void *opaque)
 
 static void device_closed(void *opaque, const char *why)
 {
-    NitroParent *parent = opaque;
+    NhvParent *parent = opaque;
 
     info_report("parent disconnected: %s", why);
-    g_clear_pointer(&parent->device, nitro_vsock_device_free);
+    g_clear_pointer(&parent->device, nhv_vsock_device_free);
     parent->gone(parent->opaque);
-    nitro_listener_resume(parent->listener);
+    nhv_listener_resume(parent->listener);
 }
 
-static const NitroVsockDeviceOps device_ops = {
+static const NhvVsockDeviceOps device_ops = {
     .ready = device_ready,
     .closed = device_closed,
 };
 
 static void parent_accepted(void *opaque, int fd)
 {
-    NitroParent *parent = opaque;
+    NhvParent *parent = opaque;
 
-    parent->device = nitro_vsock_device_new(parent->sw, NITRO_CID_PARENT, fd,
-                                            &device_ops, parent);
+    parent->device = nhv_vsock_device_new(parent->sw, NITRO_CID_PARENT, fd,
+                                          &device_ops, parent);
 }
 
-NitroParent *nitro_parent_new(NitroSwitch *sw, const char *path,
-                              NitroParentGone *gone, void *opaque,
-                              Error **errp)
+NhvParent *nhv_parent_new(NhvSwitch *sw, const char *path,
+                          NhvParentGone *gone, void *opaque,
+                          Error **errp)
 {
-    NitroParent *parent = g_new0(NitroParent, 1);
+    NhvParent *parent = g_new0(NhvParent, 1);
 
     parent->sw = sw;
     parent->gone = gone;
     parent->opaque = opaque;
-    parent->listener = nitro_listener_new(path, parent_accepted, parent,
-                                          errp);
+    parent->listener = nhv_listener_new(path, parent_accepted, parent,
+                                        errp);
     if (!parent->listener) {
-        nitro_parent_free(parent);
+        nhv_parent_free(parent);
         return NULL;
     }
     return parent;
 }
 
-void nitro_parent_free(NitroParent *parent)
+void nhv_parent_free(NhvParent *parent)
 {
     if (!parent) {
         return;
     }
-    nitro_vsock_device_free(parent->device);
-    nitro_listener_free(parent->listener);
+    nhv_vsock_device_free(parent->device);
+    nhv_listener_free(parent->listener);
     g_free(parent);
 }
 
-bool nitro_memory_init(NitroMemory *mem, NitroParent *parent,
-                       NitroRegion *regions, unsigned int nr_regions,
-                       Error **errp)
+bool nhv_memory_init(NhvMemory *mem, NhvParent *parent,
+                     NhvRegion *regions, unsigned int nr_regions,
+                     Error **errp)
 {
     unsigned int i;
 
-    *mem = (NitroMemory) {
+    *mem = (NhvMemory) {
         .parent = parent,
         .regions = regions,
         .nr_regions = nr_regions,
@@ -102,13 +102,13 @@ bool nitro_memory_init(NitroMemory *mem, NitroParent *parent,
     return true;
 }
 
-void nitro_memory_clear(NitroMemory *mem)
+void nhv_memory_clear(NhvMemory *mem)
 {
     g_free(mem->regions);
-    *mem = (NitroMemory) { };
+    *mem = (NhvMemory) { };
 }
 
-static void *map_region(NitroMemory *mem, const NitroRegion *region,
+static void *map_region(NhvMemory *mem, const NhvRegion *region,
                         uint64_t offset, uint64_t *len, Error **errp)
 {
     uint64_t gpa = region->paddr + offset;
@@ -116,7 +116,7 @@ static void *map_region(NitroMemory *mem, const NitroRegion *region,
 
     *len = MIN(*len, region->size - offset);
     if (mem->parent->device) {
-        p = nitro_vsock_device_map(mem->parent->device, gpa, len);
+        p = nhv_vsock_device_map(mem->parent->device, gpa, len);
     }
     if (!p) {
         error_setg(errp, "the parent has no known memory at address "
@@ -128,8 +128,8 @@ static void *map_region(NitroMemory *mem, const NitroRegion *region,
     return p;
 }
 
-void *nitro_memory_map(NitroMemory *mem, uint64_t offset, uint64_t *len,
-                       Error **errp)
+void *nhv_memory_map(NhvMemory *mem, uint64_t offset, uint64_t *len,
+                     Error **errp)
 {
     unsigned int i;
 
@@ -144,14 +144,14 @@ void *nitro_memory_map(NitroMemory *mem, uint64_t offset, uint64_t *len,
     return NULL;
 }
 
-bool nitro_memory_read(NitroMemory *mem, void *buf, size_t len,
-                       uint64_t offset, Error **errp)
+bool nhv_memory_read(NhvMemory *mem, void *buf, size_t len,
+                     uint64_t offset, Error **errp)
 {
     uint8_t *to = buf;
 
     while (len) {
         uint64_t n = len;
-        void *from = nitro_memory_map(mem, offset, &n, errp);
+        void *from = nhv_memory_map(mem, offset, &n, errp);
 
         if (!from) {
             return false;
@@ -171,13 +171,13 @@ static void scrub(void *p, uint64_t len)
     }
 }
 
-bool nitro_memory_scrub(NitroMemory *mem, Error **errp)
+bool nhv_memory_scrub(NhvMemory *mem, Error **errp)
 {
     uint64_t offset = 0;
 
     while (offset < mem->size) {
         uint64_t n = mem->size - offset;
-        void *p = nitro_memory_map(mem, offset, &n, errp);
+        void *p = nhv_memory_map(mem, offset, &n, errp);
 
         if (!p) {
             return false;

@@ -14,16 +14,16 @@
 
 #include "switch.h"
 
-typedef struct NitroParent NitroParent;
+typedef struct NhvParent NhvParent;
 
 /**
- * NitroParentGone: called from the main loop when the parent has disconnected
- * @opaque: as given to nitro_parent_new()
+ * NhvParentGone: called from the main loop when the parent has disconnected
+ * @opaque: as given to nhv_parent_new()
  */
-typedef void NitroParentGone(void *opaque);
+typedef void NhvParentGone(void *opaque);
 
 /**
- * nitro_parent_new: listen for a parent
+ * nhv_parent_new: listen for a parent
  * @sw: switch the parent is attached to
  * @path: unix socket to listen on
  * @gone: told when a parent has disconnected
@@ -32,48 +32,48 @@ typedef void NitroParentGone(void *opaque);
  *
  * Returns: the parent, or NULL.
  */
-NitroParent *nitro_parent_new(NitroSwitch *sw, const char *path,
-                              NitroParentGone *gone, void *opaque,
-                              Error **errp);
+NhvParent *nhv_parent_new(NhvSwitch *sw, const char *path,
+                          NhvParentGone *gone, void *opaque,
+                          Error **errp);
 
 /**
- * nitro_parent_free: disconnect, stop listening, remove the socket
+ * nhv_parent_free: disconnect, stop listening, remove the socket
  * @parent: the parent, or NULL
  */
-void nitro_parent_free(NitroParent *parent);
+void nhv_parent_free(NhvParent *parent);
 
 /* A piece of memory in the parent, guest-physical */
-typedef struct NitroRegion {
+typedef struct NhvRegion {
     uint64_t paddr;
     uint64_t size;
-} NitroRegion;
+} NhvRegion;
 
 /* Regions in their order, seen as one block of memory */
-typedef struct NitroMemory {
-    NitroParent *parent;
-    NitroRegion *regions;
+typedef struct NhvMemory {
+    NhvParent *parent;
+    NhvRegion *regions;
     unsigned int nr_regions;
     uint64_t size;
-} NitroMemory;
+} NhvMemory;
 
 /**
- * nitro_memory_init: describe donated memory
+ * nhv_memory_init: describe donated memory
  * @mem: filled in; owns @regions
  * @parent: whose memory it is
- * @regions: from g_new(), freed by nitro_memory_clear()
+ * @regions: from g_new(), freed by nhv_memory_clear()
  * @nr_regions: number of regions
  * @errp: filled in when the sizes do not add up
  *
  * Returns: true on success; @regions is taken over in any case.
  */
-bool nitro_memory_init(NitroMemory *mem, NitroParent *parent,
-                       NitroRegion *regions, unsigned int nr_regions,
-                       Error **errp);
+bool nhv_memory_init(NhvMemory *mem, NhvParent *parent,
+                     NhvRegion *regions, unsigned int nr_regions,
+                     Error **errp);
 
-void nitro_memory_clear(NitroMemory *mem);
+void nhv_memory_clear(NhvMemory *mem);
 
 /**
- * nitro_memory_map: find a place in donated memory
+ * nhv_memory_map: find a place in donated memory
  * @mem: the memory
  * @offset: from the start of the block
  * @len: bytes wanted; reduced to what is contiguous at the result
@@ -84,11 +84,11 @@ void nitro_memory_clear(NitroMemory *mem);
  * Returns: the memory; NULL when the parent's vsock driver is not running,
  * or when there is no RAM at that place.
  */
-void *nitro_memory_map(NitroMemory *mem, uint64_t offset, uint64_t *len,
-                       Error **errp);
+void *nhv_memory_map(NhvMemory *mem, uint64_t offset, uint64_t *len,
+                     Error **errp);
 
 /**
- * nitro_memory_read: copy from donated memory
+ * nhv_memory_read: copy from donated memory
  * @mem: the memory
  * @buf: destination
  * @len: bytes to copy
@@ -97,11 +97,11 @@ void *nitro_memory_map(NitroMemory *mem, uint64_t offset, uint64_t *len,
  *
  * Returns: true when all bytes were copied.
  */
-bool nitro_memory_read(NitroMemory *mem, void *buf, size_t len,
-                       uint64_t offset, Error **errp);
+bool nhv_memory_read(NhvMemory *mem, void *buf, size_t len,
+                     uint64_t offset, Error **errp);
 
 /**
- * nitro_memory_scrub: overwrite donated memory with zeros
+ * nhv_memory_scrub: overwrite donated memory with zeros
  * @mem: the memory
  * @errp: filled in on failure
  *
@@ -110,6 +110,6 @@ bool nitro_memory_read(NitroMemory *mem, void *buf, size_t len,
  *
  * Returns: true when all of it was scrubbed.
  */
-bool nitro_memory_scrub(NitroMemory *mem, Error **errp);
+bool nhv_memory_scrub(NhvMemory *mem, Error **errp);
 
 #endif

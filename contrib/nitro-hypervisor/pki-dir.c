@@ -22,7 +22,7 @@ static bool is_private(const struct stat *st)
     return st->st_uid == geteuid() && !(st->st_mode & 077);
 }
 
-static bool open_directory(NitroPkiDir *dir, Error **errp)
+static bool open_directory(NhvPkiDir *dir, Error **errp)
 {
     struct stat st;
 
@@ -45,7 +45,7 @@ static bool open_directory(NitroPkiDir *dir, Error **errp)
     return true;
 }
 
-static bool take_lock(NitroPkiDir *dir, Error **errp)
+static bool take_lock(NhvPkiDir *dir, Error **errp)
 {
     dir->lock_fd = openat(dir->fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC |
                           O_NOFOLLOW, 0600);
@@ -56,15 +56,15 @@ static bool take_lock(NitroPkiDir *dir, Error **errp)
     return true;
 }
 
-bool nitro_pki_dir_open(NitroPkiDir *dir, const char *path, Error **errp)
+bool nhv_pki_dir_open(NhvPkiDir *dir, const char *path, Error **errp)
 {
     ERRP_GUARD();
 
-    *dir = (NitroPkiDir) { .path = g_strdup(path), .fd = -1, .lock_fd = -1 };
+    *dir = (NhvPkiDir) { .path = g_strdup(path), .fd = -1, .lock_fd = -1 };
     return open_directory(dir, errp) && take_lock(dir, errp);
 }
 
-void nitro_pki_dir_unlock(NitroPkiDir *dir)
+void nhv_pki_dir_unlock(NhvPkiDir *dir)
 {
     if (dir->lock_fd >= 0) {
         close(dir->lock_fd);
@@ -72,14 +72,14 @@ void nitro_pki_dir_unlock(NitroPkiDir *dir)
     }
 }
 
-void nitro_pki_dir_close(NitroPkiDir *dir)
+void nhv_pki_dir_close(NhvPkiDir *dir)
 {
-    nitro_pki_dir_unlock(dir);
+    nhv_pki_dir_unlock(dir);
     if (dir->fd >= 0) {
         close(dir->fd);
     }
     g_free(dir->path);
-    *dir = (NitroPkiDir) { .fd = -1, .lock_fd = -1 };
+    *dir = (NhvPkiDir) { .fd = -1, .lock_fd = -1 };
 }
 
 static bool is_ours(const char *name)
@@ -89,7 +89,7 @@ static bool is_ours(const char *name)
     return g_strv_contains(names, name);
 }
 
-bool nitro_pki_dir_is_empty(const NitroPkiDir *dir)
+bool nhv_pki_dir_is_empty(const NhvPkiDir *dir)
 {
     DIR *entries = opendir(dir->path);
     struct dirent *entry;
@@ -104,7 +104,7 @@ bool nitro_pki_dir_is_empty(const NitroPkiDir *dir)
     return entries && empty;
 }
 
-static bool check_file(const NitroPkiDir *dir, const char *name, int fd,
+static bool check_file(const NhvPkiDir *dir, const char *name, int fd,
                        size_t *size, Error **errp)
 {
     ERRP_GUARD();
@@ -131,7 +131,7 @@ static bool check_file(const NitroPkiDir *dir, const char *name, int fd,
     return true;
 }
 
-static bool read_whole(const NitroPkiDir *dir, const char *name, int fd,
+static bool read_whole(const NhvPkiDir *dir, const char *name, int fd,
                        GString **text, Error **errp)
 {
     size_t size;
@@ -152,8 +152,8 @@ static bool read_whole(const NitroPkiDir *dir, const char *name, int fd,
     return true;
 }
 
-bool nitro_pki_dir_read(const NitroPkiDir *dir, const char *name,
-                        GString **text, Error **errp)
+bool nhv_pki_dir_read(const NhvPkiDir *dir, const char *name,
+                      GString **text, Error **errp)
 {
     int fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
                     O_NONBLOCK);
@@ -178,8 +178,8 @@ static bool write_whole(int fd, const GString *text)
            !fsync(fd);
 }
 
-bool nitro_pki_dir_write(const NitroPkiDir *dir, const char *name,
-                         const GString *text, Error **errp)
+bool nhv_pki_dir_write(const NhvPkiDir *dir, const char *name,
+                       const GString *text, Error **errp)
 {
     int fd, err;
     bool ok;

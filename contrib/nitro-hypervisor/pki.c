@@ -23,18 +23,18 @@
 /* Time between looks at the clock, which may have been set meanwhile */
 #define RENEWAL_SECONDS 600
 
-struct NitroPki {
-    NitroPkiDir dir;
+struct NhvPki {
+    NhvPkiDir dir;
     char *root_file;
     NSMIdentity *root;
     NSMIdentity *regional;
     NSMIdentity *zonal;         /* NULL until it is needed */
-    GSList *instances;          /* each is a NitroPkiInstance */
+    GSList *instances;          /* each is a NhvPkiInstance */
     guint timer;
 };
 
-struct NitroPkiInstance {
-    NitroPki *pki;
+struct NhvPkiInstance {
+    NhvPki *pki;
     char *id;
     int fd;                     /* to write */
     int reader;                 /* the same file, to be handed over */
@@ -53,14 +53,14 @@ static bool lasts(const NSMIdentity *identity, int64_t now, int64_t seconds)
 }
 
 /* The identity in a file; NULL without an error when there is no such file */
-static NSMIdentity *read_identity(NitroPki *pki, const char *name,
+static NSMIdentity *read_identity(NhvPki *pki, const char *name,
                                   Error **errp)
 {
     ERRP_GUARD();
     NSMIdentity *identity;
     GString *text;
 
-    if (!nitro_pki_dir_read(&pki->dir, name, &text, errp) || !text) {
+    if (!nhv_pki_dir_read(&pki->dir, name, &text, errp) || !text) {
         return NULL;
     }
     identity = nsm_identity_load(text->str, NULL, errp);
@@ -75,7 +75,7 @@ static NSMIdentity *read_identity(NitroPki *pki, const char *name,
     return identity;
 }
 
-static bool write_identity(NitroPki *pki, const char *name,
+static bool write_identity(NhvPki *pki, const char *name,
                            const NSMIdentity *identity, Error **errp)
 {
     GString *text = g_string_sized_new(4096);
@@ -84,13 +84,13 @@ static bool write_identity(NitroPki *pki, const char *name,
     ok = nsm_identity_append_key(identity, text, errp);
     if (ok) {
         nsm_identity_append_certificate(identity, text);
-        ok = nitro_pki_dir_write(&pki->dir, name, text, errp);
+        ok = nhv_pki_dir_write(&pki->dir, name, text, errp);
     }
     nsm_wipe(text);
     return ok;
 }
 
-static bool make(NitroPki *pki, NSMLevel level, const NSMIdentity *issuer,
+static bool make(NhvPki *pki, NSMLevel level, const NSMIdentity *issuer,
                  const char *file, NSMIdentity **identity, Error **errp)
 {
     g_autoptr(NSMIdentity) made = nsm_identity_new(level, issuer, NULL,
@@ -104,7 +104,7 @@ static bool make(NitroPki *pki, NSMLevel level, const NSMIdentity *issuer,
     return true;
 }
 
-static bool check_root(NitroPki *pki, Error **errp)
+static bool check_root(NhvPki *pki, Error **errp)
 {
     g_autofree char *name = nsm_identity_name(pki->root);
 
@@ -123,7 +123,7 @@ static bool check_root(NitroPki *pki, Error **errp)
     return true;
 }
 
-static bool open_root(NitroPki *pki, Error **errp)
+static bool open_root(NhvPki *pki, Error **errp)
 {
     ERRP_GUARD();
 
@@ -134,7 +134,7 @@ static bool open_root(NitroPki *pki, Error **errp)
     if (pki->root) {
         return check_root(pki, errp);
     }
-    if (!nitro_pki_dir_is_empty(&pki->dir)) {
+    if (!nhv_pki_dir_is_empty(&pki->dir)) {
         error_setg(errp, "%s has files, but no " ROOT_KEY_NAME,
                    pki->dir.path);
         error_append_hint(errp, "Give a path that does not exist yet\n");
@@ -144,29 +144,29 @@ static bool open_root(NitroPki *pki, Error **errp)
 }
 
 /* The root's certificate alone, for those who must not have its key */
-static bool publish_root(NitroPki *pki, Error **errp)
+static bool publish_root(NhvPki *pki, Error **errp)
 {
     g_autoptr(GString) text = g_string_new("");
     GString *found;
     bool ok;
 
     nsm_identity_append_certificate(pki->root, text);
-    if (!nitro_pki_dir_read(&pki->dir, ROOT_NAME, &found, errp)) {
+    if (!nhv_pki_dir_read(&pki->dir, ROOT_NAME, &found, errp)) {
         return false;
     }
     ok = (found && g_string_equal(found, text)) ||
-         nitro_pki_dir_write(&pki->dir, ROOT_NAME, text, errp);
+         nhv_pki_dir_write(&pki->dir, ROOT_NAME, text, errp);
     nsm_wipe(found);
     return ok;
 }
 
-static bool renew_regional(NitroPki *pki, Error **errp)
+static bool renew_regional(NhvPki *pki, Error **errp)
 {
     return make(pki, NSM_LEVEL_REGIONAL, pki->root, REGIONAL_KEY_NAME,
                 &pki->regional, errp);
 }
 
-static bool open_regional(NitroPki *pki, Error **errp)
+static bool open_regional(NhvPki *pki, Error **errp)
 {
     ERRP_GUARD();
 
@@ -186,21 +186,21 @@ static bool open_regional(NitroPki *pki, Error **errp)
            renew_regional(pki, errp);
 }
 
-NitroPki *nitro_pki_open(const char *dir, Error **errp)
+NhvPki *nhv_pki_open(const char *dir, Error **errp)
 {
-    NitroPki *pki = g_new0(NitroPki, 1);
+    NhvPki *pki = g_new0(NhvPki, 1);
 
-    if (!nitro_pki_dir_open(&pki->dir, dir, errp) || !open_root(pki, errp) ||
+    if (!nhv_pki_dir_open(&pki->dir, dir, errp) || !open_root(pki, errp) ||
         !publish_root(pki, errp) || !open_regional(pki, errp)) {
-        nitro_pki_free(pki);
+        nhv_pki_free(pki);
         return NULL;
     }
-    nitro_pki_dir_unlock(&pki->dir);
+    nhv_pki_dir_unlock(&pki->dir);
     pki->root_file = g_build_filename(dir, ROOT_NAME, NULL);
     return pki;
 }
 
-void nitro_pki_free(NitroPki *pki)
+void nhv_pki_free(NhvPki *pki)
 {
     if (!pki) {
         return;
@@ -209,12 +209,12 @@ void nitro_pki_free(NitroPki *pki)
     nsm_identity_free(pki->root);
     nsm_identity_free(pki->regional);
     nsm_identity_free(pki->zonal);
-    nitro_pki_dir_close(&pki->dir);
+    nhv_pki_dir_close(&pki->dir);
     g_free(pki->root_file);
     g_free(pki);
 }
 
-const char *nitro_pki_root(const NitroPki *pki)
+const char *nhv_pki_root(const NhvPki *pki)
 {
     return pki->root_file;
 }
@@ -227,25 +227,25 @@ static char *fingerprint(const NSMIdentity *identity)
                                        der->len);
 }
 
-char *nitro_pki_fingerprint(const NitroPki *pki)
+char *nhv_pki_fingerprint(const NhvPki *pki)
 {
     return fingerprint(pki->root);
 }
 
 /* Do something that may change the directory */
-static bool with_lock(NitroPki *pki, bool (*work)(NitroPki *pki, Error **errp),
+static bool with_lock(NhvPki *pki, bool (*work)(NhvPki *pki, Error **errp),
                       Error **errp)
 {
-    NitroPkiDir dir;
-    bool ok = nitro_pki_dir_open(&dir, pki->dir.path, errp) &&
+    NhvPkiDir dir;
+    bool ok = nhv_pki_dir_open(&dir, pki->dir.path, errp) &&
               work(pki, errp);
 
-    nitro_pki_dir_close(&dir);
+    nhv_pki_dir_close(&dir);
     return ok;
 }
 
 /* What an instance that is made now needs above it */
-static bool prepare(NitroPki *pki, Error **errp)
+static bool prepare(NhvPki *pki, Error **errp)
 {
     int64_t now = time_now();
 
@@ -261,7 +261,7 @@ static bool prepare(NitroPki *pki, Error **errp)
 }
 
 /* Key of a new instance, and its chain from the root on */
-static GString *make_instance(NitroPki *pki, const char *id, int64_t *until,
+static GString *make_instance(NhvPki *pki, const char *id, int64_t *until,
                               Error **errp)
 {
     g_autoptr(NSMIdentity) instance = NULL;
@@ -289,7 +289,7 @@ static GString *make_instance(NitroPki *pki, const char *id, int64_t *until,
 }
 
 /* Who only has the reader cannot write, also not by opening it again */
-static bool open_reader(NitroPkiInstance *instance, Error **errp)
+static bool open_reader(NhvPkiInstance *instance, Error **errp)
 {
     g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", instance->fd);
 
@@ -306,7 +306,7 @@ static bool open_reader(NitroPkiInstance *instance, Error **errp)
  * A reader may see half of it: key and certificate do not fit together then,
  * and it keeps what it has.
  */
-static bool fill(NitroPkiInstance *instance, Error **errp)
+static bool fill(NhvPkiInstance *instance, Error **errp)
 {
     int64_t until;
     GString *text = make_instance(instance->pki, instance->id, &until, errp);
@@ -326,10 +326,10 @@ static bool fill(NitroPkiInstance *instance, Error **errp)
     return true;
 }
 
-void nitro_pki_renew(NitroPki *pki, int64_t now)
+void nhv_pki_renew(NhvPki *pki, int64_t now)
 {
     for (GSList *at = pki->instances; at; at = at->next) {
-        NitroPkiInstance *instance = at->data;
+        NhvPkiInstance *instance = at->data;
         Error *err = NULL;
 
         if (now + NSM_INSTANCE_LIFE / 2 > instance->until &&
@@ -341,13 +341,13 @@ void nitro_pki_renew(NitroPki *pki, int64_t now)
 
 static gboolean renew_instances(gpointer opaque)
 {
-    nitro_pki_renew(opaque, time_now());
+    nhv_pki_renew(opaque, time_now());
     return G_SOURCE_CONTINUE;
 }
 
-NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id, Error **errp)
+NhvPkiInstance *nhv_pki_issue(NhvPki *pki, const char *id, Error **errp)
 {
-    NitroPkiInstance *instance = g_new0(NitroPkiInstance, 1);
+    NhvPkiInstance *instance = g_new0(NhvPkiInstance, 1);
 
     instance->pki = pki;
     instance->fd = instance->reader = -1;
@@ -360,20 +360,20 @@ NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id, Error **errp)
     instance->fd = qemu_memfd_create("nitro-instance", 0, false, 0, 0, errp);
     if (instance->fd < 0 || !open_reader(instance, errp) ||
         !fill(instance, errp)) {
-        nitro_pki_instance_free(instance);
+        nhv_pki_instance_free(instance);
         return NULL;
     }
     return instance;
 }
 
-int nitro_pki_instance_fd(const NitroPkiInstance *instance)
+int nhv_pki_instance_fd(const NhvPkiInstance *instance)
 {
     return instance->reader;
 }
 
-void nitro_pki_instance_free(NitroPkiInstance *instance)
+void nhv_pki_instance_free(NhvPkiInstance *instance)
 {
-    NitroPki *pki;
+    NhvPki *pki;
 
     if (!instance) {
         return;
@@ -408,7 +408,7 @@ static void show_one(const char *level, const NSMIdentity *identity)
            name, "", from_text, until_text, "", digest);
 }
 
-static bool command_show(NitroPki *pki, const char *id, Error **errp)
+static bool command_show(NhvPki *pki, const char *id, Error **errp)
 {
     printf("%-10s %s (not AWS)\n", "file", pki->root_file);
     show_one("root", pki->root);
@@ -416,7 +416,7 @@ static bool command_show(NitroPki *pki, const char *id, Error **errp)
     return true;
 }
 
-static bool command_export(NitroPki *pki, const char *id, Error **errp)
+static bool command_export(NhvPki *pki, const char *id, Error **errp)
 {
     g_autoptr(GString) text = g_string_new("");
 
@@ -425,13 +425,13 @@ static bool command_export(NitroPki *pki, const char *id, Error **errp)
     return true;
 }
 
-static bool command_renew(NitroPki *pki, const char *id, Error **errp)
+static bool command_renew(NhvPki *pki, const char *id, Error **errp)
 {
     return with_lock(pki, renew_regional, errp) &&
            command_show(pki, id, errp);
 }
 
-static bool command_issue(NitroPki *pki, const char *id, Error **errp)
+static bool command_issue(NhvPki *pki, const char *id, Error **errp)
 {
     int64_t until;
     GString *text = make_instance(pki, id, &until, errp);
@@ -453,26 +453,26 @@ static bool all_printed(Error **errp)
     return true;
 }
 
-bool nitro_pki_command(const char *dir, const char *command, const char *id,
-                       Error **errp)
+bool nhv_pki_command(const char *dir, const char *command, const char *id,
+                     Error **errp)
 {
     static const struct {
         const char *name;
-        bool (*run)(NitroPki *pki, const char *id, Error **errp);
+        bool (*run)(NhvPki *pki, const char *id, Error **errp);
     } commands[] = {
         { "show", command_show },
         { "export", command_export },
         { "renew", command_renew },
         { "issue", command_issue },
     };
-    NitroPki *pki;
+    NhvPki *pki;
     bool ok;
 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         if (g_str_equal(commands[i].name, command)) {
-            pki = nitro_pki_open(dir, errp);
+            pki = nhv_pki_open(dir, errp);
             ok = pki && commands[i].run(pki, id, errp) && all_printed(errp);
-            nitro_pki_free(pki);
+            nhv_pki_free(pki);
             return ok;
         }
     }

@@ -23,13 +23,13 @@
 #ifndef NITRO_PKI_H
 #define NITRO_PKI_H
 
-typedef struct NitroPki NitroPki;
+typedef struct NhvPki NhvPki;
 
 /* What an enclave's QEMU signs with */
-typedef struct NitroPkiInstance NitroPkiInstance;
+typedef struct NhvPkiInstance NhvPkiInstance;
 
 /**
- * nitro_pki_open: use a directory, make it and what is to be in it if needed
+ * nhv_pki_open: use a directory, make it and what is to be in it if needed
  * @dir: absolute path; the directory above it has to exist
  * @errp: filled in on failure: a directory of somebody else or with files of
  *        another purpose, broken files, certificates that do not belong
@@ -38,59 +38,59 @@ typedef struct NitroPkiInstance NitroPkiInstance;
  * May block on another process that makes keys in this directory, for as long
  * as that takes.
  *
- * Returns: the keys, to be freed with nitro_pki_free(), or NULL.
+ * Returns: the keys, to be freed with nhv_pki_free(), or NULL.
  */
-NitroPki *nitro_pki_open(const char *dir, Error **errp);
+NhvPki *nhv_pki_open(const char *dir, Error **errp);
 
-void nitro_pki_free(NitroPki *pki);
+void nhv_pki_free(NhvPki *pki);
 
 /**
- * nitro_pki_root: file with the certificate of the root; owned by @pki
+ * nhv_pki_root: file with the certificate of the root; owned by @pki
  */
-const char *nitro_pki_root(const NitroPki *pki);
+const char *nhv_pki_root(const NhvPki *pki);
 
 /**
- * nitro_pki_fingerprint: SHA-256 of the root's certificate, in hexadecimal
+ * nhv_pki_fingerprint: SHA-256 of the root's certificate, in hexadecimal
  *
  * Returns: text to be freed.
  */
-char *nitro_pki_fingerprint(const NitroPki *pki);
+char *nhv_pki_fingerprint(const NhvPki *pki);
 
 /**
- * nitro_pki_issue: make an instance
+ * nhv_pki_issue: make an instance
  * @id: instance ID of the parent; copied
  * @errp: filled in on failure
  *
- * The main loop renews it, by nitro_pki_renew(), until it is freed.
+ * The main loop renews it, by nhv_pki_renew(), until it is freed.
  *
  * Returns: the instance, or NULL.
  */
-NitroPkiInstance *nitro_pki_issue(NitroPki *pki, const char *id,
-                                  Error **errp);
+NhvPkiInstance *nhv_pki_issue(NhvPki *pki, const char *id,
+                              Error **errp);
 
 /**
- * nitro_pki_renew: renew instances that end within half a day
+ * nhv_pki_renew: renew instances that end within half a day
  * @now: Unix time in s
  *
  * What fails is reported, and tried again the next time.
  */
-void nitro_pki_renew(NitroPki *pki, int64_t now);
+void nhv_pki_renew(NhvPki *pki, int64_t now);
 
 /**
- * nitro_pki_instance_fd: descriptor to read key and chain from, not to write
+ * nhv_pki_instance_fd: descriptor to read key and chain from, not to write
  *
  * Returns: the descriptor; owned by @instance.
  */
-int nitro_pki_instance_fd(const NitroPkiInstance *instance);
+int nhv_pki_instance_fd(const NhvPkiInstance *instance);
 
 /**
- * nitro_pki_instance_free: forget an instance, or NULL
+ * nhv_pki_instance_free: forget an instance, or NULL
  */
-void nitro_pki_instance_free(NitroPkiInstance *instance);
+void nhv_pki_instance_free(NhvPkiInstance *instance);
 
 /**
- * nitro_pki_command: do one thing with a directory, print to stdout
- * @dir: as for nitro_pki_open()
+ * nhv_pki_command: do one thing with a directory, print to stdout
+ * @dir: as for nhv_pki_open()
  * @command: show, export (certificate of the root), renew (the region), or
  *           issue (key and chain of an instance, for -object nitro-nsm-signer)
  * @id: instance ID of the parent
@@ -98,7 +98,7 @@ void nitro_pki_instance_free(NitroPkiInstance *instance);
  *
  * Returns: true on success.
  */
-bool nitro_pki_command(const char *dir, const char *command, const char *id,
-                       Error **errp);
+bool nhv_pki_command(const char *dir, const char *command, const char *id,
+                     Error **errp);
 
 #endif

@@ -10,13 +10,13 @@
 #include "qemu/error-report.h"
 #include "report.h"
 
-bool nitro_report_allowed(NitroReport *report, int64_t now_ms,
-                          unsigned int *unsaid)
+bool nhv_report_allowed(NhvReport *report, int64_t now_ms,
+                        unsigned int *unsaid)
 {
     *unsaid = 0;
     if (!report->said || now_ms - report->since_ms >= NITRO_REPORT_PERIOD_MS) {
         *unsaid = report->unsaid;
-        *report = (NitroReport) { .since_ms = now_ms };
+        *report = (NhvReport) { .since_ms = now_ms };
     }
     if (report->said >= NITRO_REPORT_BURST) {
         report->unsaid++;
@@ -26,14 +26,14 @@ bool nitro_report_allowed(NitroReport *report, int64_t now_ms,
     return true;
 }
 
-void nitro_report(NitroReport *report, const char *fmt, ...)
+void nhv_report(NhvReport *report, const char *fmt, ...)
 {
     g_autofree char *text = NULL;
     unsigned int unsaid;
     va_list ap;
 
-    if (!nitro_report_allowed(report, g_get_monotonic_time() / 1000,
-                              &unsaid)) {
+    if (!nhv_report_allowed(report, g_get_monotonic_time() / 1000,
+                            &unsaid)) {
         return;
     }
     if (unsaid) {

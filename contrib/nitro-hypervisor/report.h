@@ -16,14 +16,14 @@
 #define NITRO_REPORT_PERIOD_MS 10000
 
 /* One budget of messages; all zeros is a fresh one */
-typedef struct NitroReport {
+typedef struct NhvReport {
     int64_t since_ms;
     unsigned int said;
     unsigned int unsaid;
-} NitroReport;
+} NhvReport;
 
 /**
- * nitro_report_allowed: take one message out of the budget
+ * nhv_report_allowed: take one message out of the budget
  * @report: the budget
  * @now_ms: current time in milliseconds, from any epoch but always the same
  * @unsaid: set to the number of messages suppressed since the last period,
@@ -31,15 +31,15 @@ typedef struct NitroReport {
  *
  * Returns: whether the message may be printed.
  */
-bool nitro_report_allowed(NitroReport *report, int64_t now_ms,
-                          unsigned int *unsaid);
+bool nhv_report_allowed(NhvReport *report, int64_t now_ms,
+                        unsigned int *unsaid);
 
 /**
- * nitro_report: print a warning unless the budget is used up
+ * nhv_report: print a warning unless the budget is used up
  * @report: the budget
  * @fmt: one phrase, no full stop, no newline
  */
-void G_GNUC_PRINTF(2, 3) nitro_report(NitroReport *report,
-                                      const char *fmt, ...);
+void G_GNUC_PRINTF(2, 3) nhv_report(NhvReport *report,
+                                    const char *fmt, ...);
 
 #endif

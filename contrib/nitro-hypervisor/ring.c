@@ -12,22 +12,22 @@
 
 #define RING_MIN_CAPACITY 256
 
-static size_t ring_capacity(const NitroRing *ring, size_t len)
+static size_t ring_capacity(const NhvRing *ring, size_t len)
 {
     return len <= ring->capacity - ring->used ? ring->capacity :
            MAX(RING_MIN_CAPACITY, pow2ceil(ring->used + len));
 }
 
-size_t nitro_ring_growth(const NitroRing *ring, size_t len)
+size_t nhv_ring_growth(const NhvRing *ring, size_t len)
 {
     return ring_capacity(ring, len) - ring->capacity;
 }
 
-static void ring_grow(NitroRing *ring, size_t capacity)
+static void ring_grow(NhvRing *ring, size_t capacity)
 {
     uint8_t *buf = g_malloc(capacity);
     struct iovec iov = { .iov_base = buf, .iov_len = capacity };
-    size_t used = nitro_ring_get(ring, &iov, 1, 0, ring->used);
+    size_t used = nhv_ring_get(ring, &iov, 1, 0, ring->used);
 
     g_free(ring->buf);
     ring->buf = buf;
@@ -36,9 +36,9 @@ static void ring_grow(NitroRing *ring, size_t capacity)
     ring->used = used;
 }
 
-bool nitro_ring_put(NitroRing *ring, const struct iovec *iov,
-                    unsigned int iov_cnt, size_t offset, size_t len,
-                    size_t limit)
+bool nhv_ring_put(NhvRing *ring, const struct iovec *iov,
+                  unsigned int iov_cnt, size_t offset, size_t len,
+                  size_t limit)
 {
     size_t tail, first;
 
@@ -59,8 +59,8 @@ bool nitro_ring_put(NitroRing *ring, const struct iovec *iov,
     return true;
 }
 
-size_t nitro_ring_get(NitroRing *ring, const struct iovec *iov,
-                      unsigned int iov_cnt, size_t offset, size_t len)
+size_t nhv_ring_get(NhvRing *ring, const struct iovec *iov,
+                    unsigned int iov_cnt, size_t offset, size_t len)
 {
     size_t room = iov_size(iov, iov_cnt);
     size_t first;
@@ -76,13 +76,13 @@ size_t nitro_ring_get(NitroRing *ring, const struct iovec *iov,
     ring->head = (ring->head + len) & (ring->capacity - 1);
     ring->used -= len;
     if (!ring->used) {
-        nitro_ring_clear(ring);
+        nhv_ring_clear(ring);
     }
     return len;
 }
 
-void nitro_ring_clear(NitroRing *ring)
+void nhv_ring_clear(NhvRing *ring)
 {
     g_free(ring->buf);
-    *ring = (NitroRing) { };
+    *ring = (NhvRing) { };
 }

@@ -14,15 +14,15 @@
 
 #include "qemu/iov.h"
 
-typedef struct NitroRing {
+typedef struct NhvRing {
     uint8_t *buf;
     size_t capacity;            /* bytes of memory it owns */
     size_t head;
     size_t used;
-} NitroRing;
+} NhvRing;
 
 /**
- * nitro_ring_put: append bytes
+ * nhv_ring_put: append bytes
  * @ring: the ring
  * @iov: where the bytes are
  * @iov_cnt: number of elements in @iov
@@ -33,21 +33,21 @@ typedef struct NitroRing {
  * Returns: true when all of them were appended; false, with the ring
  * unchanged, when @limit would be exceeded.
  */
-bool nitro_ring_put(NitroRing *ring, const struct iovec *iov,
-                    unsigned int iov_cnt, size_t offset, size_t len,
-                    size_t limit);
+bool nhv_ring_put(NhvRing *ring, const struct iovec *iov,
+                  unsigned int iov_cnt, size_t offset, size_t len,
+                  size_t limit);
 
 /**
- * nitro_ring_growth: find out what appending would cost
+ * nhv_ring_growth: find out what appending would cost
  * @ring: the ring
  * @len: bytes to append
  *
- * Returns: bytes by which nitro_ring_put() of @len would raise the capacity.
+ * Returns: bytes by which nhv_ring_put() of @len would raise the capacity.
  */
-size_t nitro_ring_growth(const NitroRing *ring, size_t len);
+size_t nhv_ring_growth(const NhvRing *ring, size_t len);
 
 /**
- * nitro_ring_get: take the oldest bytes out
+ * nhv_ring_get: take the oldest bytes out
  * @ring: the ring
  * @iov: where to store them
  * @iov_cnt: number of elements in @iov
@@ -56,13 +56,13 @@ size_t nitro_ring_growth(const NitroRing *ring, size_t len);
  *
  * Returns: number of bytes moved, limited by the content and by @iov.
  */
-size_t nitro_ring_get(NitroRing *ring, const struct iovec *iov,
-                      unsigned int iov_cnt, size_t offset, size_t len);
+size_t nhv_ring_get(NhvRing *ring, const struct iovec *iov,
+                    unsigned int iov_cnt, size_t offset, size_t len);
 
 /**
- * nitro_ring_clear: drop the content and give the memory back
+ * nhv_ring_clear: drop the content and give the memory back
  * @ring: the ring
  */
-void nitro_ring_clear(NitroRing *ring);
+void nhv_ring_clear(NhvRing *ring);
 
 #endif

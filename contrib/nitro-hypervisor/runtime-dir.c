@@ -11,7 +11,7 @@
 #include "qapi/error.h"
 #include "runtime-dir.h"
 
-static bool create(NitroRuntimeDir *dir, Error **errp)
+static bool create(NhvRuntimeDir *dir, Error **errp)
 {
     if (mkdir(dir->path, 0700) == 0) {
         dir->made = true;
@@ -26,7 +26,7 @@ static bool create(NitroRuntimeDir *dir, Error **errp)
 }
 
 /* Somebody else's permissions are not ours to change */
-static bool check_private(NitroRuntimeDir *dir, Error **errp)
+static bool check_private(NhvRuntimeDir *dir, Error **errp)
 {
     struct stat st;
 
@@ -46,7 +46,7 @@ static bool check_private(NitroRuntimeDir *dir, Error **errp)
 }
 
 /* A second process would take the sockets away */
-static bool lock(NitroRuntimeDir *dir, Error **errp)
+static bool lock(NhvRuntimeDir *dir, Error **errp)
 {
     dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir->fd < 0 || flock(dir->fd, LOCK_EX | LOCK_NB)) {
@@ -58,14 +58,14 @@ static bool lock(NitroRuntimeDir *dir, Error **errp)
     return true;
 }
 
-bool nitro_runtime_dir_open(NitroRuntimeDir *dir, const char *path,
-                            Error **errp)
+bool nhv_runtime_dir_open(NhvRuntimeDir *dir, const char *path,
+                          Error **errp)
 {
-    *dir = (NitroRuntimeDir) { .path = g_strdup(path), .fd = -1 };
+    *dir = (NhvRuntimeDir) { .path = g_strdup(path), .fd = -1 };
     return create(dir, errp) && check_private(dir, errp) && lock(dir, errp);
 }
 
-void nitro_runtime_dir_close(NitroRuntimeDir *dir)
+void nhv_runtime_dir_close(NhvRuntimeDir *dir)
 {
     if (!dir->path) {
         return;
@@ -77,5 +77,5 @@ void nitro_runtime_dir_close(NitroRuntimeDir *dir)
         close(dir->fd);
     }
     g_free(dir->path);
-    *dir = (NitroRuntimeDir) { };
+    *dir = (NhvRuntimeDir) { };
 }

@@ -13,27 +13,27 @@
 #define NITRO_RUNTIME_DIR_H
 
 /* All zeros is one that is not open */
-typedef struct NitroRuntimeDir {
+typedef struct NhvRuntimeDir {
     char *path;
     int fd;                     /* holds the lock */
     bool made;                  /* did not exist before */
-} NitroRuntimeDir;
+} NhvRuntimeDir;
 
 /**
- * nitro_runtime_dir_open: create or check, and lock, a directory
+ * nhv_runtime_dir_open: create or check, and lock, a directory
  * @dir: filled in, to be closed in any case
  * @path: the directory, may exist
  * @errp: filled in when it cannot be used: not private, in use, not creatable
  *
  * Returns: true on success.
  */
-bool nitro_runtime_dir_open(NitroRuntimeDir *dir, const char *path,
-                            Error **errp);
+bool nhv_runtime_dir_open(NhvRuntimeDir *dir, const char *path,
+                          Error **errp);
 
 /**
- * nitro_runtime_dir_close: unlock, remove if it was created and is empty
+ * nhv_runtime_dir_close: unlock, remove if it was created and is empty
  * @dir: the directory, open or not
  */
-void nitro_runtime_dir_close(NitroRuntimeDir *dir);
+void nhv_runtime_dir_close(NhvRuntimeDir *dir);
 
 #endif

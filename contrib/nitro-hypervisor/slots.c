@@ -16,16 +16,16 @@
 #define REGION_ALIGN (2 * MiB)
 
 typedef struct Slot {
-    NitroEnclave *enclave;
+    NhvEnclave *enclave;
     NitroControlHeader start;   /* the request, to answer it */
     bool doomed;                /* forget it as soon as it is down */
 } Slot;
 
-struct NitroSlots {
-    NitroEnclaveHost host;
-    NitroControl *control;
-    NitroParent *parent;
-    NitroSlotsIdle *idle;
+struct NhvSlots {
+    NhvEnclaveHost host;
+    NhvControl *control;
+    NhvParent *parent;
+    NhvSlotsIdle *idle;
     void *opaque;
     GPtrArray *table;           /* Slot */
     NitroControlHeader pending; /* STOP, FREE or RESET that takes time */
@@ -35,65 +35,65 @@ struct NitroSlots {
     guint settle_source;
 };
 
-static Slot *find_slot(NitroSlots *slots, uint64_t slot_uid)
+static Slot *find_slot(NhvSlots *slots, uint64_t slot_uid)
 {
     unsigned int i;
 
     for (i = 0; i < slots->table->len; i++) {
         Slot *slot = g_ptr_array_index(slots->table, i);
 
-        if (nitro_enclave_slot_uid(slot->enclave) == slot_uid) {
+        if (nhv_enclave_slot_uid(slot->enclave) == slot_uid) {
             return slot;
         }
     }
     return NULL;
 }
 
-static Slot *find_enclave(NitroSlots *slots, NitroEnclave *enclave)
+static Slot *find_enclave(NhvSlots *slots, NhvEnclave *enclave)
 {
-    return find_slot(slots, nitro_enclave_slot_uid(enclave));
+    return find_slot(slots, nhv_enclave_slot_uid(enclave));
 }
 
-static bool cid_in_use(NitroSlots *slots, uint32_t cid)
+static bool cid_in_use(NhvSlots *slots, uint32_t cid)
 {
     unsigned int i;
 
     for (i = 0; i < slots->table->len; i++) {
         Slot *slot = g_ptr_array_index(slots->table, i);
 
-        if (nitro_enclave_cid(slot->enclave) == cid) {
+        if (nhv_enclave_cid(slot->enclave) == cid) {
             return true;
         }
     }
     return false;
 }
 
-static void forget(NitroSlots *slots, Slot *slot)
+static void forget(NhvSlots *slots, Slot *slot)
 {
-    nitro_enclave_free(slot->enclave);
+    nhv_enclave_free(slot->enclave);
     g_ptr_array_remove(slots->table, slot);
     g_free(slot);
 }
 
-static void scrub_and_forget(NitroSlots *slots, Slot *slot)
+static void scrub_and_forget(NhvSlots *slots, Slot *slot)
 {
     Error *err = NULL;
 
-    if (!nitro_enclave_scrub(slot->enclave, &err)) {
+    if (!nhv_enclave_scrub(slot->enclave, &err)) {
         error_prepend(&err, "donated memory not scrubbed: ");
         warn_report_err(err);
     }
     forget(slots, slot);
 }
 
-static void forget_doomed(NitroSlots *slots)
+static void forget_doomed(NhvSlots *slots)
 {
     unsigned int i = 0;
 
     while (i < slots->table->len) {
         Slot *slot = g_ptr_array_index(slots->table, i);
 
-        if (slot->doomed && nitro_enclave_is_down(slot->enclave)) {
+        if (slot->doomed && nhv_enclave_is_down(slot->enclave)) {
             forget(slots, slot);
         } else {
             i++;
@@ -102,14 +102,14 @@ static void forget_doomed(NitroSlots *slots)
 }
 
 /* Returns: whether the request could be carried out */
-static bool try_pending(NitroSlots *slots, const NitroControlHeader *request)
+static bool try_pending(NhvSlots *slots, const NitroControlHeader *request)
 {
     Slot *slot = find_slot(slots, request->slot_uid);
 
     if (request->type == NITRO_CONTROL_RESET) {
         return slots->table->len == 0;
     }
-    if (slot && !nitro_enclave_is_down(slot->enclave)) {
+    if (slot && !nhv_enclave_is_down(slot->enclave)) {
         return false;
     }
     if (slot && request->type == NITRO_CONTROL_FREE) {
@@ -118,18 +118,18 @@ static bool try_pending(NitroSlots *slots, const NitroControlHeader *request)
     return true;
 }
 
-static void settle_pending(NitroSlots *slots)
+static void settle_pending(NhvSlots *slots)
 {
     if (slots->has_pending && try_pending(slots, &slots->pending)) {
         slots->has_pending = false;
-        nitro_control_reply(slots->control, &slots->pending, 0);
-        nitro_control_continue(slots->control);
+        nhv_control_reply(slots->control, &slots->pending, 0);
+        nhv_control_continue(slots->control);
     }
 }
 
 static gboolean settle(gpointer opaque)
 {
-    NitroSlots *slots = opaque;
+    NhvSlots *slots = opaque;
 
     slots->settle_source = 0;
     forget_doomed(slots);
@@ -141,7 +141,7 @@ static gboolean settle(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-static void settle_later(NitroSlots *slots)
+static void settle_later(NhvSlots *slots)
 {
     if (!slots->settle_source) {
         slots->settle_source = g_idle_add_full(G_PRIORITY_DEFAULT, settle,
@@ -149,38 +149,38 @@ static void settle_later(NitroSlots *slots)
     }
 }
 
-static void enclave_started(void *opaque, NitroEnclave *enclave, int rc)
+static void enclave_started(void *opaque, NhvEnclave *enclave, int rc)
 {
-    NitroSlots *slots = opaque;
+    NhvSlots *slots = opaque;
     Slot *slot = find_enclave(slots, enclave);
 
-    nitro_control_reply(slots->control, &slot->start, rc);
+    nhv_control_reply(slots->control, &slot->start, rc);
     if (rc) {
         slot->doomed = true;
     }
 }
 
-static void enclave_exited(void *opaque, NitroEnclave *enclave,
+static void enclave_exited(void *opaque, NhvEnclave *enclave,
                            uint32_t cause, uint32_t status)
 {
-    NitroSlots *slots = opaque;
+    NhvSlots *slots = opaque;
 
-    nitro_control_exited(slots->control, nitro_enclave_slot_uid(enclave),
-                         cause, status);
+    nhv_control_exited(slots->control, nhv_enclave_slot_uid(enclave),
+                       cause, status);
 }
 
-static void enclave_down(void *opaque, NitroEnclave *enclave)
+static void enclave_down(void *opaque, NhvEnclave *enclave)
 {
     settle_later(opaque);
 }
 
-static const NitroEnclaveOps enclave_ops = {
+static const NhvEnclaveOps enclave_ops = {
     .started = enclave_started,
     .exited = enclave_exited,
     .down = enclave_down,
 };
 
-static bool check_regions(const NitroRegion *regions, unsigned int n,
+static bool check_regions(const NhvRegion *regions, unsigned int n,
                           Error **errp)
 {
     unsigned int i;
@@ -196,33 +196,33 @@ static bool check_regions(const NitroRegion *regions, unsigned int n,
     return true;
 }
 
-static bool read_memory(NitroSlots *slots, NitroMemory *memory,
+static bool read_memory(NhvSlots *slots, NhvMemory *memory,
                         const NitroControlStart *start, Error **errp)
 {
     unsigned int i, n = le32_to_cpu(start->nr_regions);
     const NitroControlRegion *wire = (const void *)(start + 1);
-    NitroRegion *regions = g_new(NitroRegion, n);
+    NhvRegion *regions = g_new(NhvRegion, n);
 
     for (i = 0; i < n; i++) {
         regions[i].paddr = le64_to_cpu(wire[i].paddr);
         regions[i].size = le64_to_cpu(wire[i].size);
     }
-    return nitro_memory_init(memory, slots->parent, regions, n, errp) &&
+    return nhv_memory_init(memory, slots->parent, regions, n, errp) &&
            check_regions(regions, n, errp);
 }
 
 /* Nobody would end an enclave that is started now */
-static bool refuses_all(const NitroSlots *slots)
+static bool refuses_all(const NhvSlots *slots)
 {
     return slots->resetting || slots->closed;
 }
 
 /* Returns: 0 when the enclave is being started, otherwise -errno */
-static int start(NitroSlots *slots, const NitroControlHeader *header,
+static int start(NhvSlots *slots, const NitroControlHeader *header,
                  const NitroControlStart *body)
 {
     uint64_t cid = le64_to_cpu(body->cid);
-    NitroEnclaveConfig config = {
+    NhvEnclaveConfig config = {
         .slot_uid = header->slot_uid,
         .cid = cid,
         .debug = le64_to_cpu(body->flags) & NITRO_CONTROL_START_DEBUG,
@@ -246,19 +246,19 @@ static int start(NitroSlots *slots, const NitroControlHeader *header,
         return -EEXIST;
     }
     if (!read_memory(slots, &config.memory, body, &err)) {
-        nitro_memory_clear(&config.memory);
+        nhv_memory_clear(&config.memory);
         error_report_err(err);
         return -EINVAL;
     }
     slot = g_new0(Slot, 1);
     slot->start = *header;
-    slot->enclave = nitro_enclave_start(&slots->host, &config, &enclave_ops,
-                                        slots);
+    slot->enclave = nhv_enclave_start(&slots->host, &config, &enclave_ops,
+                                      slots);
     g_ptr_array_add(slots->table, slot);
     return 0;
 }
 
-static void stop_all(NitroSlots *slots)
+static void stop_all(NhvSlots *slots)
 {
     unsigned int i;
 
@@ -266,12 +266,12 @@ static void stop_all(NitroSlots *slots)
         Slot *slot = g_ptr_array_index(slots->table, i);
 
         slot->doomed = true;
-        nitro_enclave_stop(slot->enclave);
+        nhv_enclave_stop(slot->enclave);
     }
 }
 
-bool nitro_slots_request(NitroSlots *slots, const NitroControlHeader *header,
-                         const void *body)
+bool nhv_slots_request(NhvSlots *slots, const NitroControlHeader *header,
+                       const void *body)
 {
     Slot *slot = find_slot(slots, header->slot_uid);
 
@@ -279,14 +279,14 @@ bool nitro_slots_request(NitroSlots *slots, const NitroControlHeader *header,
         int rc = start(slots, header, body);
 
         if (rc) {
-            nitro_control_reply(slots->control, header, rc);
+            nhv_control_reply(slots->control, header, rc);
         }
         return true;
     }
     if (header->type == NITRO_CONTROL_RESET) {
         stop_all(slots);
     } else if (slot) {
-        nitro_enclave_stop(slot->enclave);
+        nhv_enclave_stop(slot->enclave);
     }
     slots->pending = *header;
     slots->has_pending = true;
@@ -294,23 +294,23 @@ bool nitro_slots_request(NitroSlots *slots, const NitroControlHeader *header,
     return false;
 }
 
-void nitro_slots_reset(NitroSlots *slots)
+void nhv_slots_reset(NhvSlots *slots)
 {
     slots->resetting = true;
     stop_all(slots);
     settle_later(slots);
 }
 
-void nitro_slots_close(NitroSlots *slots)
+void nhv_slots_close(NhvSlots *slots)
 {
     slots->closed = true;
-    nitro_slots_reset(slots);
+    nhv_slots_reset(slots);
 }
 
-NitroSlots *nitro_slots_new(const NitroEnclaveHost *host,
-                            NitroSlotsIdle *idle, void *opaque)
+NhvSlots *nhv_slots_new(const NhvEnclaveHost *host,
+                        NhvSlotsIdle *idle, void *opaque)
 {
-    NitroSlots *slots = g_new0(NitroSlots, 1);
+    NhvSlots *slots = g_new0(NhvSlots, 1);
 
     slots->host = *host;
     slots->idle = idle;
@@ -319,14 +319,14 @@ NitroSlots *nitro_slots_new(const NitroEnclaveHost *host,
     return slots;
 }
 
-void nitro_slots_connect(NitroSlots *slots, NitroControl *control,
-                         NitroParent *parent)
+void nhv_slots_connect(NhvSlots *slots, NhvControl *control,
+                       NhvParent *parent)
 {
     slots->control = control;
     slots->parent = parent;
 }
 
-void nitro_slots_free(NitroSlots *slots)
+void nhv_slots_free(NhvSlots *slots)
 {
     if (!slots) {
         return;

@@ -15,62 +15,62 @@
 #include "control.h"
 #include "enclave.h"
 
-typedef struct NitroSlots NitroSlots;
+typedef struct NhvSlots NhvSlots;
 
 /**
- * NitroSlotsIdle: called from the main loop when the last enclave is gone
- * @opaque: as given to nitro_slots_new()
+ * NhvSlotsIdle: called from the main loop when the last enclave is gone
+ * @opaque: as given to nhv_slots_new()
  */
-typedef void NitroSlotsIdle(void *opaque);
+typedef void NhvSlotsIdle(void *opaque);
 
 /**
- * nitro_slots_new: create an empty table
+ * nhv_slots_new: create an empty table
  * @host: what enclaves live in
- * @idle: told when no enclave is left after nitro_slots_reset() or
- *        nitro_slots_close()
+ * @idle: told when no enclave is left after nhv_slots_reset() or
+ *        nhv_slots_close()
  * @opaque: passed to @idle
  */
-NitroSlots *nitro_slots_new(const NitroEnclaveHost *host,
-                            NitroSlotsIdle *idle, void *opaque);
+NhvSlots *nhv_slots_new(const NhvEnclaveHost *host,
+                        NhvSlotsIdle *idle, void *opaque);
 
 /**
- * nitro_slots_free: free an empty table
+ * nhv_slots_free: free an empty table
  * @slots: the table, or NULL
  */
-void nitro_slots_free(NitroSlots *slots);
+void nhv_slots_free(NhvSlots *slots);
 
 /**
- * nitro_slots_connect: say where requests come from and memory is
+ * nhv_slots_connect: say where requests come from and memory is
  * @slots: the table
  * @control: channel for replies and events
  * @parent: the parent VM
  */
-void nitro_slots_connect(NitroSlots *slots, NitroControl *control,
-                         NitroParent *parent);
+void nhv_slots_connect(NhvSlots *slots, NhvControl *control,
+                       NhvParent *parent);
 
 /**
- * nitro_slots_request: carry out a request
+ * nhv_slots_request: carry out a request
  * @slots: the table
  * @header: host byte order
  * @body: as checked by the control channel
  *
  * Returns: false when the next request has to wait until this one is done;
- * nitro_control_continue() is called then.
+ * nhv_control_continue() is called then.
  */
-bool nitro_slots_request(NitroSlots *slots, const NitroControlHeader *header,
-                         const void *body);
+bool nhv_slots_request(NhvSlots *slots, const NitroControlHeader *header,
+                       const void *body);
 
 /**
- * nitro_slots_reset: end and forget all enclaves
+ * nhv_slots_reset: end and forget all enclaves
  * @slots: the table; @idle is called when that is done, also when there is
  *         none; until then every START is refused
  */
-void nitro_slots_reset(NitroSlots *slots);
+void nhv_slots_reset(NhvSlots *slots);
 
 /**
- * nitro_slots_close: as nitro_slots_reset(), and refuse every START after it
+ * nhv_slots_close: as nhv_slots_reset(), and refuse every START after it
  * @slots: the table
  */
-void nitro_slots_close(NitroSlots *slots);
+void nhv_slots_close(NhvSlots *slots);
 
 #endif

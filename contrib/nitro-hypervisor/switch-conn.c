@@ -21,7 +21,7 @@
  */
 static uint64_t hash_factor[3];
 
-void nitro_conn_hash_init(void)
+void nhv_conn_hash_init(void)
 {
     int i;
 
@@ -30,33 +30,33 @@ void nitro_conn_hash_init(void)
     }
 }
 
-guint nitro_conn_hash(gconstpointer key)
+guint nhv_conn_hash(gconstpointer key)
 {
-    const NitroConnKey *k = key;
+    const NhvConnKey *k = key;
 
     return (k->cid * hash_factor[0] + k->port * hash_factor[1] +
             k->parent_port * hash_factor[2]) >> 32;
 }
 
-gboolean nitro_conn_equal(gconstpointer a, gconstpointer b)
+gboolean nhv_conn_equal(gconstpointer a, gconstpointer b)
 {
-    const NitroConnKey *x = a, *y = b;
+    const NhvConnKey *x = a, *y = b;
 
     return x->cid == y->cid && x->port == y->port &&
            x->parent_port == y->parent_port;
 }
 
 /* Frees a connection that is not in the table */
-void nitro_conn_destroy(gpointer opaque)
+void nhv_conn_destroy(gpointer opaque)
 {
-    NitroConn *conn = opaque;
+    NhvConn *conn = opaque;
     int side;
 
     if (conn->successor) {
-        nitro_conn_destroy(conn->successor);
+        nhv_conn_destroy(conn->successor);
     }
     for (side = 0; side < 2; side++) {
-        nitro_flow_discard(&conn->flow[side]);
+        nhv_flow_discard(&conn->flow[side]);
     }
     for (side = 0; side < 2; side++) {
         if (conn->port[side]) {
@@ -67,28 +67,28 @@ void nitro_conn_destroy(gpointer opaque)
 }
 
 /* Its requester is to get a reset of this connection, by the name it asked */
-static void conn_forget_successor(NitroConn *conn)
+static void conn_forget_successor(NhvConn *conn)
 {
-    NitroConn *successor = g_steal_pointer(&conn->successor);
+    NhvConn *successor = g_steal_pointer(&conn->successor);
 
     if (successor) {
         if (successor->requester == NITRO_SIDE_OTHER) {
             conn->parent_cid = successor->parent_cid;
         }
-        nitro_conn_destroy(successor);
+        nhv_conn_destroy(successor);
     }
 }
 
-static void flow_credit(NitroFlow *flow, const struct virtio_vsock_hdr *hdr)
+static void flow_credit(NhvFlow *flow, const struct virtio_vsock_hdr *hdr)
 {
     flow->buf_alloc = MIN(hdr->buf_alloc, NITRO_SWITCH_WINDOW);
     flow->fwd_cnt = hdr->fwd_cnt;
 }
 
-static NitroConn *conn_new(NitroSwitch *sw, const NitroConnKey *key, int side,
-                           const NitroPacket *pkt)
+static NhvConn *conn_new(NhvSwitch *sw, const NhvConnKey *key, int side,
+                         const NhvPacket *pkt)
 {
-    NitroConn *conn = g_new0(NitroConn, 1);
+    NhvConn *conn = g_new0(NhvConn, 1);
 
     conn->sw = sw;
     conn->key = *key;
@@ -97,8 +97,8 @@ static NitroConn *conn_new(NitroSwitch *sw, const NitroConnKey *key, int side,
     conn->requester = side;
     conn->flow[0].conn = conn;
     conn->flow[1].conn = conn;
-    conn->port[NITRO_SIDE_PARENT] = nitro_switch_port(sw, NITRO_CID_PARENT);
-    conn->port[NITRO_SIDE_OTHER] = nitro_switch_port(sw, key->cid);
+    conn->port[NITRO_SIDE_PARENT] = nhv_switch_port(sw, NITRO_CID_PARENT);
+    conn->port[NITRO_SIDE_OTHER] = nhv_switch_port(sw, key->cid);
     conn->port[NITRO_SIDE_PARENT]->nr_conns++;
     conn->port[NITRO_SIDE_OTHER]->nr_conns++;
     flow_credit(&conn->flow[side], &pkt->hdr);
@@ -106,26 +106,26 @@ static NitroConn *conn_new(NitroSwitch *sw, const NitroConnKey *key, int side,
     return conn;
 }
 
-static void conn_begin(NitroConn *conn)
+static void conn_begin(NhvConn *conn)
 {
     g_hash_table_insert(conn->sw->conns, &conn->key, conn);
-    nitro_flow_queue(&conn->flow[conn->requester]);
+    nhv_flow_queue(&conn->flow[conn->requester]);
 }
 
-void nitro_conn_open(NitroSwitch *sw, const NitroConnKey *key, int side,
-                     const NitroPacket *pkt)
+void nhv_conn_open(NhvSwitch *sw, const NhvConnKey *key, int side,
+                   const NhvPacket *pkt)
 {
     conn_begin(conn_new(sw, key, side, pkt));
 }
 
 /* A dead connection stays until its resets have been fetched */
-static void conn_settle(NitroConn *conn)
+static void conn_settle(NhvConn *conn)
 {
-    NitroConn *successor;
+    NhvConn *successor;
 
     if (conn->state != NITRO_CONN_DEAD ||
-        !nitro_flow_empty(&conn->flow[0]) ||
-        !nitro_flow_empty(&conn->flow[1])) {
+        !nhv_flow_empty(&conn->flow[0]) ||
+        !nhv_flow_empty(&conn->flow[1])) {
         return;
     }
     successor = g_steal_pointer(&conn->successor);
@@ -135,28 +135,28 @@ static void conn_settle(NitroConn *conn)
     }
 }
 
-static void flow_reset(NitroFlow *flow)
+static void flow_reset(NhvFlow *flow)
 {
     if (flow->todo & OP_BIT(REQUEST)) {
         /* The receiver has never heard of this connection */
-        nitro_flow_discard(flow);
+        nhv_flow_discard(flow);
         return;
     }
     flow->todo |= OP_BIT(RST);
-    nitro_flow_queue(flow);
+    nhv_flow_queue(flow);
 }
 
-void nitro_conn_abort(NitroConn *conn)
+void nhv_conn_abort(NhvConn *conn)
 {
     int side;
 
     conn->state = NITRO_CONN_DEAD;
     conn_forget_successor(conn);
     for (side = 0; side < 2; side++) {
-        NitroFlow *flow = &conn->flow[side];
+        NhvFlow *flow = &conn->flow[side];
 
         if (!(flow->todo & OP_BIT(REQUEST))) {
-            nitro_flow_discard(flow);
+            nhv_flow_discard(flow);
         }
         flow_reset(flow);
     }
@@ -164,24 +164,24 @@ void nitro_conn_abort(NitroConn *conn)
 }
 
 /* @side sends no more and wants no more; the other gets the rest */
-static void conn_end(NitroConn *conn, int side)
+static void conn_end(NhvConn *conn, int side)
 {
     conn->state = NITRO_CONN_DEAD;
-    nitro_flow_discard(&conn->flow[!side]);
+    nhv_flow_discard(&conn->flow[!side]);
     flow_reset(&conn->flow[side]);
     conn_settle(conn);
 }
 
-void nitro_conn_detach(NitroConn *conn, int side)
+void nhv_conn_detach(NhvConn *conn, int side)
 {
     conn_forget_successor(conn);
-    nitro_flow_discard(&conn->flow[!side]);
-    nitro_flow_dequeue(&conn->flow[side]);
+    nhv_flow_discard(&conn->flow[!side]);
+    nhv_flow_dequeue(&conn->flow[side]);
     conn->port[side] = NULL;
     conn_end(conn, side);
 }
 
-void nitro_conn_fetched(NitroConn *conn, int side, uint16_t op)
+void nhv_conn_fetched(NhvConn *conn, int side, uint16_t op)
 {
     if (op == VIRTIO_VSOCK_OP_REQUEST) {
         conn->asked = true;
@@ -197,16 +197,16 @@ void nitro_conn_fetched(NitroConn *conn, int side, uint16_t op)
  * answer to the first one is good for the second.  It may have been fetched
  * before the second socket was there, so it is sent once more.
  */
-static void conn_ask_again(NitroConn *conn, int side, const NitroPacket *pkt)
+static void conn_ask_again(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     flow_credit(&conn->flow[side], &pkt->hdr);
     if (conn->state == NITRO_CONN_OPEN) {
         conn->flow[!side].todo |= OP_BIT(RESPONSE);
-        nitro_flow_queue(&conn->flow[!side]);
+        nhv_flow_queue(&conn->flow[!side]);
     }
 }
 
-static void conn_succeed(NitroConn *conn, int side, const NitroPacket *pkt)
+static void conn_succeed(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     conn_forget_successor(conn);
     conn->successor = conn_new(conn->sw, &conn->key, side, pkt);
@@ -215,17 +215,17 @@ static void conn_succeed(NitroConn *conn, int side, const NitroPacket *pkt)
         return;
     }
     /* A reset for @side would end its new socket */
-    nitro_flow_discard(&conn->flow[!side]);
+    nhv_flow_discard(&conn->flow[!side]);
     conn_settle(conn);
 }
 
-const char *nitro_conn_request(NitroConn *conn, int side,
-                               const NitroPacket *pkt)
+const char *nhv_conn_request(NhvConn *conn, int side,
+                             const NhvPacket *pkt)
 {
     bool mine = conn->requester == side;
 
     if (conn->state == NITRO_CONN_REQUESTED && !mine) {
-        nitro_conn_abort(conn);
+        nhv_conn_abort(conn);
         return "request crosses a request";
     }
     if (conn->state != NITRO_CONN_DEAD && mine && !conn->spoken[side] &&
@@ -237,7 +237,7 @@ const char *nitro_conn_request(NitroConn *conn, int side,
     return NULL;
 }
 
-static const char *conn_response(NitroConn *conn, int side)
+static const char *conn_response(NhvConn *conn, int side)
 {
     if (conn->state != NITRO_CONN_REQUESTED || side == conn->requester) {
         return "response without request";
@@ -247,10 +247,10 @@ static const char *conn_response(NitroConn *conn, int side)
     return NULL;
 }
 
-static const char *conn_established(NitroConn *conn, int side,
-                                    const NitroPacket *pkt)
+static const char *conn_established(NhvConn *conn, int side,
+                                    const NhvPacket *pkt)
 {
-    NitroFlow *flow = &conn->flow[side];
+    NhvFlow *flow = &conn->flow[side];
 
     if (conn->state != NITRO_CONN_OPEN) {
         return "packet before response";
@@ -259,7 +259,7 @@ static const char *conn_established(NitroConn *conn, int side,
     switch (pkt->hdr.op) {
     case VIRTIO_VSOCK_OP_RW:
         return flow->shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND ?
-               "data after shutdown" : nitro_flow_put(flow, pkt);
+               "data after shutdown" : nhv_flow_put(flow, pkt);
     case VIRTIO_VSOCK_OP_SHUTDOWN:
         flow->shutdown |= pkt->hdr.flags & NITRO_SHUTDOWN_BOTH;
         /* fall through */
@@ -278,14 +278,14 @@ static const char *conn_established(NitroConn *conn, int side,
  * which it must not end.  A refusal comes from no socket, so it announces no
  * buffer; a socket that ends has been shut down by one of the two sides.
  */
-static bool reset_in_doubt(NitroConn *conn, int side, const NitroPacket *pkt)
+static bool reset_in_doubt(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     return pkt->hdr.buf_alloc && !conn->flow[side].shutdown &&
            conn->flow[!side].shutdown_told != NITRO_SHUTDOWN_BOTH &&
            conn->doubts++ < MAX_DOUBTS;
 }
 
-static void conn_reset(NitroConn *conn, int side, const NitroPacket *pkt)
+static void conn_reset(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     if (conn->state == NITRO_CONN_REQUESTED &&
         (side == conn->requester || !conn->asked)) {
@@ -295,16 +295,16 @@ static void conn_reset(NitroConn *conn, int side, const NitroPacket *pkt)
     if (reset_in_doubt(conn, side, pkt)) {
         /* The answer is credit, or another reset if nobody is there */
         conn->flow[!side].todo |= OP_BIT(CREDIT_REQUEST);
-        nitro_flow_queue(&conn->flow[!side]);
+        nhv_flow_queue(&conn->flow[!side]);
         return;
     }
     conn_end(conn, side);
 }
 
 /* Most come from before the reset was seen; others know of none */
-static void conn_dead_input(NitroConn *conn, int side, uint16_t op)
+static void conn_dead_input(NhvConn *conn, int side, uint16_t op)
 {
-    NitroFlow *to = &conn->flow[!side];
+    NhvFlow *to = &conn->flow[!side];
 
     if (op == VIRTIO_VSOCK_OP_RST) {
         return;
@@ -317,7 +317,7 @@ static void conn_dead_input(NitroConn *conn, int side, uint16_t op)
     }
 }
 
-const char *nitro_conn_input(NitroConn *conn, int side, const NitroPacket *pkt)
+const char *nhv_conn_input(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     uint16_t op = pkt->hdr.op;
     const char *why;
@@ -339,9 +339,9 @@ const char *nitro_conn_input(NitroConn *conn, int side, const NitroPacket *pkt)
     why = op == VIRTIO_VSOCK_OP_RESPONSE ? conn_response(conn, side)
                                          : conn_established(conn, side, pkt);
     if (why) {
-        nitro_conn_abort(conn);
+        nhv_conn_abort(conn);
     } else {
-        nitro_flow_queue(&conn->flow[side]);
+        nhv_flow_queue(&conn->flow[side]);
     }
     return why;
 }

@@ -29,105 +29,105 @@ enum { NITRO_SIDE_PARENT, NITRO_SIDE_OTHER };
 #define NITRO_SHUTDOWN_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | \
                              VIRTIO_VSOCK_SHUTDOWN_SEND)
 
-typedef struct NitroConn NitroConn;
-typedef struct NitroQueue NitroQueue;
+typedef struct NhvConn NhvConn;
+typedef struct NhvQueue NhvQueue;
 
-typedef struct NitroFlow {
-    NitroConn *conn;
-    QTAILQ_ENTRY(NitroFlow) next;
-    NitroQueue *queue;          /* where it waits, or NULL */
+typedef struct NhvFlow {
+    NhvConn *conn;
+    QTAILQ_ENTRY(NhvFlow) next;
+    NhvQueue *queue;          /* where it waits, or NULL */
     uint32_t todo;              /* bit per VIRTIO_VSOCK_OP_* */
     uint32_t shutdown;          /* VIRTIO_VSOCK_SHUTDOWN_* seen so far */
     uint32_t shutdown_told;     /* the part that the receiver has fetched */
     uint32_t buf_alloc;         /* credit state of the sender */
     uint32_t fwd_cnt;
-    NitroRing data;
-} NitroFlow;
+    NhvRing data;
+} NhvFlow;
 
 /* Flows with something to fetch */
-struct NitroQueue {
-    QTAILQ_HEAD(, NitroFlow) flows;
-    NitroSwitchPort *receiver;  /* on whose list it is, or NULL */
-    QTAILQ_ENTRY(NitroQueue) next;
+struct NhvQueue {
+    QTAILQ_HEAD(, NhvFlow) flows;
+    NhvSwitchPort *receiver;  /* on whose list it is, or NULL */
+    QTAILQ_ENTRY(NhvQueue) next;
 };
 
-typedef struct NitroConnKey {
+typedef struct NhvConnKey {
     uint32_t cid;               /* the end that is not the parent */
     uint32_t port;
     uint32_t parent_port;
-} NitroConnKey;
+} NhvConnKey;
 
-typedef enum NitroConnState {
+typedef enum NhvConnState {
     NITRO_CONN_REQUESTED,
     NITRO_CONN_OPEN,
     NITRO_CONN_DEAD,            /* only the rest and a reset to deliver */
-} NitroConnState;
+} NhvConnState;
 
-struct NitroConn {
-    NitroConnKey key;
+struct NhvConn {
+    NhvConnKey key;
     uint32_t parent_cid;        /* CID by which the other end knows it */
-    NitroSwitch *sw;
-    NitroSwitchPort *port[2];   /* by side; NULL once detached */
-    NitroConn *successor;       /* opened as soon as this one is settled */
-    NitroConnState state;
+    NhvSwitch *sw;
+    NhvSwitchPort *port[2];   /* by side; NULL once detached */
+    NhvConn *successor;       /* opened as soon as this one is settled */
+    NhvConnState state;
     int requester;              /* side that sent the request */
     unsigned int doubts;        /* resets that were not believed */
     bool asked;                 /* the request was fetched */
     bool spoken[2];             /* by side: has used the connection */
     bool told[2];               /* by side: has fetched a reset */
-    NitroFlow flow[2];          /* indexed by the sending side */
+    NhvFlow flow[2];          /* indexed by the sending side */
 };
 
-struct NitroSwitch {
-    GHashTable *ports;          /* CID -> NitroSwitchPort */
-    GHashTable *conns;          /* NitroConnKey -> NitroConn */
+struct NhvSwitch {
+    GHashTable *ports;          /* CID -> NhvSwitchPort */
+    GHashTable *conns;          /* NhvConnKey -> NhvConn */
     unsigned int max_conns;
     size_t max_queued;          /* NITRO_SWITCH_MAX_QUEUED; tests have less */
-    NitroSwitchReport *report;
+    NhvSwitchReport *report;
     void *opaque;
 };
 
-struct NitroSwitchPort {
-    NitroSwitch *sw;
+struct NhvSwitchPort {
+    NhvSwitch *sw;
     uint32_t cid;
     unsigned int nr_conns;
     size_t queued[2];           /* bytes of its flows, by sending side */
-    NitroSwitchReady *ready;
+    NhvSwitchReady *ready;
     void *opaque;
-    NitroQueue in;              /* to it; the parent: from enclaves gone */
-    NitroQueue out;             /* from it to the parent */
-    QTAILQ_HEAD(, NitroQueue) queues;   /* to fetch from, in turn */
+    NhvQueue in;              /* to it; the parent: from enclaves gone */
+    NhvQueue out;             /* from it to the parent */
+    QTAILQ_HEAD(, NhvQueue) queues;   /* to fetch from, in turn */
     GQueue resets;                      /* struct virtio_vsock_hdr */
 };
 
 /* One received packet; header in host byte order */
-typedef struct NitroPacket {
+typedef struct NhvPacket {
     struct virtio_vsock_hdr hdr;
     const struct iovec *iov;
     unsigned int iov_cnt;
-} NitroPacket;
+} NhvPacket;
 
-NitroSwitchPort *nitro_switch_port(NitroSwitch *sw, uint32_t cid);
-void nitro_switch_report(NitroSwitchPort *port, const char *what);
+NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid);
+void nhv_switch_report(NhvSwitchPort *port, const char *what);
 
-/* Hash table helpers for NitroConnKey */
-void nitro_conn_hash_init(void);
-guint nitro_conn_hash(gconstpointer key);
-gboolean nitro_conn_equal(gconstpointer a, gconstpointer b);
-void nitro_conn_destroy(gpointer conn);
+/* Hash table helpers for NhvConnKey */
+void nhv_conn_hash_init(void);
+guint nhv_conn_hash(gconstpointer key);
+gboolean nhv_conn_equal(gconstpointer a, gconstpointer b);
+void nhv_conn_destroy(gpointer conn);
 
 /**
- * nitro_conn_open: record a request and queue it for its receiver
+ * nhv_conn_open: record a request and queue it for its receiver
  * @sw: the switch
  * @key: ends, both attached; no connection with this key exists
  * @side: side that sent @pkt
  * @pkt: the request
  */
-void nitro_conn_open(NitroSwitch *sw, const NitroConnKey *key, int side,
-                     const NitroPacket *pkt);
+void nhv_conn_open(NhvSwitch *sw, const NhvConnKey *key, int side,
+                   const NhvPacket *pkt);
 
 /**
- * nitro_conn_request: take a request for a connection that exists
+ * nhv_conn_request: take a request for a connection that exists
  * @conn: the connection, may be gone when the function returns; both its
  *        ends are attached
  * @side: side that sent @pkt
@@ -137,13 +137,13 @@ void nitro_conn_open(NitroSwitch *sw, const NitroConnKey *key, int side,
  * first attempt is still good enough, or another connection follows: the
  * peer gets what is left of the old one and a reset, then the request.
  *
- * Returns: NULL, or what was wrong with the packet, as nitro_conn_input().
+ * Returns: NULL, or what was wrong with the packet, as nhv_conn_input().
  */
-const char *nitro_conn_request(NitroConn *conn, int side,
-                               const NitroPacket *pkt);
+const char *nhv_conn_request(NhvConn *conn, int side,
+                             const NhvPacket *pkt);
 
 /**
- * nitro_conn_input: take any other packet of an existing connection
+ * nhv_conn_input: take any other packet of an existing connection
  * @conn: the connection; may be gone when the function returns
  * @side: side that sent @pkt
  * @pkt: any packet but a request
@@ -151,61 +151,61 @@ const char *nitro_conn_request(NitroConn *conn, int side,
  * Returns: NULL, or what was wrong with the packet; the connection was then
  * reset towards both ends.
  */
-const char *nitro_conn_input(NitroConn *conn, int side,
-                             const NitroPacket *pkt);
+const char *nhv_conn_input(NhvConn *conn, int side,
+                           const NhvPacket *pkt);
 
 /**
- * nitro_conn_abort: reset a connection towards both ends
+ * nhv_conn_abort: reset a connection towards both ends
  * @conn: the connection; may be gone when the function returns
  */
-void nitro_conn_abort(NitroConn *conn);
+void nhv_conn_abort(NhvConn *conn);
 
 /**
- * nitro_conn_detach: the endpoint on one side goes away
+ * nhv_conn_detach: the endpoint on one side goes away
  * @conn: the connection; may be gone when the function returns
  * @side: the side whose port is about to be freed
  */
-void nitro_conn_detach(NitroConn *conn, int side);
+void nhv_conn_detach(NhvConn *conn, int side);
 
 /**
- * nitro_conn_fetched: the receiver of a flow has fetched one packet of it
+ * nhv_conn_fetched: the receiver of a flow has fetched one packet of it
  * @conn: the connection; may be gone when the function returns
  * @side: side that had sent the packet
  * @op: VIRTIO_VSOCK_OP_* of the packet
  */
-void nitro_conn_fetched(NitroConn *conn, int side, uint16_t op);
+void nhv_conn_fetched(NhvConn *conn, int side, uint16_t op);
 
 /* Side that sends what is in @flow */
-int nitro_flow_sender(NitroFlow *flow);
+int nhv_flow_sender(NhvFlow *flow);
 
-bool nitro_flow_empty(NitroFlow *flow);
+bool nhv_flow_empty(NhvFlow *flow);
 
 /* Let the receiver know; drops everything when it has detached */
-void nitro_flow_queue(NitroFlow *flow);
+void nhv_flow_queue(NhvFlow *flow);
 
-void nitro_flow_dequeue(NitroFlow *flow);
+void nhv_flow_dequeue(NhvFlow *flow);
 
 /* Drop everything */
-void nitro_flow_discard(NitroFlow *flow);
+void nhv_flow_discard(NhvFlow *flow);
 
 /**
- * nitro_flow_put: queue the payload of a packet
+ * nhv_flow_put: queue the payload of a packet
  * @flow: the flow, not shut down
  * @pkt: the packet
  *
  * Returns: NULL, or why the payload was not taken.
  */
-const char *nitro_flow_put(NitroFlow *flow, const NitroPacket *pkt);
+const char *nhv_flow_put(NhvFlow *flow, const NhvPacket *pkt);
 
 /**
- * nitro_port_emit: fetch one packet
+ * nhv_port_emit: fetch one packet
  * @port: the receiver, on whose list there is a queue
  * @iov: destination, room for a header and at least one byte
  * @iov_cnt: number of elements in @iov
  *
  * Returns: bytes stored, never 0.
  */
-size_t nitro_port_emit(NitroSwitchPort *port, const struct iovec *iov,
-                       unsigned int iov_cnt);
+size_t nhv_port_emit(NhvSwitchPort *port, const struct iovec *iov,
+                     unsigned int iov_cnt);
 
 #endif

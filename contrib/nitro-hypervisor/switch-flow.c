@@ -13,30 +13,30 @@
 
 #define OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
 
-int nitro_flow_sender(NitroFlow *flow)
+int nhv_flow_sender(NhvFlow *flow)
 {
     return flow == &flow->conn->flow[NITRO_SIDE_PARENT] ? NITRO_SIDE_PARENT
                                                         : NITRO_SIDE_OTHER;
 }
 
-bool nitro_flow_empty(NitroFlow *flow)
+bool nhv_flow_empty(NhvFlow *flow)
 {
     return !flow->todo && !flow->data.used;
 }
 
 /* What an enclave has left when it ends waits in the parent's own queue */
-static NitroQueue *flow_home(NitroFlow *flow)
+static NhvQueue *flow_home(NhvFlow *flow)
 {
-    NitroSwitchPort *other = flow->conn->port[NITRO_SIDE_OTHER];
+    NhvSwitchPort *other = flow->conn->port[NITRO_SIDE_OTHER];
 
-    if (nitro_flow_sender(flow) == NITRO_SIDE_PARENT) {
+    if (nhv_flow_sender(flow) == NITRO_SIDE_PARENT) {
         return &other->in;
     }
     return other ? &other->out : &flow->conn->port[NITRO_SIDE_PARENT]->in;
 }
 
-static void queue_add(NitroQueue *queue, NitroSwitchPort *receiver,
-                      NitroFlow *flow)
+static void queue_add(NhvQueue *queue, NhvSwitchPort *receiver,
+                      NhvFlow *flow)
 {
     QTAILQ_INSERT_TAIL(&queue->flows, flow, next);
     flow->queue = queue;
@@ -46,9 +46,9 @@ static void queue_add(NitroQueue *queue, NitroSwitchPort *receiver,
     }
 }
 
-void nitro_flow_dequeue(NitroFlow *flow)
+void nhv_flow_dequeue(NhvFlow *flow)
 {
-    NitroQueue *queue = g_steal_pointer(&flow->queue);
+    NhvQueue *queue = g_steal_pointer(&flow->queue);
 
     if (!queue) {
         return;
@@ -61,58 +61,58 @@ void nitro_flow_dequeue(NitroFlow *flow)
 }
 
 /* The ring has changed: account for it, let a sender go on that had to wait */
-static void flow_charge(NitroFlow *flow, size_t capacity_before)
+static void flow_charge(NhvFlow *flow, size_t capacity_before)
 {
-    NitroSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
+    NhvSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
     bool was_full;
 
     if (!port || flow->data.capacity == capacity_before) {
         return;
     }
-    was_full = nitro_switch_is_full(port);
-    port->queued[nitro_flow_sender(flow)] += flow->data.capacity;
-    port->queued[nitro_flow_sender(flow)] -= capacity_before;
-    if (was_full && !nitro_switch_is_full(port)) {
+    was_full = nhv_switch_is_full(port);
+    port->queued[nhv_flow_sender(flow)] += flow->data.capacity;
+    port->queued[nhv_flow_sender(flow)] -= capacity_before;
+    if (was_full && !nhv_switch_is_full(port)) {
         port->ready(port->opaque);
     }
 }
 
-void nitro_flow_discard(NitroFlow *flow)
+void nhv_flow_discard(NhvFlow *flow)
 {
     size_t capacity = flow->data.capacity;
 
-    nitro_flow_dequeue(flow);
+    nhv_flow_dequeue(flow);
     flow->todo = 0;
-    nitro_ring_clear(&flow->data);
+    nhv_ring_clear(&flow->data);
     flow_charge(flow, capacity);
 }
 
-void nitro_flow_queue(NitroFlow *flow)
+void nhv_flow_queue(NhvFlow *flow)
 {
-    NitroSwitchPort *port = flow->conn->port[!nitro_flow_sender(flow)];
+    NhvSwitchPort *port = flow->conn->port[!nhv_flow_sender(flow)];
 
     if (!port) {
-        nitro_flow_discard(flow);
+        nhv_flow_discard(flow);
         return;
     }
-    if (!flow->queue && !nitro_flow_empty(flow)) {
+    if (!flow->queue && !nhv_flow_empty(flow)) {
         queue_add(flow_home(flow), port, flow);
     }
     port->ready(port->opaque);
 }
 
-const char *nitro_flow_put(NitroFlow *flow, const NitroPacket *pkt)
+const char *nhv_flow_put(NhvFlow *flow, const NhvPacket *pkt)
 {
-    NitroSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
+    NhvSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
     size_t capacity = flow->data.capacity;
-    size_t queued = port->queued[nitro_flow_sender(flow)];
+    size_t queued = port->queued[nhv_flow_sender(flow)];
 
-    if (nitro_ring_growth(&flow->data, pkt->hdr.len) >
+    if (nhv_ring_growth(&flow->data, pkt->hdr.len) >
         port->sw->max_queued - queued) {
         return "256 MiB wait to be fetched, connection reset";
     }
-    if (!nitro_ring_put(&flow->data, pkt->iov, pkt->iov_cnt, sizeof(pkt->hdr),
-                        pkt->hdr.len, NITRO_SWITCH_WINDOW)) {
+    if (!nhv_ring_put(&flow->data, pkt->iov, pkt->iov_cnt, sizeof(pkt->hdr),
+                      pkt->hdr.len, NITRO_SWITCH_WINDOW)) {
         return "data beyond the receiver's credit";
     }
     flow_charge(flow, capacity);
@@ -120,7 +120,7 @@ const char *nitro_flow_put(NitroFlow *flow, const NitroPacket *pkt)
 }
 
 /* Setup first, then the stream, then what ends it */
-static uint16_t flow_next_op(NitroFlow *flow)
+static uint16_t flow_next_op(NhvFlow *flow)
 {
     static const uint16_t order[] = {
         VIRTIO_VSOCK_OP_CREDIT_REQUEST,
@@ -145,12 +145,12 @@ static uint16_t flow_next_op(NitroFlow *flow)
     g_assert_not_reached();
 }
 
-static void flow_header(NitroFlow *flow, struct virtio_vsock_hdr *hdr,
+static void flow_header(NhvFlow *flow, struct virtio_vsock_hdr *hdr,
                         uint16_t op, uint32_t len)
 {
-    NitroConn *conn = flow->conn;
-    NitroConnKey *key = &conn->key;
-    bool from_parent = nitro_flow_sender(flow) == NITRO_SIDE_PARENT;
+    NhvConn *conn = flow->conn;
+    NhvConnKey *key = &conn->key;
+    bool from_parent = nhv_flow_sender(flow) == NITRO_SIDE_PARENT;
     uint32_t shutdown = op == VIRTIO_VSOCK_OP_SHUTDOWN ? flow->shutdown : 0;
 
     *hdr = (struct virtio_vsock_hdr) {
@@ -167,19 +167,19 @@ static void flow_header(NitroFlow *flow, struct virtio_vsock_hdr *hdr,
     };
 }
 
-static size_t flow_take_data(NitroFlow *flow, const struct iovec *iov,
+static size_t flow_take_data(NhvFlow *flow, const struct iovec *iov,
                              unsigned int iov_cnt)
 {
     size_t capacity = flow->data.capacity;
-    size_t len = nitro_ring_get(&flow->data, iov, iov_cnt,
-                                sizeof(struct virtio_vsock_hdr),
-                                NITRO_SWITCH_MAX_PKT);
+    size_t len = nhv_ring_get(&flow->data, iov, iov_cnt,
+                              sizeof(struct virtio_vsock_hdr),
+                              NITRO_SWITCH_MAX_PKT);
 
     flow_charge(flow, capacity);
     return len;
 }
 
-static size_t flow_emit(NitroFlow *flow, const struct iovec *iov,
+static size_t flow_emit(NhvFlow *flow, const struct iovec *iov,
                         unsigned int iov_cnt)
 {
     uint16_t op = flow_next_op(flow);
@@ -196,18 +196,18 @@ static size_t flow_emit(NitroFlow *flow, const struct iovec *iov,
 
     /* Every packet carries the credit state */
     flow->todo &= ~(BIT(op) | OP_BIT(CREDIT_UPDATE));
-    nitro_flow_dequeue(flow);
-    if (!nitro_flow_empty(flow)) {
-        nitro_flow_queue(flow);
+    nhv_flow_dequeue(flow);
+    if (!nhv_flow_empty(flow)) {
+        nhv_flow_queue(flow);
     }
-    nitro_conn_fetched(flow->conn, nitro_flow_sender(flow), op);
+    nhv_conn_fetched(flow->conn, nhv_flow_sender(flow), op);
     return sizeof(hdr) + len;
 }
 
-size_t nitro_port_emit(NitroSwitchPort *port, const struct iovec *iov,
-                       unsigned int iov_cnt)
+size_t nhv_port_emit(NhvSwitchPort *port, const struct iovec *iov,
+                     unsigned int iov_cnt)
 {
-    NitroQueue *queue = QTAILQ_FIRST(&port->queues);
+    NhvQueue *queue = QTAILQ_FIRST(&port->queues);
 
     /* The next packet comes from another queue */
     QTAILQ_REMOVE(&port->queues, queue, next);

@@ -10,37 +10,37 @@
 #include "qemu/bswap.h"
 #include "switch-conn.h"
 
-NitroSwitchPort *nitro_switch_port(NitroSwitch *sw, uint32_t cid)
+NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid)
 {
     return g_hash_table_lookup(sw->ports, GUINT_TO_POINTER(cid));
 }
 
-void nitro_switch_report(NitroSwitchPort *port, const char *what)
+void nhv_switch_report(NhvSwitchPort *port, const char *what)
 {
-    NitroSwitch *sw = port->sw;
+    NhvSwitch *sw = port->sw;
 
     if (sw->report) {
         sw->report(sw->opaque, port->cid, what);
     }
 }
 
-NitroSwitch *nitro_switch_new(unsigned int max_conns,
-                              NitroSwitchReport *report, void *opaque)
+NhvSwitch *nhv_switch_new(unsigned int max_conns,
+                          NhvSwitchReport *report, void *opaque)
 {
-    NitroSwitch *sw = g_new0(NitroSwitch, 1);
+    NhvSwitch *sw = g_new0(NhvSwitch, 1);
 
-    nitro_conn_hash_init();
+    nhv_conn_hash_init();
     sw->max_conns = max_conns;
     sw->max_queued = NITRO_SWITCH_MAX_QUEUED;
     sw->report = report;
     sw->opaque = opaque;
     sw->ports = g_hash_table_new(NULL, NULL);
-    sw->conns = g_hash_table_new_full(nitro_conn_hash, nitro_conn_equal, NULL,
-                                      nitro_conn_destroy);
+    sw->conns = g_hash_table_new_full(nhv_conn_hash, nhv_conn_equal, NULL,
+                                      nhv_conn_destroy);
     return sw;
 }
 
-void nitro_switch_free(NitroSwitch *sw)
+void nhv_switch_free(NhvSwitch *sw)
 {
     if (!sw) {
         return;
@@ -51,15 +51,15 @@ void nitro_switch_free(NitroSwitch *sw)
     g_free(sw);
 }
 
-NitroSwitchPort *nitro_switch_attach(NitroSwitch *sw, uint32_t cid,
-                                     NitroSwitchReady *ready, void *opaque)
+NhvSwitchPort *nhv_switch_attach(NhvSwitch *sw, uint32_t cid,
+                                 NhvSwitchReady *ready, void *opaque)
 {
-    NitroSwitchPort *port;
+    NhvSwitchPort *port;
 
-    if (nitro_switch_in_use(sw, cid)) {
+    if (nhv_switch_in_use(sw, cid)) {
         return NULL;
     }
-    port = g_new0(NitroSwitchPort, 1);
+    port = g_new0(NhvSwitchPort, 1);
     port->sw = sw;
     port->cid = cid;
     port->ready = ready;
@@ -72,7 +72,7 @@ NitroSwitchPort *nitro_switch_attach(NitroSwitch *sw, uint32_t cid,
     return port;
 }
 
-static GPtrArray *port_connections(NitroSwitchPort *port)
+static GPtrArray *port_connections(NhvSwitchPort *port)
 {
     GPtrArray *found = g_ptr_array_new();
     GHashTableIter iter;
@@ -80,7 +80,7 @@ static GPtrArray *port_connections(NitroSwitchPort *port)
 
     g_hash_table_iter_init(&iter, port->sw->conns);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        NitroConn *conn = value;
+        NhvConn *conn = value;
 
         if (port->cid == NITRO_CID_PARENT || port->cid == conn->key.cid) {
             g_ptr_array_add(found, conn);
@@ -89,7 +89,7 @@ static GPtrArray *port_connections(NitroSwitchPort *port)
     return found;
 }
 
-void nitro_switch_detach(NitroSwitchPort *port)
+void nhv_switch_detach(NhvSwitchPort *port)
 {
     g_autoptr(GPtrArray) conns = port_connections(port);
     int side = port->cid == NITRO_CID_PARENT ? NITRO_SIDE_PARENT
@@ -97,7 +97,7 @@ void nitro_switch_detach(NitroSwitchPort *port)
     unsigned int i;
 
     for (i = 0; i < conns->len; i++) {
-        nitro_conn_detach(g_ptr_array_index(conns, i), side);
+        nhv_conn_detach(g_ptr_array_index(conns, i), side);
     }
     assert(QTAILQ_EMPTY(&port->queues) && !port->out.receiver);
     g_hash_table_remove(port->sw->ports, GUINT_TO_POINTER(port->cid));
@@ -105,17 +105,17 @@ void nitro_switch_detach(NitroSwitchPort *port)
     g_free(port);
 }
 
-bool nitro_switch_in_use(NitroSwitch *sw, uint32_t cid)
+bool nhv_switch_in_use(NhvSwitch *sw, uint32_t cid)
 {
-    return nitro_switch_port(sw, cid) != NULL;
+    return nhv_switch_port(sw, cid) != NULL;
 }
 
-unsigned int nitro_switch_connections(NitroSwitch *sw)
+unsigned int nhv_switch_connections(NhvSwitch *sw)
 {
     return g_hash_table_size(sw->conns);
 }
 
-static bool packet_parse(NitroSwitchPort *port, NitroPacket *pkt,
+static bool packet_parse(NhvSwitchPort *port, NhvPacket *pkt,
                          const struct iovec *iov, unsigned int iov_cnt)
 {
     struct virtio_vsock_hdr *hdr = &pkt->hdr;
@@ -123,7 +123,7 @@ static bool packet_parse(NitroSwitchPort *port, NitroPacket *pkt,
     pkt->iov = iov;
     pkt->iov_cnt = iov_cnt;
     if (iov_to_buf(iov, iov_cnt, 0, hdr, sizeof(*hdr)) != sizeof(*hdr)) {
-        nitro_switch_report(port, "packet shorter than its header");
+        nhv_switch_report(port, "packet shorter than its header");
         return false;
     }
     hdr->src_cid = le64_to_cpu(hdr->src_cid);
@@ -137,14 +137,14 @@ static bool packet_parse(NitroSwitchPort *port, NitroPacket *pkt,
     hdr->buf_alloc = le32_to_cpu(hdr->buf_alloc);
     hdr->fwd_cnt = le32_to_cpu(hdr->fwd_cnt);
     if (hdr->src_cid != port->cid) {
-        nitro_switch_report(port, "packet with a foreign source CID dropped");
+        nhv_switch_report(port, "packet with a foreign source CID dropped");
         return false;
     }
     return true;
 }
 
 /* Answer a packet that belongs to no connection */
-static void refuse(NitroSwitchPort *port, const NitroPacket *pkt)
+static void refuse(NhvSwitchPort *port, const NhvPacket *pkt)
 {
     const struct virtio_vsock_hdr *hdr = &pkt->hdr;
     struct virtio_vsock_hdr *reset;
@@ -153,7 +153,7 @@ static void refuse(NitroSwitchPort *port, const NitroPacket *pkt)
         return;
     }
     if (g_queue_get_length(&port->resets) >= NITRO_SWITCH_MAX_RESETS) {
-        nitro_switch_report(port, "too many refused packets, reset dropped");
+        nhv_switch_report(port, "too many refused packets, reset dropped");
         return;
     }
     reset = g_new0(struct virtio_vsock_hdr, 1);
@@ -168,7 +168,7 @@ static void refuse(NitroSwitchPort *port, const NitroPacket *pkt)
 }
 
 /* A new attempt must not be ended by the reset of an old one */
-static void forget_refusals(NitroSwitchPort *port, const NitroPacket *pkt)
+static void forget_refusals(NhvSwitchPort *port, const NhvPacket *pkt)
 {
     GList *link = port->resets.head;
 
@@ -192,7 +192,7 @@ static bool is_parent(uint64_t cid)
 }
 
 /* Exactly one end is the parent, so enclaves cannot reach each other */
-static bool packet_key(const NitroPacket *pkt, NitroConnKey *key, int *side)
+static bool packet_key(const NhvPacket *pkt, NhvConnKey *key, int *side)
 {
     const struct virtio_vsock_hdr *hdr = &pkt->hdr;
     bool from_parent = hdr->src_cid == NITRO_CID_PARENT;
@@ -208,7 +208,7 @@ static bool packet_key(const NitroPacket *pkt, NitroConnKey *key, int *side)
     return true;
 }
 
-static const char *packet_defect(const NitroPacket *pkt)
+static const char *packet_defect(const NhvPacket *pkt)
 {
     size_t payload = iov_size(pkt->iov, pkt->iov_cnt) - sizeof(pkt->hdr);
 
@@ -228,7 +228,7 @@ static const char *packet_defect(const NitroPacket *pkt)
     return NULL;
 }
 
-static bool too_many(NitroSwitchPort *port)
+static bool too_many(NhvSwitchPort *port)
 {
     g_autofree char *text = NULL;
 
@@ -237,18 +237,18 @@ static bool too_many(NitroSwitchPort *port)
     }
     text = g_strdup_printf("has %u connections, request refused; the limit "
                            "is --max-connections", port->nr_conns);
-    nitro_switch_report(port, text);
+    nhv_switch_report(port, text);
     return true;
 }
 
 /* Returns: what was wrong with the packet, or NULL */
-static const char *request(NitroSwitchPort *port, NitroConn *conn,
-                           const NitroConnKey *key, int side,
-                           const NitroPacket *pkt)
+static const char *request(NhvSwitchPort *port, NhvConn *conn,
+                           const NhvConnKey *key, int side,
+                           const NhvPacket *pkt)
 {
-    NitroSwitchPort *to = nitro_switch_port(port->sw, side == NITRO_SIDE_OTHER
-                                            ? NITRO_CID_PARENT : key->cid);
-    NitroSwitchPort *other = side == NITRO_SIDE_OTHER ? port : to;
+    NhvSwitchPort *to = nhv_switch_port(port->sw, side == NITRO_SIDE_OTHER
+                                        ? NITRO_CID_PARENT : key->cid);
+    NhvSwitchPort *other = side == NITRO_SIDE_OTHER ? port : to;
 
     if (!to || (!conn && too_many(other))) {
         refuse(port, pkt);
@@ -256,23 +256,23 @@ static const char *request(NitroSwitchPort *port, NitroConn *conn,
     }
     forget_refusals(port, pkt);
     if (conn) {
-        return nitro_conn_request(conn, side, pkt);
+        return nhv_conn_request(conn, side, pkt);
     }
-    nitro_conn_open(port->sw, key, side, pkt);
+    nhv_conn_open(port->sw, key, side, pkt);
     return NULL;
 }
 
 /* The other end knows the parent by one of its names only */
-static bool is_of(NitroConn *conn, int side, const NitroPacket *pkt)
+static bool is_of(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     return side == NITRO_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid;
 }
 
-static const char *packet_input(NitroSwitchPort *port,
-                                const NitroConnKey *key, int side,
-                                const NitroPacket *pkt)
+static const char *packet_input(NhvSwitchPort *port,
+                                const NhvConnKey *key, int side,
+                                const NhvPacket *pkt)
 {
-    NitroConn *conn = g_hash_table_lookup(port->sw->conns, key);
+    NhvConn *conn = g_hash_table_lookup(port->sw->conns, key);
     const char *defect = packet_defect(pkt);
 
     if (conn && !is_of(conn, side, pkt) &&
@@ -280,24 +280,24 @@ static const char *packet_input(NitroSwitchPort *port,
         conn = NULL;
     }
     if (defect && conn && conn->state != NITRO_CONN_DEAD) {
-        nitro_conn_abort(conn);
+        nhv_conn_abort(conn);
     } else if (defect) {
         refuse(port, pkt);
     } else if (pkt->hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
         return request(port, conn, key, side, pkt);
     } else if (conn) {
-        return nitro_conn_input(conn, side, pkt);
+        return nhv_conn_input(conn, side, pkt);
     } else {
         refuse(port, pkt);
     }
     return defect;
 }
 
-void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
-                       unsigned int iov_cnt)
+void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
+                     unsigned int iov_cnt)
 {
-    NitroPacket pkt;
-    NitroConnKey key;
+    NhvPacket pkt;
+    NhvConnKey key;
     const char *defect;
     int side;
 
@@ -310,28 +310,28 @@ void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
     }
     defect = packet_input(port, &key, side, &pkt);
     if (defect) {
-        nitro_switch_report(port, defect);
+        nhv_switch_report(port, defect);
     }
 }
 
-bool nitro_switch_is_full(NitroSwitchPort *port)
+bool nhv_switch_is_full(NhvSwitchPort *port)
 {
     /* One more packet may double the memory of one flow */
     return port->queued[NITRO_SIDE_OTHER] >
            port->sw->max_queued - NITRO_SWITCH_WINDOW;
 }
 
-bool nitro_switch_pending(NitroSwitchPort *port)
+bool nhv_switch_pending(NhvSwitchPort *port)
 {
     return !QTAILQ_EMPTY(&port->queues) || !g_queue_is_empty(&port->resets);
 }
 
-size_t nitro_switch_receive(NitroSwitchPort *port, const struct iovec *iov,
-                            unsigned int iov_cnt)
+size_t nhv_switch_receive(NhvSwitchPort *port, const struct iovec *iov,
+                          unsigned int iov_cnt)
 {
     g_autofree struct virtio_vsock_hdr *reset = NULL;
 
-    if (!nitro_switch_pending(port) ||
+    if (!nhv_switch_pending(port) ||
         iov_size(iov, iov_cnt) <= sizeof(*reset)) {
         return 0;
     }
@@ -339,5 +339,5 @@ size_t nitro_switch_receive(NitroSwitchPort *port, const struct iovec *iov,
     if (reset) {
         return iov_from_buf(iov, iov_cnt, 0, reset, sizeof(*reset));
     }
-    return nitro_port_emit(port, iov, iov_cnt);
+    return nhv_port_emit(port, iov, iov_cnt);
 }

@@ -24,7 +24,7 @@
  *   its packets stalls its own connections (by credit) and nobody else's.
  * - What waits for an enclave, and what it has sent, is bounded by
  *   NITRO_SWITCH_MAX_QUEUED each: beyond it a connection is lost.  The
- *   sender for an enclave can wait instead, see nitro_switch_is_full().
+ *   sender for an enclave can wait instead, see nhv_switch_is_full().
  * - Enclaves share the parent in turn, and connections an enclave.
  * - A request from ports that have a connection opens a new one, behind the
  *   rest and the reset of the old one.
@@ -54,43 +54,43 @@
 /* Resets kept for one endpoint that does not fetch its packets */
 #define NITRO_SWITCH_MAX_RESETS 1024
 
-typedef struct NitroSwitch NitroSwitch;
-typedef struct NitroSwitchPort NitroSwitchPort;
+typedef struct NhvSwitch NhvSwitch;
+typedef struct NhvSwitchPort NhvSwitchPort;
 
 /**
- * NitroSwitchReady: called when packets for an endpoint became available
- * @opaque: as given to nitro_switch_attach()
+ * NhvSwitchReady: called when packets for an endpoint became available
+ * @opaque: as given to nhv_switch_attach()
  *
  * May be called from within any switch function, also repeatedly; must not
  * call back into the switch but arrange for that to happen later.
  */
-typedef void NitroSwitchReady(void *opaque);
+typedef void NhvSwitchReady(void *opaque);
 
 /**
- * NitroSwitchReport: called for traffic that a proper guest does not send
- * @opaque: as given to nitro_switch_new()
+ * NhvSwitchReport: called for traffic that a proper guest does not send
+ * @opaque: as given to nhv_switch_new()
  * @cid: the endpoint that sent it
  * @what: short description
  */
-typedef void NitroSwitchReport(void *opaque, uint32_t cid, const char *what);
+typedef void NhvSwitchReport(void *opaque, uint32_t cid, const char *what);
 
 /**
- * nitro_switch_new: create a switch without endpoints
+ * nhv_switch_new: create a switch without endpoints
  * @max_conns: connections one enclave (or the console service) may have
  * @report: told about misbehaviour, not rate limited; may be NULL
  * @opaque: passed to @report
  */
-NitroSwitch *nitro_switch_new(unsigned int max_conns,
-                              NitroSwitchReport *report, void *opaque);
+NhvSwitch *nhv_switch_new(unsigned int max_conns,
+                          NhvSwitchReport *report, void *opaque);
 
 /**
- * nitro_switch_free: free a switch
+ * nhv_switch_free: free a switch
  * @sw: the switch; all endpoints must have detached
  */
-void nitro_switch_free(NitroSwitch *sw);
+void nhv_switch_free(NhvSwitch *sw);
 
 /**
- * nitro_switch_attach: bring an endpoint up
+ * nhv_switch_attach: bring an endpoint up
  * @sw: the switch
  * @cid: CID of the endpoint
  * @ready: told when there is something to fetch
@@ -98,27 +98,27 @@ void nitro_switch_free(NitroSwitch *sw);
  *
  * Returns: the endpoint's port, or NULL when the CID is attached already.
  */
-NitroSwitchPort *nitro_switch_attach(NitroSwitch *sw, uint32_t cid,
-                                     NitroSwitchReady *ready, void *opaque);
+NhvSwitchPort *nhv_switch_attach(NhvSwitch *sw, uint32_t cid,
+                                 NhvSwitchReady *ready, void *opaque);
 
 /**
- * nitro_switch_detach: take an endpoint down
+ * nhv_switch_detach: take an endpoint down
  * @port: the port, freed by this call
  *
  * Every peer with a connection to it gets a reset behind the data that is
  * still queued.  The CID can be attached again at once.
  */
-void nitro_switch_detach(NitroSwitchPort *port);
+void nhv_switch_detach(NhvSwitchPort *port);
 
 /**
- * nitro_switch_in_use: tell whether a CID is attached
+ * nhv_switch_in_use: tell whether a CID is attached
  * @sw: the switch
  * @cid: CID to look for
  */
-bool nitro_switch_in_use(NitroSwitch *sw, uint32_t cid);
+bool nhv_switch_in_use(NhvSwitch *sw, uint32_t cid);
 
 /**
- * nitro_switch_send: hand in one packet from an endpoint
+ * nhv_switch_send: hand in one packet from an endpoint
  * @port: the sender
  * @iov: header and payload, little endian as on the wire, any layout
  * @iov_cnt: number of elements in @iov
@@ -126,27 +126,27 @@ bool nitro_switch_in_use(NitroSwitch *sw, uint32_t cid);
  * The content is copied.  Nothing in it can make this function fail: bad
  * packets are answered with a reset or dropped, and reported.
  */
-void nitro_switch_send(NitroSwitchPort *port, const struct iovec *iov,
-                       unsigned int iov_cnt);
+void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
+                     unsigned int iov_cnt);
 
 /**
- * nitro_switch_is_full: tell whether an endpoint should not send for now
+ * nhv_switch_is_full: tell whether an endpoint should not send for now
  * @port: the sender
  *
  * True for an enclave when the parent has not fetched most of
- * NITRO_SWITCH_MAX_QUEUED bytes of it.  The port's NitroSwitchReady is called
+ * NITRO_SWITCH_MAX_QUEUED bytes of it.  The port's NhvSwitchReady is called
  * when that has changed.
  */
-bool nitro_switch_is_full(NitroSwitchPort *port);
+bool nhv_switch_is_full(NhvSwitchPort *port);
 
 /**
- * nitro_switch_pending: tell whether there is a packet to fetch
+ * nhv_switch_pending: tell whether there is a packet to fetch
  * @port: the receiver
  */
-bool nitro_switch_pending(NitroSwitchPort *port);
+bool nhv_switch_pending(NhvSwitchPort *port);
 
 /**
- * nitro_switch_receive: fetch one packet
+ * nhv_switch_receive: fetch one packet
  * @port: the receiver
  * @iov: where to store header and payload
  * @iov_cnt: number of elements in @iov
@@ -156,13 +156,13 @@ bool nitro_switch_pending(NitroSwitchPort *port);
  * Returns: bytes stored; 0 when nothing is pending, or when @iov cannot hold
  * a header and one byte.
  */
-size_t nitro_switch_receive(NitroSwitchPort *port, const struct iovec *iov,
-                            unsigned int iov_cnt);
+size_t nhv_switch_receive(NhvSwitchPort *port, const struct iovec *iov,
+                          unsigned int iov_cnt);
 
 /**
- * nitro_switch_connections: number of connections known to the switch
+ * nhv_switch_connections: number of connections known to the switch
  * @sw: the switch
  */
-unsigned int nitro_switch_connections(NitroSwitch *sw);
+unsigned int nhv_switch_connections(NhvSwitch *sw);
 
 #endif

@@ -22,17 +22,17 @@ enum { QUEUE_RX, QUEUE_TX, NR_QUEUES };
 #define MESSAGE_POLLS   500
 
 typedef struct Watch {
-    NitroVsockDevice *dev;
+    NhvVsockDevice *dev;
     vu_watch_cb cb;
     void *opaque;
 } Watch;
 
-struct NitroVsockDevice {
+struct NhvVsockDevice {
     VuDev vu;
-    NitroSwitch *sw;
-    NitroSwitchPort *port;      /* NULL until the driver is running */
+    NhvSwitch *sw;
+    NhvSwitchPort *port;      /* NULL until the driver is running */
     uint32_t cid;
-    const NitroVsockDeviceOps *ops;
+    const NhvVsockDeviceOps *ops;
     void *opaque;
     GHashTable *watches;        /* fd -> id of the main loop's source */
     guint socket_source;
@@ -42,43 +42,43 @@ struct NitroVsockDevice {
     bool started[NR_QUEUES];
     bool ready;                 /* ops->ready was called */
     char *why;                  /* set once the connection has to go */
-    NitroReport report;
+    NhvReport report;
 };
 
-static NitroVsockDevice *from_vu(VuDev *vu)
+static NhvVsockDevice *from_vu(VuDev *vu)
 {
-    return container_of(vu, NitroVsockDevice, vu);
+    return container_of(vu, NhvVsockDevice, vu);
 }
 
 static gboolean close_idle(gpointer opaque)
 {
-    NitroVsockDevice *dev = opaque;
+    NhvVsockDevice *dev = opaque;
 
     dev->close_source = 0;
     dev->ops->closed(dev->opaque, dev->why);
     return G_SOURCE_REMOVE;
 }
 
-static void stop_sources(NitroVsockDevice *dev)
+static void stop_sources(NhvVsockDevice *dev)
 {
     g_clear_handle_id(&dev->socket_source, g_source_remove);
     g_clear_handle_id(&dev->pump_source, g_source_remove);
     g_hash_table_remove_all(dev->watches);
 }
 
-static void port_down(NitroVsockDevice *dev)
+static void port_down(NhvVsockDevice *dev)
 {
-    g_clear_pointer(&dev->port, nitro_switch_detach);
+    g_clear_pointer(&dev->port, nhv_switch_detach);
     g_clear_handle_id(&dev->pump_source, g_source_remove);
 }
 
-static bool is_running(NitroVsockDevice *dev)
+static bool is_running(NhvVsockDevice *dev)
 {
     return dev->port && dev->started[QUEUE_RX] && dev->started[QUEUE_TX];
 }
 
 /* Called from inside libvhost-user: the rest is done by the main loop */
-static void device_fail(NitroVsockDevice *dev, const char *why)
+static void device_fail(NhvVsockDevice *dev, const char *why)
 {
     if (!dev->why) {
         dev->why = g_strdup(why);
@@ -110,7 +110,7 @@ static void watch_remove(gpointer id)
 static void set_watch(VuDev *vu, int fd, int condition, vu_watch_cb cb,
                       void *opaque)
 {
-    NitroVsockDevice *dev = from_vu(vu);
+    NhvVsockDevice *dev = from_vu(vu);
     Watch *watch = g_new(Watch, 1);
     guint id;
 
@@ -127,23 +127,23 @@ static void remove_watch(VuDev *vu, int fd)
 }
 
 /* Returns: whether there may be more to do */
-static bool send_packets(NitroVsockDevice *dev)
+static bool send_packets(NhvVsockDevice *dev)
 {
     VuVirtq *vq = vu_get_queue(&dev->vu, QUEUE_TX);
     int i;
 
-    for (i = 0; i < QUEUE_BUDGET && !nitro_switch_is_full(dev->port); i++) {
+    for (i = 0; i < QUEUE_BUDGET && !nhv_switch_is_full(dev->port); i++) {
         VuVirtqElement *elem = vu_queue_pop(&dev->vu, vq, sizeof(*elem));
 
         if (!elem) {
             break;
         }
         if (elem->in_num) {
-            nitro_report(&dev->report,
-                         "CID %u: writable descriptor in its tx queue",
-                         dev->cid);
+            nhv_report(&dev->report,
+                       "CID %u: writable descriptor in its tx queue",
+                       dev->cid);
         } else {
-            nitro_switch_send(dev->port, elem->out_sg, elem->out_num);
+            nhv_switch_send(dev->port, elem->out_sg, elem->out_num);
         }
         vu_queue_push(&dev->vu, vq, elem, 0);
         free(elem);
@@ -154,28 +154,28 @@ static bool send_packets(NitroVsockDevice *dev)
     return i == QUEUE_BUDGET;
 }
 
-static size_t fill_buffer(NitroVsockDevice *dev, VuVirtqElement *elem)
+static size_t fill_buffer(NhvVsockDevice *dev, VuVirtqElement *elem)
 {
     size_t len = 0;
 
     if (!elem->out_num) {
-        len = nitro_switch_receive(dev->port, elem->in_sg, elem->in_num);
+        len = nhv_switch_receive(dev->port, elem->in_sg, elem->in_num);
     }
     if (!len) {
-        nitro_report(&dev->report,
-                     "CID %u: rx buffer of %zu bytes cannot hold a packet",
-                     dev->cid, iov_size(elem->in_sg, elem->in_num));
+        nhv_report(&dev->report,
+                   "CID %u: rx buffer of %zu bytes cannot hold a packet",
+                   dev->cid, iov_size(elem->in_sg, elem->in_num));
     }
     return len;
 }
 
 /* Returns: whether there may be more to do before the guest kicks again */
-static bool receive_packets(NitroVsockDevice *dev)
+static bool receive_packets(NhvVsockDevice *dev)
 {
     VuVirtq *vq = vu_get_queue(&dev->vu, QUEUE_RX);
     int i;
 
-    for (i = 0; i < QUEUE_BUDGET && nitro_switch_pending(dev->port); i++) {
+    for (i = 0; i < QUEUE_BUDGET && nhv_switch_pending(dev->port); i++) {
         VuVirtqElement *elem = vu_queue_pop(&dev->vu, vq, sizeof(*elem));
 
         if (!elem) {
@@ -192,7 +192,7 @@ static bool receive_packets(NitroVsockDevice *dev)
 
 static gboolean pump(gpointer opaque)
 {
-    NitroVsockDevice *dev = opaque;
+    NhvVsockDevice *dev = opaque;
     bool more = false;
 
     if (is_running(dev) && !dev->why) {
@@ -208,7 +208,7 @@ static gboolean pump(gpointer opaque)
 
 static void pump_later(void *opaque)
 {
-    NitroVsockDevice *dev = opaque;
+    NhvVsockDevice *dev = opaque;
 
     if (!dev->pump_source && is_running(dev)) {
         dev->pump_source = g_idle_add_full(G_PRIORITY_DEFAULT, pump, dev,
@@ -237,7 +237,7 @@ static uint64_t get_protocol_features(VuDev *vu)
 
 static int get_config(VuDev *vu, uint8_t *config, uint32_t len)
 {
-    NitroVsockDevice *dev = from_vu(vu);
+    NhvVsockDevice *dev = from_vu(vu);
     struct virtio_vsock_config value = {
         .guest_cid = cpu_to_le64(dev->cid),
     };
@@ -257,20 +257,20 @@ static bool driver_is_new(VuDev *vu)
            vu_get_queue(vu, QUEUE_TX)->last_avail_idx == 0;
 }
 
-static void driver_running(NitroVsockDevice *dev)
+static void driver_running(NhvVsockDevice *dev)
 {
     if (driver_is_new(&dev->vu)) {
         port_down(dev);
     }
     if (!dev->port) {
-        dev->port = nitro_switch_attach(dev->sw, dev->cid, pump_later, dev);
+        dev->port = nhv_switch_attach(dev->sw, dev->cid, pump_later, dev);
     }
     pump_later(dev);
 }
 
 static void queue_set_started(VuDev *vu, int qidx, bool started)
 {
-    NitroVsockDevice *dev = from_vu(vu);
+    NhvVsockDevice *dev = from_vu(vu);
 
     dev->started[qidx] = started;
     vu_set_queue_handler(vu, vu_get_queue(vu, qidx),
@@ -298,7 +298,7 @@ static const VuDevIface vsock_iface = {
  * libvhost-user reads a message with blocking calls and asserts that it is
  * complete, so let it begin only when that is so.
  */
-static bool message_complete(NitroVsockDevice *dev)
+static bool message_complete(NhvVsockDevice *dev)
 {
     VhostUserMsg msg;
     ssize_t got = RETRY_ON_EINTR(recv(dev->vu.sock, &msg,
@@ -324,7 +324,7 @@ static gboolean socket_ready(gint fd, GIOCondition condition, gpointer opaque);
 
 static gboolean socket_poll(gpointer opaque)
 {
-    NitroVsockDevice *dev = opaque;
+    NhvVsockDevice *dev = opaque;
 
     dev->socket_source = g_unix_fd_add(dev->vu.sock, G_IO_IN, socket_ready,
                                        dev);
@@ -333,7 +333,7 @@ static gboolean socket_poll(gpointer opaque)
 
 static gboolean socket_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
-    NitroVsockDevice *dev = opaque;
+    NhvVsockDevice *dev = opaque;
     bool was_ready = dev->ready;
 
     if (!message_complete(dev)) {
@@ -360,11 +360,11 @@ static gboolean socket_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
-NitroVsockDevice *nitro_vsock_device_new(NitroSwitch *sw, uint32_t cid, int fd,
-                                         const NitroVsockDeviceOps *ops,
-                                         void *opaque)
+NhvVsockDevice *nhv_vsock_device_new(NhvSwitch *sw, uint32_t cid, int fd,
+                                     const NhvVsockDeviceOps *ops,
+                                     void *opaque)
 {
-    NitroVsockDevice *dev = g_new0(NitroVsockDevice, 1);
+    NhvVsockDevice *dev = g_new0(NhvVsockDevice, 1);
 
     dev->sw = sw;
     dev->cid = cid;
@@ -379,7 +379,7 @@ NitroVsockDevice *nitro_vsock_device_new(NitroSwitch *sw, uint32_t cid, int fd,
     return dev;
 }
 
-void nitro_vsock_device_free(NitroVsockDevice *dev)
+void nhv_vsock_device_free(NhvVsockDevice *dev)
 {
     if (!dev) {
         return;
@@ -393,8 +393,8 @@ void nitro_vsock_device_free(NitroVsockDevice *dev)
     g_free(dev);
 }
 
-void *nitro_vsock_device_map(NitroVsockDevice *dev, uint64_t gpa,
-                             uint64_t *len)
+void *nhv_vsock_device_map(NhvVsockDevice *dev, uint64_t gpa,
+                           uint64_t *len)
 {
     return *len ? vu_gpa_to_va(&dev->vu, len, gpa) : NULL;
 }

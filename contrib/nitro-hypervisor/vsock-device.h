@@ -19,23 +19,23 @@
 
 #include "switch.h"
 
-typedef struct NitroVsockDevice NitroVsockDevice;
+typedef struct NhvVsockDevice NhvVsockDevice;
 
 /* Reason given when QEMU closed the connection, in contrast to us */
 #define NITRO_VSOCK_CLOSED_BY_PEER "closed by QEMU"
 
 /**
- * NitroVsockDeviceOps: told about the vhost-user connection
+ * NhvVsockDeviceOps: told about the vhost-user connection
  * @ready: QEMU has read the device's configuration, so the device exists
  * @closed: the connection is gone, the device may be freed; @why is a phrase
  */
-typedef struct NitroVsockDeviceOps {
+typedef struct NhvVsockDeviceOps {
     void (*ready)(void *opaque);
     void (*closed)(void *opaque, const char *why);
-} NitroVsockDeviceOps;
+} NhvVsockDeviceOps;
 
 /**
- * nitro_vsock_device_new: serve a vhost-user connection
+ * nhv_vsock_device_new: serve a vhost-user connection
  * @sw: switch to attach to
  * @cid: CID of the VM, also what its driver reads
  * @fd: connected socket, owned by the device from now on
@@ -43,18 +43,18 @@ typedef struct NitroVsockDeviceOps {
  *       functions of this file
  * @opaque: passed to @ops
  */
-NitroVsockDevice *nitro_vsock_device_new(NitroSwitch *sw, uint32_t cid, int fd,
-                                         const NitroVsockDeviceOps *ops,
-                                         void *opaque);
+NhvVsockDevice *nhv_vsock_device_new(NhvSwitch *sw, uint32_t cid, int fd,
+                                     const NhvVsockDeviceOps *ops,
+                                     void *opaque);
 
 /**
- * nitro_vsock_device_free: close the connection; @ops are not called any more
+ * nhv_vsock_device_free: close the connection; @ops are not called any more
  * @dev: the device, or NULL
  */
-void nitro_vsock_device_free(NitroVsockDevice *dev);
+void nhv_vsock_device_free(NhvVsockDevice *dev);
 
 /**
- * nitro_vsock_device_map: find guest memory
+ * nhv_vsock_device_map: find guest memory
  * @dev: the device
  * @gpa: guest-physical address
  * @len: bytes wanted; reduced to what is contiguous at the result
@@ -64,7 +64,7 @@ void nitro_vsock_device_free(NitroVsockDevice *dev);
  *
  * Returns: the memory, or NULL when nothing is known at @gpa.
  */
-void *nitro_vsock_device_map(NitroVsockDevice *dev, uint64_t gpa,
-                             uint64_t *len);
+void *nhv_vsock_device_map(NhvVsockDevice *dev, uint64_t gpa,
+                           uint64_t *len);
 
 #endif

@@ -29,20 +29,20 @@ static unsigned int nr_replies, nr_continued;
 unsigned int nr_exited, nr_idle;
 uint32_t last_cause, last_status;
 
-void nitro_control_reply(NitroControl *control,
-                         const NitroControlHeader *request, int rc)
+void nhv_control_reply(NhvControl *control,
+                       const NitroControlHeader *request, int rc)
 {
     g_assert_cmpuint(nr_replies, <, ARRAY_SIZE(replies));
     replies[nr_replies++] = (Reply) { request->type, rc };
 }
 
-void nitro_control_continue(NitroControl *control)
+void nhv_control_continue(NhvControl *control)
 {
     nr_continued++;
 }
 
-void nitro_control_exited(NitroControl *control, uint64_t slot_uid,
-                          uint32_t cause, uint32_t status)
+void nhv_control_exited(NhvControl *control, uint64_t slot_uid,
+                        uint32_t cause, uint32_t status)
 {
     nr_exited++;
     last_cause = cause;
@@ -129,7 +129,7 @@ void donate(Fixture *f, const GByteArray *image)
 
 void setup(Fixture *f, gconstpointer data)
 {
-    NitroEnclaveHost host = { .opts = &f->opts };
+    NhvEnclaveHost host = { .opts = &f->opts };
     g_autofree char *path = NULL;
 
     nr_replies = nr_exited = nr_continued = nr_idle = 0;
@@ -139,11 +139,11 @@ void setup(Fixture *f, gconstpointer data)
     f->opts.qemu = g_file_read_link("/proc/self/exe", NULL);
     f->opts.accel = g_strdup("tcg");
     f->opts.acpi = ON_OFF_AUTO_AUTO;
-    host.sw = f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
-    host.consoles = f->consoles = nitro_console_service_new(f->sw);
-    f->parent = nitro_parent_new(f->sw, path, parent_gone, f, &error_abort);
-    f->slots = nitro_slots_new(&host, idle, f);
-    nitro_slots_connect(f->slots, NULL, f->parent);
+    host.sw = f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    host.consoles = f->consoles = nhv_console_service_new(f->sw);
+    f->parent = nhv_parent_new(f->sw, path, parent_gone, f, &error_abort);
+    f->slots = nhv_slots_new(&host, idle, f);
+    nhv_slots_connect(f->slots, NULL, f->parent);
     vm_attach(&f->m, unix_connect(path, &error_abort));
     vm_run();
     vm_start(&f->m);
@@ -162,24 +162,24 @@ void fake(Fixture *f, const char *act)
 void teardown(Fixture *f, gconstpointer data)
 {
     nr_idle = 0;
-    nitro_slots_reset(f->slots);
+    nhv_slots_reset(f->slots);
     WAIT_FOR(nr_idle);
-    nitro_slots_free(f->slots);
-    nitro_parent_free(f->parent);
+    nhv_slots_free(f->slots);
+    nhv_parent_free(f->parent);
     vm_close(&f->m);
-    nitro_console_service_free(f->consoles);
-    nitro_switch_free(f->sw);
+    nhv_console_service_free(f->consoles);
+    nhv_switch_free(f->sw);
     g_byte_array_unref(f->image);
     /* Nothing of it is left */
     g_assert_cmpint(rmdir(f->dir), ==, 0);
-    nitro_options_clear(&f->opts);
+    nhv_options_clear(&f->opts);
 }
 
 bool request(Fixture *f, uint16_t type, uint64_t uid, const void *body)
 {
     NitroControlHeader header = { .type = type, .slot_uid = uid };
 
-    return nitro_slots_request(f->slots, &header, body);
+    return nhv_slots_request(f->slots, &header, body);
 }
 
 StartBody start_body(uint64_t cid)

@@ -22,11 +22,11 @@
 #define REGION_SIZE (2 * MiB)
 
 typedef struct Fixture {
-    NitroOptions opts;
-    NitroSwitch *sw;
-    NitroConsoleService *consoles;
-    NitroParent *parent;
-    NitroSlots *slots;
+    NhvOptions opts;
+    NhvSwitch *sw;
+    NhvConsoleService *consoles;
+    NhvParent *parent;
+    NhvSlots *slots;
     VhostMaster m;
     GByteArray *image;
     char *dir;

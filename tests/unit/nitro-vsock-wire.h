@@ -45,7 +45,7 @@ static inline void wire_swap(VsockHdr *h)
 }
 
 /* Send @hdr with @len bytes of @data, header split over two pieces */
-static inline void wire_send(NitroSwitchPort *port, VsockHdr hdr,
+static inline void wire_send(NhvSwitchPort *port, VsockHdr hdr,
                              const void *data, size_t len)
 {
     struct iovec iov[3] = {
@@ -56,11 +56,11 @@ static inline void wire_send(NitroSwitchPort *port, VsockHdr hdr,
 
     hdr.len = hdr.len ? hdr.len : len;
     wire_swap(&hdr);
-    nitro_switch_send(port, iov, ARRAY_SIZE(iov));
+    nhv_switch_send(port, iov, ARRAY_SIZE(iov));
 }
 
 /* Fetch one packet; op 0 when there is none.  Payload goes to @data */
-static inline VsockHdr wire_receive(NitroSwitchPort *port, void *data,
+static inline VsockHdr wire_receive(NhvSwitchPort *port, void *data,
                                     size_t size)
 {
     VsockHdr hdr = { 0 };
@@ -69,7 +69,7 @@ static inline VsockHdr wire_receive(NitroSwitchPort *port, void *data,
         { .iov_base = &hdr, .iov_len = sizeof(hdr) },
         { .iov_base = data ? data : spare, .iov_len = data ? size : 1 },
     };
-    size_t got = nitro_switch_receive(port, iov, ARRAY_SIZE(iov));
+    size_t got = nhv_switch_receive(port, iov, ARRAY_SIZE(iov));
 
     wire_swap(&hdr);
     if (got) {

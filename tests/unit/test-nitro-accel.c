@@ -21,7 +21,7 @@
 typedef struct Fixture {
     char *dir;
     char *device;               /* stands for /dev/kvm */
-    NitroOptions opts;
+    NhvOptions opts;
 } Fixture;
 
 static void setup(Fixture *f, gconstpointer data)
@@ -38,7 +38,7 @@ static void teardown(Fixture *f, gconstpointer data)
 {
     g_unsetenv("NITRO_KVM_SECONDS");
     temp_tree_remove(f->dir);
-    nitro_options_clear(&f->opts);
+    nhv_options_clear(&f->opts);
     g_free(f->device);
     g_free(f->dir);
 }
@@ -61,7 +61,7 @@ static char *check(Fixture *f)
 {
     Error *err = NULL;
 
-    if (nitro_accel_check_kvm(f->device, &f->opts, &err)) {
+    if (nhv_accel_check_kvm(f->device, &f->opts, &err)) {
         g_assert_null(err);
         return NULL;
     }
@@ -192,7 +192,7 @@ static void test_resolve(Fixture *f, gconstpointer data)
         g_free(f->opts.accel);
         f->opts.accel = g_strdup(row[i].accel);
         error_text_begin();
-        nitro_accel_resolve(f->device, &f->opts);
+        nhv_accel_resolve(f->device, &f->opts);
         text = error_text_end();
         g_assert_cmpstr(f->opts.accel, ==, row[i].resolved);
         g_assert_cmpstr(text, ==, "");
@@ -210,7 +210,7 @@ static void test_forbidden(Fixture *f, gconstpointer data)
     fake(f, "echo kvm");
     g_assert_cmpint(g_chmod(f->device, 0), ==, 0);
     error_text_begin();
-    nitro_accel_resolve(f->device, &f->opts);
+    nhv_accel_resolve(f->device, &f->opts);
     text = error_text_end();
     g_assert_cmpstr(f->opts.accel, ==, NITRO_ACCEL_TCG);
     assert_contains(text, FORBIDDEN);

@@ -144,7 +144,7 @@ static char **row_args(const Row *row, const char *cmdline)
 {
     const char *firmware[] = { row->firmware, NULL };
     const char *extra[] = { row->extra, NULL };
-    const NitroOptions opts = {
+    const NhvOptions opts = {
         .qemu = (char *)"x86", .qemu_aarch64 = (char *)"arm",
         .accel = (char *)row->accel,
         .host = row->foreign ? !row->arch : row->arch,
@@ -153,24 +153,24 @@ static char **row_args(const Row *row, const char *cmdline)
         .qemu_args = row->extra ? (char **)extra : NULL,
         .firmware_dirs = row->firmware ? (char **)firmware : NULL,
     };
-    const NitroImage image = {
+    const NhvImage image = {
         .arch = row->arch, .fd = 9, .kernel_fd = 10,
         .initrd_fd = row->initrd_fd, .cmdline = (char *)cmdline,
         .cmdline_room = room,
         .needs_acpi = row->needs_acpi, .pcrs = measured(row->is_signed),
     };
-    const NitroChildConfig config = {
+    const NhvChildConfig config = {
         .opts = &opts, .slot_uid = 42, .cid = 16, .vcpus = row->vcpus,
         .memory = 64 * MiB, .debug = row->debug, .image = &image,
         .signer_fd = row->signer_fd ?: -1,
     };
 
-    const NitroChildFds fds = {
+    const NhvChildFds fds = {
         .vsock = VSOCK_FD, .monitor = MONITOR_FD,
         .serial = row->debug ? SERIAL_FD : -1,
     };
 
-    return nitro_child_args(&config, &fds);
+    return nhv_child_args(&config, &fds);
 }
 
 static void test_row(const void *opaque)
@@ -329,13 +329,13 @@ static void test_acpi(void)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
-        NitroOptions opts = { .acpi = choices[i].option };
-        NitroImage image = {
+        NhvOptions opts = { .acpi = choices[i].option };
+        NhvImage image = {
             .needs_acpi = choices[i].needs, .acpi_reason = "image",
         };
         const char *reason = NULL;
 
-        g_assert_cmpint(nitro_child_has_acpi(&opts, &image, &reason), ==,
+        g_assert_cmpint(nhv_child_has_acpi(&opts, &image, &reason), ==,
                         choices[i].has);
         g_assert_cmpstr(reason, ==, choices[i].reason);
     }

@@ -21,10 +21,10 @@
 #define OP(name) VIRTIO_VSOCK_OP_ ## name
 
 typedef struct Fixture {
-    NitroSwitch *sw;
-    NitroSwitchPort *parent, *enclave;
-    NitroConsoleService *service;
-    NitroConsole *console;
+    NhvSwitch *sw;
+    NhvSwitchPort *parent, *enclave;
+    NhvConsoleService *service;
+    NhvConsole *console;
     uint8_t *text;              /* what the enclave wrote */
     size_t written;
 } Fixture;
@@ -46,11 +46,11 @@ static void setup(Fixture *f, gconstpointer data)
 {
     size_t i;
 
-    f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
-    f->parent = nitro_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
-    f->enclave = nitro_switch_attach(f->sw, CID, nothing, NULL);
-    f->service = nitro_console_service_new(f->sw);
-    f->console = nitro_console_open(f->service, CID);
+    f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    f->parent = nhv_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
+    f->enclave = nhv_switch_attach(f->sw, CID, nothing, NULL);
+    f->service = nhv_console_service_new(f->sw);
+    f->console = nhv_console_open(f->service, CID);
     f->text = g_malloc(TEXT);
     for (i = 0; i < TEXT; i++) {
         f->text[i] = i * 131 + i / 253;
@@ -59,17 +59,17 @@ static void setup(Fixture *f, gconstpointer data)
 
 static void teardown(Fixture *f, gconstpointer data)
 {
-    nitro_console_close(f->console);
-    nitro_console_service_free(f->service);
-    nitro_switch_detach(f->parent);
-    nitro_switch_detach(f->enclave);
-    nitro_switch_free(f->sw);
+    nhv_console_close(f->console);
+    nhv_console_service_free(f->service);
+    nhv_switch_detach(f->parent);
+    nhv_switch_detach(f->enclave);
+    nhv_switch_free(f->sw);
     g_free(f->text);
 }
 
 static void enclave_writes(Fixture *f, size_t len)
 {
-    nitro_console_append(f->console, f->text + f->written, len);
+    nhv_console_append(f->console, f->text + f->written, len);
     f->written += len;
 }
 
@@ -109,7 +109,7 @@ static size_t take(Fixture *f, size_t pos)
     uint8_t buf[4052];
     size_t got = 0;
 
-    while (nitro_switch_pending(f->parent)) {
+    while (nhv_switch_pending(f->parent)) {
         VsockHdr hdr = wire_receive(f->parent, buf, sizeof(buf));
 
         if (hdr.op != OP(RW)) {
@@ -141,7 +141,7 @@ static void test_credit(Fixture *f, gconstpointer data)
     got = take(f, 0);
     g_assert_cmpuint(got, ==, 30000);
     enclave_writes(f, 10);
-    g_assert_false(nitro_switch_pending(f->parent));
+    g_assert_false(nhv_switch_pending(f->parent));
     parent_sends(f, OP(CREDIT_UPDATE), LOCAL, PORT, 30000, 1);
     g_assert_cmpuint(take(f, got), ==, 1);
     got++;
@@ -153,22 +153,22 @@ static void test_credit(Fixture *f, gconstpointer data)
     /* A peer that takes back its window is not sent to */
     parent_sends(f, OP(CREDIT_UPDATE), LOCAL, PORT, 0, got);
     enclave_writes(f, 10);
-    g_assert_false(nitro_switch_pending(f->parent));
+    g_assert_false(nhv_switch_pending(f->parent));
 }
 
 static void test_end(Fixture *f, gconstpointer data)
 {
     enclave_writes(f, 5000);
     connect_reader(f, LOCAL, 4000);
-    nitro_console_end(f->console);
+    nhv_console_end(f->console);
     g_assert_cmpuint(take(f, 0), ==, 4000);
-    g_assert_false(nitro_switch_pending(f->parent));
+    g_assert_false(nhv_switch_pending(f->parent));
 
     /* End of file comes behind the last byte */
     parent_sends(f, OP(CREDIT_UPDATE), LOCAL, PORT, 4000, 4000);
     g_assert_cmpuint(take(f, 4000), ==, 1000);
     parent_sends(f, OP(RST), LOCAL, PORT, 0, 0);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
 
     /* The backlog of an ended enclave can still be read */
     connect_reader(f, LOCAL + 1, 65536);
@@ -201,7 +201,7 @@ static void test_readers(Fixture *f, gconstpointer data)
     expect(f, OP(RST), LOCAL);
     enclave_writes(f, 5);
     g_assert_cmpuint(take(f, 100), ==, 5);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
 }
 
 static void test_refusals(Fixture *f, gconstpointer data)
@@ -220,7 +220,7 @@ static void test_refusals(Fixture *f, gconstpointer data)
     hdr = wire_receive(f->enclave, NULL, 0);
     g_assert_cmpuint(hdr.op, ==, OP(RST));
 
-    g_clear_pointer(&f->console, nitro_console_close);
+    g_clear_pointer(&f->console, nhv_console_close);
     parent_sends(f, OP(REQUEST), LOCAL, PORT, 65536, 0);
     expect(f, OP(RST), LOCAL);
 }
@@ -229,7 +229,7 @@ static void test_close(Fixture *f, gconstpointer data)
 {
     enclave_writes(f, 100);
     connect_reader(f, LOCAL, 10);
-    g_clear_pointer(&f->console, nitro_console_close);
+    g_clear_pointer(&f->console, nhv_console_close);
     g_assert_cmpuint(wire_receive(f->parent, f->text, 100).len, ==, 10);
     expect(f, OP(RST), LOCAL);
     /* What the reader sends meanwhile meets nothing */
@@ -244,15 +244,15 @@ static void test_hang_up(Fixture *f, gconstpointer data)
     g_assert_cmpuint(take(f, 0), ==, 100);
     connect_reader(f, LOCAL + 1, 10);
     g_assert_cmpuint(take(f, 0), ==, 10);
-    nitro_console_service_hang_up(f->service);
+    nhv_console_service_hang_up(f->service);
     g_assert_cmpuint(wire_receive(f->parent, NULL, 0).op, ==, OP(RST));
     g_assert_cmpuint(wire_receive(f->parent, NULL, 0).op, ==, OP(RST));
-    g_assert_false(nitro_switch_pending(f->parent));
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_false(nhv_switch_pending(f->parent));
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
 
     /* Who connects again gets all that was kept */
     enclave_writes(f, 100);
-    g_assert_false(nitro_switch_pending(f->parent));
+    g_assert_false(nhv_switch_pending(f->parent));
     connect_reader(f, LOCAL, 65536);
     g_assert_cmpuint(take(f, 0), ==, 200);
 }
@@ -278,12 +278,12 @@ static void test_writer(Fixture *f, gconstpointer data)
 static void test_parent_dies(Fixture *f, gconstpointer data)
 {
     connect_reader(f, LOCAL, 65536);
-    nitro_switch_detach(f->parent);
+    nhv_switch_detach(f->parent);
     run_service();
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
     enclave_writes(f, 1000);
-    f->parent = nitro_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
-    g_assert_false(nitro_switch_pending(f->parent));
+    f->parent = nhv_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
+    g_assert_false(nhv_switch_pending(f->parent));
     connect_reader(f, LOCAL, 65536);
     g_assert_cmpuint(take(f, 0), ==, 1000);
 }

@@ -23,7 +23,7 @@
 
 typedef struct Fixture {
     char *dir, *path;
-    NitroControl *control;
+    NhvControl *control;
     int fd;
     GArray *requests;           /* NitroControlHeader */
     unsigned int lost;
@@ -48,7 +48,7 @@ static void lost(void *opaque, const char *why)
     f->why = why;
 }
 
-static const NitroControlOps ops = { .request = request, .lost = lost };
+static const NhvControlOps ops = { .request = request, .lost = lost };
 
 static void run(void)
 {
@@ -68,7 +68,7 @@ static void setup(Fixture *f, gconstpointer data)
     f->dir = g_dir_make_tmp("nitro-control-XXXXXX", NULL);
     g_assert_nonnull(f->dir);
     f->path = g_build_filename(f->dir, "control.sock", NULL);
-    f->control = nitro_control_new(f->path, &ops, f, &error_abort);
+    f->control = nhv_control_new(f->path, &ops, f, &error_abort);
     f->requests = g_array_new(FALSE, FALSE, sizeof(NitroControlHeader));
     connect_device(f);
 }
@@ -78,7 +78,7 @@ static void teardown(Fixture *f, gconstpointer data)
     if (f->fd >= 0) {
         close(f->fd);
     }
-    nitro_control_free(f->control);
+    nhv_control_free(f->control);
     g_assert_false(g_file_test(f->path, G_FILE_TEST_EXISTS));
     g_array_unref(f->requests);
     g_assert_cmpint(rmdir(f->dir), ==, 0);
@@ -152,7 +152,7 @@ static void expect_lost(Fixture *f, const char *why)
     g_assert_cmpint(errno, !=, EAGAIN);
     f->lost = 0;
     close(f->fd);
-    nitro_control_resume(f->control);
+    nhv_control_resume(f->control);
     connect_device(f);
     f->requests->len = 0;
 }
@@ -187,8 +187,8 @@ static void test_requests(Fixture *f, gconstpointer data)
     g_assert_cmpuint(request_at(f, 0)->type, ==, NITRO_CONTROL_START);
     g_assert_cmphex(request_at(f, 1)->slot_uid, ==, 0x1122334455667788);
 
-    nitro_control_reply(f->control, request_at(f, 1), 0);
-    nitro_control_reply(f->control, request_at(f, 0), -EEXIST);
+    nhv_control_reply(f->control, request_at(f, 1), 0);
+    nhv_control_reply(f->control, request_at(f, 0), -EEXIST);
     expect_reply(f, NITRO_CONTROL_STOP, 3, 0, 0);
     expect_reply(f, NITRO_CONTROL_START, 2, -EEXIST, 0);
 }
@@ -224,12 +224,12 @@ static void test_hold(Fixture *f, gconstpointer data)
     device_sends(f, NITRO_CONTROL_RESET, 4, NULL, 0);
     g_assert_cmpuint(f->requests->len, ==, 1);
 
-    nitro_control_reply(f->control, request_at(f, 0), 0);
-    nitro_control_continue(f->control);
+    nhv_control_reply(f->control, request_at(f, 0), 0);
+    nhv_control_continue(f->control);
     g_assert_cmpuint(f->requests->len, ==, 2);
     g_assert_cmpuint(request_at(f, 1)->type, ==, NITRO_CONTROL_FREE);
     f->hold = false;
-    nitro_control_continue(f->control);
+    nhv_control_continue(f->control);
     run();
     g_assert_cmpuint(f->requests->len, ==, 3);
 
@@ -239,7 +239,7 @@ static void test_hold(Fixture *f, gconstpointer data)
     shutdown(f->fd, SHUT_WR);
     run();
     g_assert_cmpuint(f->lost, ==, 0);
-    nitro_control_continue(f->control);
+    nhv_control_continue(f->control);
     run();
     g_assert_cmpuint(f->lost, ==, 1);
 }
@@ -250,7 +250,7 @@ static void test_exited(Fixture *f, gconstpointer data)
     NitroControlExited body;
 
     greet(f);
-    nitro_control_exited(f->control, 77, NITRO_CONTROL_CAUSE_SIGNAL, 9);
+    nhv_control_exited(f->control, 77, NITRO_CONTROL_CAUSE_SIGNAL, 9);
     device_reads(f, &header, sizeof(header));
     device_reads(f, &body, sizeof(body));
     g_assert_cmpuint(le16_to_cpu(header.type), ==, NITRO_CONTROL_EXITED);
@@ -344,14 +344,14 @@ static void test_deaf_device(Fixture *f, gconstpointer data)
 
     greet(f);
     for (i = 0; i < 1000000 && !f->lost; i++) {
-        nitro_control_reply(f->control, &header, 0);
+        nhv_control_reply(f->control, &header, 0);
         if (i % 1000 == 0) {
             run();
         }
     }
     g_assert_cmpuint(f->lost, ==, 1);
     /* Nobody is there: replies go nowhere */
-    nitro_control_reply(f->control, &header, 0);
+    nhv_control_reply(f->control, &header, 0);
 }
 
 static void test_one_at_a_time(Fixture *f, gconstpointer data)
@@ -365,7 +365,7 @@ static void test_one_at_a_time(Fixture *f, gconstpointer data)
     close(first);
     run();
     g_assert_cmpuint(f->lost, ==, 1);
-    nitro_control_resume(f->control);
+    nhv_control_resume(f->control);
     run();
     /* Its turn: it has not said HELLO */
     g_assert_cmpuint(f->lost, ==, 2);

@@ -268,7 +268,7 @@ static void test_start_while_closing(Fixture *f, gconstpointer data)
     fake(f, "run");
     start(f, 1, 16);
     expect_reply(NITRO_CONTROL_START, 0);
-    nitro_slots_close(f->slots);
+    nhv_slots_close(f->slots);
     start(f, 2, 17);
     expect_reply(NITRO_CONTROL_START, -ECANCELED);
     WAIT_FOR(nr_idle);
@@ -282,7 +282,7 @@ static void test_start_while_resetting(Fixture *f, gconstpointer data)
     fake(f, "run");
     start(f, 1, 16);
     expect_reply(NITRO_CONTROL_START, 0);
-    nitro_slots_reset(f->slots);
+    nhv_slots_reset(f->slots);
     start(f, 2, 17);
     expect_reply(NITRO_CONTROL_START, -ECANCELED);
     WAIT_FOR(nr_idle);
@@ -495,12 +495,12 @@ static void test_arguments(Fixture *f, gconstpointer data)
         "-mon chardev=monitor,mode=control -display none -monitor none -nodefaults "
         "-no-user-config -no-reboot -global virtio-mmio.force-legacy=off "
         "-fake run", f->opts.qemu);
-    NitroImage image = { .fd = 9, .needs_acpi = true };
-    NitroChildConfig config = {
+    NhvImage image = { .fd = 9, .needs_acpi = true };
+    NhvChildConfig config = {
         .opts = &f->opts, .slot_uid = 42, .cid = 16, .vcpus = 3,
         .memory = 64 * MiB, .debug = true, .image = &image, .signer_fd = -1,
     };
-    const NitroChildFds fds = { .vsock = 7, .serial = 8, .monitor = 10 };
+    const NhvChildFds fds = { .vsock = 7, .serial = 8, .monitor = 10 };
     g_auto(GStrv) args = NULL;
     g_autofree char *line = NULL;
 
@@ -508,7 +508,7 @@ static void test_arguments(Fixture *f, gconstpointer data)
     f->opts.parent_id = g_strdup("i-1,2");
     g_free(f->opts.accel);
     f->opts.accel = g_strdup("kvm");
-    args = nitro_child_args(&config, &fds);
+    args = nhv_child_args(&config, &fds);
     line = g_strjoinv(" ", args);
     g_assert_cmpstr(line, ==, expected);
 }

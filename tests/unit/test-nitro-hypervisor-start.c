@@ -16,7 +16,7 @@
 #define DIRECTORY "--runtime-dir=/tmp/x/../y"
 
 /* Returns: the message, or NULL when the words were taken */
-static char *parse(NitroOptions *opts, const char *words)
+static char *parse(NhvOptions *opts, const char *words)
 {
     g_auto(GStrv) all = g_strsplit(words, " ", -1);
     unsigned argc = g_strv_length(all);
@@ -25,8 +25,8 @@ static char *parse(NitroOptions *opts, const char *words)
     Error *err = NULL;
     char *message = NULL;
 
-    *opts = (NitroOptions) { };
-    if (!nitro_options_parse(opts, argc, argv, &err)) {
+    *opts = (NhvOptions) { };
+    if (!nhv_options_parse(opts, argc, argv, &err)) {
         message = g_strdup(error_get_pretty(err));
         error_free(err);
     }
@@ -35,7 +35,7 @@ static char *parse(NitroOptions *opts, const char *words)
 
 static void test_options(void)
 {
-    NitroOptions opts;
+    NhvOptions opts;
     g_autofree char *message = parse(&opts, "nitro-hypervisor " QEMU " "
                                      DIRECTORY " --acpi off --once "
                                      "--max-connections 7 --strict-image "
@@ -54,7 +54,7 @@ static void test_options(void)
     g_assert_false(opts.keep_logs);
     g_assert_cmpstr(opts.qemu_args[1], ==, "int");
     g_assert_cmpstr(opts.firmware_dirs[1], ==, "/b");
-    nitro_options_clear(&opts);
+    nhv_options_clear(&opts);
 }
 
 /* One switch does not undo another, whatever their order */
@@ -66,7 +66,7 @@ static void test_switches(void)
     };
 
     for (int i = 0; i < ARRAY_SIZE(row); i++) {
-        NitroOptions opts;
+        NhvOptions opts;
         g_autofree char *message = parse(&opts, row[i]);
 
         g_assert_cmpstr(message, ==, NULL);
@@ -74,7 +74,7 @@ static void test_switches(void)
         g_assert_true(opts.strict_image);
         g_assert_true(opts.keep_logs);
         g_assert_false(opts.version);
-        nitro_options_clear(&opts);
+        nhv_options_clear(&opts);
     }
 }
 
@@ -82,7 +82,7 @@ static void test_switches(void)
 static void test_help(void)
 {
     if (g_test_subprocess()) {
-        NitroOptions opts;
+        NhvOptions opts;
 
         parse(&opts, "nitro-hypervisor --help");
         g_assert_not_reached();
@@ -98,16 +98,16 @@ static void test_help(void)
 /* Needs a QEMU, and no directory */
 static void test_check_kvm(void)
 {
-    NitroOptions opts;
+    NhvOptions opts;
     g_autofree char *taken = parse(&opts, "x --check-kvm " QEMU);
     g_autofree char *refused = NULL;
 
     g_assert_cmpstr(taken, ==, NULL);
     g_assert_true(opts.check_kvm);
-    nitro_options_clear(&opts);
+    nhv_options_clear(&opts);
     refused = parse(&opts, "x --check-kvm " DIRECTORY);
     g_assert_cmpstr(refused, ==, NEEDED);
-    nitro_options_clear(&opts);
+    nhv_options_clear(&opts);
 }
 
 /* Either architecture alone will do, or both */
@@ -122,18 +122,18 @@ static void test_architectures(void)
     };
 
     for (int i = 0; i < ARRAY_SIZE(row); i++) {
-        NitroOptions opts;
+        NhvOptions opts;
         g_autofree char *words = g_strconcat(row[i].words, " ", DIRECTORY,
                                              NULL);
         g_autofree char *message = parse(&opts, words);
 
         g_assert_cmpstr(message, ==, NULL);
         g_assert_cmpuint(opts.max_connections, ==, 65536);
-        g_assert_cmpstr(nitro_options_qemu(&opts, EIF_ARCH_X86_64), ==,
+        g_assert_cmpstr(nhv_options_qemu(&opts, EIF_ARCH_X86_64), ==,
                         row[i].x86_64);
-        g_assert_cmpstr(nitro_options_qemu(&opts, EIF_ARCH_AARCH64), ==,
+        g_assert_cmpstr(nhv_options_qemu(&opts, EIF_ARCH_AARCH64), ==,
                         row[i].aarch64);
-        nitro_options_clear(&opts);
+        nhv_options_clear(&opts);
     }
 }
 
@@ -167,24 +167,24 @@ static void test_bad_options(void)
     int i;
 
     for (i = 0; i < ARRAY_SIZE(row); i++) {
-        NitroOptions opts;
+        NhvOptions opts;
         g_autofree char *message = parse(&opts, row[i].words);
 
         g_assert_cmpstr(message, ==, row[i].message);
-        nitro_options_clear(&opts);
+        nhv_options_clear(&opts);
     }
 }
 
 static void refuse(const char *path, const char *expected)
 {
     g_autofree char *message = g_strdup_printf(expected, path);
-    NitroRuntimeDir dir = { };
+    NhvRuntimeDir dir = { };
     Error *err = NULL;
 
-    g_assert_false(nitro_runtime_dir_open(&dir, path, &err));
+    g_assert_false(nhv_runtime_dir_open(&dir, path, &err));
     g_assert_cmpstr(error_get_pretty(err), ==, message);
     error_free(err);
-    nitro_runtime_dir_close(&dir);
+    nhv_runtime_dir_close(&dir);
 }
 
 static void test_runtime_dir(void)
@@ -192,21 +192,21 @@ static void test_runtime_dir(void)
     g_autofree char *base = g_dir_make_tmp("nitro-runtime-XXXXXX", NULL);
     g_autofree char *path = g_build_filename(base, "new", NULL);
     g_autofree char *deep = g_build_filename(path, "er", NULL);
-    NitroRuntimeDir dir = { }, again = { };
+    NhvRuntimeDir dir = { }, again = { };
     struct stat st;
 
     refuse(deep, "cannot create runtime directory %s: "
            "No such file or directory");
-    nitro_runtime_dir_open(&dir, path, &error_abort);
+    nhv_runtime_dir_open(&dir, path, &error_abort);
     g_assert_cmpint(stat(path, &st), ==, 0);
     g_assert_cmpint(st.st_mode & 0777, ==, 0700);
     refuse(path, "cannot lock %s: Resource temporarily unavailable");
-    nitro_runtime_dir_close(&dir);
+    nhv_runtime_dir_close(&dir);
     g_assert_cmpint(stat(path, &st), ==, -1);
 
     /* One that was there stays */
-    nitro_runtime_dir_open(&again, base, &error_abort);
-    nitro_runtime_dir_close(&again);
+    nhv_runtime_dir_open(&again, base, &error_abort);
+    nhv_runtime_dir_close(&again);
     g_assert_cmpint(chmod(base, 0750), ==, 0);
     refuse(base, "%s is open to others or not your directory");
     g_assert_cmpint(stat(base, &st), ==, 0);

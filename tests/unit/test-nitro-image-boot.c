@@ -36,18 +36,18 @@ static const struct Row {
     { "signed", "KCMRS", EXAMPLE_CMDLINE, EXAMPLE_RAMDISK0 },
 };
 
-static NitroImage split(const GByteArray *bytes)
+static NhvImage split(const GByteArray *bytes)
 {
-    NitroImage image = { .fd = -1, .kernel_fd = -1, .initrd_fd = -1 };
+    NhvImage image = { .fd = -1, .kernel_fd = -1, .initrd_fd = -1 };
     g_autoptr(EifImage) eif = eif_image_parse_buffer(bytes->data, bytes->len,
                                                      &error_abort);
 
-    g_assert_true(nitro_image_split(&image, eif, bytes->data, &error_abort));
+    g_assert_true(nhv_image_split(&image, eif, bytes->data, &error_abort));
     g_assert_cmpint(image.fd, ==, -1);
     return image;
 }
 
-static void drop(NitroImage *image)
+static void drop(NhvImage *image)
 {
     close(image->kernel_fd);
     if (image->initrd_fd >= 0) {
@@ -70,7 +70,7 @@ static void test_row(const void *opaque)
     const struct Row *row = opaque;
     g_autoptr(GByteArray) bytes = eif_maker_image(4, EIF_FLAG_AARCH64,
                                                   row->sections);
-    NitroImage image = split(bytes);
+    NhvImage image = split(bytes);
 
     assert_content(image.kernel_fd, EXAMPLE_KERNEL, strlen(EXAMPLE_KERNEL));
     g_assert_cmpstr(image.cmdline, ==, row->cmdline);
@@ -88,7 +88,7 @@ static void test_large(void)
     g_autoptr(GByteArray) bytes = eif_maker_new(3, EIF_FLAG_AARCH64);
     g_autofree char *line = g_strnfill(LONG_LINE, 'c');
     g_autofree char *ramdisk = g_strnfill(BIG_RAMDISK, 'r');
-    NitroImage image;
+    NhvImage image;
 
     eif_maker_add(bytes, EIF_SECTION_KERNEL, ramdisk, BIG_RAMDISK);
     eif_maker_add(bytes, EIF_SECTION_CMDLINE, line, LONG_LINE);
@@ -105,7 +105,7 @@ static void test_large(void)
 static void test_zero_in_line(void)
 {
     g_autoptr(GByteArray) bytes = eif_maker_new(3, EIF_FLAG_AARCH64);
-    NitroImage image;
+    NhvImage image;
 
     eif_maker_add(bytes, EIF_SECTION_KERNEL, "K", 1);
     eif_maker_add(bytes, EIF_SECTION_CMDLINE, "a b\0c", 5);
@@ -122,13 +122,13 @@ static void test_failures(void)
                                                   "KCMR");
     g_autoptr(EifImage) eif = eif_image_parse_buffer(bytes->data, bytes->len,
                                                      &error_abort);
-    NitroImage image = { .fd = -1, .kernel_fd = -1, .initrd_fd = -1 };
+    NhvImage image = { .fd = -1, .kernel_fd = -1, .initrd_fd = -1 };
     struct rlimit all, few;
     Error *err = NULL;
 
     image.initrd_fd = open("/dev/full", O_WRONLY);
     g_assert_cmpint(image.initrd_fd, >=, 0);
-    g_assert_false(nitro_image_split(&image, eif, bytes->data, &err));
+    g_assert_false(nhv_image_split(&image, eif, bytes->data, &err));
     eif_maker_assert_error(err, "cannot keep a copy of the ramdisk: "
                            "No space left on device", NULL);
     drop(&image);
@@ -139,7 +139,7 @@ static void test_failures(void)
     few = all;
     few.rlim_cur = 0;
     g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &few), ==, 0);
-    g_assert_false(nitro_image_split(&image, eif, bytes->data, &err));
+    g_assert_false(nhv_image_split(&image, eif, bytes->data, &err));
     g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &all), ==, 0);
     g_assert_cmpint(image.kernel_fd, ==, -1);
     eif_maker_assert_error(err, "failed to create memfd with flags "

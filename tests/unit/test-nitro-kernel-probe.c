@@ -75,8 +75,8 @@ static void expect(const Kernel *k, const char *cmdline, bool acpi)
 {
     const char *reason = NULL;
 
-    g_assert_cmpint(nitro_kernel_needs_acpi(k->bytes, k->len, cmdline,
-                                            &reason), ==, acpi);
+    g_assert_cmpint(nhv_kernel_needs_acpi(k->bytes, k->len, cmdline,
+                                          &reason), ==, acpi);
     g_assert_nonnull(reason);
 }
 

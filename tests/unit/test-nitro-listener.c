@@ -19,7 +19,7 @@
 
 typedef struct Fixture {
     char *dir, *path;
-    NitroListener *listener;
+    NhvListener *listener;
     unsigned int accepted;
 } Fixture;
 
@@ -35,12 +35,12 @@ static void setup(Fixture *f, gconstpointer data)
 {
     f->dir = g_dir_make_tmp("nitro-listener-XXXXXX", NULL);
     f->path = g_build_filename(f->dir, "sock", NULL);
-    f->listener = nitro_listener_new(f->path, accepted, f, &error_abort);
+    f->listener = nhv_listener_new(f->path, accepted, f, &error_abort);
 }
 
 static void teardown(Fixture *f, gconstpointer data)
 {
-    nitro_listener_free(f->listener);
+    nhv_listener_free(f->listener);
     g_assert_cmpint(rmdir(f->dir), ==, 0);
     g_free(f->path);
     g_free(f->dir);
@@ -105,8 +105,8 @@ static void test_one_at_a_time(Fixture *f, gconstpointer data)
     wait_accepted(f, 1);
     run();
     g_assert_cmpuint(f->accepted, ==, 1);
-    nitro_listener_resume(f->listener);
-    nitro_listener_resume(f->listener);
+    nhv_listener_resume(f->listener);
+    nhv_listener_resume(f->listener);
     wait_accepted(f, 2);
     close(first);
     close(second);
@@ -142,7 +142,7 @@ static void test_free_waiting(Fixture *f, gconstpointer data)
     error_text_quiet = true;
     run();
     error_text_quiet = false;
-    nitro_listener_free(f->listener);
+    nhv_listener_free(f->listener);
     f->listener = NULL;
     permit(before);
     g_assert_cmpuint(run(), ==, 0);

@@ -78,17 +78,17 @@ static unsigned mode_of(const char *path)
 /* Fingerprint of the root of a directory that can be used */
 static char *open_and_close(const Fixture *f)
 {
-    NitroPki *pki = nitro_pki_open(f->dir, &error_abort);
-    char *fingerprint = nitro_pki_fingerprint(pki);
+    NhvPki *pki = nhv_pki_open(f->dir, &error_abort);
+    char *fingerprint = nhv_pki_fingerprint(pki);
 
-    nitro_pki_free(pki);
+    nhv_pki_free(pki);
     return fingerprint;
 }
 
 static void refused(const Fixture *f, const char *part)
 {
     Error *err = NULL;
-    NitroPki *pki = nitro_pki_open(f->dir, &err);
+    NhvPki *pki = nhv_pki_open(f->dir, &err);
     g_autofree char *text = NULL;
 
     g_assert_null(pki);
@@ -149,8 +149,8 @@ static void test_at_once(Fixture *f, gconstpointer unused)
     for (int i = 0; i < AT_ONCE; i++) {
         pids[i] = fork();
         if (!pids[i]) {
-            NitroPki *pki = nitro_pki_open(f->dir, NULL);
-            g_autofree char *mine = pki ? nitro_pki_fingerprint(pki) : NULL;
+            NhvPki *pki = nhv_pki_open(f->dir, NULL);
+            g_autofree char *mine = pki ? nhv_pki_fingerprint(pki) : NULL;
             g_autofree char *name = g_strdup_printf("%s/%d", f->top, i);
 
             _exit(!mine || !g_file_set_contents(name, mine, -1, NULL));
@@ -215,7 +215,7 @@ static void test_no_place(Fixture *f, gconstpointer unused)
     Error *err = NULL;
     g_autofree char *text = NULL;
 
-    g_assert_null(nitro_pki_open("/nowhere/at/all", &err));
+    g_assert_null(nhv_pki_open("/nowhere/at/all", &err));
     text = error_text(err);
     assert_contains(text, "cannot create /nowhere/at/all");
 }
@@ -286,17 +286,17 @@ static char *read_fd(int fd)
 /* One key, that of the instance, and a chain up to the root */
 static void test_instance(Fixture *f, gconstpointer unused)
 {
-    NitroPki *pki = nitro_pki_open(f->dir, &error_abort);
-    NitroPkiInstance *one = nitro_pki_issue(pki, "i-0123", &error_abort);
-    NitroPkiInstance *two = nitro_pki_issue(pki, "i-0123", &error_abort);
-    g_autofree char *text = read_fd(nitro_pki_instance_fd(one));
-    g_autofree char *other = read_fd(nitro_pki_instance_fd(two));
+    NhvPki *pki = nhv_pki_open(f->dir, &error_abort);
+    NhvPkiInstance *one = nhv_pki_issue(pki, "i-0123", &error_abort);
+    NhvPkiInstance *two = nhv_pki_issue(pki, "i-0123", &error_abort);
+    g_autofree char *text = read_fd(nhv_pki_instance_fd(one));
+    g_autofree char *other = read_fd(nhv_pki_instance_fd(two));
     g_autoptr(GPtrArray) chain = nsm_certificates_load(text, &error_abort);
     g_autoptr(GPtrArray) beside = nsm_certificates_load(other, &error_abort);
     g_autoptr(NSMSigner) signer = nsm_signer_new(MODULE);
     const char *key = strstr(text, "BEGIN PRIVATE KEY");
 
-    g_assert_cmpint(pwrite(nitro_pki_instance_fd(one), "x", 1, 0), ==, -1);
+    g_assert_cmpint(pwrite(nhv_pki_instance_fd(one), "x", 1, 0), ==, -1);
     g_assert_cmpuint(chain->len, ==, 4);
     g_assert_nonnull(key);
     g_assert_null(strstr(key + 1, "BEGIN PRIVATE KEY"));
@@ -309,29 +309,29 @@ static void test_instance(Fixture *f, gconstpointer unused)
         g_assert_true((i == 3) != (a->len == b->len &&
                                    !memcmp(a->data, b->data, a->len)));
     }
-    nitro_pki_instance_free(one);
-    nitro_pki_instance_free(two);
-    nitro_pki_free(pki);
+    nhv_pki_instance_free(one);
+    nhv_pki_instance_free(two);
+    nhv_pki_free(pki);
 }
 
 static void test_renewed(Fixture *f, gconstpointer unused)
 {
-    NitroPki *pki = nitro_pki_open(f->dir, &error_abort);
-    NitroPkiInstance *one = nitro_pki_issue(pki, "i-0123", &error_abort);
-    g_autofree char *first = read_fd(nitro_pki_instance_fd(one));
+    NhvPki *pki = nhv_pki_open(f->dir, &error_abort);
+    NhvPkiInstance *one = nhv_pki_issue(pki, "i-0123", &error_abort);
+    g_autofree char *first = read_fd(nhv_pki_instance_fd(one));
     g_autofree char *same = NULL, *second = NULL;
     g_autoptr(NSMSigner) signer = nsm_signer_new(MODULE);
 
-    nitro_pki_renew(pki, time_now() + DAY / 2 - 60);
-    same = read_fd(nitro_pki_instance_fd(one));
+    nhv_pki_renew(pki, time_now() + DAY / 2 - 60);
+    same = read_fd(nhv_pki_instance_fd(one));
     g_assert_cmpstr(first, ==, same);
-    nitro_pki_renew(pki, time_now() + DAY / 2 + 60);
-    second = read_fd(nitro_pki_instance_fd(one));
+    nhv_pki_renew(pki, time_now() + DAY / 2 + 60);
+    second = read_fd(nhv_pki_instance_fd(one));
     g_assert_cmpstr(first, !=, second);
     g_assert_true(nsm_signer_load(signer, second, NULL, time_now(),
                                   &error_abort));
-    nitro_pki_instance_free(one);
-    nitro_pki_free(pki);
+    nhv_pki_instance_free(one);
+    nhv_pki_free(pki);
 }
 
 /* What is lost must not be taken for printed */
@@ -347,7 +347,7 @@ static void test_full(Fixture *f, gconstpointer unused)
 
         if (!pid) {
             _exit(!freopen(target, "w", stdout) ||
-                  nitro_pki_command(f->dir, commands[i / 2], MODULE, NULL) !=
+                  nhv_pki_command(f->dir, commands[i / 2], MODULE, NULL) !=
                   !(i & 1));
         }
         g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
@@ -360,19 +360,19 @@ static void test_broken_region(Fixture *f, gconstpointer unused)
 {
     g_autofree char *path = path_of(f, "regional-key.pem"), *text = NULL;
     Error *err = NULL;
-    NitroPki *pki = nitro_pki_open(f->dir, &error_abort);
-    g_autofree char *root = nitro_pki_fingerprint(pki), *again = NULL;
+    NhvPki *pki = nhv_pki_open(f->dir, &error_abort);
+    g_autofree char *root = nhv_pki_fingerprint(pki), *again = NULL;
 
-    nitro_pki_free(pki);
+    nhv_pki_free(pki);
     put(f, "regional-key.pem", "half");
-    g_assert_null(nitro_pki_open(f->dir, &err));
+    g_assert_null(nhv_pki_open(f->dir, &err));
     text = error_text(err);
     assert_contains(text, "remove the file, for another region");
     g_assert_cmpint(g_unlink(path), ==, 0);
-    pki = nitro_pki_open(f->dir, &error_abort);
-    again = nitro_pki_fingerprint(pki);
+    pki = nhv_pki_open(f->dir, &error_abort);
+    again = nhv_pki_fingerprint(pki);
     g_assert_cmpstr(again, ==, root);
-    nitro_pki_free(pki);
+    nhv_pki_free(pki);
 }
 
 int main(int argc, char **argv)

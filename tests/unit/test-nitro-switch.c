@@ -30,8 +30,8 @@
 #define ASK      VIRTIO_VSOCK_OP_CREDIT_REQUEST
 
 typedef struct Fixture {
-    NitroSwitch *sw;
-    NitroSwitchPort *parent, *a, *b;
+    NhvSwitch *sw;
+    NhvSwitchPort *parent, *a, *b;
     unsigned int ready, reports;
     char *last_report;
 } Fixture;
@@ -52,31 +52,31 @@ static void note_report(void *opaque, uint32_t cid, const char *what)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, note_report, f);
-    f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
-    f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
-    f->b = nitro_switch_attach(f->sw, CID_B, count_ready, f);
+    f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, note_report, f);
+    f->parent = nhv_switch_attach(f->sw, CID_P, count_ready, f);
+    f->a = nhv_switch_attach(f->sw, CID_A, count_ready, f);
+    f->b = nhv_switch_attach(f->sw, CID_B, count_ready, f);
     g_assert_nonnull(f->b);
 }
 
 static void teardown(Fixture *f, gconstpointer data)
 {
-    nitro_switch_detach(f->parent);
-    nitro_switch_detach(f->a);
-    nitro_switch_detach(f->b);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
-    nitro_switch_free(f->sw);
+    nhv_switch_detach(f->parent);
+    nhv_switch_detach(f->a);
+    nhv_switch_detach(f->b);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    nhv_switch_free(f->sw);
     g_free(f->last_report);
 }
 
-static void send_op(NitroSwitchPort *port, uint16_t op, uint32_t src_cid,
+static void send_op(NhvSwitchPort *port, uint16_t op, uint32_t src_cid,
                     uint32_t src_port, uint32_t dst_cid, uint32_t dst_port)
 {
     wire_send(port, wire_hdr(op, src_cid, src_port, dst_cid, dst_port),
               NULL, 0);
 }
 
-static void expect_op(NitroSwitchPort *port, uint16_t op, uint32_t src_cid,
+static void expect_op(NhvSwitchPort *port, uint16_t op, uint32_t src_cid,
                       uint32_t src_port, uint32_t dst_cid, uint32_t dst_port)
 {
     VsockHdr hdr = wire_receive(port, NULL, 0);
@@ -88,9 +88,9 @@ static void expect_op(NitroSwitchPort *port, uint16_t op, uint32_t src_cid,
     g_assert_cmpuint(hdr.dst_port, ==, dst_port);
 }
 
-static void expect_nothing(NitroSwitchPort *port)
+static void expect_nothing(NhvSwitchPort *port)
 {
-    g_assert_false(nitro_switch_pending(port));
+    g_assert_false(nhv_switch_pending(port));
     g_assert_cmpuint(wire_receive(port, NULL, 0).op, ==, 0);
 }
 
@@ -102,7 +102,7 @@ static void expect_report(Fixture *f, const char *what)
 }
 
 /* Parent port 1000 <-> enclave's port 5005, opened by the parent */
-static void connect_to(Fixture *f, NitroSwitchPort *port, uint32_t cid)
+static void connect_to(Fixture *f, NhvSwitchPort *port, uint32_t cid)
 {
     send_op(f->parent, REQUEST, CID_P, 1000, cid, 5005);
     expect_op(port, REQUEST, CID_P, 1000, cid, 5005);
@@ -136,12 +136,12 @@ static void test_handshake(Fixture *f, gconstpointer data)
     expect_op(f->parent, SHUTDOWN, CID_A, 77, CID_P, 9000);
     send_op(f->parent, RST, CID_P, 9000, CID_A, 77);
     expect_op(f->a, RST, CID_P, 9000, CID_A, 77);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
     g_assert_cmpuint(f->reports, ==, 0);
 
     connect_to(f, f->a, CID_A);
     connect_to(f, f->b, CID_B);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 2);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 2);
 }
 
 static void test_refusals(Fixture *f, gconstpointer data)
@@ -207,7 +207,7 @@ static void test_spoofing(Fixture *f, gconstpointer data)
     expect_nothing(f->a);
     send_op(f->a, RST, CID_B, 5005, CID_P, 1000);
     expect_nothing(f->parent);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
 }
 
 static void test_malformed(Fixture *f, gconstpointer data)
@@ -216,9 +216,9 @@ static void test_malformed(Fixture *f, gconstpointer data)
     struct iovec stub = { .iov_base = &hdr, .iov_len = sizeof(hdr) - 1 };
     g_autofree char *big = g_malloc0(NITRO_SWITCH_MAX_PKT + 1);
 
-    nitro_switch_send(f->parent, &stub, 1);
+    nhv_switch_send(f->parent, &stub, 1);
     expect_report(f, "packet shorter than its header");
-    nitro_switch_send(f->parent, NULL, 0);
+    nhv_switch_send(f->parent, NULL, 0);
     expect_report(f, "packet shorter than its header");
     expect_nothing(f->parent);
 
@@ -272,7 +272,7 @@ static void test_wrong_state(Fixture *f, gconstpointer data)
     expect_report(f, "request crosses a request");
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
 }
 
 /* The reset may be of an earlier connection: only the answer can tell */
@@ -288,11 +288,11 @@ static void test_withdrawn_request(Fixture *f, gconstpointer data)
     send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_nothing(f->parent);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
 }
 
 /* A reset from a socket, as Linux sends when a program closes it */
-static void send_late_reset(NitroSwitchPort *port, uint32_t src_cid,
+static void send_late_reset(NhvSwitchPort *port, uint32_t src_cid,
                             uint32_t src_port, uint32_t dst_cid,
                             uint32_t dst_port)
 {
@@ -303,7 +303,7 @@ static void send_late_reset(NitroSwitchPort *port, uint32_t src_cid,
     wire_send(port, hdr, NULL, 0);
 }
 
-static void send_shutdown(NitroSwitchPort *port, uint32_t src_cid,
+static void send_shutdown(NhvSwitchPort *port, uint32_t src_cid,
                           uint32_t src_port, uint32_t dst_cid,
                           uint32_t dst_port)
 {
@@ -369,12 +369,12 @@ static void test_doubted_reset(Fixture *f, gconstpointer data)
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
     expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
     send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
-    while (!nitro_switch_pending(f->parent)) {
+    while (!nhv_switch_pending(f->parent)) {
         expect_op(f->a, ASK, CID_P, 1000, CID_A, 5005);
         send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
     }
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
 }
 
 /* The parent ends a connection and asks again before A has fetched that */
@@ -406,7 +406,7 @@ static void test_source_port_again(Fixture *f, gconstpointer data)
         expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
     }
     g_assert_cmpuint(f->reports, ==, 0);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
 }
 
 /* The socket was closed before the answer came; another has the same port */
@@ -436,20 +436,20 @@ static void test_again_and_gone(Fixture *f, gconstpointer data)
     connect_to(f, f->a, CID_A);
     parent_data(f, CID_A, "x", 1);
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
-    nitro_switch_detach(f->a);
+    nhv_switch_detach(f->a);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     expect_nothing(f->parent);
 
-    f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+    f->a = nhv_switch_attach(f->sw, CID_A, count_ready, f);
     connect_to(f, f->a, CID_A);
     parent_data(f, CID_A, "x", 1);
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
-    nitro_switch_detach(f->parent);
+    nhv_switch_detach(f->parent);
     expect_op(f->a, RW, CID_P, 1000, CID_A, 5005);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_nothing(f->a);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
-    f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    f->parent = nhv_switch_attach(f->sw, CID_P, count_ready, f);
 }
 
 /* CID 2 is the parent, too; the parent itself has one name only */
@@ -534,7 +534,7 @@ static void test_credit_ignored(Fixture *f, gconstpointer data)
     expect_report(f, "data beyond the receiver's credit");
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
 }
 
 static void test_split(Fixture *f, gconstpointer data)
@@ -568,8 +568,8 @@ static void test_short_buffer(Fixture *f, gconstpointer data)
     struct iovec iov = { .iov_base = &hdr, .iov_len = sizeof(hdr) };
 
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
-    g_assert_cmpuint(nitro_switch_receive(f->a, &iov, 1), ==, 0);
-    g_assert_cmpuint(nitro_switch_receive(f->a, NULL, 0), ==, 0);
+    g_assert_cmpuint(nhv_switch_receive(f->a, &iov, 1), ==, 0);
+    g_assert_cmpuint(nhv_switch_receive(f->a, NULL, 0), ==, 0);
     expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
 }
 
@@ -623,21 +623,21 @@ static void test_death(Fixture *f, gconstpointer data)
     connect_to(f, f->b, CID_B);
     wire_send(f->a, wire_hdr(RW, CID_A, 5005, CID_P, 1000), "last words", 10);
     parent_data(f, CID_A, "too late", 8);
-    nitro_switch_detach(f->a);
+    nhv_switch_detach(f->a);
 
     g_assert_cmpuint(wire_receive(f->parent, buf, 64).len, ==, 10);
     g_assert_cmpmem(buf, 10, "last words", 10);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     expect_nothing(f->parent);
-    g_assert_cmpuint(nitro_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
 
     /* Refused while it is gone, as if new when it is back */
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
-    f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+    f->a = nhv_switch_attach(f->sw, CID_A, count_ready, f);
     expect_nothing(f->a);
     connect_to(f, f->a, CID_A);
-    g_assert_null(nitro_switch_attach(f->sw, CID_A, count_ready, f));
+    g_assert_null(nhv_switch_attach(f->sw, CID_A, count_ready, f));
 }
 
 /* The CID comes back before the parent fetched the reset */
@@ -647,8 +647,8 @@ static void test_reuse_while_pending(Fixture *f, gconstpointer data)
 
     for (i = 0; i < 3; i++) {
         connect_to(f, f->a, CID_A);
-        nitro_switch_detach(f->a);
-        f->a = nitro_switch_attach(f->sw, CID_A, count_ready, f);
+        nhv_switch_detach(f->a);
+        f->a = nhv_switch_attach(f->sw, CID_A, count_ready, f);
         send_op(f->a, REQUEST, CID_A, 4000 + i, CID_P, 9000);
         expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
         expect_op(f->parent, REQUEST, CID_A, 4000 + i, CID_P, 9000);
@@ -656,9 +656,9 @@ static void test_reuse_while_pending(Fixture *f, gconstpointer data)
         expect_op(f->a, RST, CID_P, 9000, CID_A, 4000 + i);
     }
     connect_to(f, f->a, CID_A);
-    nitro_switch_detach(f->parent);
+    nhv_switch_detach(f->parent);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
-    f->parent = nitro_switch_attach(f->sw, CID_P, count_ready, f);
+    f->parent = nhv_switch_attach(f->sw, CID_P, count_ready, f);
     connect_to(f, f->a, CID_A);
 }
 
@@ -669,7 +669,7 @@ static void test_fair_enclaves(Fixture *f, gconstpointer data)
     int i, packets[2] = { 0, 0 };
 
     for (i = 0; i < 101; i++) {
-        NitroSwitchPort *port = i ? f->a : f->b;
+        NhvSwitchPort *port = i ? f->a : f->b;
         uint32_t cid = i ? CID_A : CID_B;
 
         send_op(port, REQUEST, cid, i, CID_P, 9000);
@@ -692,13 +692,13 @@ static void test_fair_enclaves(Fixture *f, gconstpointer data)
 #define QUOTA (16 * NITRO_SWITCH_WINDOW)
 
 /* Fill the windows of connections, from port 0 on; returns how many lasted */
-static int fill(Fixture *f, NitroSwitchPort *port, uint32_t cid)
+static int fill(Fixture *f, NhvSwitchPort *port, uint32_t cid)
 {
     g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
     int i, j;
 
-    for (i = 0; !f->reports && !nitro_switch_is_full(port); i++) {
-        NitroSwitchPort *from = cid == CID_A ? port : f->parent;
+    for (i = 0; !f->reports && !nhv_switch_is_full(port); i++) {
+        NhvSwitchPort *from = cid == CID_A ? port : f->parent;
 
         send_op(port, REQUEST, cid, i, CID_P, 9000);
         while (wire_receive(f->parent, chunk, 1).op != REQUEST) {
@@ -731,16 +731,16 @@ static void test_quota(Fixture *f, gconstpointer data)
     f->reports = f->ready = 0;
     fill(f, f->a, CID_A);
     g_assert_cmpuint(f->reports, ==, 0);
-    g_assert_true(nitro_switch_is_full(f->a));
+    g_assert_true(nhv_switch_is_full(f->a));
     g_assert_cmpuint(f->a->queued[NITRO_SIDE_OTHER], <=, QUOTA);
-    for (i = 0; nitro_switch_is_full(f->a); i++) {
+    for (i = 0; nhv_switch_is_full(f->a); i++) {
         g_assert_cmpint(i, <, 2 * QUOTA / NITRO_SWITCH_MAX_PKT);
         wire_receive(f->parent, chunk, NITRO_SWITCH_MAX_PKT);
     }
-    while (nitro_switch_pending(f->parent)) {
+    while (nhv_switch_pending(f->parent)) {
         wire_receive(f->parent, chunk, NITRO_SWITCH_MAX_PKT);
     }
-    while (nitro_switch_pending(f->b)) {
+    while (nhv_switch_pending(f->b)) {
         wire_receive(f->b, chunk, NITRO_SWITCH_MAX_PKT);
     }
     g_assert_cmpuint(f->a->queued[NITRO_SIDE_OTHER], ==, 0);
@@ -822,7 +822,7 @@ static void test_bulk(Fixture *f, gconstpointer data)
 /* Whatever arrives, nothing asserts and everything is bounded */
 static void test_noise(Fixture *f, gconstpointer data)
 {
-    NitroSwitchPort *port[] = { f->parent, f->a, f->b };
+    NhvSwitchPort *port[] = { f->parent, f->a, f->b };
     static const uint32_t cids[] = { CID_P, CID_A, CID_B, 0, 99 };
     g_autofree uint8_t *buf = g_malloc0(4096);
     int i;
@@ -845,7 +845,7 @@ static void test_noise(Fixture *f, gconstpointer data)
         }
     }
     /* At most the 4 x 4 port pairs of two enclaves */
-    g_assert_cmpuint(nitro_switch_connections(f->sw), <=, 32);
+    g_assert_cmpuint(nhv_switch_connections(f->sw), <=, 32);
 }
 
 int main(int argc, char **argv)

@@ -21,9 +21,9 @@
 #define HDR sizeof(VsockHdr)
 
 typedef struct Fixture {
-    NitroSwitch *sw;
-    NitroSwitchPort *enclave;
-    NitroVsockDevice *dev;
+    NhvSwitch *sw;
+    NhvSwitchPort *enclave;
+    NhvVsockDevice *dev;
     VhostMaster m;
     bool ready;
     char *closed;
@@ -40,10 +40,10 @@ static void device_closed(void *opaque, const char *why)
 
     g_assert_null(f->closed);
     f->closed = g_strdup(why);
-    g_clear_pointer(&f->dev, nitro_vsock_device_free);
+    g_clear_pointer(&f->dev, nhv_vsock_device_free);
 }
 
-static const NitroVsockDeviceOps ops = {
+static const NhvVsockDeviceOps ops = {
     .ready = device_ready, .closed = device_closed,
 };
 
@@ -53,24 +53,24 @@ static void nothing(void *opaque)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    f->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
-    f->enclave = nitro_switch_attach(f->sw, CID, nothing, NULL);
-    f->dev = nitro_vsock_device_new(f->sw, NITRO_CID_PARENT, vm_open(&f->m),
-                                    &ops, f);
+    f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    f->enclave = nhv_switch_attach(f->sw, CID, nothing, NULL);
+    f->dev = nhv_vsock_device_new(f->sw, NITRO_CID_PARENT, vm_open(&f->m),
+                                  &ops, f);
 }
 
 static void teardown(Fixture *f, gconstpointer data)
 {
-    nitro_vsock_device_free(f->dev);
+    nhv_vsock_device_free(f->dev);
     vm_close(&f->m);
-    nitro_switch_detach(f->enclave);
-    nitro_switch_free(f->sw);
+    nhv_switch_detach(f->enclave);
+    nhv_switch_free(f->sw);
     g_free(f->closed);
 }
 
 static bool is_up(Fixture *f)
 {
-    return nitro_switch_in_use(f->sw, NITRO_CID_PARENT);
+    return nhv_switch_in_use(f->sw, NITRO_CID_PARENT);
 }
 
 /* The connection had to go, and nothing else */
@@ -156,17 +156,17 @@ static void open_connection(Fixture *f)
 /* The guest is an enclave, and the parent does not fetch what it sends */
 static void test_full(Fixture *f, gconstpointer data)
 {
-    NitroSwitchPort *parent;
+    NhvSwitchPort *parent;
     char got[4];
     uint32_t used;
 
-    nitro_vsock_device_free(f->dev);
+    nhv_vsock_device_free(f->dev);
     vm_close(&f->m);
-    nitro_switch_detach(f->enclave);
+    nhv_switch_detach(f->enclave);
     f->sw->max_queued = NITRO_SWITCH_WINDOW;
-    parent = f->enclave = nitro_switch_attach(f->sw, NITRO_CID_PARENT,
-                                              nothing, NULL);
-    f->dev = nitro_vsock_device_new(f->sw, CID, vm_open(&f->m), &ops, f);
+    parent = f->enclave = nhv_switch_attach(f->sw, NITRO_CID_PARENT,
+                                            nothing, NULL);
+    f->dev = nhv_vsock_device_new(f->sw, CID, vm_open(&f->m), &ops, f);
     vm_start(&f->m);
     guest_sends(f, to_guest(OP(REQUEST)), "", 0);
     g_assert_cmpuint(wire_receive(parent, NULL, 0).op, ==, OP(REQUEST));
@@ -291,20 +291,20 @@ static void test_memory(Fixture *f, gconstpointer data)
     uint64_t len = 100;
     char *p;
 
-    g_assert_null(nitro_vsock_device_map(f->dev, 0x1000, &len));
+    g_assert_null(nhv_vsock_device_map(f->dev, 0x1000, &len));
     vm_start(&f->m);
     strcpy((char *)f->m.mem + 0x1000, "donated");
-    p = nitro_vsock_device_map(f->dev, 0x1000, &len);
+    p = nhv_vsock_device_map(f->dev, 0x1000, &len);
     g_assert_cmpstr(p, ==, "donated");
     g_assert_cmpuint(len, ==, 100);
     len = 100;
-    g_assert_nonnull(nitro_vsock_device_map(f->dev, VM_MEM_SIZE - 40, &len));
+    g_assert_nonnull(nhv_vsock_device_map(f->dev, VM_MEM_SIZE - 40, &len));
     g_assert_cmpuint(len, ==, 40);
     len = 100;
-    g_assert_null(nitro_vsock_device_map(f->dev, VM_MEM_SIZE, &len));
-    g_assert_null(nitro_vsock_device_map(f->dev, UINT64_MAX, &len));
+    g_assert_null(nhv_vsock_device_map(f->dev, VM_MEM_SIZE, &len));
+    g_assert_null(nhv_vsock_device_map(f->dev, UINT64_MAX, &len));
     len = 0;
-    g_assert_null(nitro_vsock_device_map(f->dev, 0x1000, &len));
+    g_assert_null(nhv_vsock_device_map(f->dev, 0x1000, &len));
 }
 
 /* Odd but survivable: the connection stays */

@@ -23,10 +23,10 @@ enum { WRITE, END, OPEN, SEND, RECEIVE, NR_ACTIONS };
 #define CHUNK (1024 * STEP)
 
 typedef struct Net {
-    NitroSwitch *sw;
-    NitroSwitchPort *parent;
-    NitroConsoleService *service;
-    NitroConsole *console[NR_CONSOLES];
+    NhvSwitch *sw;
+    NhvSwitchPort *parent;
+    NhvConsoleService *service;
+    NhvConsole *console[NR_CONSOLES];
     bool ended[NR_CONSOLES];
     size_t written[NR_CONSOLES];
     uint8_t text[CHUNK + STEP];
@@ -40,10 +40,10 @@ static void ready(void *opaque)
 static void open_or_close(Net *net, int i)
 {
     if (net->console[i]) {
-        g_clear_pointer(&net->console[i], nitro_console_close);
+        g_clear_pointer(&net->console[i], nhv_console_close);
         net->opened_again = true;
     } else {
-        net->console[i] = nitro_console_open(net->service, VSOCK_ENCLAVE + i);
+        net->console[i] = nhv_console_open(net->service, VSOCK_ENCLAVE + i);
         net->ended[i] = false;
         net->written[i] = 0;
     }
@@ -54,8 +54,8 @@ static void write_text(Net *net, int i, FuzzInput *in)
     size_t len = vsock_amount(fuzz_u16(in)) % CHUNK;
 
     if (net->console[i] && !net->ended[i]) {
-        nitro_console_append(net->console[i],
-                             net->text + net->written[i] % STEP, len);
+        nhv_console_append(net->console[i],
+                           net->text + net->written[i] % STEP, len);
         net->written[i] += len;
     }
 }
@@ -63,7 +63,7 @@ static void write_text(Net *net, int i, FuzzInput *in)
 static void end(Net *net, int i)
 {
     if (net->console[i] && !net->ended[i]) {
-        nitro_console_end(net->console[i]);
+        nhv_console_end(net->console[i]);
         net->ended[i] = true;
     }
 }
@@ -139,12 +139,12 @@ static void finish(Net *net)
         /* until there is no more */
     }
     for (int i = 0; i < NR_CONSOLES; i++) {
-        nitro_console_close(net->console[i]);
+        nhv_console_close(net->console[i]);
     }
-    nitro_console_service_free(net->service);
-    nitro_switch_detach(net->parent);
-    g_assert_cmpuint(nitro_switch_connections(net->sw), ==, 0);
-    nitro_switch_free(net->sw);
+    nhv_console_service_free(net->service);
+    nhv_switch_detach(net->parent);
+    g_assert_cmpuint(nhv_switch_connections(net->sw), ==, 0);
+    nhv_switch_free(net->sw);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -155,9 +155,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < sizeof(net->text); i++) {
         net->text[i] = i % STEP;
     }
-    net->sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
-    net->service = nitro_console_service_new(net->sw);
-    net->parent = nitro_switch_attach(net->sw, NITRO_CID_PARENT, ready, NULL);
+    net->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    net->service = nhv_console_service_new(net->sw);
+    net->parent = nhv_switch_attach(net->sw, NITRO_CID_PARENT, ready, NULL);
     for (int i = 0; i < NR_CONSOLES; i++) {
         open_or_close(net, i);
     }

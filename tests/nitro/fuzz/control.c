@@ -26,33 +26,33 @@ enum { MESSAGE, BYTES, STARTED, EXITED, DOWN, HANG_UP, RESET, NR_ACTIONS };
 
 /* Enclaves and what they live in, as fakes put in at link time */
 
-struct NitroEnclave {
-    NitroEnclaveConfig config;
-    const NitroEnclaveOps *ops;
+struct NhvEnclave {
+    NhvEnclaveConfig config;
+    const NhvEnclaveOps *ops;
     void *opaque;
     bool started, running, stopping, down;
 };
 
-struct NitroListener {
-    NitroAccepted *accepted;
+struct NhvListener {
+    NhvAccepted *accepted;
     void *opaque;
     bool ready; /* for the next peer */
 };
 
 static struct {
     GPtrArray *enclaves;
-    NitroListener *control_listener;
-    NitroSlots *slots;
-    NitroControl *control;
+    NhvListener *control_listener;
+    NhvSlots *slots;
+    NhvControl *control;
     int fd; /* the device's end */
     GByteArray *input;
 } net;
 
-NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
-                                  const NitroEnclaveConfig *config,
-                                  const NitroEnclaveOps *ops, void *opaque)
+NhvEnclave *nhv_enclave_start(const NhvEnclaveHost *host,
+                              const NhvEnclaveConfig *config,
+                              const NhvEnclaveOps *ops, void *opaque)
 {
-    NitroEnclave *enclave = g_new0(NitroEnclave, 1);
+    NhvEnclave *enclave = g_new0(NhvEnclave, 1);
 
     g_assert_cmpuint(config->vcpus, >, 0);
     g_assert_cmpuint(config->memory.nr_regions, >, 0);
@@ -64,44 +64,44 @@ NitroEnclave *nitro_enclave_start(const NitroEnclaveHost *host,
     return enclave;
 }
 
-void nitro_enclave_stop(NitroEnclave *enclave)
+void nhv_enclave_stop(NhvEnclave *enclave)
 {
     enclave->stopping = true;
 }
 
-bool nitro_enclave_is_down(const NitroEnclave *enclave)
+bool nhv_enclave_is_down(const NhvEnclave *enclave)
 {
     return enclave->down;
 }
 
-uint64_t nitro_enclave_slot_uid(const NitroEnclave *enclave)
+uint64_t nhv_enclave_slot_uid(const NhvEnclave *enclave)
 {
     return enclave->config.slot_uid;
 }
 
-uint32_t nitro_enclave_cid(const NitroEnclave *enclave)
+uint32_t nhv_enclave_cid(const NhvEnclave *enclave)
 {
     return enclave->config.cid;
 }
 
-bool nitro_enclave_scrub(NitroEnclave *enclave, Error **errp)
+bool nhv_enclave_scrub(NhvEnclave *enclave, Error **errp)
 {
     g_assert_true(enclave->down);
-    return nitro_memory_scrub(&enclave->config.memory, errp);
+    return nhv_memory_scrub(&enclave->config.memory, errp);
 }
 
-void nitro_enclave_free(NitroEnclave *enclave)
+void nhv_enclave_free(NhvEnclave *enclave)
 {
     g_assert_true(enclave->down);
-    nitro_memory_clear(&enclave->config.memory);
+    nhv_memory_clear(&enclave->config.memory);
     g_ptr_array_remove(net.enclaves, enclave);
     g_free(enclave);
 }
 
-NitroListener *nitro_listener_new(const char *path, NitroAccepted *accepted,
-                                  void *opaque, Error **errp)
+NhvListener *nhv_listener_new(const char *path, NhvAccepted *accepted,
+                              void *opaque, Error **errp)
 {
-    NitroListener *listener = g_new0(NitroListener, 1);
+    NhvListener *listener = g_new0(NhvListener, 1);
 
     listener->accepted = accepted;
     listener->opaque = opaque;
@@ -110,29 +110,29 @@ NitroListener *nitro_listener_new(const char *path, NitroAccepted *accepted,
     return listener;
 }
 
-void nitro_listener_resume(NitroListener *listener)
+void nhv_listener_resume(NhvListener *listener)
 {
     listener->ready = true;
 }
 
-void nitro_listener_free(NitroListener *listener)
+void nhv_listener_free(NhvListener *listener)
 {
     g_free(listener);
 }
 
-NitroVsockDevice *nitro_vsock_device_new(NitroSwitch *sw, uint32_t cid, int fd,
-                                         const NitroVsockDeviceOps *ops,
-                                         void *opaque)
+NhvVsockDevice *nhv_vsock_device_new(NhvSwitch *sw, uint32_t cid, int fd,
+                                     const NhvVsockDeviceOps *ops,
+                                     void *opaque)
 {
     g_assert_not_reached(); /* nobody connects here */
 }
 
-void nitro_vsock_device_free(NitroVsockDevice *dev)
+void nhv_vsock_device_free(NhvVsockDevice *dev)
 {
 }
 
-void *nitro_vsock_device_map(NitroVsockDevice *dev, uint64_t gpa,
-                             uint64_t *len)
+void *nhv_vsock_device_map(NhvVsockDevice *dev, uint64_t gpa,
+                           uint64_t *len)
 {
     return NULL;
 }
@@ -142,21 +142,21 @@ void *nitro_vsock_device_map(NitroVsockDevice *dev, uint64_t gpa,
 static void slots_idle(void *opaque)
 {
     g_assert_cmpuint(net.enclaves->len, ==, 0);
-    nitro_control_resume(net.control);
+    nhv_control_resume(net.control);
 }
 
 static bool control_request(void *opaque, const NitroControlHeader *header,
                             const void *body)
 {
-    return nitro_slots_request(net.slots, header, body);
+    return nhv_slots_request(net.slots, header, body);
 }
 
 static void control_lost(void *opaque, const char *why)
 {
-    nitro_slots_reset(net.slots);
+    nhv_slots_reset(net.slots);
 }
 
-static const NitroControlOps control_ops = {
+static const NhvControlOps control_ops = {
     .request = control_request, .lost = control_lost,
 };
 
@@ -283,7 +283,7 @@ static void send_message(FuzzInput *in)
     send_bytes(body->data, body->len);
 }
 
-static NitroEnclave *pick(FuzzInput *in)
+static NhvEnclave *pick(FuzzInput *in)
 {
     uint8_t i = fuzz_u8(in);
 
@@ -291,7 +291,7 @@ static NitroEnclave *pick(FuzzInput *in)
                              : NULL;
 }
 
-static void started(NitroEnclave *enclave, int rc)
+static void started(NhvEnclave *enclave, int rc)
 {
     if (!enclave->started) {
         enclave->started = true;
@@ -301,7 +301,7 @@ static void started(NitroEnclave *enclave, int rc)
     }
 }
 
-static void exited(NitroEnclave *enclave, uint8_t cause)
+static void exited(NhvEnclave *enclave, uint8_t cause)
 {
     if (enclave->running && !enclave->stopping) {
         enclave->stopping = true;
@@ -310,7 +310,7 @@ static void exited(NitroEnclave *enclave, uint8_t cause)
 }
 
 /* An enclave goes down when it failed, exited or was stopped */
-static void go_down(NitroEnclave *enclave)
+static void go_down(NhvEnclave *enclave)
 {
     if (enclave->stopping && !enclave->down) {
         started(enclave, -EINTR);
@@ -321,7 +321,7 @@ static void go_down(NitroEnclave *enclave)
 
 static void act_on_enclave(uint8_t action, FuzzInput *in)
 {
-    NitroEnclave *enclave = pick(in);
+    NhvEnclave *enclave = pick(in);
 
     if (!enclave) {
         return;
@@ -354,7 +354,7 @@ static void act(FuzzInput *in)
         hang_up();
         break;
     case RESET:
-        nitro_slots_reset(net.slots); /* the parent has gone */
+        nhv_slots_reset(net.slots); /* the parent has gone */
         break;
     default:
         act_on_enclave(action % NR_ACTIONS, in);
@@ -378,32 +378,32 @@ static void end_enclaves(void)
     }
 }
 
-static void end(NitroParent *parent)
+static void end(NhvParent *parent)
 {
     hang_up();
-    nitro_slots_reset(net.slots);
+    nhv_slots_reset(net.slots);
     end_enclaves();
     run();
-    nitro_control_free(net.control);
-    nitro_slots_free(net.slots);
-    nitro_parent_free(parent);
+    nhv_control_free(net.control);
+    nhv_slots_free(net.slots);
+    nhv_parent_free(parent);
     g_ptr_array_unref(net.enclaves);
     g_byte_array_unref(net.input);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const NitroEnclaveHost host = { 0 };
+    const NhvEnclaveHost host = { 0 };
     FuzzInput in = { data, size };
-    NitroParent *parent;
+    NhvParent *parent;
 
     net.enclaves = g_ptr_array_new();
     net.input = g_byte_array_new();
     net.fd = -1;
-    net.slots = nitro_slots_new(&host, slots_idle, NULL);
-    parent = nitro_parent_new(NULL, NULL, NULL, NULL, &error_abort);
-    net.control = nitro_control_new(NULL, &control_ops, NULL, &error_abort);
-    nitro_slots_connect(net.slots, net.control, parent);
+    net.slots = nhv_slots_new(&host, slots_idle, NULL);
+    parent = nhv_parent_new(NULL, NULL, NULL, NULL, &error_abort);
+    net.control = nhv_control_new(NULL, &control_ops, NULL, &error_abort);
+    nhv_slots_connect(net.slots, net.control, parent);
     for (int n = 0; in.size && n < MAX_ACTIONS; n++) {
         act(&in);
     }

@@ -25,9 +25,9 @@ enum {
 #define NR_BUFFERS 8
 
 typedef struct Net {
-    NitroSwitch *sw;
-    NitroSwitchPort *enclave;
-    NitroVsockDevice *dev; /* NULL once the connection had to go */
+    NhvSwitch *sw;
+    NhvSwitchPort *enclave;
+    NhvVsockDevice *dev; /* NULL once the connection had to go */
     VhostMaster m;
     bool running;
 } Net;
@@ -41,10 +41,10 @@ static void device_closed(void *opaque, const char *why)
     Net *net = opaque;
 
     g_assert_cmpint(strlen(why), >, 0);
-    g_clear_pointer(&net->dev, nitro_vsock_device_free);
+    g_clear_pointer(&net->dev, nhv_vsock_device_free);
 }
 
-static const NitroVsockDeviceOps ops = {
+static const NhvVsockDeviceOps ops = {
     .ready = device_ready, .closed = device_closed,
 };
 
@@ -170,22 +170,22 @@ static void act(Net *net, FuzzInput *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     FuzzInput in = { data, size };
-    Net net = { .sw = nitro_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL) };
+    Net net = { .sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL) };
 
-    net.enclave = nitro_switch_attach(net.sw, VSOCK_ENCLAVE, enclave_ready,
-                                      NULL);
-    net.dev = nitro_vsock_device_new(net.sw, NITRO_CID_PARENT,
-                                     vm_open(&net.m), &ops, &net);
+    net.enclave = nhv_switch_attach(net.sw, VSOCK_ENCLAVE, enclave_ready,
+                                    NULL);
+    net.dev = nhv_vsock_device_new(net.sw, NITRO_CID_PARENT,
+                                   vm_open(&net.m), &ops, &net);
     start_or_stop(&net, true);
     for (int n = 0; net.dev && in.size && n < MAX_ACTIONS; n++) {
         act(&net, &in);
     }
-    nitro_vsock_device_free(net.dev);
+    nhv_vsock_device_free(net.dev);
     vm_close(&net.m);
-    g_assert_false(nitro_switch_in_use(net.sw, NITRO_CID_PARENT));
-    nitro_switch_detach(net.enclave);
-    g_assert_cmpuint(nitro_switch_connections(net.sw), ==, 0);
-    nitro_switch_free(net.sw);
+    g_assert_false(nhv_switch_in_use(net.sw, NITRO_CID_PARENT));
+    nhv_switch_detach(net.enclave);
+    g_assert_cmpuint(nhv_switch_connections(net.sw), ==, 0);
+    nhv_switch_free(net.sw);
     return 0;
 }
 

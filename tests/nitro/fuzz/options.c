@@ -102,7 +102,7 @@ static void fuzz_command_line(const char *text)
     g_auto(GStrv) args = g_strsplit(all, "\n", MAX_ARGS);
     guint n = g_strv_length(args);
     g_autofree char **argv = g_memdup2(args, (n + 1) * sizeof(*args));
-    NitroOptions opts = { 0 };
+    NhvOptions opts = { 0 };
     Error *err = NULL;
     bool ok;
 
@@ -112,9 +112,9 @@ static void fuzz_command_line(const char *text)
             return;
         }
     }
-    ok = nitro_options_parse(&opts, n, argv, &err);
+    ok = nhv_options_parse(&opts, n, argv, &err);
     check_error(ok, err);
-    nitro_options_clear(&opts);
+    nhv_options_clear(&opts);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

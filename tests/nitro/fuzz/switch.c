@@ -22,8 +22,8 @@ enum { SEND, SEND_RAW, RECEIVE, ATTACH, DRAIN, NR_ACTIONS };
 #define MAX_QUEUED (2 * NITRO_SWITCH_WINDOW)
 
 typedef struct Net {
-    NitroSwitch *sw;
-    NitroSwitchPort *port[NR_PORTS];
+    NhvSwitch *sw;
+    NhvSwitchPort *port[NR_PORTS];
     uint8_t payload[PAYLOAD];
 } Net;
 
@@ -39,14 +39,14 @@ static void report(void *opaque, uint32_t cid, const char *what)
 static void attach(Net *net, int i)
 {
     if (net->port[i]) {
-        nitro_switch_detach(g_steal_pointer(&net->port[i]));
+        nhv_switch_detach(g_steal_pointer(&net->port[i]));
     } else {
-        net->port[i] = nitro_switch_attach(net->sw, vsock_cid(i), ready, NULL);
+        net->port[i] = nhv_switch_attach(net->sw, vsock_cid(i), ready, NULL);
         g_assert_nonnull(net->port[i]);
     }
 }
 
-static void send_packet(Net *net, NitroSwitchPort *port, FuzzInput *in)
+static void send_packet(Net *net, NhvSwitchPort *port, FuzzInput *in)
 {
     VsockHdr hdr = vsock_packet(in);
     size_t len = MIN(hdr.len, PAYLOAD);
@@ -55,7 +55,7 @@ static void send_packet(Net *net, NitroSwitchPort *port, FuzzInput *in)
     wire_send(port, hdr, net->payload, len ^ (hdr.flags >> 2));
 }
 
-static void send_raw(Net *net, NitroSwitchPort *port, FuzzInput *in)
+static void send_raw(Net *net, NhvSwitchPort *port, FuzzInput *in)
 {
     size_t len = fuzz_u8(in) % 64;
     struct iovec iov[2] = { { .iov_len = len / 2 } };
@@ -63,14 +63,14 @@ static void send_raw(Net *net, NitroSwitchPort *port, FuzzInput *in)
     iov[0].iov_base = (void *)fuzz_bytes(in, &iov[0].iov_len);
     iov[1].iov_len = len - len / 2;
     iov[1].iov_base = (void *)fuzz_bytes(in, &iov[1].iov_len);
-    nitro_switch_send(port, iov, 2);
+    nhv_switch_send(port, iov, 2);
 }
 
 /* Whatever went in, what comes out is a packet for this endpoint */
 static bool receive(Net *net, int i, size_t room)
 {
     g_autofree uint8_t *data = g_malloc(room + 1);
-    bool pending = nitro_switch_pending(net->port[i]);
+    bool pending = nhv_switch_pending(net->port[i]);
     VsockHdr hdr = wire_receive(net->port[i], data, room);
 
     if (!hdr.op) {
@@ -113,7 +113,7 @@ static void act(Net *net, FuzzInput *in)
 }
 
 /* Adds up what a port is accounted for; credit is the limit of each flow */
-static unsigned int count(Net *net, NitroSwitchPort *port, size_t queued[2])
+static unsigned int count(Net *net, NhvSwitchPort *port, size_t queued[2])
 {
     unsigned int conns = 0;
     GHashTableIter iter;
@@ -121,7 +121,7 @@ static unsigned int count(Net *net, NitroSwitchPort *port, size_t queued[2])
 
     g_hash_table_iter_init(&iter, net->sw->conns);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        NitroConn *conn = value;
+        NhvConn *conn = value;
 
         conns += conn->successor &&
                  conn->successor->port[NITRO_SIDE_OTHER] == port;
@@ -141,7 +141,7 @@ static unsigned int count(Net *net, NitroSwitchPort *port, size_t queued[2])
 static void check_bounds(Net *net)
 {
     for (int i = 0; i < NR_PORTS; i++) {
-        NitroSwitchPort *port = net->port[i];
+        NhvSwitchPort *port = net->port[i];
         size_t queued[2] = { 0, 0 };
 
         if (!port) {
@@ -165,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static Net net;
     FuzzInput in = { data, size };
 
-    net.sw = nitro_switch_new(MAX_CONNS, report, NULL);
+    net.sw = nhv_switch_new(MAX_CONNS, report, NULL);
     net.sw->max_queued = MAX_QUEUED;
     for (int i = 0; i < NR_PORTS; i++) {
         attach(&net, i);
@@ -179,8 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             attach(&net, i);
         }
     }
-    g_assert_cmpuint(nitro_switch_connections(net.sw), ==, 0);
-    nitro_switch_free(net.sw);
+    g_assert_cmpuint(nhv_switch_connections(net.sw), ==, 0);
+    nhv_switch_free(net.sw);
     return 0;
 }
 
