@@ -18,8 +18,8 @@ bool nitro_faults_set(NitroFaults *faults, const char *text, Error **errp)
         return true;
     }
     error_setg(errp, "this QEMU cannot inject faults");
-    error_append_hint(errp, "Build it with CONFIG_NITRO_ENCLAVES_FAULT=y in its "
-                      "device list.\n");
+    error_append_hint(errp, "Build it with CONFIG_NITRO_ENCLAVES_FAULT=y in "
+                      "its device list.\n");
     return false;
 }
 

@@ -85,7 +85,7 @@ uint64_t nitro_image_size(const NitroImage *image);
 NitroEnclaveImageKind nitro_image_kind(const NitroImage *image);
 
 /**
- * nitro_image_load: put the image into memory, if the policy lets it be launched
+ * nitro_image_load: put the image into memory, if the policy accepts it
  * @image: the image
  * @dest: room for nitro_image_size() bytes
  * @fresh: @dest is all zeros: then holes of the files are left out
