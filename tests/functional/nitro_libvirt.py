@@ -266,16 +266,17 @@ class Libvirt(NitroParentTest):
         self.virsh('shutdown', name)
         self.in_state(name, 'shut off (shutdown)')
         text = events.text()
-        for what in ('Defined', 'Started Booted', 'Resumed Unpaused'):
+        for what in ('Defined Added', 'Started Booted', 'Resumed Unpaused'):
             self.assertIn("'lifecycle' for domain '%s': %s" % (name, what),
                           text)
         self.assertEqual(text.count("'reboot' for domain"), 2, text)
 
     def defined_heard(self, name, events):
-        """Define it again until virsh, which says nothing first, listens."""
+        """Define it anew until virsh, which says nothing first, listens."""
         def heard():
+            self.virsh('undefine', name)
             self.virsh('define', '/run/%s.xml' % name)
-            return 'Defined' in events.text()
+            return 'Defined Added' in events.text()
         self.wait_until(heard, 'event of a definition')
 
     def look(self, name):
