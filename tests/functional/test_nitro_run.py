@@ -220,8 +220,8 @@ class CommandLine(QemuBaseTest):
     def test_production(self):
         """No console, and commas are safe."""
         line = self.line()
-        for words in ('-accel nitro,debug-mode=off ', '-M nitro,measure=on ', '-m 256M ',
-                      '-smp 2 ', 'guest=a,,b', 'fd=7',
+        for words in ('-accel nitro,debug-mode=off ', '-M nitro,measure=on ',
+                      '-m 256M ', '-smp 2 ', 'guest=a,,b', 'fd=7',
                       'unix:/r,,d/x/qmp,server=on',
                       'unix:/r,,d/x/control,server=on'):
             self.assertIn(words, line)
