@@ -22,7 +22,8 @@ from nitro_lab.arch import FOREIGN
 from nitro_lab.launch import find_device
 
 PAGES = ['docs/system/nitro%s.rst' % part
-         for part in ('', '-options', '-memory', '-devices', '-monitor')]
+         for part in ('', '-options', '-life', '-memory', '-devices',
+                      '-monitor', '-systemd')]
 TUTORIAL = 'docs/system/nitro-tutorial.rst'
 ATTESTATION = 'docs/system/nitro-attestation.rst'
 
