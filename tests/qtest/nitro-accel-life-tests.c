@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The exit statuses are those of the table in docs/system/nitro.rst.
+ * The exit statuses are those of the table in docs/system/nitro-life.rst.
  */
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
