@@ -27,13 +27,28 @@ typedef struct Writer {
     struct archive *archive;
     GHashTable *names;      /* TreeFile of several names -> the first one */
     uint8_t *buffer;
+    int fd;
+    int err;                /* errno of a write to @fd that failed */
 } Writer;
 
 static bool fail_archive(Writer *w, Error **errp)
 {
     error_setg(errp, "cannot send files to tar2sqfs: %s",
+               w->err ? strerror(w->err) :
                archive_error_string(w->archive) ?: "unknown error");
     return false;
+}
+
+/* libarchive leaks its buffer after a write that fails: none does */
+static la_ssize_t send_piece(struct archive *archive, void *opaque,
+                             const void *piece, size_t len)
+{
+    Writer *w = opaque;
+
+    if (!w->err && qemu_write_full(w->fd, piece, len) != len) {
+        w->err = errno;
+    }
+    return len;
 }
 
 /* Namespaces that a squashfs has a number for */
@@ -86,7 +101,7 @@ static bool write_content(Writer *w, const TreeFile *file, Error **errp)
                              "cannot read a stored file");
             return false;
         }
-        if (archive_write_data(w->archive, w->buffer, n) != n) {
+        if (archive_write_data(w->archive, w->buffer, n) != n || w->err) {
             return fail_archive(w, errp);
         }
         done += n;
@@ -108,7 +123,7 @@ static bool write_entry(Writer *w, struct archive_entry *entry,
         g_hash_table_insert(w->names, file, g_strdup(path));
     }
     archive_entry_set_size(entry, has_content ? file->size : 0);
-    if (archive_write_header(w->archive, entry) < ARCHIVE_WARN) {
+    if (archive_write_header(w->archive, entry) < ARCHIVE_WARN || w->err) {
         return fail_archive(w, errp);
     }
     return !has_content || write_content(w, file, errp);
@@ -129,7 +144,7 @@ static bool write_tar(FileTree *tree, int fd, Error **errp)
     g_autoptr(GHashTable) names = g_hash_table_new_full(NULL, NULL, NULL,
                                                         g_free);
     g_autofree uint8_t *buffer = g_malloc(PIECE);
-    Writer w = { tree, archive_write_new(), names, buffer };
+    Writer w = { tree, archive_write_new(), names, buffer, fd };
     LayerLocale locale;
     bool ok;
 
@@ -137,10 +152,11 @@ static bool write_tar(FileTree *tree, int fd, Error **errp)
     archive_write_set_format_pax_restricted(w.archive);
     archive_write_set_format_option(w.archive, "pax", "xattrheader",
                                     "SCHILY");
-    ok = archive_write_open_fd(w.archive, fd) == ARCHIVE_OK
+    ok = archive_write_open(w.archive, &w, NULL, send_piece,
+                            NULL) == ARCHIVE_OK
          ? file_tree_walk(tree, add_name, &w, errp)
          : fail_archive(&w, errp);
-    if (ok && archive_write_close(w.archive) != ARCHIVE_OK) {
+    if (ok && (archive_write_close(w.archive) != ARCHIVE_OK || w.err)) {
         ok = fail_archive(&w, errp);
     }
     archive_write_free(w.archive);
