@@ -18,7 +18,7 @@
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "io/channel-socket.h"
-#include "io/net-listener.h"
+#include "listener.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
@@ -385,38 +385,12 @@ static void agent_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     agent_update(a);
 }
 
-static void close_listener(NitroAgent *a)
-{
-    if (a->listener) {
-        qio_net_listener_disconnect(a->listener);
-        object_unref(OBJECT(a->listener));
-        a->listener = NULL;
-    }
-}
-
-static bool agent_listen(NitroAgent *a, Error **errp)
-{
-    g_autoptr(QIOChannelSocket) sioc = qio_channel_socket_new();
-    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
-                                                        a->port);
-
-    /* A peer that gives up while it waits must not leave us in accept() */
-    if (qio_channel_socket_listen_sync(sioc, addr, BACKLOG, errp) < 0 ||
-        !nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
-        return false;
-    }
-    a->listener = qio_net_listener_new();
-    qio_net_listener_set_name(a->listener, TYPE_NITRO_AGENT);
-    qio_net_listener_add(a->listener, sioc);
-    return true;
-}
-
 /* A launch */
 
 static void agent_restart(NitroAgent *a)
 {
     connection_close(a);
-    close_listener(a);
+    nitro_listener_close(&a->listener);
     release_shutdown(a);
     a->over = a->warned = a->stop = false;
     a->nr_connections = 0;
@@ -428,9 +402,12 @@ static bool nitro_agent_prepare(NitroVsockDevice *dev, Error **errp)
 {
     ERRP_GUARD();
     NitroAgent *a = NITRO_AGENT(dev);
+    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
+                                                        a->port);
 
     agent_restart(a);
-    if (!agent_listen(a, errp)) {
+    a->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_AGENT, errp);
+    if (!a->listener) {
         error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
                       TYPE_NITRO_AGENT, a->port);
         error_append_hint(errp, "One enclave of a parent has this port: end "
@@ -457,7 +434,7 @@ static void nitro_agent_stopped(NitroVsockDevice *dev)
 {
     NitroAgent *a = NITRO_AGENT(dev);
 
-    close_listener(a);
+    nitro_listener_close(&a->listener);
     a->over = true;
     agent_update(a);
     if ((a->sioc || nitro_program_is_pending(&a->program)) &&

@@ -15,7 +15,7 @@
 #include "hw/nitro/heartbeat.h"
 #include "hw/qdev-properties.h"
 #include "io/channel-socket.h"
-#include "io/net-listener.h"
+#include "listener.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
@@ -98,11 +98,7 @@ static void close_all(NitroHeartbeat *hb)
     while (!QTAILQ_EMPTY(&hb->peers)) {
         peer_free(QTAILQ_FIRST(&hb->peers));
     }
-    if (hb->listener) {
-        qio_net_listener_disconnect(hb->listener);
-        object_unref(OBJECT(hb->listener));
-        hb->listener = NULL;
-    }
+    nitro_listener_close(&hb->listener);
 }
 
 /* Returns NULL when the heartbeat is complete, else what is wrong with it */
@@ -234,11 +230,11 @@ static const char *listen_hint(int err)
  *
  * Returns NULL with *@err set to a positive errno.
  */
-static QIOChannelSocket *heartbeat_listen(int *err, Error **errp)
+static QIONetListener *heartbeat_listen(int *err, Error **errp)
 {
     ERRP_GUARD();
     int fd = nitro_vsock_listen(NITRO_HEARTBEAT_PORT, BACKLOG);
-    QIOChannelSocket *sioc;
+    g_autoptr(QIOChannelSocket) sioc = NULL;
 
     if (fd < 0) {
         *err = -fd;
@@ -254,22 +250,8 @@ static QIOChannelSocket *heartbeat_listen(int *err, Error **errp)
         close(fd);
         return NULL;
     }
-    /* A peer that gives up while it waits must not leave us in accept() */
-    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
-        object_unref(OBJECT(sioc));
-        return NULL;
-    }
     qio_channel_set_feature(QIO_CHANNEL(sioc), QIO_CHANNEL_FEATURE_LISTEN);
-    return sioc;
-}
-
-static void begin_listening(NitroHeartbeat *hb, QIOChannelSocket *sioc)
-{
-    hb->listener = qio_net_listener_new();
-    qio_net_listener_set_name(hb->listener, "nitro-heartbeat");
-    qio_net_listener_add(hb->listener, sioc);
-    object_unref(OBJECT(sioc));
-    set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING);
+    return nitro_listener_adopt(sioc, "nitro-heartbeat", errp);
 }
 
 /* The port is taken: is there time left to wait for it? */
@@ -300,7 +282,6 @@ static void begin_waiting(NitroHeartbeat *hb)
  */
 static NitroStep acquire_port(NitroHeartbeat *hb, Error **errp)
 {
-    QIOChannelSocket *sioc;
     Error *err = NULL;
     int listen_errno = 0;
 
@@ -308,9 +289,9 @@ static NitroStep acquire_port(NitroHeartbeat *hb, Error **errp)
         return NITRO_STEP_DONE;
     }
     close_all(hb);
-    sioc = heartbeat_listen(&listen_errno, &err);
-    if (sioc) {
-        begin_listening(hb, sioc);
+    hb->listener = heartbeat_listen(&listen_errno, &err);
+    if (hb->listener) {
+        set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_LISTENING);
         return NITRO_STEP_DONE;
     }
     if (listen_errno == EADDRINUSE && may_wait(hb)) {

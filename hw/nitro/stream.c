@@ -17,7 +17,7 @@
 #include "qemu/osdep.h"
 #include "stream.h"
 #include "chardev-output.h"
-#include "io/net-listener.h"
+#include "listener.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-sockets.h"
@@ -540,15 +540,6 @@ static void stream_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     }
 }
 
-static void close_listener(NitroStream *s)
-{
-    if (s->listener) {
-        qio_net_listener_disconnect(s->listener);
-        object_unref(OBJECT(s->listener));
-        s->listener = NULL;
-    }
-}
-
 /* A launch */
 
 /* A client must not take the next enclave for the one it has talked to */
@@ -562,7 +553,7 @@ static void stream_restart(NitroStream *s)
     }
     session_close(s);
     series_stop(s);
-    close_listener(s);
+    nitro_listener_close(&s->listener);
     nitro_output_restart(s->output);
     g_clear_pointer(&s->addr, qapi_free_SocketAddress);
     s->over = false;
@@ -578,19 +569,10 @@ void nitro_stream_connect(NitroStream *s, const SocketAddress *addr)
 
 bool nitro_stream_listen(NitroStream *s, SocketAddress *addr, Error **errp)
 {
-    g_autoptr(QIOChannelSocket) sioc = qio_channel_socket_new();
-
     stream_restart(s);
-    /* A peer that gives up while it waits must not leave us in accept() */
-    if (qio_channel_socket_listen_sync(sioc, addr, NITRO_STREAM_BACKLOG,
-                                       errp) < 0 ||
-        !nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
-        return false;
-    }
-    s->listener = qio_net_listener_new();
-    qio_net_listener_set_name(s->listener, s->options.name);
-    qio_net_listener_add(s->listener, sioc);
-    return true;
+    s->listener = nitro_listener_open(addr, NITRO_STREAM_BACKLOG,
+                                      s->options.name, errp);
+    return s->listener != NULL;
 }
 
 void nitro_stream_accept(NitroStream *s)
@@ -608,7 +590,7 @@ bool nitro_stream_finish(NitroStream *s)
     } else {
         g_clear_handle_id(&s->retry_tag, g_source_remove);
     }
-    close_listener(s);
+    nitro_listener_close(&s->listener);
     if (s->state == NITRO_ENCLAVE_CHANNEL_STATE_IDLE) {
         return false;
     }
@@ -658,7 +640,7 @@ void nitro_stream_free(NitroStream *s)
     qemu_chr_fe_set_handlers(s->fe, NULL, NULL, NULL, NULL, NULL, NULL, false);
     series_stop(s);
     session_close(s);
-    close_listener(s);
+    nitro_listener_close(&s->listener);
     nitro_output_free(s->output);
     fifo8_destroy(&s->input);
     qapi_free_SocketAddress(s->addr);
