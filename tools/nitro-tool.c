@@ -130,6 +130,20 @@ GByteArray *tool_read_file(const char *path, size_t max, Error **errp)
     return g_steal_pointer(&bytes);
 }
 
+char *tool_read_text(const char *path, size_t max, Error **errp)
+{
+    g_autoptr(GByteArray) bytes = tool_read_file(path, max, errp);
+
+    if (!bytes) {
+        return NULL;
+    }
+    if (memchr(bytes->data, 0, bytes->len)) {
+        error_setg(errp, "%s has a NUL byte", path);
+        return NULL;
+    }
+    return g_strndup((char *)bytes->data, bytes->len);
+}
+
 bool tool_parse_time(const char *text, int64_t *when, Error **errp)
 {
     g_autoptr(GTimeZone) utc = g_time_zone_new_utc();

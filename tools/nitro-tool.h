@@ -116,6 +116,15 @@ int tool_options(const ToolOptions *o, int argc, char **argv,
 GByteArray *tool_read_file(const char *path, size_t max, Error **errp);
 
 /**
+ * tool_read_text: tool_read_file() for text
+ * @path, @max: see there
+ * @errp: filled in on failure, also when there is a NUL byte
+ *
+ * Returns: the text, to be freed; NULL on failure.
+ */
+char *tool_read_text(const char *path, size_t max, Error **errp);
+
+/**
  * tool_parse_time: a time from text
  * @text: like 2026-01-31T12:00:00Z
  * @when: seconds since 1970, set on success

@@ -169,24 +169,14 @@ static bool add_exported(const char *path, TreeFile *file, void *opaque,
     return add_as(job, path, file, mode, file->target, errp);
 }
 
-static char **image_words(const Container *c)
+static char **command_words(const Container *c, const AwsParams *p)
 {
     char **cmd = c->command + g_strv_length(c->entrypoint);
 
-    return *cmd ? cmd : c->entrypoint;
-}
-
-static char **command_words(const Container *c, const AwsParams *p,
-                            Error **errp)
-{
-    char **words = p->command && *p->command ? p->command : image_words(c);
-
-    if (!*words) {
-        error_setg(errp, "the image has neither an entrypoint nor a command");
-        error_append_hint(errp, "Give the program behind '--'.\n");
-        return NULL;
+    if (p->command && *p->command) {
+        return p->command;
     }
-    return words;
+    return *cmd ? cmd : c->entrypoint;
 }
 
 static bool add_lines(CpioWriter *w, const char *path, char **lines,
@@ -220,12 +210,11 @@ static void add_loss(GPtrArray *losses, bool lost, const char *text)
 GPtrArray *aws_losses(const Container *c, const AwsParams *p)
 {
     GPtrArray *losses = g_ptr_array_new();
-    char **words = command_words(c, p, NULL);
+    char **words = command_words(c, p);
 
-    add_loss(losses, *c->entrypoint && words && words != c->entrypoint,
+    add_loss(losses, *c->entrypoint && words != c->entrypoint,
              "Entrypoint is lost: in the layout aws the command alone is run");
-    add_loss(losses, (words && has_line_feed(words)) ||
-             has_line_feed(c->environment),
+    add_loss(losses, has_line_feed(words) || has_line_feed(c->environment),
              "AWS's init takes an argument or variable with a line feed for"
              " several");
     add_loss(losses, c->user || c->directory || c->stop_signal,
@@ -257,16 +246,13 @@ static bool fill_root(CpioWriter *w, void *opaque, Error **errp)
 {
     Job *job = opaque;
     Container *c = job->container;
-    char **words = command_words(c, job->params, errp);
 
-    if (!words) {
-        return false;
-    }
     job->writer = w;
-    return ramdisk_add_directory(w, ROOT, errp) &&
+    return container_has_command(c, job->params->command, errp) &&
+           ramdisk_add_directory(w, ROOT, errp) &&
            file_tree_walk(c->tree, add_exported, job, errp) &&
            add_mount_points(w, errp) &&
-           add_lines(w, "cmd", words, errp) &&
+           add_lines(w, "cmd", command_words(c, job->params), errp) &&
            add_lines(w, "env", c->environment, errp);
 }
 

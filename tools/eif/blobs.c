@@ -46,14 +46,7 @@ char *blobs_kernel(const char *directory, const EifArch *arch, Error **errp)
 char *blobs_cmdline(const char *directory, Error **errp)
 {
     g_autofree char *path = g_build_filename(directory, "cmdline", NULL);
-    g_autoptr(GByteArray) bytes = tool_read_file(path, MAX_CMDLINE, errp);
+    char *text = tool_read_text(path, MAX_CMDLINE, errp);
 
-    if (!bytes) {
-        return NULL;
-    }
-    if (memchr(bytes->data, 0, bytes->len)) {
-        error_setg(errp, "%s has a NUL byte", path);
-        return NULL;
-    }
-    return g_strstrip(g_strndup((char *)bytes->data, bytes->len));
+    return text ? g_strstrip(text) : NULL;
 }

@@ -555,6 +555,18 @@ Container *container_read(const char *source, EifArch arch,
     return ok ? g_steal_pointer(&c) : NULL;
 }
 
+bool container_has_command(const Container *c, char **command, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (*c->command || (command && *command)) {
+        return true;
+    }
+    error_setg(errp, "the image has neither an entrypoint nor a command");
+    error_append_hint(errp, "Give the program behind '--'.\n");
+    return false;
+}
+
 void container_free(Container *c)
 {
     file_tree_free(c->tree);

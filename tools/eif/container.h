@@ -52,6 +52,14 @@ Container *container_read(const char *source, EifArch arch,
 void container_free(Container *c);
 
 /**
+ * container_has_command: is there something to run?
+ * @c: the image
+ * @command: words that replace the arguments of the image, or NULL
+ * @errp: filled in when neither has a word
+ */
+bool container_has_command(const Container *c, char **command, Error **errp);
+
+/**
  * container_path: where a container image lies
  * @source: as for container_read()
  *

@@ -218,21 +218,11 @@ static bool choose_init(FromContainer *f, EifArch arch, Error **errp)
 
 static bool read_settings(const FromContainer *f, char **text, Error **errp)
 {
-    g_autoptr(GByteArray) bytes = NULL;
-
     if (!f->settings) {
         return true;
     }
-    bytes = tool_read_file(f->settings, MAX_SETTINGS, errp);
-    if (!bytes) {
-        return false;
-    }
-    if (memchr(bytes->data, 0, bytes->len)) {
-        error_setg(errp, "%s has a NUL byte", f->settings);
-        return false;
-    }
-    *text = g_strndup((char *)bytes->data, bytes->len);
-    return true;
+    *text = tool_read_text(f->settings, MAX_SETTINGS, errp);
+    return *text != NULL;
 }
 
 /* The last part of the source, without its tag: "docker://a/b:1" is "b" */

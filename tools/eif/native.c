@@ -93,9 +93,7 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp)
 {
     g_autoptr(GString) text = g_string_new(NULL);
 
-    if (!*c->command && !(p->command && *p->command)) {
-        error_setg(errp, "the image has neither an entrypoint nor a command");
-        error_append_hint(errp, "Give the program behind '--'.\n");
+    if (!container_has_command(c, p->command, errp)) {
         return NULL;
     }
     add_setting(text, "root", "/" ROOT);
