@@ -56,6 +56,11 @@ def digest_of(path):
     return digest.hexdigest()
 
 
+def find_tool():
+    """qemu-eif: installed, or where this tree builds it."""
+    return shutil.which(TOOL) or str(TREE / 'build/out/tools/eif' / TOOL)
+
+
 def is_enclave_image(source):
     """Is it the file of one?"""
     if not os.path.isfile(source):
@@ -129,8 +134,7 @@ class Recipe:
 
     def __init__(self, args, equipment):
         self.args, self.source = args, args.source
-        self.tool = equipment.get('Tool') or shutil.which(TOOL) or str(
-            TREE / 'build' / 'out' / 'tools' / 'eif' / TOOL)
+        self.tool = equipment.get('Tool') or find_tool()
         self.files = {'--kernel': args.kernel or equipment.get('Kernel'),
                       '--init': equipment.get('Init') or self._init(),
                       '--settings': args.settings,
@@ -206,7 +210,7 @@ def known(said):
 
 def described(path):
     """The same of an enclave image; nothing without qemu-eif."""
-    tool = shutil.which(TOOL) or TREE / 'build/out/tools/eif' / TOOL
+    tool = find_tool()
     if not os.path.exists(tool):
         return {}
     return known(run_tool([tool, 'describe', path], f'cannot read {path}'))

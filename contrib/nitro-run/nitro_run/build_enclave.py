@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from .build import LOCAL, REMOTE, TOOL, TREE
+from .build import LOCAL, REMOTE, TOOL, find_tool
 from .common import RunError, print_json, progress, tell
 
 DOCKER_SOCKET = '/var/run/docker.sock'
@@ -52,8 +52,7 @@ def _build_container(directory, uri):
 
 def _words(args):
     """Command line of qemu-eif, but for the source."""
-    tool = shutil.which(TOOL) or TREE / 'build/out/tools/eif' / TOOL
-    words = [tool, 'build', '--layout', 'aws', '--output', args.output_file,
+    words = [find_tool(), 'build', '--layout', 'aws', '--output', args.output_file,
              '--name', args.name or args.docker_uri.partition(':')[0]]
     for option in ('version', 'metadata', 'signing_certificate',
                    'private_key'):

@@ -43,16 +43,16 @@ def run_enclave(args):
     return 0
 
 
-def in_lab(args):
+def in_lab(args, is_built):
     """Have the lab's parent launch, and be that launch."""
     if args.qemu != QEMU:
         raise RunError(f'--qemu {args.qemu}: there is no {DEVICE}, and the'
                        ' lab has a QEMU of its own', 'leave --qemu out')
     tell(f'nitro-run: there is no {DEVICE}, so the lab is used')
     parent = lab.Lab(store.directory())
-    image = build.copied(args.source) if build.is_enclave_image(args.source) \
-        else build.built(args, parent.equipment)
-    finish(args, image.path, image.note())
+    image = build.built(args, parent.equipment) if is_built \
+        else build.copied(args.source)
+    finish(args, is_built, image.path, image.note())
     words = run_words(args, f'{lab.PLACE}/{image.path.name}')
     if len(words) > MOST_WORDS:
         raise RunError(f'{len(words)} words are too many for the lab, which'
@@ -72,10 +72,10 @@ def run_words(args, image):
     return words + (['--', *args.more] if args.more else [])
 
 
-def finish(args, path, note):
+def finish(args, is_built, path, note):
     """Options of run, once there is an image; @note: what is known of it."""
     args.eif_path = str(path)
-    if not build.is_enclave_image(args.source):
+    if is_built:
         args.more = []          # they are in the image
     complete_run(args, note.get(build.MINIMUM))
     if args.pcrs is not None:
@@ -83,35 +83,39 @@ def finish(args, path, note):
 
 
 def check_source(args):
-    """Refuse what is for images that are built, and would be ignored."""
+    """Refuse what is for images that are built, and would be ignored.
+
+    Returns whether an image has to be built.
+    """
     if not build.is_enclave_image(args.source):
         build.check_local(args.source)
-        return
+        return True
     for name in ('kernel', 'modules', 'settings', 'signing_certificate',
                  'private_key'):
         if getattr(args, name) is not None:
             raise RunError(f'--{name.replace("_", "-")} is for an image that'
                            f' is built, {args.source} is one already',
                            'leave it out, or give a container image')
+    return False
 
 
 def run(args):
     """Launch, and be the program in the enclave; returns its status."""
     args.env = env_file(args.env_file) + args.env
     added(args)
-    check_source(args)
+    is_built = check_source(args)
     args.enclave_name = args.enclave_name or build.name_of(args.source)
     with stopping():
         if not os.path.exists(DEVICE):
-            return in_lab(args)
-        if build.is_enclave_image(args.source):
-            # To look at a large image takes long
-            finish(args, args.source, build.described(args.source)
-                   if args.memory_mib is None or args.pcrs else {})
-        else:
+            return in_lab(args, is_built)
+        if is_built:
             # The store keeps it as long as @image is there
             image = build.built(args, dict)
-            finish(args, image.path, image.note())
+            finish(args, is_built, image.path, image.note())
+        else:
+            # To look at a large image takes long
+            finish(args, is_built, args.source, build.described(args.source)
+                   if args.memory_mib is None or args.pcrs else {})
     return foreground(args)
 
 

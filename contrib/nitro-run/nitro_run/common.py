@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""How the program speaks to its user."""
+"""How the program speaks to its user, ends, and keeps others out."""
 
 import contextlib
+import fcntl
 import json
 import signal
 import sys
@@ -66,3 +67,12 @@ def stopping(handler=_exit):
     finally:
         for number in heard:
             signal.signal(number, old[number])
+
+
+def locked(file, kind):
+    """Get a lock, if nobody else has it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from . import qmp
-from .common import RunError
+from .common import RunError, locked
 
 BOARD = Path('/sys/devices/virtual/dmi/id/board_asset_tag')
 NO_BOARD = 'i-0000000000000000'
@@ -147,15 +147,6 @@ def unique_name(wanted, taken):
         number += 1
         result = f'{wanted}_{number}'
     return result
-
-
-def locked(file, kind):
-    """Get a lock, if nobody else has it."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def in_use(log):

@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from .common import RunError, tell
+from .common import RunError, locked, tell
 
 MIB = 1 << 20
 LIMIT_MIB = 4096
@@ -35,14 +35,6 @@ def limit():
         raise RunError(f"NITRO_RUN_IMAGES_MIB='{text}' is not a number",
                        f'leave it out: the default is {LIMIT_MIB}')
     return int(text) * MIB
-
-
-def _locked(file, kind):
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class Image:
@@ -74,7 +66,7 @@ class Image:
     def remove(self):
         """Remove it, unless somebody holds it; returns whether it is gone."""
         with open(self.path, 'rb') as file:
-            if not _locked(file, fcntl.LOCK_EX):
+            if not locked(file, fcntl.LOCK_EX):
                 return False
             self.path.with_suffix('.json').unlink(missing_ok=True)
             self.path.unlink()
@@ -103,10 +95,10 @@ class Store:
                            f'{error.strerror}', 'name another directory with'
                            ' NITRO_RUN_IMAGES') from error
         with lock:
-            if not _locked(lock, fcntl.LOCK_EX):
+            if not locked(lock, fcntl.LOCK_EX):
                 tell('nitro-run: waiting for another nitro-run, which builds'
                      ' an image')
-                while not _locked(lock, fcntl.LOCK_EX):
+                while not locked(lock, fcntl.LOCK_EX):
                     time.sleep(PAUSE)
             yield
 
