@@ -375,7 +375,7 @@ static bool refuse_other(const ImageFile *file, const char *what, uint64_t now,
     return false;
 }
 
-/* A reset is no way to launch something else: the files may have changed */
+/* A reset launches the same image, but the files may have changed */
 static bool check_sizes(const NitroImage *image, Error **errp)
 {
     for (unsigned i = 0; i < image->nr_files; i++) {

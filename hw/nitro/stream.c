@@ -269,7 +269,7 @@ static void session_end(NitroStream *s)
     if (s->options.input && !hang_up) {
         qemu_chr_fe_disconnect(s->fe);
     }
-    /* Whoever came after the peer that has left waits already */
+    /* After a hang-up stream_update() connects anew, for the next peer */
     if (s->addr && !s->over && !hang_up && is_wanted(s)) {
         connect_again(s, why);
     } else {
@@ -437,7 +437,7 @@ static void stream_update(NitroStream *s)
 
 /* The character device */
 
-/* What is left in the output is not for whoever comes next */
+/* The next peer gets nothing of what is left in the output */
 static void chr_peer_left(NitroStream *s)
 {
     s->chr_closed = false;

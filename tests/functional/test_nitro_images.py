@@ -344,7 +344,7 @@ class Sources(Case):
             foreground.env_file('/none')
 
     def test_progress(self):
-        """What takes long has a line, what does not has none."""
+        """A line is printed only for what takes long."""
         said = threading.Event()
         with contextlib.redirect_stderr(io.StringIO()) as errors, \
                 progress('quick'):

@@ -179,7 +179,7 @@ static void test_status_of_enclave(void)
     end_with(run, fd, 0);
 }
 
-/* Each launch has its program; another enclave is none of our business */
+/* Each launch has its own program; other enclaves are refused */
 static void test_reset(void)
 {
     Run *run = run_new();

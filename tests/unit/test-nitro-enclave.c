@@ -73,7 +73,7 @@ typedef struct Fixture {
     NitroEnclave *enclave;
     const NitroEnclaveFacts *facts;
     GString *reports;
-    bool starts;                /* as soon as it is PREPARED */
+    bool starts;                /* run the start once PREPARED is reached */
 } Fixture;
 
 static void changed(void *opaque, NitroEnclave *enclave)
