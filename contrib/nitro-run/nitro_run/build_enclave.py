@@ -53,7 +53,8 @@ def _build_container(directory, uri):
 def _words(args):
     """Command line of qemu-eif, but for the source."""
     words = [find_tool(), 'build', '--layout', 'aws',
-             '--output', args.output_file, '--name', args.name or args.docker_uri.partition(':')[0]]
+             '--output', args.output_file,
+             '--name', args.name or args.docker_uri.partition(':')[0]]
     for option in ('version', 'metadata', 'signing_certificate',
                    'private_key'):
         value = getattr(args, option)
