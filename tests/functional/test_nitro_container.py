@@ -20,14 +20,13 @@ from pathlib import Path
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
 
-from nitro_lab import application, bench_images
+from nitro_lab import application, bench_images, images
 from nitro_lab.application import tar_entry
+from nitro_lab.arch import GUEST
 from nitro_lab.config import OUT, TREE
 
 EIF = OUT / 'tools' / 'eif' / 'qemu-eif'
-INIT = OUT / 'contrib' / 'nitro-init' / 'nitro-init'
 PROGRAM = TREE / 'contrib' / 'nitro-run' / 'nitro-run'
-ARCH = bench_images.HOST
 TAG = 'odd'
 CONFIG = {'Entrypoint': ['/bin/app'], 'Env': ['A=1'], 'User': '7',
           'Labels': {'org.example.a': 'b'}, 'ExposedPorts': {'80/tcp': {}}}
@@ -161,7 +160,8 @@ class ContainerTest(QemuBaseTest):
         application.write_layout(self.layout, [LOWER, UPPER], CONFIG, TAG)
         self.blobs = self.top / 'blobs'
         self.blobs.mkdir()
-        shutil.copy(bench_images.kernel(), self.blobs / ARCH.aws_kernel)
+        shutil.copy(bench_images.kernel(GUEST), self.blobs / GUEST.aws_kernel)
+        self.init = images.enclave_init()
         (self.blobs / 'nsm.ko').write_bytes(b'module')
         (self.blobs / 'cmdline').write_text('console=ttyS0\n')
 
@@ -183,10 +183,11 @@ class ContainerTest(QemuBaseTest):
               **options):
         """An image of the container."""
         image = output or self.top / 'image.eif'
-        words += ('--module', INIT) if layout == 'native' else ()
-        self.run_tool(EIF, 'build', '--blobs', self.blobs, '--init', INIT,
+        words += ('--module', self.init) if layout == 'native' else ()
+        self.run_tool(EIF, 'build', '--blobs', self.blobs, '--init', self.init,
                       '--container', source or self.layout, '--output', image,
-                      '--layout', layout, *words, **options)
+                      '--layout', layout, '--arch', GUEST.name, *words,
+                      **options)
         return image
 
     def ramdisk(self, image, number):
@@ -246,7 +247,7 @@ class Readers(ContainerTest):
         self.assertEqual(found['ImageName'], 'layout')
         self.assertEqual(found['Metadata']['DockerInfo'], {
             'Id': manifest['config']['digest'], 'Os': 'linux',
-            'Architecture': ARCH.debian, 'Created': application.CREATED,
+            'Architecture': GUEST.debian, 'Created': application.CREATED,
             'Config': CONFIG})
         self.assertEqual(found['Metadata']['BuildTime'],
                          '2024-05-06T07:08:09+00:00')
@@ -297,7 +298,7 @@ class BuildEnclave(ContainerTest):
         self.bin.mkdir()
         (self.bin / 'qemu-eif').symlink_to(EIF)
         shutil.copytree(self.blobs, self.top / 'all-blobs')
-        shutil.copy(INIT, self.top / 'all-blobs' / 'init')
+        shutil.copy(self.init, self.top / 'all-blobs' / 'init')
         self.calls = self.top / 'log'
 
     def script(self, name, text):

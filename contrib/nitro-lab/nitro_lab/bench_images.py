@@ -18,10 +18,10 @@ BLOCK = 16 * MIB
 ARCHES = {'x86_64': eif.X86_64, 'aarch64': eif.AARCH64}
 
 
-def _kernel():
-    """What every launcher takes for a kernel of this machine."""
+def _kernel(arch):
+    """What every launcher takes for a kernel of this architecture."""
     kernel = bytearray(KERNEL_BYTES)
-    if HOST.name == 'aarch64':
+    if arch.name == 'aarch64':
         kernel[56:60] = b'ARM\x64'
     else:
         kernel[0x1fe:0x200] = b'\x55\xaa'
@@ -31,7 +31,7 @@ def _kernel():
 
 def _head(ramdisk_bytes):
     """All of an image but the data of its ramdisk, and the CRC field."""
-    image = bytearray(eif.build(_kernel(), 'console=ttyS0', [b''],
+    image = bytearray(eif.build(_kernel(HOST), 'console=ttyS0', [b''],
                                 ARCHES[HOST.name]))
     struct = list(eif.HEADER.unpack(image[:eif.HEADER.size]))
     first_size = 7 + eif.MAX_SECTIONS
@@ -110,9 +110,9 @@ def ramdisk(size_mib):
     return path
 
 
-def kernel():
+def kernel(arch=HOST):
     """A kernel to launch directly."""
-    path = BENCH / 'kernel'
+    path = BENCH / ('kernel-' + arch.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_kernel())
+    path.write_bytes(_kernel(arch))
     return path
