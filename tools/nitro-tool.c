@@ -11,6 +11,7 @@
 #include "qemu-version.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
+#include "crypto/init.h"
 #include "nitro-option-once.h"
 #include "nitro-tool.h"
 
@@ -206,10 +207,14 @@ int tool_main(const char *name, const char *usage,
               const ToolCommand *commands, int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : "";
+    Error *err = NULL;
 
     error_init(argv[0]);
     qemu_init_exec_dir(argv[0]);
     tool_name = name;
+    if (qcrypto_init(&err) < 0) {
+        return tool_fail(err);
+    }
     if (is_option(first, "-h", "--help")) {
         return finish(tool_usage(usage));
     }

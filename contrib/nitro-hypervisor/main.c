@@ -17,6 +17,7 @@
 
 #include "qemu/osdep.h"
 #include <glib-unix.h>
+#include "crypto/init.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/sockets.h"
@@ -238,7 +239,8 @@ int main(int argc, char **argv)
     occupy_stdio();
     umask(077);     /* sockets and logs are nobody else's */
     error_init(argv[0]);
-    if (!nhv_options_parse(&hv.opts, argc, argv, &err)) {
+    if (qcrypto_init(&err) < 0 ||
+        !nhv_options_parse(&hv.opts, argc, argv, &err)) {
         error_report_err(err);
     } else if (hv.opts.version) {
         printf("nitro-hypervisor (QEMU " QEMU_VERSION ")\n");
