@@ -42,6 +42,8 @@ help:
 	@echo 'make run        boot a demo enclave in the emulated parent'
 	@echo '                  EIF=FILE, IMAGE=CONTAINER, or KERNEL= INITRD='
 	@echo '                  APPEND=, MEM=, CPUS='
+	@echo '                  KEEP=1: leave the parent running, and use the one'
+	@echo '                  that such a run has left'
 	@echo '                  ARCH=aarch64: parent and enclave are arm64'
 	@echo '                  ACCEL=auto|kvm|tcg: KVM if it runs guests, or as'
 	@echo '                  said; with all jobs that boot a parent'

@@ -398,6 +398,60 @@ class Equipped(ScopedTest):
         lab('exec', '--name', NAME, 'true', status=1)
 
 
+class Kept(ScopedTest):
+    """'nitro-lab run --keep': the next run is in the same parent."""
+
+    def setUp(self):
+        super().setUp()
+        self.top = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.name = 'kept-%d' % os.getpid()
+        self.addCleanup(self.end)
+
+    def end(self):
+        """Whatever became of it."""
+        if self.name in lab('ps'):
+            lab('stop', '--name', self.name)
+
+    def words(self, content, *words):
+        """A run that shows its image in place of launching it."""
+        image = self.top / content / 'app'
+        image.parent.mkdir(exist_ok=True)
+        image.write_text(content)
+        return ('run', '--keep', '--name', self.name, '--eif', image,
+                '--launcher', 'cat {eif}; echo; ls /mnt/kept', *words)
+
+    def process(self):
+        """What runs the parent."""
+        return json.loads(lab('status', '--name', self.name, '--json')
+                          )[0]['process']
+
+    def test_again(self):
+        """Each run has its own files, and leaves none; what does not fit
+        does not end what others do there."""
+        first = lab(*self.words('first'))
+        process = self.process()
+        second = lab(*self.words('second'))
+        self.assertEqual(self.process(), process)
+        self.assertTrue(first.startswith('first\nrun-'), first)
+        self.assertTrue(second.startswith('second\nrun-'), second)
+        self.assertEqual(second.count('run-'), 1, second)
+        job = subprocess.Popen([LAB, 'exec', '--name', self.name, '--', 'sh',
+                                '-c', 'echo here; exec sleep 1000'],
+                               stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE)
+        self.addCleanup(job.communicate)
+        self.addCleanup(job.kill)
+        job.stdout.readline()
+        _, errors = lab_words(*self.words('third', '--mem', '8192'), status=1)
+        self.assertIn('parent %s has 1024 MiB and 4 CPUs for enclaves, this'
+                      ' one needs 8192 MiB and 2 CPUs; programs or enclaves'
+                      ' run in it' % self.name, errors)
+        self.assertIn('nitro-lab stop --name ' + self.name, errors)
+        _, errors = lab_words(*self.words('third', '--nodes', '2'), status=1)
+        self.assertIn('a parent that is kept has no options', errors)
+        self.assertEqual(self.process(), process)
+
+
 class Launched(ScopedTest):
     """'nitro-lab run' with another launcher, in a parent with a root of its
     own on a disk."""

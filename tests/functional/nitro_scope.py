@@ -19,6 +19,8 @@ NOT_ON = {
             'launchers of others are tried in an x86_64 parent',
         'Laptop.test_run':
             'it builds and launches for this machine, which the lab emulates',
+        'Kept.test_again':
+            'the lab keeps parents of each architecture alike',
         'Kernel.test_vmlinux':
             'the arm64 kernel is an Image, which boots as it is',
         'Run.test_selftest':

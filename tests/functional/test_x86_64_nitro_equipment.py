@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """What a parent can be given, from another terminal: an x86_64 parent."""
 
-from nitro_equipment import Equipped, Launched    # noqa: F401
+from nitro_equipment import Equipped, Kept, Launched  # noqa: F401
 from nitro_parent import NitroParentTest, only_wanted
 
 load_tests = only_wanted

@@ -119,6 +119,10 @@ def _parser():
                         ' {eif}, or {kernel} {initrd} {append}, and {mem}'
                         ' {cpus} stand for what is in the parent, MiB, and'
                         ' vCPUs')
+    launch.add_argument('--keep', action='store_true', help='leave the parent'
+                        ' running, and use the one that such a run has left;'
+                        ' nitro-lab stop ends it',
+                        default=bool(env('KEEP')))
     fitting.add_options(launch)
     launch.set_defaults(main=run)
 
@@ -128,9 +132,10 @@ def _parser():
                         ' with a suffix M or G (512)')
     parent.add_argument('--cpus', type=words.some, default=env('CPUS') or 2,
                         help='CPUs for enclaves (2)')
-    parent.add_argument('--keep', action='store_true', help='no shell: it'
-                        " stays until nitro-lab stop, says 'ready', and has"
-                        ' nitro-run and Python in it')
+    parent.add_argument('--keep', nargs='?', const=shell.FULL,
+                        choices=(shell.FULL, shell.BARE), help='no shell: it'
+                        " stays until nitro-lab stop, says 'ready', and,"
+                        ' unless bare, has nitro-run and Python in it')
     instance.add_options(parent)
     fitting.add_options(parent)
     parent.set_defaults(main=shell.parent_shell)

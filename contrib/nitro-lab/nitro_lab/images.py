@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Boot images: the parent's kernel and initramfs, and the demo enclave."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -390,6 +391,13 @@ def build_all():
     parent_initramfs()
     demo_image()
     enclave_init()
+
+
+def fingerprint():
+    """What differs when a parent would be made of other programs."""
+    inputs = describe_inputs([emulator(), hypervisor(), parent_kernel(),
+                              parent_initramfs()])
+    return hashlib.sha256(inputs.encode()).hexdigest()
 
 
 def remove_all():

@@ -147,11 +147,17 @@ class Launch:
             if self._since() > timeout:
                 raise LabError('no heartbeat within %g s\n%s'
                                % (timeout, self.job.text()[-2000:]))
-            time.sleep(POLL_SECONDS)
+            self._pause()
 
     def watch(self, deadline):
         """Poll until QEMU ends or time.monotonic() passes @deadline."""
         while self.job.status is None and time.monotonic() < deadline:
             if not self.poll():
                 break
-            time.sleep(POLL_SECONDS)
+            self._pause()
+
+    def _pause(self):
+        """Until the next look, or the end."""
+        with self.job.changed:
+            self.job.changed.wait_for(lambda: self.job.status is not None,
+                                      POLL_SECONDS)

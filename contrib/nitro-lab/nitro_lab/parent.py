@@ -18,9 +18,10 @@ from .agent import Agent
 from .config import LabError, PKI, RUN
 from .cpio import Cpio
 from .equipment import Copy, Equipment, cpus_and_memory
+from .guest import Guest
 from .patience import PATIENCE, POLL_SECONDS, Silence
 from .proxy import Proxy
-from .qmp import JobStream, Qmp, QmpError, SocketStream
+from .qmp import Qmp, QmpError, SocketStream
 from .server import Server
 from .warnings import HYPERVISOR, PARENT
 
@@ -103,7 +104,7 @@ class Process:
                 self.popen.wait()
 
 
-class Parent:
+class Parent(Guest):
     """One parent with its hypervisor; use as a context manager."""
 
     words = ''      # more of them for the kernel
@@ -142,9 +143,11 @@ class Parent:
         self.sockets = Path(tempfile.mkdtemp(prefix='nitro-lab-'))
         directories.announce(self.dir, self.sockets)
         self.console = self.dir / 'parent-console.log'
+        self.hypervisor_log = self.dir / 'hypervisor.log'
         self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
         self.boot_seconds, self.retries = None, 0
+        self.made_of = None     # see images.fingerprint()
         self._next_check = 0
 
     @property
@@ -175,6 +178,7 @@ class Parent:
     def start(self):
         """Boot; returns when commands can be run."""
         begun = time.monotonic()
+        self.made_of = images.fingerprint()
         if self.devices:
             self._start_hypervisor()
         self._boot_patiently(self._command_line())
@@ -307,7 +311,7 @@ class Parent:
     def _start_hypervisor(self):
         self.hypervisor = Process('nitro-hypervisor',
                                   self.hypervisor_command(),
-                                  self.dir / 'hypervisor.log')
+                                  self.hypervisor_log)
         self._wait_sockets(self.hypervisor, 'control.sock',
                            'parent-vsock.sock')
 
@@ -456,44 +460,6 @@ class Parent:
             self._qmp = Qmp(SocketStream(self.sockets / 'qmp',
                                          self.vm.running))
         return self._qmp
-
-    # Inside the parent
-
-    def run(self, argv, timeout=PATIENCE, data=b''):
-        """Run a program to its end; (status, output, errors)."""
-        return self.agent.run(argv, timeout, data)
-
-    def check(self, argv, timeout=PATIENCE, data=b''):
-        """Run a program that has to succeed; returns its output."""
-        result = self.run(argv, timeout, data)
-        if result.status:
-            raise LabError('%s: status %d: %s' % (argv, result.status,
-                                                  result.errors.strip()))
-        return result.output
-
-    def spawn(self, argv, **options):
-        """Start a program."""
-        return self.agent.spawn(argv, **options)
-
-    def put(self, path, data, mode=0o644):
-        """Write a file in the parent."""
-        self.check(['sh', '-c', 'cat > "$0" && chmod "$1" "$0"', path,
-                    '%o' % mode], data=data)
-
-    def get(self, path):
-        """Read a text file in the parent."""
-        return self.check(['cat', path])
-
-    def guest_qmp(self, path, job):
-        """QMP of a QEMU that runs inside the parent as @job."""
-        relay = self.spawn(['lab', 'relay', path])
-        job.call_at_end(lambda: relay.signal(signal.SIGTERM))
-        return Qmp(JobStream(relay))
-
-    def free_huge_pages(self):
-        """Huge pages nobody uses."""
-        return int(self.get('/sys/kernel/mm/hugepages/hugepages-2048kB/'
-                            'free_hugepages'))
 
     def interrupt(self):
         """Let go at once, for a second Ctrl-C."""

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import accel, application, images, kernels, packages
+from . import accel, application, images, kept, kernels, packages
 from .arch import FOREIGN, GUEST, PROGRAM
 from .config import LAB, LabError, Progress
 from .fitting import fitted, is_wanted
@@ -58,7 +58,9 @@ def _container(source):
 class Order:
     """What to boot, out of the command line."""
 
-    def __init__(self, args):
+    def __init__(self, args, top='/lab'):
+        """@top: the parent's directory for its files."""
+        self.top = top
         self.demo = not (args.eif or args.kernel or args.image)
         self.cpus, self.debug = args.cpus, args.debug
         self.memory = args.mem or (DEMO_MIB if self.demo else USER_MIB)
@@ -90,9 +92,9 @@ class Order:
     def _option(self, option, path, name):
         """@name: for the command of --launcher."""
         path = _existing(path)
-        target = '/lab/' + path.name
+        target = '%s/%s' % (self.top, path.name)
         if target in self.files:
-            target = '/lab/%s/%s' % (name, path.name)
+            target = '%s/%s/%s' % (self.top, name, path.name)
         self.files[target] = path
         self.arguments += [option, target]
         self.words[name] = target
@@ -203,13 +205,17 @@ def _run_on_host(order, begun):
     return _conclude(order, launch, console, 0.0, begun, 'of this instance')
 
 
-def _boot_parent(args, order, progress):
-    """The parent, not booted yet."""
+def _build_images(progress):
     progress.step('boot images')
     packages.fetch()
     images.build_all()
     progress.done()
     progress.step('parent')
+
+
+def _boot_parent(args, order, progress):
+    """The parent, not booted yet."""
+    _build_images(progress)
     return fitted(args, order.cpus, order.memory, order.files,
                   acpi=os.environ.get('ACPI') or 'auto')
 
@@ -225,33 +231,60 @@ def _run_other(order, parent):
     return status if status >= 0 else 128 - status
 
 
-def _run_ours(order, parent, up, begun):
+def _run_ours(order, parent, up, begun, tag='enclave'):
+    """@tag: in the names of files, which other runs may have, too."""
     console = Console()
-    trace = '/run/enclave-trace'
+    trace = '/run/%s-trace' % tag
     parent.put(trace, b'')
     print(file=sys.stderr)
     launch = Launch(parent, _traced(order.command(order.arguments), trace),
-                    follow=console)
+                    socket='/run/%s-qmp' % tag, follow=console)
     _watch(launch, order, trace)
     return _conclude(order, launch, console, up, begun,
                      accel.NAMES[parent.accelerator])
 
 
+def _launch(order, parent, progress, begun, **options):
+    up = time.monotonic() - begun
+    progress.done('up with Linux ' + kernels.of_parent().release)
+    progress.step('launch: ' + ' '.join(str(word) for word in (
+        order.launcher_command() if order.launcher else
+        [PROGRAM, *order.command(order.arguments)])))
+    status = (_run_other(order, parent) if order.launcher
+              else _run_ours(order, parent, up, begun, **options))
+    if status:
+        print('  logs       %s' % parent.dir)
+    return status
+
+
+def _run_kept(args, begun):
+    """In a parent that stays."""
+    name, args.name = args.name or kept.NAME, None
+    if is_wanted(args):
+        raise LabError('a parent that is kept has no options but --name',
+                       'start one that has them, and then run in it: nitro-lab'
+                       ' parent --keep --name %s ...' % name)
+    progress = Progress(3)
+    with kept.Place() as place:
+        order = Order(args, place.there)
+        place.add(order.files)
+        _build_images(progress)
+        parent = kept.ensure(name, order.memory, order.cpus, args.lab_kernel)
+        with Warnings(parent, old=False):
+            try:
+                return _launch(order, parent, progress, begun, tag=place.tag)
+            finally:
+                parent.run(['sh', '-c', 'rm -f /run/"$0"-*', place.tag])
+
+
 def run(args):
     """Boot what is asked for; 0 when it has booted and ended well."""
     begun = time.monotonic()
+    if args.keep:
+        return _run_kept(args, begun)
     order = Order(args)
     if _on_host() and not (order.launcher or is_wanted(args)):
         return _run_on_host(order, begun)
     progress = Progress(3)
     with _boot_parent(args, order, progress) as parent, Warnings(parent):
-        up = time.monotonic() - begun
-        progress.done('up with Linux ' + kernels.of_parent().release)
-        progress.step('launch: ' + ' '.join(str(word) for word in (
-            order.launcher_command() if order.launcher else
-            [PROGRAM, *order.command(order.arguments)])))
-        status = (_run_other(order, parent) if order.launcher
-                  else _run_ours(order, parent, up, begun))
-    if status:
-        print('  logs       %s' % parent.dir)
-    return status
+        return _launch(order, parent, progress, begun)

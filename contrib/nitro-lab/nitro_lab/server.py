@@ -137,7 +137,7 @@ class Server:
 
     def __init__(self, parent):
         self.parent, self.agent = parent, parent.agent
-        self.begun = time.time()
+        self.begun, self.made_of = time.time(), parent.made_of
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(parent.sockets / SOCKET))
         os.chmod(parent.sockets / SOCKET, 0o600)
@@ -159,7 +159,7 @@ class Server:
             'accelerator': parent.accelerator, 'process': os.getpid(),
             'seconds': round(time.time() - self.begun),
             'cpus': parent.cpus, 'memory_mib': parent.memory_mib,
-            'logs': str(parent.dir),
+            'logs': str(parent.dir), 'made_of': self.made_of,
             'programs': [job.argv for job in self.agent.running()],
             'enclaves': enclaves(parent.hypervisor.popen.pid)
             if parent.hypervisor else []}

@@ -18,6 +18,8 @@ from .warnings import Warnings
 
 # Where nitro-run is in a parent that is kept
 RUNNER = '/nitro-run'
+# What a parent that is kept may have in it
+FULL, BARE = 'full', 'bare'
 SECONDS = 0.5
 
 WELCOME = '''
@@ -85,11 +87,13 @@ def sized(argv):
 
 
 def _keep(args, progress):
-    """A parent for nitro-run, which is in it; until it ends or is stopped."""
-    files = {**python.files(), **python.nitro_run_files(RUNNER)}
+    """A parent for others, until it ends or is stopped."""
+    files = {} if args.keep == BARE else {
+        **python.files(), **python.nitro_run_files(RUNNER)}
     with fitted(args, args.cpus, args.mem, files) as parent, \
             Warnings(parent):
-        parent.check(['python3', '-c', python.WARM_UP])
+        if files:
+            parent.check(['python3', '-c', python.WARM_UP])
         progress.done()
         print('ready', flush=True)
         # Python looks at signals between calls: another thread may take one

@@ -203,7 +203,8 @@ def _fetch(agent, argv, file):
     return _finish(job, 'get')
 
 
-def _status(name):
+def ask(name):
+    """Agent of a parent, and what its process says of it."""
     agent = _connect(name)
     answer = agent.start(Answer(agent, 0, ['status']), b'', STATUS)
     answer.wait_until(lambda: answer.output, PATIENCE, 'answer')
@@ -222,7 +223,7 @@ def processes(_args):
         print('no parent runs')
     for name in running:
         try:
-            _, known = _status(name)
+            _, known = ask(name)
         except LabError as error:
             print('%-12s %s' % (name, error))
             continue
@@ -249,7 +250,7 @@ def status(args):
     reports = []
     for name in names:
         try:
-            agent, known = _status(name)
+            agent, known = ask(name)
         except LabError as error:
             print('nitro-lab: %s' % error, file=sys.stderr)
             continue
@@ -311,13 +312,18 @@ def _lines(known):
         yield '  enclave   none'
 
 
-def stop(args):
-    """End a parent and everything in it."""
-    sock = _socket(args.name)
+def end(name):
+    """End a parent and everything in it; returns when it has ended."""
+    sock = _socket(name)
     owner, _, _ = struct.unpack('3i', sock.getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))
     process = os.pidfd_open(owner)
     signal.pidfd_send_signal(process, signal.SIGTERM)
-    select.select([process], [], [])    # until its end
+    select.select([process], [], [])
     os.close(process)
+
+
+def stop(args):
+    """End a parent."""
+    end(args.name)
     return 0

@@ -20,10 +20,12 @@ END = '\r\n' if sys.stderr.isatty() else '\n'
 class Warnings:
     """Shows each new line of the logs at once; a context manager."""
 
-    def __init__(self, parent):
-        self.logs = [('nitro-hypervisor', parent.hypervisor.log, HYPERVISOR),
+    def __init__(self, parent, old=True):
+        """@old: also what was there before."""
+        self.logs = [('nitro-hypervisor', parent.hypervisor_log, HYPERVISOR),
                      ('parent', parent.console, PARENT)]
-        self.seen = dict.fromkeys((log for _, log, _ in self.logs), 0)
+        self.seen = {log: 0 if old else log.stat().st_size
+                     for _, log, _ in self.logs}
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
