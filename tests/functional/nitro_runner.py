@@ -139,16 +139,42 @@ class Run(NitroParentTest):
                          ('a=one two args=x y z\n', 'to-stderr\n', 7))
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
 
-    def test_program_stopped(self):
-        """A program is stopped as it likes; a second one has no port."""
-        job = self.parent.spawn([TOOL, 'run', PROGRAM_IMAGE])
-        job.wait_for('a= args=\n')
-        self.refused('run', PROGRAM_IMAGE, '--enclave-name', 'other',
-                     expected=['cannot listen on vsock port 9001',
-                               'give this one --agent-port PORT'])
-        job.signal(signal.SIGTERM)
-        self.assertEqual(job.wait(), 3, job.text())
-        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+    def test_detached(self):
+        """Two programs of one image at once, without anybody who waits:
+        output, end, status.  An enclave goes with its keeper."""
+        for name in ('one', 'two'):
+            self.assertEqual(self.parent.check([
+                TOOL, 'run', '-d', '--name', name, '--memory', '192',
+                PROGRAM_IMAGE]),
+                name + '\n')
+        found, _ = self.tool('inspect', 'one', 'two')
+        self.assertEqual([(info['Name'], info['State'], info['Source'])
+                          for info in found],
+                         [('one', 'running', PROGRAM_IMAGE),
+                          ('two', 'running', PROGRAM_IMAGE)])
+        self.assertEqual([info['EnclaveID'] for info in self.tool(
+            'describe-enclaves')[0]], [info['EnclaveID'] for info in found])
+        logs = [self.parent.spawn([TOOL, 'logs', '--follow', info['Name']])
+                for info in found]
+        for job in logs:
+            job.wait_for('a= args=\n')
+        self.assertEqual(self.parent.check([TOOL, 'stop', 'one']), 'one\n')
+        self.parent.check(['kill', '-KILL', str(found[1]['Keeper'])])
+        for name, status in (('one', 3), ('two', 125)):
+            result = self.parent.run([TOOL, 'wait', name])
+            self.assertEqual(result.status, status, result.errors)
+        self.assertIn('was killed', result.errors)
+        for job in logs:
+            self.assertEqual(job.wait(), 0)
+            self.assertTrue(job.errors.startswith(b'to-stderr\n'))
+        for info in found:
+            self.wait_until(lambda: self.parent.run(
+                ['test', '-e', '/proc/%d' % info['ProcessID']]).status,
+                'the end of its QEMU')
+        self.parent.check([TOOL, 'rm', 'one', 'two'])
+        self.wait_until(lambda: self.parent.run(
+            ['test', '-e', RUNTIME + '/relay-9001']).status,
+            'the end of the relay')
 
     def test_two(self):
         """Two by the same name, by a file and with chosen CPUs."""

@@ -42,8 +42,8 @@ class Completion(QemuBaseTest):
         """All commands, or those that begin so."""
         self.assertEqual(self.offers(RUN, ''), [
             'run-enclave', 'run', 'describe-enclaves', 'terminate-enclave',
-            'console', 'doctor', 'selftest', 'images', 'prune', 'lab',
-            'build-enclave'])
+            'console', 'doctor', 'selftest', 'images', 'prune', 'lab', 'ps',
+            'logs', 'wait', 'stop', 'inspect', 'rm', 'build-enclave'])
         self.assertEqual(self.offers(RUN, 't'), ['terminate-enclave'])
         self.assertEqual(self.offers(EIF, ''), [
             'build', 'describe', 'diff', 'extract', 'pcr', 'sign',

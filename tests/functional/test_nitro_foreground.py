@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
@@ -22,9 +23,10 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import cli, foreground, options      # noqa: E402
+from nitro_run import cli, foreground, options, relay       # noqa: E402
 from nitro_run.agent import Agent, additions        # noqa: E402
 from nitro_run.common import RunError               # noqa: E402
+from nitro_run.enclaves import Enclaves             # noqa: E402
 
 HELLO, STATE, OUTPUT, REFUSED = range(1, 5)
 ENV, ARG, FILE, GO, STOP, SIGNAL, TAKEN, END = range(16, 24)
@@ -135,6 +137,20 @@ class Frames(QemuBaseTest):
         self.assertEqual(self.streams, {1: b'', 2: b''})
 
 
+class Listener:
+    """In the place of a relay: hands over who connects to it."""
+
+    def __init__(self, path):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.fileno, self.close = self.listener.fileno, self.listener.close
+
+    def take(self):
+        """The next one."""
+        return self.listener.accept()[0]
+
+
 class Program(QemuBaseTest):
     """A process in the place of QEMU, and an init in the place of one."""
 
@@ -142,15 +158,19 @@ class Program(QemuBaseTest):
         super().setUp()
         top = tempfile.TemporaryDirectory()
         self.addCleanup(top.cleanup)
-        self.place = Path(top.name)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.addCleanup(self.listener.close)
-        self.listener.bind(str(self.place / 'agent'))
-        self.listener.listen()
+        self.path = Path(top.name, 'agent')
+        self.line = Listener(self.path)
+        self.addCleanup(self.line.close)
         self.process = subprocess.Popen(['sleep', 'infinity'])
         self.addCleanup(self.process.wait)
         self.addCleanup(self.process.kill)
-        self.streams = {1: b'', 2: b''}
+        self.streams, self.remarks = {1: b'', 2: b''}, []
+
+    def dial(self):
+        """The init's next connection."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(self.path))
+        return sock
 
     def run_with(self, init):
         """The status; @init plays the init on each of its connections."""
@@ -164,9 +184,8 @@ class Program(QemuBaseTest):
             finally:
                 self.process.kill()
 
-        self.program = foreground.Foreground(self.process, self.place)
-        self.program.agent.write = self.write
-        self.program.connect()
+        self.program = foreground.Foreground(
+            self.process, self.line, Agent(self.write, self.remarks.append))
         thread = threading.Thread(target=play)
         thread.start()
         try:
@@ -186,10 +205,10 @@ class Program(QemuBaseTest):
     def test_end(self):
         """Output over two connections, then the end."""
         def init():
-            with self.listener.accept()[0] as sock:
+            with self.dial() as sock:
                 sock.sendall(hello() + state(1) + output(0, 1, b'one'))
                 self.expect(sock, taken(3))
-            with self.listener.accept()[0] as sock:
+            with self.dial() as sock:
                 sock.sendall(hello() + state(1) + output(3, 2, b'two')
                              + state(2, 5))
                 self.expect(sock, taken(6) + packed(END))
@@ -200,7 +219,7 @@ class Program(QemuBaseTest):
     @contextlib.contextmanager
     def stopping(self):
         """The init of a program that runs, and that a signal stops."""
-        with self.listener.accept()[0] as sock:
+        with self.dial() as sock:
             sock.sendall(hello() + state(1) + output(0, 1, b'one'))
             self.expect(sock, taken(3))
             os.kill(os.getpid(), signal.SIGTERM)
@@ -228,7 +247,7 @@ class Program(QemuBaseTest):
     def test_no_report(self):
         """An enclave that ends without a word."""
         def init():
-            self.listener.accept()[0].close()
+            self.dial().close()
 
         with self.assertRaisesRegex(RunError, 'without reporting') as caught:
             self.run_with(init)
@@ -240,7 +259,7 @@ class Program(QemuBaseTest):
 
         def init():
             sent = 0
-            with self.listener.accept()[0] as sock:
+            with self.dial() as sock:
                 sock.setblocking(False)
                 while select.select([], [sock], [], 2)[1]:
                     sent += sock.send(frames)
@@ -249,6 +268,112 @@ class Program(QemuBaseTest):
         with self.assertRaisesRegex(RunError, 'without reporting'):
             self.run_with(init)
         self.assertLess(len(self.program.agent.out), 2 * foreground.PIECE)
+
+
+class Shared(QemuBaseTest):
+    """A relay, with a socket in the place of a port.
+
+    Who connects says its CID by the name of its own socket.
+    """
+
+    def setUp(self):
+        super().setUp()
+        top = tempfile.TemporaryDirectory()
+        self.addCleanup(top.cleanup)
+        self.top = Path(top.name)
+        self.enclaves = Enclaves(self.top / 'run')
+        self.port, self.relays = self.top / 'port', []
+        for name, fake in (('listen', self.listen), ('PROGRAM', None)):
+            patch = mock.patch.object(relay, name, fake)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.object(relay.subprocess, 'Popen', self.start)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.addCleanup(self.join_all)
+
+    def listen(self, _port):
+        """As relay.listen()."""
+        self.port.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.port))
+        listener.listen()
+        return listener
+
+    def start(self, words, pass_fds, **_options):
+        """A relay as a thread."""
+        self.assertEqual(words[3:5], ['relay', '9001'])
+        self.relays.append(threading.Thread(target=relay.Relay(
+            self.enclaves, 9001, [socket.socket(fileno=os.dup(number))
+                                  for number in pass_fds],
+            lambda address: int(Path(address).name)).run))
+        self.relays[-1].start()
+
+    def join_all(self):
+        """Each has to end."""
+        for thread in self.relays:
+            thread.join()
+
+    def line(self, cid=None):
+        """A run."""
+        line = relay.Line(self.enclaves, 9001)
+        self.addCleanup(line.close)
+        if cid:
+            line.claim(cid)
+        return line
+
+    def dial(self, cid):
+        """An enclave connects."""
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        (self.top / str(cid)).unlink(missing_ok=True)
+        sock.bind(str(self.top / str(cid)))
+        sock.connect(str(self.port))
+        return sock
+
+    def check_connected(self, line, sock):
+        """What this enclave sends reaches this run."""
+        sock.sendall(b'hello')
+        select.select([line], [], [])
+        with line.take() as taken:
+            self.assertEqual(taken.recv(5), b'hello')
+
+    def test_two(self):
+        """Each gets its own enclave's, those from before, and the next."""
+        one, two = self.line(16), self.line()
+        self.check_connected(one, self.dial(16))
+        early, stranger = self.dial(17), self.dial(18)
+        two.claim(17)
+        self.check_connected(two, early)
+        self.check_connected(one, self.dial(16))
+        self.assertEqual(len(self.relays), 1)
+        one.close()
+        self.check_connected(two, self.dial(17))
+        two.close()
+        self.assertEqual(stranger.recv(1), b'')
+        self.assertFalse((self.enclaves.path / 'relay-9001').exists())
+        self.check_connected(self.line(19), self.dial(19))
+        self.assertEqual(len(self.relays), 2)
+
+    def test_strangers(self):
+        """Connections that nobody wants are bounded."""
+        line = self.line(1)
+        socks = [self.dial(100 + number)
+                 for number in range(relay.MOST_WAITING + 1)]
+        self.assertEqual(socks[0].recv(1), b'')
+        again = self.dial(101)
+        self.assertEqual(socks[1].recv(1), b'')
+        line.claim(101)
+        self.check_connected(line, again)
+
+    def test_killed(self):
+        """A relay that dies is replaced."""
+        line = self.line()
+        with line.sock:
+            line.sock = socket.socketpair()[0]      # whose peer is gone
+            line.claim(16)
+            self.assertIsNone(line.take())
+        self.check_connected(line, self.dial(16))
 
 
 class Arguments(QemuBaseTest):

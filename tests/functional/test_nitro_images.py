@@ -28,8 +28,8 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import (build, cli, commands, foreground,    # noqa: E402
-                       images, lab, store)
+from nitro_run import (build, cli, commands, detached,    # noqa: E402
+                       foreground, images, lab, store)
 from nitro_run.common import RunError, progress             # noqa: E402
 
 # In the place of nitro-lab: what it is asked, and a parent that is kept
@@ -452,12 +452,32 @@ class Lab(Case):
         self.assertEqual(
             self.run_there(image, '--debug', '-e', 'A=1', more=['x']),
             ['run', f'/mnt/images/{name}.eif', '--memory', '128',
-             '--cpu-count', '2', '--agent-port', '9001', '--enclave-name',
-             'web', '--env', 'A=1', '--debug-mode', '--', 'x'])
+             '--cpu-count', '2', '--agent-port', '9001', '--origin',
+             str(image), '--env', 'A=1', '--debug-mode', '--', 'x'])
+        self.assertEqual(
+            self.run_there(image, '-d', '--name', 'a')[-3:],
+            ['--enclave-name', 'a', '--detach'])
         with self.assertRaisesRegex(RunError, 'are too many for the lab'):
             self.run_there(image, more=['x'] * 200)
         with self.assertRaisesRegex(RunError, 'has a QEMU of its own'):
             self.run_there(image, '--qemu', 'other')
+
+    def test_detached(self):
+        """Commands for programs that run detached are for the parent, too, if
+        it is up."""
+        args = cli.parser().parse_args(['--runtime-dir', str(self.top / 'r'),
+                                        'stop', '--time', '5', 'a', 'b'])
+        with mock.patch.object(detached, 'DEVICE', '/none'), \
+                mock.patch.object(detached.lab, 'Lab',
+                                  return_value=self.lab), \
+                mock.patch.object(self.lab, 'become') as become, \
+                contextlib.redirect_stderr(io.StringIO()) as errors:
+            self.assertEqual(args.main(args), 1)
+            self.assertIn('there is no program b', errors.getvalue())
+            become.assert_not_called()
+            (self.top / 'up').touch()
+            args.main(args)
+        become.assert_called_once_with('stop', '--time', 5, 'a', 'b')
 
     def test_become(self):
         """Outputs and status are those of the lab."""

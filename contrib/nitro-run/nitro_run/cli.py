@@ -2,13 +2,15 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Command line: the commands of nitro-cli."""
 
+import argparse
 import importlib
 import sys
 
 from . import build_enclave
 from .common import RunError, complain
 from .once import OnceParser
-from .options import AGENT_PORT, QEMU, cpu_count, cpu_numbers, memory_mib
+from .options import (AGENT_PORT, QEMU, STOP_SECONDS, cpu_count, cpu_numbers,
+                      memory_mib, seconds)
 
 # Commands that pass on what follows --
 PASSING = ('run', 'run-enclave')
@@ -54,6 +56,11 @@ def add_program(commands):
     run_it.add_argument('source', metavar='SOURCE', help='container image, as'
                         ' qemu-eif build --container takes it, or an enclave'
                         ' image')
+    run_it.add_argument('-d', '--detach', action='store_true', help='return'
+                        ' when the enclave has booted; see logs, stop, wait,'
+                        ' ps, inspect and rm')
+    # In the lab: what the image was made of
+    run_it.add_argument('--origin', help=argparse.SUPPRESS)
     run_it.add_argument('--cpus', '--cpu-count', type=cpu_count,
                         dest='cpu_count', metavar='NUMBER', default=2,
                         help='(%(default)s)')
@@ -72,8 +79,8 @@ def add_program(commands):
                         help='with a console; attests zeros')
     run_it.add_argument('--agent-port', type=int, metavar='PORT',
                         default=AGENT_PORT, help='at which the output'
-                        ' arrives; enclaves that run at the same time need'
-                        ' different ones (%(default)s)')
+                        ' arrives; the programs of a user share it'
+                        ' (%(default)s)')
     run_it.add_argument('--pcrs', metavar='FILE', help='write the registers'
                         ' there, as JSON')
     add_qemu(run_it)
@@ -107,6 +114,42 @@ def add_store(commands):
         ' machine has no device')
     place.add_argument('action', choices=('status', 'stop'))
     place.set_defaults(main=later('lab', 'lab'))
+
+
+def add_detached(commands):
+    """Programs that run detached."""
+    command = commands.add_parser('ps', help='list programs of run -d')
+    command.add_argument('--json', action='store_true', help='for programs')
+    command.set_defaults(main=later('detached', 'ps'))
+    command = commands.add_parser('logs', help='show the output of one')
+    command.add_argument('-f', '--follow', action='store_true',
+                         help='until it ends')
+    command.add_argument('name', metavar='NAME')
+    command.set_defaults(main=later('detached', 'logs'))
+    command = commands.add_parser('wait', help='wait for the end of one, and'
+                                  ' end with its status')
+    command.add_argument('name', metavar='NAME')
+    command.set_defaults(main=later('detached', 'wait'))
+    for name, main, text in (
+            ('stop', 'stop', 'end them by their stop signal'),
+            ('inspect', 'inspect', 'show what is known of them, as JSON'),
+            ('rm', 'remove', 'forget those that have ended')):
+        command = commands.add_parser(name, help=text)
+        command.add_argument('names', nargs='+', metavar='NAME')
+        command.set_defaults(main=later('detached', main))
+        if name == 'stop':
+            command.add_argument(
+                '--time', type=seconds, default=STOP_SECONDS,
+                metavar='SECONDS', help='then the enclave is ended'
+                ' (%(default)s)')
+
+
+def add_relay(commands):
+    """The process that run starts; not for users."""
+    hand_over = commands.add_parser('relay')
+    hand_over.add_argument('port', type=int)
+    hand_over.add_argument('sockets', type=int, nargs=3)
+    hand_over.set_defaults(main=later('relay', 'relay'))
 
 
 def add_run(commands):
@@ -201,6 +244,8 @@ def parser():
     add_doctor(commands)
     add_selftest(commands)
     add_store(commands)
+    add_detached(commands)
+    add_relay(commands)
     build_enclave.add_options(commands)
     return top
 

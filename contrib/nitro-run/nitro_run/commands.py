@@ -2,15 +2,18 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The commands of nitro-cli, and run."""
 
+import contextlib
+import functools
 import os
 from pathlib import Path
 
-from . import build, lab, store
+from . import build, keeper, lab, relay, store
+from .agent import Agent
 from .common import RunError, complain, print_json, stopping, tell
 from .console import connect_console, copy_console
 from .driver import DEVICE
 from .enclaves import Enclaves, State
-from .foreground import Foreground, added, env_file
+from .foreground import Foreground, added, env_file, remark, write
 from .launch import Launch
 from .options import QEMU, complete, complete_run
 
@@ -64,11 +67,15 @@ def in_lab(args, is_built):
 def run_words(args, image):
     """The command line of run for an image that is there."""
     words = [image, '--memory', args.memory_mib, '--cpu-count',
-             args.cpu_count, '--agent-port', args.agent_port,
-             '--enclave-name', args.enclave_name]
+             args.cpu_count, '--agent-port', args.agent_port, '--origin',
+             args.source]
+    if args.is_named:
+        words += ['--enclave-name', args.enclave_name]
     for variable in args.env:
         words += ['--env', variable]
     words += ['--debug-mode'] if args.debug_mode else []
+    if args.detach:
+        words += ['--detach']
     return words + (['--', *args.more] if args.more else [])
 
 
@@ -104,7 +111,9 @@ def run(args):
     args.env = env_file(args.env_file) + args.env
     added(args)
     is_built = check_source(args)
-    args.enclave_name = args.enclave_name or build.name_of(args.source)
+    args.is_named = args.enclave_name is not None
+    args.origin = args.origin or args.source
+    args.enclave_name = args.enclave_name or build.name_of(args.origin)
     with stopping():
         if not os.path.exists(DEVICE):
             return in_lab(args, is_built)
@@ -116,25 +125,33 @@ def run(args):
             # To look at a large image takes long
             finish(args, is_built, args.source, build.described(args.source)
                    if args.memory_mib is None or args.pcrs else {})
-    return foreground(args)
+    return run_here(args)
 
 
-def foreground(args):
+def run_here(args):
     """The same with an image that is there."""
-    frames = added(args)
-    enclave, log = Enclaves(args.runtime_dir).new(args.enclave_name)
+    frames, enclaves = added(args), Enclaves(args.runtime_dir)
+    if args.detach:
+        return keeper.detach(args, enclaves, functools.partial(
+            attend, args, enclaves), frames)
     with stopping():
-        launch = Launch(args, enclave, log)
+        return attend(args, enclaves, Agent(write, remark, frames))
+
+
+def attend(args, enclaves, agent, booted=lambda enclave: None):
+    """Launch, and attend to the program until its end; its status.
+
+    @booted: called with the enclave when that has booted.
+    """
+    with contextlib.closing(relay.Line(enclaves, args.agent_port)) as line:
+        enclave, log = enclaves.new(args.enclave_name)
+        launch = Launch(args, enclave, log, attended=True)
         try:
-            program = Foreground(launch.process, launch.place, frames)
-            launch.start(connect=program.connect)
+            launch.start()
+            booted(enclave)
+            line.claim(enclave.info['cid'])
             launch.close()
-            return program.run()
-        except RunError as error:
-            if f'listen on vsock port {args.agent_port}:' in str(error):
-                error.remedy = 'programs that run at the same time need' \
-                    ' different ports: give this one --agent-port PORT'
-            raise
+            return Foreground(launch.process, line, agent).run()
         finally:
             launch.abandon()
 

@@ -67,8 +67,8 @@ class Enclaves:
                 f'use chown and chmod 0700 {self.path}, or --runtime-dir')
 
     @contextlib.contextmanager
-    def _alone(self):
-        """No other nitro-run makes or removes directories meanwhile."""
+    def alone(self):
+        """No other nitro-run makes or removes what is in there meanwhile."""
         self.private()
         directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         end = time.monotonic() + LOCK_SECONDS
@@ -88,8 +88,8 @@ class Enclaves:
 
         Returns the enclave and its log, which is open and locked.
         """
-        with self._alone():
-            taken = {Enclave(place).name for place in self._places()}
+        with self.alone():
+            taken = self.names()
             enclave = Enclave(tempfile.mkdtemp(prefix='', dir=self.path))
             if len(str(enclave.place / 'control')) > SOCKET_NAME_MAX:
                 enclave.place.rmdir()
@@ -104,16 +104,22 @@ class Enclaves:
     def _places(self):
         """Directories whose QEMU lives; what dead ones left is removed."""
         for place in self.path.iterdir():
+            if '.' in place.name or not place.is_dir():
+                continue        # programs.d, the socket of a relay
             if in_use(place / 'log'):
                 yield place
             else:
                 shutil.rmtree(place, ignore_errors=True)
 
+    def names(self):
+        """Of those whose QEMU lives; only within alone()."""
+        return {Enclave(place).name for place in self._places()}
+
     def known(self):
         """Enclaves whose QEMU lives, oldest first, asked all at once."""
         if not self.path.exists():
             return []
-        with self._alone():
+        with self.alone():
             found = [Enclave(place) for place in self._places()]
 
         async def query():

@@ -2,25 +2,15 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """An enclave's program, as if it ran in the foreground."""
 
-import contextlib
 import os
 import select
 import socket
 import sys
 
-from .agent import Agent, additions
+from .agent import additions
 from .common import RunError, complain, stopping, tell
 
-RECONNECT = 0.1
 PIECE = 64 * 1024
-
-
-def connect(place):
-    """The socket of QEMU behind which the init is."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.connect(str(place / 'agent'))
-    sock.setblocking(False)
-    return sock
 
 
 def write(stream, data):
@@ -38,10 +28,9 @@ def remark(text):
 class Foreground:
     """From the start of a program to its exit status."""
 
-    def __init__(self, process, place, added=()):
-        """@process: of QEMU, a Popen; @place: where its sockets are."""
-        self.process, self.place = process, place
-        self.agent = Agent(write, remark, added)
+    def __init__(self, process, line, agent):
+        """@process: of QEMU, a Popen; @line: a relay.Line."""
+        self.process, self.line, self.agent = process, line, agent
         self.sock = None
         self.stopped = 0            # number of the first signal
         self.wake, self._woken = socket.socketpair()
@@ -49,11 +38,6 @@ class Foreground:
     def _signalled(self, number, _frame):
         """Signals are for the program, and may come at any time."""
         self._woken.send(bytes([number]))
-
-    def connect(self):
-        """Connect before the enclave runs, so that nothing waits for us."""
-        self.sock = connect(self.place)
-        self.agent.connected()
 
     def run(self):
         """Until QEMU has ended; returns the program's status."""
@@ -70,24 +54,32 @@ class Foreground:
 
     def _step(self, ended):
         """Serve what there is; returns whether QEMU has ended."""
-        if not self.sock and not self.agent.ended:
-            with contextlib.suppress(OSError):
-                self.connect()
         # An init that does not read its answers gets no more of them
         heard = self.sock and len(self.agent.out) < PIECE
-        reading = [ended, self.wake] + ([self.sock] if heard else [])
+        reading = [ended, self.wake, self.line] + (
+            [self.sock] if heard else [])
         writing = [self.sock] if self.sock and self.agent.out else []
-        away = not self.sock and not self.agent.ended
-        readable, writable, _ = select.select(
-            reading, writing, [], RECONNECT if away else None)
+        readable, writable, _ = select.select(reading, writing, [])
         if self.wake in readable:
             self._interrupted(self.wake.recv(1)[0])
+        if self.line in readable:
+            self._connect()
+            return False
         if self.sock in writable:
             self._send()
         if self.sock and self.sock in readable:
             self._receive()
             return False        # its last words come before its end
         return ended in readable
+
+    def _connect(self):
+        """The init connects again when a connection was lost."""
+        sock = self.line.take()
+        if sock:
+            self._disconnect()
+            sock.setblocking(False)
+            self.sock = sock
+            self.agent.connected()
 
     def _send(self):
         try:

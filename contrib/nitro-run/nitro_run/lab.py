@@ -70,7 +70,8 @@ class Lab:
             raise RunError('the lab has nothing to build images with')
         return json.loads(made.stdout)
 
-    def _runs(self):
+    def runs(self):
+        """Does the parent?"""
         return self._call('exec', '--name', self.name, '--', 'true',
                           stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL).returncode == 0
@@ -86,7 +87,7 @@ class Lab:
         """Start the parent, unless it runs; it has to be large enough for
         one enclave of this size."""
         with self._alone():
-            if not self._runs():
+            if not self.runs():
                 self._start(max(mib, LEAST_MIB), max(cpus, LEAST_CPUS))
                 return
             size = json.loads(self.note.read_text())

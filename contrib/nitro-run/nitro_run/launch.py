@@ -4,9 +4,11 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from .qmp import GONE, Monitor
 
 HUGE_PAGES = Path('/sys/kernel/mm/hugepages')
 PAUSE = 0.1
+PR_SET_PDEATHSIG = 1
 
 
 def free_pages():
@@ -71,19 +74,22 @@ def command_line(args, name, place, monitor_fd, pages):
         words += ['-chardev', f'socket,id=console,path={where}/console,'
                   'server=on,wait=off', '-device',
                   'nitro-serial-vsock,chardev=console,backlog=1M']
-    if args.agent_port:
-        words += ['-chardev', f'socket,id=agent,path={where}/agent,'
-                  'server=on,wait=off', '-device',
-                  'nitro-vsock-chardev,chardev=agent,direction=listen,'
-                  f'port={args.agent_port}']
     return words + args.qemu_options
+
+
+def die_with_parent():
+    """In a child before it is a program: nobody else would attend to it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Launch:
     """QEMU from its start to the heartbeat of its enclave."""
 
-    def __init__(self, args, enclave, log):
-        """@log: open and locked; it is closed by close() or abandon()."""
+    def __init__(self, args, enclave, log, attended=False):
+        """@log: open and locked; it is closed by close() or abandon().
+
+        @attended: the enclave does not outlive this process.
+        """
         self.enclave, self.place, self.log = enclave, enclave.place, log
         self.console = self.qmp = self.process = None
         self.stopped = 0            # number of the signal
@@ -95,7 +101,8 @@ class Launch:
             try:
                 self.process = subprocess.Popen(
                     argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    pass_fds=[theirs.fileno()], start_new_session=True)
+                    pass_fds=[theirs.fileno()], start_new_session=True,
+                    preexec_fn=die_with_parent if attended else None)
             except OSError as error:
                 self.abandon()
                 raise RunError(f'cannot run {args.qemu}: {error.strerror}',
@@ -108,13 +115,10 @@ class Launch:
         return os.pread(self.log.fileno(), size, 0).decode(
             errors='replace').strip()
 
-    def start(self, attach=False, connect=lambda: None):
-        """Until the heartbeat, if there is one; fills in the enclave.
-
-        @connect: called when QEMU's sockets are there, before the enclave is.
-        """
+    def start(self, attach=False):
+        """Until the heartbeat, if there is one; fills in the enclave."""
         with stopping(self._stop):
-            self._start(attach, connect)
+            self._start(attach)
 
     def _stop(self, number, _frame):
         """End QEMU, and so what waits for it.
@@ -124,13 +128,12 @@ class Launch:
         self.stopped = number
         self.process.terminate()
 
-    def _start(self, attach, connect):
+    def _start(self, attach):
         try:
             self.enclave.note()
             self.qmp = Monitor(self.ours)
             if attach:
                 self.console = connect_console(self.place)
-            connect()
             self.qmp.cmd('cont')
             while not self.ready():
                 if self.process.poll() is not None:

@@ -10,6 +10,7 @@ import re
 from .common import RunError
 
 AGENT_PORT = 9001       # of nitro-init, unless it is configured otherwise
+STOP_SECONDS = 30
 # Of an enclave: for its program, beside what the image needs to boot; where
 # that is not known, so many times the image
 LEAST_MIB, PROGRAM_MIB, TIMES = 128, 128, 4
@@ -41,6 +42,14 @@ def cpu_count(text):
     if not re.fullmatch(r'[1-9]\d*', text):
         raise argparse.ArgumentTypeError(
             f"an enclave cannot have '{text}' CPUs: use 1 or more")
+    return int(text)
+
+
+def seconds(text):
+    """A time to wait."""
+    if not re.fullmatch(r'\d{1,6}', text):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a number of seconds: use for instance 10")
     return int(text)
 
 
