@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -171,14 +172,13 @@ class Kept(Case):
         enclave = SimpleNamespace(run_info=lambda: {'EnclaveCID': 16})
 
         def attend(agent, booted):
-            heard = []
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *args: heard.append(args))
+            # None comes too early, and both are seen
+            signal.pthread_sigmask(signal.SIG_BLOCK, keeper.SIGNALS)
             agent.write(1, b'out\n')
             agent.write(2, b'err\n')
             booted(enclave)
-            while len(heard) < signals:
-                signal.pause()
+            for _ in range(signals):
+                signal.sigwait(keeper.SIGNALS)
             return status
 
         return attend
@@ -249,7 +249,7 @@ class Kept(Case):
         def attend(_agent, _booted):
             os.kill(os.getppid(), signal.SIGINT)
             while True:
-                signal.pause()
+                time.sleep(0.01)
 
         with self.assertRaisesRegex(RunError, 'before its enclave') as caught:
             self.start(attend)
@@ -300,7 +300,7 @@ class Kept(Case):
                 (program.place / module.STATE).write_text(text)
                 self.assertEqual(len(self.listed()), 1)
                 self.assertEqual(self.command('ps')[0], 0)
-                detached._signal(program)
+                detached._signal(program, signal.SIGTERM)
             fcntl.flock(lock, fcntl.LOCK_UN)
             self.assertEqual(self.command('rm', 'app')[0], 0)
 

@@ -82,24 +82,26 @@ def wait(args):
     return info['Status']
 
 
-def _signal(program):
-    """SIGTERM to its keeper, which it is only while it lives."""
+def _signal(program, number):
+    """A signal to its keeper, which it is only while it lives."""
     pid = program.note().get('Keeper')
     with contextlib.suppress(ProcessLookupError, TypeError):
         keeper = os.pidfd_open(pid)
         try:
             if program.lives():
-                signal.pidfd_send_signal(keeper, signal.SIGTERM)
+                signal.pidfd_send_signal(keeper, number)
         finally:
             os.close(keeper)
 
 
 def _stop(program, seconds):
-    """The keeper takes a second signal for the end of patience."""
-    for patience in (seconds, END_SECONDS):
+    """The keeper takes a second signal for the end of patience; another one,
+    as two that are the same could become one."""
+    for number, patience in ((signal.SIGTERM, seconds),
+                             (signal.SIGINT, END_SECONDS)):
         if not program.lives():
             return
-        _signal(program)
+        _signal(program, number)
         if program.ends_within(patience):
             return
     raise RunError(f'program {program.name} has not ended {END_SECONDS} s'
