@@ -9,7 +9,7 @@ reports of overlay/run-tests, and those of Python's unittest.
 import itertools
 import re
 
-# Lines of all the tests that are told of; a test alone has less
+# Lines of all failed tests in a report; one test has fewer
 MOST = 150
 MOST_OF_ONE = 45
 
@@ -108,7 +108,7 @@ class Reader:
 
 
 def read(path):
-    """The failures that a log tells of, in its order."""
+    """The failures in a log, in its order."""
     reader = Reader()
     with open(path, encoding='utf-8', errors='replace') as f:
         for line in f:

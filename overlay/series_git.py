@@ -22,7 +22,7 @@ CONFIG = {
 
 
 def ident():
-    """Name and address of whoever runs this, as git has them."""
+    """Name and address of the user, as git has them."""
     words = [subprocess.run(['git', 'config', 'user.' + key], check=False,
                             stdout=subprocess.PIPE, text=True).stdout.strip()
              for key in ('name', 'email')]

@@ -162,7 +162,7 @@ class Trial(testing.RefusalCase):
                                 lambda: deb_try.Root('/x'))
 
     def test_what_is_tried(self):
-        """A command that fails, or says something else, is told."""
+        """A command that fails, or says something else, is reported."""
         done = subprocess.CompletedProcess([], 0, stdout='something\n')
         with mock.patch('subprocess.run', lambda *_a, **_k: done):
             self.assert_refused('without "(Debian "', 'look around',

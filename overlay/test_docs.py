@@ -248,7 +248,7 @@ class Options(unittest.TestCase):
         self.assertEqual(sorted(manual), sorted(refused))
 
     def test_every_option(self):
-        """Each option of QEMU works, or the manual tells its fate."""
+        """Each option of QEMU works, or the manual says why not."""
         text = tree.read(os.path.join(BUILD, 'qemu',
                                       'qemu-options.hx')).decode()
         told = set(re.findall(r'(?<![\w-])-([\w-]+)',

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Tests of what is told about failed tests, from logs of each kind."""
+"""Tests of the report on failed tests, from logs of each kind."""
 
 import os
 import sys
@@ -100,12 +100,12 @@ def names(text):
 
 
 def told(text, **more):
-    """What is told about a log."""
+    """The report on a log."""
     return '\n'.join(failures.tell(read(text), **more)).strip()
 
 
 class Kinds(unittest.TestCase):
-    """Each kind of log tells what failed and why, and little else."""
+    """Each kind of report says what failed and why, and little else."""
 
     def test_functional(self):
         self.assertEqual(names(FUNCTIONAL), ['nitro_one.One.test_bad'])
@@ -148,7 +148,7 @@ class Kinds(unittest.TestCase):
 
 
 class Short(unittest.TestCase):
-    """Much that failed is told in few lines."""
+    """Many failures are reported in few lines."""
 
     def test_same_reason(self):
         """Numbers that vary are no other reason; other words are."""

@@ -362,7 +362,7 @@ class Base(TreeCase):
                       'overlay/base-10.1.conf', output)
 
     def test_unreachable(self):
-        """A series that nobody has is told, not left out."""
+        """A series that nobody has is reported, not left out."""
         conf = self.repo + '/overlay/base-10.2.conf'
         write(conf, text(conf).replace('qemu=1:10.2.2', 'no-such-package'))
         os.makedirs(self.top + '/bin')

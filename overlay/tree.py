@@ -269,7 +269,7 @@ class Composed:
 
 
 def base_identity(base):
-    """What tells one unpacked base from another."""
+    """What distinguishes one unpacked base from another."""
     version = check_base(base)
     st = os.stat(os.path.join(base, 'VERSION'))
     return f'{version} {os.path.abspath(base)} {st.st_mtime_ns}'

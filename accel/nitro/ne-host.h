@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * "No such file or directory" has several causes with different remedies.
- * Which one it is can be told from the list of PCI functions and from sysfs,
+ * Which one it is follows from the list of PCI functions and from sysfs,
  * both of which anybody may read.
  */
 #ifndef ACCEL_NITRO_NE_HOST_H
@@ -17,7 +17,7 @@
  * @root: "", or a directory that has proc/ and sys/ like those of a host
  * @errp: filled in with the cause and, as a hint, the remedy
  *
- * Returns: false when the host does not tell, and @errp is untouched.
+ * Returns: false when the host does not say, and @errp is untouched.
  */
 bool ne_host_explain(const char *root, Error **errp);
 

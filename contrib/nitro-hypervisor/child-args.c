@@ -140,9 +140,9 @@ static unsigned int tsc_khz(void)
 
 /*
  * A guest that is not scheduled often enough fails to calibrate its time stamp
- * counter and hangs.  Under TCG the counter is the host's, so its frequency can
- * be told.  For the same reason its timer seems not to work when the kernel
- * tries it.  What is appended is not measured.
+ * counter and hangs.  Under TCG the counter is the host's, whose frequency is
+ * known.  For the same reason its timer seems not to work when the kernel tries
+ * it.  What is appended is not measured.
  */
 static void add_clock(GPtrArray *args, const NhvChildConfig *config)
 {

@@ -318,7 +318,7 @@ static void log_open(NhvChild *child, const NhvChildConfig *config)
                                             config->opts->runtime_dir,
                                             config->slot_uid);
 
-    /* Without a log the last words still tell */
+    /* Without a log the last words still say why */
     child->log_fd = qemu_create(path, O_WRONLY | O_TRUNC, 0600, NULL);
     if (!config->opts->keep_logs) {
         child->log_path = g_steal_pointer(&path);

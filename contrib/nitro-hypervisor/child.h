@@ -45,7 +45,7 @@ typedef struct NhvChildFds {
 } NhvChildFds;
 
 /**
- * NhvChildOps: told about the process, from the main loop
+ * NhvChildOps: called about the process, from the main loop
  * @serial: the enclave has written to its serial port (debug mode only)
  * @exited: the process has ended and all its output was passed on; @status as
  *          from waitpid()

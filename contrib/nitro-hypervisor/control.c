@@ -43,7 +43,7 @@ static void disconnect(NhvControl *control)
     }
 }
 
-/* Ends the connection when the device is told to go or has gone */
+/* Ends the connection when the device has to go or has gone */
 static void lose(NhvControl *control, const char *why)
 {
     disconnect(control);

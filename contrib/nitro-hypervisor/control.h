@@ -22,7 +22,7 @@ typedef struct NhvControl NhvControl;
  * @request: a request other than HELLO; @header in host byte order, @body
  *           little-endian and of the size its type asks for.  Returns false
  *           to get no more requests until nhv_control_continue()
- * @lost: the device has disconnected or was told to go, @why is a phrase;
+ * @lost: the device has disconnected or had to go, @why is a phrase;
  *        nhv_control_resume() lets another one connect
  */
 typedef struct NhvControlOps {
@@ -71,7 +71,7 @@ void nhv_control_reply(NhvControl *control,
                        const NitroControlHeader *request, int rc);
 
 /**
- * nhv_control_exited: tell that an enclave ended by itself
+ * nhv_control_exited: report that an enclave ended by itself
  * @control: the channel; nothing happens when the device has gone
  * @slot_uid: which one
  * @cause: NITRO_CONTROL_CAUSE_*

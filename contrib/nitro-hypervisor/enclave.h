@@ -50,7 +50,7 @@ typedef struct NhvEnclaveConfig {
 } NhvEnclaveConfig;
 
 /**
- * NhvEnclaveOps: told about changes, from the main loop, never from within
+ * NhvEnclaveOps: called at changes, from the main loop, never from within
  * the functions of this file
  * @started: outcome of the start: 0 or -errno; called once, also when the
  *           enclave was stopped meanwhile

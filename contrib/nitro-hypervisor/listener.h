@@ -23,7 +23,7 @@ typedef void NhvAccepted(void *opaque, int fd);
 /**
  * nhv_listener_new: listen on a unix socket
  * @path: where; a stale socket there is replaced
- * @accepted: told about the peer
+ * @accepted: called with the peer
  * @opaque: passed to @accepted
  * @errp: filled in on failure
  *

@@ -26,7 +26,7 @@ typedef void NhvParentGone(void *opaque);
  * nhv_parent_new: listen for a parent
  * @sw: switch the parent is attached to
  * @path: unix socket to listen on
- * @gone: told when a parent has disconnected
+ * @gone: called when a parent has disconnected
  * @opaque: passed to @gone
  * @errp: filled in on failure
  *

@@ -26,7 +26,7 @@ typedef void NhvSlotsIdle(void *opaque);
 /**
  * nhv_slots_new: create an empty table
  * @host: what enclaves live in
- * @idle: told when no enclave is left after nhv_slots_reset() or
+ * @idle: called when no enclave is left after nhv_slots_reset() or
  *        nhv_slots_close()
  * @opaque: passed to @idle
  */

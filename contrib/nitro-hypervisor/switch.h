@@ -77,7 +77,7 @@ typedef void NhvSwitchReport(void *opaque, uint32_t cid, const char *what);
 /**
  * nhv_switch_new: create a switch without endpoints
  * @max_conns: connections one enclave (or the console service) may have
- * @report: told about misbehaviour, not rate limited; may be NULL
+ * @report: called about misbehaviour, not rate limited; may be NULL
  * @opaque: passed to @report
  */
 NhvSwitch *nhv_switch_new(unsigned int max_conns,
@@ -93,7 +93,7 @@ void nhv_switch_free(NhvSwitch *sw);
  * nhv_switch_attach: bring an endpoint up
  * @sw: the switch
  * @cid: CID of the endpoint
- * @ready: told when there is something to fetch
+ * @ready: called when there is something to fetch
  * @opaque: passed to @ready
  *
  * Returns: the endpoint's port, or NULL when the CID is attached already.
@@ -111,7 +111,7 @@ NhvSwitchPort *nhv_switch_attach(NhvSwitch *sw, uint32_t cid,
 void nhv_switch_detach(NhvSwitchPort *port);
 
 /**
- * nhv_switch_in_use: tell whether a CID is attached
+ * nhv_switch_in_use: is a CID attached?
  * @sw: the switch
  * @cid: CID to look for
  */
@@ -130,7 +130,7 @@ void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
                      unsigned int iov_cnt);
 
 /**
- * nhv_switch_is_full: tell whether an endpoint should not send for now
+ * nhv_switch_is_full: should an endpoint not send for now?
  * @port: the sender
  *
  * True for an enclave when the parent has not fetched most of
@@ -140,7 +140,7 @@ void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
 bool nhv_switch_is_full(NhvSwitchPort *port);
 
 /**
- * nhv_switch_pending: tell whether there is a packet to fetch
+ * nhv_switch_pending: is there a packet to fetch?
  * @port: the receiver
  */
 bool nhv_switch_pending(NhvSwitchPort *port);

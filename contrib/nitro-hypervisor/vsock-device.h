@@ -25,7 +25,7 @@ typedef struct NhvVsockDevice NhvVsockDevice;
 #define NITRO_VSOCK_CLOSED_BY_PEER "closed by QEMU"
 
 /**
- * NhvVsockDeviceOps: told about the vhost-user connection
+ * NhvVsockDeviceOps: called about the vhost-user connection
  * @ready: QEMU has read the device's configuration, so the device exists
  * @closed: the connection is gone, the device may be freed; @why is a phrase
  */

@@ -1,5 +1,5 @@
 /*
- * Enclave Image Format: tell what a file is that may not be an image
+ * Enclave Image Format: find out what a file is that may not be an image
  *
  * A refused file is named by what it is, so that the user sees at once which
  * file was mistaken for another.

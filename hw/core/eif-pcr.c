@@ -26,7 +26,7 @@ bool eif_pcr_parse(const char *text, uint8_t pcr[EIF_PCR_LEN], Error **errp)
     size_t len = strspn(text, "0123456789abcdefABCDEF");
 
     if (text[len] || len != 2 * EIF_PCR_LEN) {
-        error_setg(errp, "a PCR has %d hexadecimal digits, '%s' is none",
+        error_setg(errp, "a PCR has %d hexadecimal digits, '%s' is not one",
                    2 * EIF_PCR_LEN, text);
         return false;
     }

@@ -46,8 +46,9 @@ static uint64_t chunk_len(const Job *job, unsigned chunk)
 }
 
 /*
- * Bytes at @offset, at most @len, that are all in a hole.  What cannot be
- * told, or lies beyond the end of a file that was cut off, is none.
+ * Bytes at @offset, at most @len, that are all in a hole.  Bytes of which
+ * the file system does not say so, or beyond the end of a file that was cut
+ * off, are not.
  */
 static uint64_t hole_len(const Job *job, uint64_t offset, uint64_t len)
 {

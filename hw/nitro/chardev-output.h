@@ -27,7 +27,7 @@
 typedef struct NitroOutput NitroOutput;
 
 /**
- * NitroOutputOps: what the owner is told
+ * NitroOutputOps: calls to the owner
  * @changed: there may be more room, or the queue may have become empty; not
  *     called from within functions of this header
  * @dropped: the first bytes since nitro_output_restart() are about to be

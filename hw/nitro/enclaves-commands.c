@@ -129,7 +129,7 @@ static int run_get_slot(NitroEnclavesPCIState *s, const NitroRequest *req,
 }
 
 /*
- * STOP and FREE never fail for want of a hypervisor: its enclaves ended with
+ * STOP and FREE never fail without a hypervisor: its enclaves ended with
  * the connection, and a refusal would cost the parent its memory.
  */
 static int run_stop(NitroEnclavesPCIState *s, const NitroRequest *req,

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves PCI function: what the hypervisor process tells
+ * Nitro Enclaves PCI function: messages of the hypervisor process
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *

@@ -81,7 +81,7 @@ static bool read_pages(const char *sysfs, const char *where,
     return true;
 }
 
-/* Sizes the kernel has, from this one on; empty when it does not tell */
+/* Sizes the kernel has, from this one on; empty when it does not say */
 static char *sizes(const char *sysfs, uint64_t least, const char *separator)
 {
     GString *text = g_string_new(NULL);

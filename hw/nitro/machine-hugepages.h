@@ -17,7 +17,7 @@
  * @errp: filled in with what is needed, free, in use and reserved, and with
  *   the command that changes it
  *
- * Returns: true when there are, or when the host does not tell
+ * Returns: true when there are, or when the host does not say
  */
 bool nitro_hugepages_check(const char *sysfs, uint64_t size,
                            uint64_t page_size, int node, Error **errp);
@@ -30,7 +30,7 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
  * CPU, kernel and, on arm64, on the size of its base pages.
  *
  * Returns: the smallest size of those that the kernel has and the driver
- *   takes; 2 MiB when the host does not tell.
+ *   takes; 2 MiB when the host does not say.
  */
 uint64_t nitro_hugepages_default(const char *sysfs);
 
@@ -40,7 +40,7 @@ uint64_t nitro_hugepages_default(const char *sysfs);
  * @separator: what to put between sizes
  *
  * Returns: sizes that the kernel has and the driver takes, for example "2M"
- *   and "1G"; empty when the host does not tell; to be freed.
+ *   and "1G"; empty when the host does not say; to be freed.
  */
 char *nitro_hugepages_sizes(const char *sysfs, const char *separator);
 

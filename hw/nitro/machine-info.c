@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: what the monitor is told of the machine
+ * Nitro Enclaves: what the monitor shows of the machine
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later

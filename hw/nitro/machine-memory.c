@@ -6,7 +6,7 @@
  *
  * The driver takes memory that consists of hugetlb pages only.  Everything it
  * would refuse with a bare number is found here before it is asked, and before
- * an allocation fails for want of pages.
+ * an allocation fails for lack of pages.
  */
 
 #include "qemu/osdep.h"
@@ -56,7 +56,7 @@ static bool wait_for_pages(uint64_t size, uint64_t page_size, Error **errp)
 }
 
 /*
- * Where the kernel did not tell, or would try to make pages when they are
+ * Where the kernel did not say, or would try to make pages when they are
  * asked for: QEMU keeps records of each page, that alone could take minutes.
  */
 static bool check_host_memory(uint64_t size, Error **errp)
@@ -118,7 +118,7 @@ static bool check_whole_pages(uint64_t size, uint64_t page_size, Error **errp)
     return true;
 }
 
-/* For when the kernel did not tell beforehand that there are too few */
+/* For when the kernel did not say beforehand that there are too few */
 static void hint_pages(uint64_t size, uint64_t page_size, Error *const *errp)
 {
     g_autofree char *m = nitro_machine_size_str(size);
@@ -243,7 +243,7 @@ static bool check_page_size(MachineState *machine, Error **errp)
     return true;
 }
 
-/* Whoever asks for pages of some size and brings a backend with another */
+/* Pages of one size are asked for, and the backend has another */
 static bool check_wanted_pages(MachineState *machine, Error **errp)
 {
     ERRP_GUARD();

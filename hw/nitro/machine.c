@@ -33,7 +33,7 @@
 #include "system/system.h"
 #include "trace.h"
 
-/* What the accelerator tells us */
+/* Calls from the accelerator */
 
 static NitroStep machine_acquire(void *opaque, Error **errp)
 {

@@ -191,7 +191,7 @@ static void nitro_vsock_bridge_init(Object *obj)
     object_property_add_uint32_ptr(obj, "enclave-cid", &bridge->enclave_cid,
                                    OBJ_PROP_FLAG_READ);
     object_property_set_description(obj, "enclave-cid",
-        "Read only: vsock CID of the running enclave, 0 while there is none");
+        "Read only: vsock CID of the enclave, 0 while none runs");
 }
 
 static void nitro_vsock_bridge_class_init(ObjectClass *oc, NitroClassData *data)

@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The code uses names of the newest of these releases, 10.2; here is what
- * 10.0 has in their place.  Whoever needs one of the headers that moved, or
+ * 10.0 has in their place.  A file that needs one of the headers that moved, or
  * something that was renamed or has other parameters, includes this file.
  */
 #ifndef SYSTEM_NITRO_COMPAT_H

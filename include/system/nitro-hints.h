@@ -8,7 +8,7 @@
 #ifndef SYSTEM_NITRO_HINTS_H
 #define SYSTEM_NITRO_HINTS_H
 
-/* For want of a descriptor (EMFILE) */
+/* No descriptor is left (EMFILE) */
 #define NITRO_HINT_FILES "Raise the limit, e.g. ulimit -n 4096."
 
 #endif /* SYSTEM_NITRO_HINTS_H */

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: the parent's CPU pool, as far as sysfs tells
+ * Nitro Enclaves: the parent's CPU pool, as sysfs shows it
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -8,7 +8,7 @@
  * The driver takes the pool's CPUs offline; enclaves get whole cores of it.
  * Which of them other enclaves have is known to the driver alone.  Reading and
  * checking here lets a launch fail with a reason before the driver is asked
- * for anything; what sysfs does not tell is left to the driver.
+ * for anything; what sysfs does not show is left to the driver.
  *
  * No QOM, no BQL; always built.
  */
@@ -22,7 +22,7 @@
 #define NITRO_CPU_LAST 8191
 
 /**
- * NitroPool: what sysfs tells of the pool
+ * NitroPool: what sysfs shows of the pool
  * @cpus: uint32_t each, ascending; empty when no pool was set
  * @threads: threads per core of this instance, 0 when not known
  * @step: from the number of one thread of a core to that of the next; 0 when
@@ -51,7 +51,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(NitroPool, nitro_pool_free)
 /**
  * nitro_cpus_parse: read the value of -accel nitro,cpus=
  * @text: numbers and ranges, separated by colons: "2:6", "2-3:6-7"
- * @errp: filled in when it is none, or names CPU 0 or a CPU twice
+ * @errp: filled in when it is not a list, or names CPU 0 or a CPU twice
  *
  * Returns: the numbers (uint32_t) in the order given, to be unreferenced;
  * NULL on failure.

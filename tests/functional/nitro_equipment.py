@@ -199,7 +199,7 @@ class Equipped(ScopedTest):
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         cls.addClassCleanup(cls.end)
-        # Its shell tells when it is there
+        # Its shell says when it is there
         cls.parent.stdin.write(b'echo ready\n')
         cls.parent.stdin.flush()
         if cls.parent.stdout.readline() != b'ready\n':

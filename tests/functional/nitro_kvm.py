@@ -163,7 +163,7 @@ class Kvm(ScopedTest):
         self.assertEqual(self.choices().output, 'auto: kvm\nkvm: kvm\n')
 
     def test_forbidden(self):
-        """Who may not use the device is told how that is changed."""
+        """Users without rights learn how to get them."""
         self.machine.check(['chmod', '600', '/dev/kvm'])
         self.addCleanup(self.machine.check, ['chmod', '666', '/dev/kvm'])
         run = self.machine.run([

@@ -272,7 +272,7 @@ class Boot(NitroParentTest):
 
 
 class Monitor(NitroParentTest):
-    """What the monitor tells, compared with what the enclave tells."""
+    """What the monitor shows, compared with what the enclave says."""
 
     def measured(self, launch):
         """The query's answer with the image measured."""

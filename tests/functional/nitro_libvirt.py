@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Scenarios: enclaves are domains of Debian's libvirt, as it comes.
+"""Scenarios: enclaves are domains of Debian's libvirt, unmodified.
 
 The domains are the manual's examples, with files and sizes that the emulated
 parent has.  One libvirtd serves all scenarios of a class.
@@ -215,7 +215,7 @@ class Libvirt(NitroParentTest):
                                      ))['return']
 
     def booted(self, name, launches=1):
-        """Wait for the heartbeat; returns what the monitor tells."""
+        """Wait for the heartbeat; returns what the monitor shows."""
         def there():
             found.update(self.query(name))
             return (found['launches'], found['state']) == (launches, 'booted')

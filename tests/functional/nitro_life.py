@@ -20,7 +20,7 @@ class LifeTest(NitroParentTest):
     parent_cpus, parent_mib = 2 * AT_ONCE, AT_ONCE * DEMO_MIB + 64
 
     def info(self, launch):
-        """What the monitor tells."""
+        """What the monitor shows."""
         return launch.qmp.command('query-nitro-enclave')
 
     def reset(self, launch):
@@ -213,7 +213,7 @@ class AtOnce(LifeTest):
         launch.wait_booted()
 
     def test_holder_stays(self):
-        """Whoever keeps port 9000 is named at the deadline."""
+        """At the deadline, the owner of port 9000 is named."""
         holder = self.parent.spawn(['lab', 'vsock', 'listen', '9000'])
         holder.wait_for('listening')
         self.refused(self.arguments(

@@ -62,8 +62,8 @@ class Module(NitroParentTest):
 
     def pcr(self, index):
         """Value of a register, and whether it is locked."""
-        told = self.module.ask({'DescribePCR': {'index': index}})
-        return told['DescribePCR']['data'], told['DescribePCR']['lock']
+        reply = self.module.ask({'DescribePCR': {'index': index}})
+        return reply['DescribePCR']['data'], reply['DescribePCR']['lock']
 
     def test_requests(self):
         """Each request in a production enclave, good and bad."""
@@ -79,10 +79,10 @@ class Module(NitroParentTest):
 
     def check_describe(self):
         """DescribeNSM."""
-        told = self.module.ask('DescribeNSM')['DescribeNSM']
-        self.assertEqual(told.pop('locked_pcrs'), list(range(16)))
-        self.assertRegex(told.pop('module_id'), r'^i-\w+-enc[0-9a-f]{16}$')
-        self.assertEqual(told, {
+        reply = self.module.ask('DescribeNSM')['DescribeNSM']
+        self.assertEqual(reply.pop('locked_pcrs'), list(range(16)))
+        self.assertRegex(reply.pop('module_id'), r'^i-\w+-enc[0-9a-f]{16}$')
+        self.assertEqual(reply, {
             'version_major': 1, 'version_minor': 0, 'version_patch': 0,
             'max_pcrs': 32, 'digest': 'SHA384'})
 
@@ -101,8 +101,9 @@ class Module(NitroParentTest):
         for index in (32, 255, 256, 65535, 65536, 2**32, 2**64 - 1):
             self.failed({'DescribePCR': {'index': index}}, 'InvalidIndex')
         # An index of two bytes that would do with one
-        told = self.module.ask(b'\xa1\x6bDescribePCR\xa1\x65index\x19\x00\x10')
-        self.assertEqual(told['DescribePCR']['data'], bytes(48))
+        reply = self.module.ask(
+            b'\xa1\x6bDescribePCR\xa1\x65index\x19\x00\x10')
+        self.assertEqual(reply['DescribePCR']['data'], bytes(48))
         self.failed({'DescribePCR': {}}, 'InvalidOperation')
 
     def check_random(self):
@@ -120,8 +121,8 @@ class Module(NitroParentTest):
         head = len(nsm.encode({'Attestation': {'nonce': bytes(0xfff)}})) \
             - 0xfff
         nonce = bytes(REQUEST_MAX - head)
-        told = self.module.ask({'Attestation': {'nonce': nonce}})
-        self.assertIn(nonce, told['Attestation']['document'])
+        reply = self.module.ask({'Attestation': {'nonce': nonce}})
+        self.assertIn(nonce, reply['Attestation']['document'])
         self.failed(b'\x80' * REQUEST_MAX, 'InvalidOperation')
         self.failed('Describe', 'InvalidOperation')
 
@@ -146,10 +147,10 @@ class Module(NitroParentTest):
         payload = self.document(nonce=b'')
         self.assertEqual((payload['nonce'], payload['user_data']), (b'', None))
         # Pieces, and integers in place of bytes
-        told = self.module.ask(
+        reply = self.module.ask(
             b'\xbf\x6bAttestation\xbf\x65nonce\x5f\x42ab\x41c\xff'
             b'\x69user_data\x83\x01\x18\xff\x19\x00\x02\xff\xff')
-        payload = nsm.decode(nsm.decode(told['Attestation']['document'])[2])
+        payload = nsm.decode(nsm.decode(reply['Attestation']['document'])[2])
         self.assertEqual((payload['nonce'], payload['user_data']),
                          (b'abc', b'\x01\xff\x02'))
 
@@ -160,10 +161,10 @@ class Module(NitroParentTest):
         first = self.module.document(user_data=b'u', nonce=b'n' * 1024,
                                      public_key=b'')
         Path(self.log_file('nonce')).write_bytes(b'n' * 1024)
-        told = verified(self, first, '--image', image, '--user-data', '75',
+        reply = verified(self, first, '--image', image, '--user-data', '75',
                         '--nonce', '@' + self.log_file('nonce'),
                         '--max-age', '600')
-        self.assertIn('not AWS', json.dumps(told))
+        self.assertIn('not AWS', json.dumps(reply))
         verified(self, first, root=False, status=CHAIN)
         verified(self, first, '--user-data', '76', status=MISMATCH)
         verified(self, first[:-1] + bytes([first[-1] ^ 1]),

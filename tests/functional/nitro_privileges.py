@@ -130,7 +130,7 @@ class Launcher(NitroParentTest):
         self.assertEqual(self.stop(launch), 0, launch.job.text())
 
     def test_outsider(self):
-        """Anybody else is told whom to ask."""
+        """Others learn whom to ask."""
         launch = self.launch_as('outsider')
         self.end(launch, 3)
         text = re.sub(r'\s+', ' ', launch.job.text())

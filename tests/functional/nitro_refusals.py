@@ -283,7 +283,7 @@ class Images(NitroParentTest):
                      ' 67108864' % len(image), 'Raise -m to at least 70M')
 
     def test_ramdisk(self):
-        """A ramdisk that is none."""
+        """A file that is not a ramdisk."""
         self.parent.put('/tmp/image', b'')
         self.refused(self.arguments('-kernel', KERNEL, '-initrd',
                                     '/tmp/image', image=None),

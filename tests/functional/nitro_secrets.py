@@ -116,8 +116,8 @@ class Proxied(NitroParentTest):
     def test_bytes(self):
         """All of them come, of several connections, one after another."""
         where = self.proxy(self.echo)
-        told = self.parent.check(['lab', 'vsock', 'bulk', *where, 300000])
-        self.assertIn('300000 bytes intact', told)
+        reply = self.parent.check(['lab', 'vsock', 'bulk', *where, 300000])
+        self.assertIn('300000 bytes intact', reply)
         many = self.parent.spawn(['lab', 'vsock', 'many', *where, 8])
         many.end_input()
         self.assertEqual(many.wait(), 0, many.text())

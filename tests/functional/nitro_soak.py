@@ -71,7 +71,7 @@ class Soak(NitroParentTest):
         self.assertEqual(accounts.close(), [])
 
     def test_failures_are_found(self):
-        """A launch that ends otherwise than it has to is told."""
+        """A launch that ends in another way is reported."""
         said = []
         laps = soak.Soak(self.parent, SEED, 1, 1, tell=said.append)
         laps.draw = lambda seed, number: ('fault', soak.draw(seed, number)[1])

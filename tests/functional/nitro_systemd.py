@@ -103,7 +103,7 @@ class Units(ScopedTest):
             self.assertNotEqual(self.analyze(release, *words)[0], 0)
 
     def test_udev_rules(self):
-        """udevadm has no complaint; only the newer one can tell."""
+        """udevadm has no complaint; only the newer one can say so."""
         release = Release('trixie')
         rules = Path(self.scratch_file('99-nitro.rules'))
         text = (UNITS / 'udev.rules').read_text()
@@ -115,7 +115,7 @@ class Units(ScopedTest):
 
 
 class Ready(ScopedTest):
-    """nitro-enclave-ready, which tells systemd of the heartbeat."""
+    """nitro-enclave-ready, which notifies systemd of the heartbeat."""
 
     def run_with(self, *messages, expected=0):
         """Run it against a monitor that says @messages, then closes."""
@@ -243,7 +243,7 @@ class Life(NitroParentTest):
         return job
 
     def query(self, name):
-        """What the monitor of an instance tells."""
+        """What the monitor of an instance shows."""
         words = ''.join(json.dumps({'execute': command}) for command in
                         ('qmp_capabilities', 'query-nitro-enclave'))
         relay = self.parent.spawn(['lab', 'relay',

@@ -40,8 +40,8 @@ class Operations(KmsTest):
 
     def create(self, **members):
         """ARN of a new key."""
-        told = self.ask('CreateKey', **members)['KeyMetadata']
-        return told['Arn']
+        reply = self.ask('CreateKey', **members)['KeyMetadata']
+        return reply['Arn']
 
     def test_encrypt(self):
         """What was encrypted is decrypted, with the same context."""
@@ -49,9 +49,9 @@ class Operations(KmsTest):
         context = {'a': '1', 'b': '2'}
         blob = self.ask('Encrypt', KeyId=key, Plaintext=encoded(b'secret'),
                         EncryptionContext=context)['CiphertextBlob']
-        told = self.ask('Decrypt', CiphertextBlob=blob, EncryptionContext={
+        reply = self.ask('Decrypt', CiphertextBlob=blob, EncryptionContext={
             'b': '2', 'a': '1'})
-        self.assertEqual(told, {
+        self.assertEqual(reply, {
             'KeyId': key, 'Plaintext': encoded(b'secret'),
             'EncryptionAlgorithm': 'SYMMETRIC_DEFAULT'})
         self.refused('InvalidCiphertextException', 'Decrypt',
@@ -72,14 +72,14 @@ class Operations(KmsTest):
     def test_rsa(self):
         """A key that others encrypt for."""
         key = self.create(KeySpec='RSA_2048')
-        told = self.ask('GetPublicKey', KeyId=key)
-        self.assertEqual(told['EncryptionAlgorithms'],
+        reply = self.ask('GetPublicKey', KeyId=key)
+        self.assertEqual(reply['EncryptionAlgorithms'],
                          ['RSAES_OAEP_SHA_1', 'RSAES_OAEP_SHA_256'])
         how = {'KeyId': key, 'EncryptionAlgorithm': 'RSAES_OAEP_SHA_256'}
         blob = self.ask('Encrypt', Plaintext=encoded(b'x'), **how)
-        told = self.ask('Decrypt', CiphertextBlob=blob['CiphertextBlob'],
+        reply = self.ask('Decrypt', CiphertextBlob=blob['CiphertextBlob'],
                         Recipient=self.recipient(), **how)
-        self.assertEqual(self.opened(told), b'x')
+        self.assertEqual(self.opened(reply), b'x')
         self.refused('ValidationException', 'Encrypt',
                      Plaintext=encoded(bytes(1000)), **how)
         self.refused('InvalidKeyUsageException', 'GenerateDataKey', KeyId=key,
@@ -87,27 +87,27 @@ class Operations(KmsTest):
 
     def secret_of(self, operation, members):
         """What an operation gives to enclaves; the answer has no plaintext."""
-        told = self.ask(operation, Recipient=self.recipient(), **members)
-        self.assertNotIn(RECIPIENT_OPERATIONS[operation], told)
-        secret = self.opened(told)
-        self.assertNotIn(encoded(secret), json.dumps(told))
-        return secret, told
+        reply = self.ask(operation, Recipient=self.recipient(), **members)
+        self.assertNotIn(RECIPIENT_OPERATIONS[operation], reply)
+        secret = self.opened(reply)
+        self.assertNotIn(encoded(secret), json.dumps(reply))
+        return secret, reply
 
     def test_recipients(self):
         """All operations that take one."""
         key = self.create()
-        secret, told = self.secret_of('GenerateDataKey', {
+        secret, reply = self.secret_of('GenerateDataKey', {
             'KeyId': key, 'KeySpec': 'AES_256'})
         self.assertEqual(len(secret), 32)
         again, _ = self.secret_of('Decrypt', {
-            'CiphertextBlob': told['CiphertextBlob']})
+            'CiphertextBlob': reply['CiphertextBlob']})
         self.assertEqual(secret, again)
-        secret, told = self.secret_of('GenerateDataKeyPair', {
+        secret, reply = self.secret_of('GenerateDataKeyPair', {
             'KeyId': key, 'KeyPairSpec': 'RSA_4096'})
-        self.assertEqual(told['PublicKey'], encoded(public_der(
+        self.assertEqual(reply['PublicKey'], encoded(public_der(
             load_der_private_key(secret, None))))
         self.assertEqual(decoded(self.ask(
-            'Decrypt', CiphertextBlob=told['PrivateKeyCiphertextBlob'])[
+            'Decrypt', CiphertextBlob=reply['PrivateKeyCiphertextBlob'])[
                 'Plaintext']), secret)
         secret, _ = self.secret_of('GenerateRandom', {'NumberOfBytes': 1024})
         self.assertEqual(len(secret), 1024)
@@ -115,8 +115,8 @@ class Operations(KmsTest):
     def test_shared_secret(self):
         """Both sides get the same; the enclave gets it sealed."""
         key = self.create(KeySpec='ECC_NIST_P384', KeyUsage='KEY_AGREEMENT')
-        told = self.ask('GetPublicKey', KeyId=key)
-        self.assertEqual(told['KeyAgreementAlgorithms'], ['ECDH'])
+        reply = self.ask('GetPublicKey', KeyId=key)
+        self.assertEqual(reply['KeyAgreementAlgorithms'], ['ECDH'])
         mine = ec.generate_private_key(ec.SECP384R1())
         members = {'KeyId': key, 'KeyAgreementAlgorithm': 'ECDH',
                    'PublicKey': encoded(public_der(mine))}
@@ -132,9 +132,9 @@ class Operations(KmsTest):
 
     def test_envelope(self):
         """Byte for byte of the form that AWS's answers have."""
-        told = self.ask('GenerateRandom', NumberOfBytes=32,
+        reply = self.ask('GenerateRandom', NumberOfBytes=32,
                         Recipient=self.recipient())
-        data = decoded(told['CiphertextForRecipient']).hex()
+        data = decoded(reply['CiphertextForRecipient']).hex()
         key_id = hashlib.sha256(public_der(self.key)).hexdigest()
         self.assertRegex(data, (
             '^308006092a864886f70d010703' 'a0803080' '020102'
@@ -319,8 +319,8 @@ class Operations(KmsTest):
     def test_policy_and_list(self):
         """What is put is got; keys are found in each way."""
         text = policy_of(statement())
-        told = self.ask('CreateKey', Policy=text, Description='d')
-        key = told['KeyMetadata']
+        reply = self.ask('CreateKey', Policy=text, Description='d')
+        key = reply['KeyMetadata']
         self.assertEqual(self.ask('GetKeyPolicy', KeyId=key['KeyId']),
                          {'Policy': text, 'PolicyName': 'default'})
         self.assertIn({'KeyId': key['KeyId'], 'KeyArn': key['Arn']},

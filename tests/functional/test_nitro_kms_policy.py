@@ -42,10 +42,10 @@ class Rules(QemuBaseTest):
                 ('StringLike', 'ab?c*', GOOD, False),
                 ('StringNotLike', 'cd*', GOOD, True)):
             values = policy.attested({'PCR0': have}) if have else {}
-            told = self.decision(statement(**when(operator, want)),
+            reply = self.decision(statement(**when(operator, want)),
                                  values=values)
-            self.assertEqual(told.allowed, allowed,
-                             (operator, want, have, told.reason))
+            self.assertEqual(reply.allowed, allowed,
+                             (operator, want, have, reply.reason))
 
     def test_registers(self):
         """Each register has a name; all conditions have to hold."""
@@ -56,8 +56,8 @@ class Rules(QemuBaseTest):
         self.assertTrue(self.decision(statement(**both),
                                       values=values).allowed)
         values.pop('kms:recipientattestation:pcr31')
-        told = self.decision(statement(**both), values=values)
-        self.assertEqual((told.allowed, told.reason), (
+        reply = self.decision(statement(**both), values=values)
+        self.assertEqual((reply.allowed, reply.reason), (
             False, 'one: kms:RecipientAttestation:PCR31 is missing: the'
             ' document has no such register'))
 
@@ -65,7 +65,7 @@ class Rules(QemuBaseTest):
         """What AWS keeps to itself."""
         values = policy.attested({'PCR0': OTHER})
         strict = statement(**when('StringEquals', GOOD))
-        for told, reason in (
+        for reply, reason in (
                 (self.decision(strict, values=values),
                  'one: %s is %s, the policy has StringEquals %s'
                  % (IMAGE_KEY, OTHER, GOOD)),
@@ -74,12 +74,12 @@ class Rules(QemuBaseTest):
                 (self.decision(statement(action='kms:Encrypt')),
                  'no statement of the policy allows kms:Decrypt to '
                  + CALLER.arn)):
-            self.assertEqual((told.allowed, told.reason), (False, reason))
+            self.assertEqual((reply.allowed, reply.reason), (False, reason))
 
     def test_deny(self):
         """It wins, wherever it stands; one that does not hold is nothing."""
-        told = self.decision(statement(), statement('Deny', sid='no'))
-        self.assertEqual((told.allowed, told.explicit, told.reason),
+        reply = self.decision(statement(), statement('Deny', sid='no'))
+        self.assertEqual((reply.allowed, reply.explicit, reply.reason),
                          (False, True, 'no denies it'))
         shut = statement('Deny', **when('StringNotEquals', GOOD))
         self.assertFalse(self.decision(statement(), shut).allowed)

@@ -65,10 +65,10 @@ class Wire(ServedTest):
         """The region's, the lab's, this machine's; none else."""
         for name in ('kms.%s.amazonaws.com' % REGION, 'localhost',
                      'kms.lab.nitro-enclaves', '127.0.0.1'):
-            status, told = self.post('TrentService.GenerateRandom',
+            status, reply = self.post('TrentService.GenerateRandom',
                                      '{"NumberOfBytes": 3}',
                                      self.connection(name))
-            self.assertEqual((status, len(decoded(told['Plaintext']))),
+            self.assertEqual((status, len(decoded(reply['Plaintext']))),
                              (200, 3))
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.connection('kms.us-west-2.amazonaws.com')
@@ -123,9 +123,9 @@ class Wire(ServedTest):
         """As clients see it."""
         key = self.keys.create(keys.SYMMETRIC, policy_of(
             statement('Deny')))
-        status, told = self.post('TrentService.DescribeKey',
+        status, reply = self.post('TrentService.DescribeKey',
                                  json.dumps({'KeyId': key.id}))
-        self.assertEqual((status, told['__type'], set(told)), (
+        self.assertEqual((status, reply['__type'], set(reply)), (
             400, 'AccessDeniedException', {'__type', 'Message'}))
 
     def test_refused(self):
@@ -141,8 +141,8 @@ class Wire(ServedTest):
                 ('SerializationException', 400,
                  ('TrentService.Decrypt', '[]'))):
             with self.assertLogs('nitro-lab-kms', 'INFO') as log:
-                got, told = self.post(*arguments)
-            self.assertEqual((got, told['__type']), (status, code), arguments)
+                got, reply = self.post(*arguments)
+            self.assertEqual((got, reply['__type']), (status, code), arguments)
             self.assertEqual(len(log.output), 1, log.output)
             self.assertIn(' refused, %s: ' % code, log.output[0])
             self.assertIn(arguments[0].rpartition('.')[2], log.output[0])
@@ -275,10 +275,10 @@ class Sdk(ServedTest):
 
     def for_enclave(self, pcr0=GOOD):
         """The Recipient as the SDK has it: bytes."""
-        told = self.recipient(pcr0=pcr0)
+        reply = self.recipient(pcr0=pcr0)
         return {'Recipient': {
-            **told, 'AttestationDocument': {
-                'base64': told['AttestationDocument']}}}
+            **reply, 'AttestationDocument': {
+                'base64': reply['AttestationDocument']}}}
 
     def secret_of(self, answer):
         """What the enclave finds in an answer, which has no other secret."""
@@ -300,7 +300,7 @@ class Sdk(ServedTest):
                 'PublicKey': {'base64': encoded(public_der(
                     curve.private_key()))}}
         enclave, size = self.for_enclave(), {'NumberOfBytes': 32}
-        told = self.ask_all(
+        reply = self.ask_all(
             ('DescribeKey', key), ('Decrypt', blob),
             ('Decrypt', {**blob, **enclave}),
             ('GenerateDataKey', {**strict, **size, **enclave}),
@@ -311,20 +311,20 @@ class Sdk(ServedTest):
             ('GenerateDataKey', {**strict, **size,
                                  **self.for_enclave(OTHER)}),
             ('DescribeKey', {'KeyId': 'alias/none'}))
-        self.assertEqual(told[0]['output']['KeyMetadata']['Arn'],
+        self.assertEqual(reply[0]['output']['KeyMetadata']['Arn'],
                          key['KeyId'])
-        self.assertEqual(told[1]['output']['Plaintext'],
+        self.assertEqual(reply[1]['output']['Plaintext'],
                          {'base64': encoded(b'x')})
-        self.assertEqual(self.secret_of(told[2]), b'x')
-        self.assertEqual([len(self.secret_of(each)) for each in told[3:7]],
+        self.assertEqual(self.secret_of(reply[2]), b'x')
+        self.assertEqual([len(self.secret_of(each)) for each in reply[3:7]],
                          [32, 185, 32, 32])
-        self.assertEqual(told[7]['error'], {
+        self.assertEqual(reply[7]['error'], {
             'name': 'AccessDeniedException', 'status': 400, 'message':
             'User: arn:aws:iam::123456789012:user/SDK is not authorized to'
             ' perform: kms:GenerateDataKey on resource: %s because no'
             ' resource-based policy allows the kms:GenerateDataKey action'
             % strict['KeyId']})
-        self.assertEqual(told[8]['error'], {
+        self.assertEqual(reply[8]['error'], {
             'name': 'NotFoundException', 'status': 400, 'message':
             'Alias %s:alias/none is not found.' % self.keys.prefix})
 
@@ -391,8 +391,8 @@ class Command(KmsTest):
             bad.write_text(json.dumps({**good, **change}))
             self.assertIn('bad.key: ', self.lab('encrypt', 'bad', data=b'x',
                                                 status=1))
-            told = self.lab('list', status=1)
-            self.assertIn('bad.key: ', told)
+            reply = self.lab('list', status=1)
+            self.assertIn('bad.key: ', reply)
         bad.unlink()
         (place / 'demo.policy.json').unlink()
         self.assertIn('nitro-lab kms policy demo FILE',
@@ -409,9 +409,9 @@ class Command(KmsTest):
 
     def test_help(self):
         """It has each kind of key by its whole name."""
-        told = self.lab('create', '--help')
+        reply = self.lab('create', '--help')
         for spec in keys.SPECS:
-            self.assertIn(spec, told)
+            self.assertIn(spec, reply)
 
     def test_serve(self):
         """It says where it listens, and ends at signals without a trace."""
@@ -427,12 +427,12 @@ class Command(KmsTest):
                 [LAB, 'kms', 'serve', '--port', '0'], text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 env={**os.environ, 'LAB': str(self.top / 'served')}) as run:
-            told = ''
-            while 'keys in' not in told:
+            reply = ''
+            while 'keys in' not in reply:
                 line = run.stdout.readline()
-                self.assertTrue(line, told)
-                told += line
-            port = int(re.search(r'https://127.0.0.1:(\d+)', told).group(1))
+                self.assertTrue(line, reply)
+                reply += line
+            port = int(re.search(r'https://127.0.0.1:(\d+)', reply).group(1))
             context = ssl.create_default_context(
                 cafile=self.top / 'served/kms/tls/ca.pem')
             with socket.create_connection(('127.0.0.1', port), 600) as plain:

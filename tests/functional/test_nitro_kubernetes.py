@@ -71,7 +71,7 @@ class Recipe(QemuBaseTest):
         self.assertEqual(words.pop(0), 'qemu')
         missing = self.scratch_file('none.eif')
         words[words.index('/app.eif')] = missing
-        # The driver's device is none here: nothing can be launched
+        # There is no driver's device here: nothing can be launched
         words[words.index('nitro')] = 'nitro,device=/dev/null'
         run = subprocess.run([QEMU, *words], text=True,
                              stdin=subprocess.DEVNULL, check=False,

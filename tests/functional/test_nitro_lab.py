@@ -225,7 +225,7 @@ class FailedBoot(QemuBaseTest):
                              parent.Parent.attempts)
 
     def test_reasons(self):
-        """Whoever gives a reason is not."""
+        """One that gives a reason is not."""
         self.assertEqual(self.boots('exit 1'), 1)
         self.assertEqual(self.boots('echo panic > "$1"'), 1)
         with mock.patch.object(patience.Silence, 'IDLE_SECONDS', 1):
@@ -898,7 +898,7 @@ class Load(QemuBaseTest):
         self.assertTrue(laps.balanced())
 
     def test_missing(self):
-        """Bytes that nothing explains are told."""
+        """Bytes that nothing explains are reported."""
         for status, text, killed in (
                 (0, 'sent 9 received 2\n', False),
                 (3, 'sent 9 received 2\n', False),

@@ -183,19 +183,19 @@ class Sign(QemuBaseTest):
         """Signed when it is built, with each curve, twice the same."""
         for curve in CURVES:
             options = self.pair(curve, 'build')
-            image, told = self.build(*options)
+            image, reply = self.build(*options)
             pem = self.check(image, (self.dir / options[1]).read_bytes(),
                              curve)
             self.assertEqual(self.build(*options)[0], image)
             der = base64.b64decode(b''.join(pem.splitlines()[1:-1]))
-            self.assertEqual(told['Measurements']['PCR8'], extend(der).hex())
+            self.assertEqual(reply['Measurements']['PCR8'], extend(der).hex())
             self.assertEqual(self.pcr('--signing-certificate', options[1]),
                              {'PCR8': extend(der).hex()})
             self.run_in(EIF, 'verify', '--require-signature', 'image')
 
     def test_sections(self):
         """Official order; PCR1 has the first ramdisk, PCR2 the others."""
-        image, told = self.build()
+        image, reply = self.build()
         parts = sections(image)
         self.assertEqual([kind for kind, _ in parts], [1, 2, 5, 3, 3, 3])
         self.assertEqual([data[-1:] for _, data in parts[3:]],
@@ -204,7 +204,7 @@ class Sign(QemuBaseTest):
         for n, data in enumerate((boot + b'070701' b'0' b'070701' b'1'
                                   b'070701' b'2', boot + b'0707010',
                                   b'0707011' b'0707012')):
-            self.assertEqual(told['Measurements'][f'PCR{n}'],
+            self.assertEqual(reply['Measurements'][f'PCR{n}'],
                              extend(data).hex())
         self.assertEqual(json.loads(parts[2][1])['CustomMetadata'],
                          {'a': '\u00e9', 'b': [1.5, None]})

@@ -106,7 +106,7 @@ static void change_if_due(int fd)
     g_autofree char *path = NULL;
     unsigned nth;
 
-    /* Whoever measures how fast files are read shall not measure this */
+    /* Measurements of how fast files are read must not include this */
     if (!resize_nth && !rewrite_nth) {
         return;
     }

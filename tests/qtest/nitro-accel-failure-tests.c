@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Nothing stays behind, and the message tells cause, numbers and remedy.
+ * Nothing stays behind, and the message has cause, numbers and remedy.
  */
 #include "qemu/osdep.h"
 #include "nitro-accel-util.h"

@@ -55,7 +55,7 @@ static int launch_with_files(unsigned max_files, bool ours)
 
 /*
  * One more at a time.  What there is before the driver is opened, and aborts
- * for want of descriptors, is QEMU's and GLib's main loop.
+ * for lack of descriptors, is QEMU's and GLib's main loop.
  */
 static void test_files(void)
 {
@@ -103,7 +103,7 @@ static void test_memory(const void *opaque)
     Launch *launch = launch_new();
     g_autofree char *kernel = make_kernel(launch);
 
-    /* Nothing there: the kernel does not tell how many pages it has */
+    /* Nothing there: the kernel does not say how many pages it has */
     launch_set(launch, "NE_FAKE_SYS", "%s", launch->dir);
     launch_set(launch, "NE_FAKE_MEMORY", "%s", memory->host ?: ANY_MEMORY);
     launch_start(launch, "%s -kernel %s", memory->options, kernel);

@@ -82,7 +82,7 @@ static void fault_start(Fault *fault)
     launch_start(fault->launch, LAUNCH_MEMORY "-kernel %s", kernel);
 }
 
-/* Cause, request, and the number for whoever looks it up; then the remedy */
+/* Cause, request, and the number to look up; then the remedy */
 static void check_message(Fault *fault)
 {
     g_autofree char *where = g_strdup_printf("(%s: ", fault->request->name);

@@ -167,7 +167,7 @@ static const struct Refusal {
       EXAMPLE_PCR8, "the signature section of the image is broken, expected "
       "is PCR8 " EXAMPLE_PCR8 },
     { "pcr-short", QTEST "-M expect-pcr1=12",
-      "expect-pcr1: a PCR has 96 hexadecimal digits, '12' is none" },
+      "expect-pcr1: a PCR has 96 hexadecimal digits, '12' is not one" },
     { "signature-mode", QTEST "-M signature=maybe",
       "does not accept value 'maybe'" },
     { "not-signed", QTEST "-kernel %s/eif -M signature=require",

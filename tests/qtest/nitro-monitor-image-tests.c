@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: what the monitor tells of images
+ * Nitro Enclaves: what the monitor shows of images
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *

@@ -149,7 +149,7 @@ static void test_life(void)
     check_prepared(run);
     qtest_qmp_assert_success(run->qts, "{'execute': 'cont'}");
     check_started(run);
-    /* So that there is a time to be told */
+    /* So that there is a time to report */
     g_usleep(20000);
     send_heartbeat(run);
     check_booted(run);

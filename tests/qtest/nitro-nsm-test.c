@@ -240,8 +240,8 @@ static void test_refused(void)
     static const struct {
         const char *property, *message;
     } rows[] = {
-        { ",pcr0=", "a PCR has 96 hexadecimal digits, '' is none" },
-        { ",pcr3=abc", "a PCR has 96 hexadecimal digits, 'abc' is none" },
+        { ",pcr0=", "a PCR has 96 hexadecimal digits, '' is not one" },
+        { ",pcr3=abc", "a PCR has 96 hexadecimal digits, 'abc' is not one" },
         { ",pcr5=00", "Property 'virtio-nsm-device.pcr5' not found" },
     };
 

@@ -66,7 +66,7 @@ gboolean wait_time_is_up(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* What the kinds of kernels are told apart by, and no more than that */
+/* What distinguishes the kinds of kernels, and no more */
 static void add_kernel_header(uint8_t *bytes, EifArch arch)
 {
     memset(bytes, 0, 4096);

@@ -51,7 +51,7 @@ gboolean wait_time_is_up(gpointer opaque);
         g_source_remove(timer);                                         \
     } while (0)
 
-/* What the device was told of enclaves that ended */
+/* Messages to the device about enclaves that ended */
 extern unsigned int nr_exited, nr_idle;
 extern uint32_t last_cause, last_status;
 

@@ -1075,7 +1075,7 @@ static void test_extract(void)
     assert_file("part", EXAMPLE_METADATA, strlen(EXAMPLE_METADATA));
 }
 
-/* Whoever reads the output must not take none for success */
+/* Empty output must not look like success */
 static void test_full(void)
 {
     static const char *const commands[] = {

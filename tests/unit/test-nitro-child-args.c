@@ -192,7 +192,7 @@ static const char *value_of(char **args, const char *option)
     return NULL;
 }
 
-/* Emulated x86 CPUs; their clock is told where the host's is known */
+/* Emulated x86 CPUs; their clock is passed on where the host's is known */
 static void test_tcg_x86(void)
 {
     const Row row = {

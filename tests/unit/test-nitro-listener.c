@@ -112,7 +112,7 @@ static void test_one_at_a_time(Fixture *f, gconstpointer data)
     close(second);
 }
 
-/* Whoever cannot be accepted waits: that must be neither busy nor wordy */
+/* A peer that cannot be accepted waits, without a busy loop or many words */
 static void test_no_descriptors(Fixture *f, gconstpointer data)
 {
     int peer = unix_connect(f->path, &error_abort);

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: the parent's CPU pool, as far as sysfs tells
+ * Nitro Enclaves: the parent's CPU pool, as sysfs shows it
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *

@@ -310,7 +310,7 @@ static void test_stopped(void)
     nitro_slot_start_done(slot, true);
     nitro_slot_stopped(slot);
     g_assert_cmpint(slot->state, ==, NITRO_SLOT_STOPPED);
-    /* the parent knows; it is not told again */
+    /* the parent knows; there is no second message */
     g_assert_false(nitro_slot_exited(slot));
     nitro_slots_clear(&t);
 }

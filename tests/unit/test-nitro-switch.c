@@ -720,7 +720,7 @@ static void test_quota(Fixture *f, gconstpointer data)
     int i, lasted;
 
     f->sw->max_queued = QUOTA;
-    /* B does not fetch: what is too much for it is lost, and told */
+    /* B does not fetch: what is too much for it is lost, and reported */
     lasted = fill(f, f->b, CID_B);
     g_assert_cmpint(lasted, ==, QUOTA / NITRO_SWITCH_WINDOW + 1);
     g_assert_cmpstr(f->last_report, ==,

@@ -36,7 +36,7 @@ static void assert_receives(int signal)
     g_assert_cmpint(sigismember(&blocked, signal), ==, 0);
 }
 
-/* Whoever handles signals in the main loop need not expect them elsewhere */
+/* Signals handled in the main loop do not arrive elsewhere */
 static void test_start(void)
 {
     static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGALRM };

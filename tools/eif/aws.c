@@ -110,7 +110,7 @@ typedef struct Job {
     GHashTable *names;      /* TreeFile of several names -> the first one */
 } Job;
 
-/* Files are told apart by their inodes, so each entry gets one of its own */
+/* Inodes distinguish files, so each entry gets its own */
 static bool add_as(Job *job, const char *path, const TreeFile *file,
                    mode_t mode, const char *target, Error **errp)
 {

@@ -110,7 +110,7 @@ bool file_tree_add(FileTree *tree, const char *path, const TreeFile *file,
 /**
  * file_tree_link: add a hard link
  * @path: as for file_tree_add()
- * @target: path of the file it shall be another name of
+ * @target: path of the file that it becomes another name of
  * @errp: filled in on failure; also when @target is missing or a directory
  */
 bool file_tree_link(FileTree *tree, const char *path, const char *target,

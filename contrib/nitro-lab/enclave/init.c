@@ -345,7 +345,7 @@ int main(void)
     printf("demo: init started, mode %s\n", mode);
     load_modules();
     signal(SIGCHLD, SIG_IGN);
-    /* Whoever has seen the heartbeat may connect */
+    /* After the heartbeat others may connect */
     serve(ECHO_PORT, echo_one);
     serve(HELLO_PORT, hello_one);
     serve(NSM_PORT, nsm_relay);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""One QEMU on a driver that is a model, and what it tells of the launch."""
+"""One QEMU on a driver that is a model, and what it reports of the launch."""
 
 import os
 import re
@@ -39,7 +39,7 @@ class Times:
         return (self.requests[-1][1] - self.begun_ns - driver) / 1e6
 
     def kib(self, name):
-        """A line of the process's status, 0 if there is none."""
+        """A line of the process's status, 0 without it."""
         found = re.search(r'^%s:\s+(\d+) kB' % name, self.text, re.M)
         return int(found.group(1)) if found else 0
 

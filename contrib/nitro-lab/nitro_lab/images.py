@@ -360,7 +360,7 @@ def aws_demo_image(*words):
 
 
 def demo_kernel():
-    """The demo enclave's kernel: the distribution's, as it comes."""
+    """The demo enclave's kernel: the distribution's, unchanged."""
     return kernels.current().image
 
 

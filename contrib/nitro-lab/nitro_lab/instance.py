@@ -34,7 +34,7 @@ def instance_id():
 
 
 def add_options(parser):
-    """What a command can be told of the parent."""
+    """Options of a command about the parent."""
     env = os.environ.get
     parser.add_argument('--instance-id', type=words.text,
                         default=env('INSTANCE_ID') or None, metavar='ID',
@@ -57,7 +57,7 @@ def chosen(args):
 def dmi_options(name):
     """QEMU's options for what the firmware says of an instance.
 
-    An arm64 parent boots without firmware, so there is none.
+    An arm64 parent boots without firmware, and has no DMI.
     """
     if GUEST.name != 'x86_64':
         return []

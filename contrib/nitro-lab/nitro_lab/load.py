@@ -211,7 +211,7 @@ class Load:
 
 
 def load_parent(laps, tell=say):
-    """Run a load in its parent and tell what came of it; true when good."""
+    """Run a load in its parent and report what came of it; true when good."""
     laps.warm_up()
     return run_counted(laps.parent, laps, tell,
                        slack_kib=STREAM_SLACK_KIB * len(laps.places))

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """The distribution's packages the lab is made of, unpacked below the cache.
 
-Nothing is installed.  A filled cache is used as it is, without network;
+Nothing is installed.  A filled cache is used without network;
 'nitro-lab fetch --refresh' looks for newer versions.
 """
 

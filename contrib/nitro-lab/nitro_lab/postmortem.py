@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Why does a parent not answer?  What can be told from outside.
+"""Why does a parent not answer?  What can be seen from outside.
 
 Nothing here needs the guest: the console's file, and the monitor of the
 virtual machine, which answers even if no virtual CPU gets anywhere.

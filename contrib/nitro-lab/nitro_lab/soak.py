@@ -359,7 +359,7 @@ def draw_seed(args):
 
 
 def soak_parent(parent, seed, launches, at_once=4, every=10, tell=say):
-    """Run a soak in a parent and tell what came of it; true when good."""
+    """Run a soak in a parent and report what came of it; true when good."""
     warm_up(parent, at_once, tell)
     return run_counted(parent, Soak(parent, seed, launches, at_once, every,
                                     tell), tell)

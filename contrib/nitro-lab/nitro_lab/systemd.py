@@ -22,7 +22,7 @@ UNWANTED = {'etc', 'share', 'catalog', 'kernel', 'boot', 'hwdb.d', 'user',
             'initramfs-tools', 'modprobe.d'}
 # It loads these when it needs them
 LOADED = ('libkmod.so.2', 'libzstd.so.1')
-# Of no use in a parent of the lab; udev is told by hand of the one device
+# Of no use in a parent of the lab; a rule of ours tells udev of the one device
 MASKED = ('getty.target', 'systemd-logind.service',
           'systemd-user-sessions.service', 'systemd-update-utmp.service',
           'systemd-update-utmp-runlevel.service', 'kmod-static-nodes.service',

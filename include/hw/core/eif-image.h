@@ -11,7 +11,7 @@
  * tools and unit tests link the same code.  All functions may be called from
  * any thread; objects are not locked, one thread at a time may use each.
  *
- * A launch goes: eif_file_kind() tells what the user gave us; for an image
+ * A launch goes: eif_file_kind() finds out what the user gave us; for an image
  * eif_image_open_fd(), eif_image_check_arch(), then eif_image_load_fd() into
  * guest RAM; for a plain kernel eif_file_check_kernel(), eif_build_new(),
  * then eif_build_write() into guest RAM.
@@ -130,7 +130,7 @@ typedef enum EifFileKind {
 } EifFileKind;
 
 /**
- * eif_file_kind: tell what a file is from its first bytes
+ * eif_file_kind: find out what a file is from its first bytes
  * @fd: open for reading; its file position is neither used nor moved
  * @kind: set on success
  * @errp: filled in when the file cannot be read

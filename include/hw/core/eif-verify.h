@@ -7,7 +7,7 @@
  *
  * The signature section holds an X.509 certificate and a COSE_Sign1 message
  * over the register PCR0 of the image.  Five things must hold, and each of
- * them gets its own verdict, so that tools can tell what is wrong:
+ * them gets its own verdict, so that tools can say what is wrong:
  *
  *   form          the COSE_Sign1 message has the one shape that is known
  *   certificate   it can be decoded and has a key on P-256, P-384 or P-521
@@ -16,7 +16,7 @@
  *   payload       what was signed is PCR0 of this very image
  *
  * Nobody vouches for the certificate itself, it may be self-signed.
- * PCR8 tells which certificate it was.
+ * PCR8 says which certificate it was.
  *
  * Pure code as in eif-image.h.  X.509 needs GnuTLS; in a build without it
  * certificate, dates and signature get the verdict "unknown".

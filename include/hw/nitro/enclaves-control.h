@@ -27,7 +27,7 @@
 #include "system/nitro-compat.h"
 
 /**
- * struct NitroControlHandlers: what the owner is told
+ * struct NitroControlHandlers: calls to the owner
  * @reply: a request was answered; @rc is 0 or -4095 ... -1
  * @exited: the enclave of @slot_uid ended by itself
  * @lost: a connection ended; nothing sent on it will be answered, and every

@@ -49,7 +49,7 @@ typedef struct NitroReply {
 
 /**
  * struct NitroPending: the command the hypervisor works on
- * @command: 0 when there is none
+ * @command: 0 when no command runs
  * @seq: of the request on the control channel
  * @slot_uid: the slot it is about
  * @fault: what shall go wrong with the reply
@@ -87,7 +87,7 @@ typedef struct NitroLate {
  * @replies, @events: the halves of EVTCNT
  * @reset_seq: RESET that has to be answered before ENABLE reads 0, or 0
  * @dirty: the hypervisor may know slots
- * @refusal_told: a command that failed for want of a hypervisor was reported
+ * @refusal_told: a command that failed without a hypervisor was reported
  */
 struct NitroEnclavesPCIState {
     PCIDevice parent_obj;

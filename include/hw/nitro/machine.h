@@ -106,7 +106,7 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp);
 bool nitro_machine_reload_image(MachineState *machine, Error **errp);
 
 /**
- * nitro_machine_query: tell what the machine knows of its enclave
+ * nitro_machine_query: get what the machine knows of its enclave
  * @nms: the machine
  * @info: memory, image and devices are filled in
  */

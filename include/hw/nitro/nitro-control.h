@@ -54,7 +54,7 @@
 #define NITRO_CONTROL_START_DEBUG   0x0001
 
 /**
- * enum NitroControlType: what a message asks or tells
+ * enum NitroControlType: kinds of messages
  * @NITRO_CONTROL_HELLO: agree on the version; body #NitroControlHello both
  *     ways, slot_uid 0
  * @NITRO_CONTROL_START: start the enclave of slot_uid; body
@@ -62,7 +62,7 @@
  *     nr_vcpus times a 32-bit vCPU id.  The reply has no body and is sent once
  *     the outcome is known: -EEXIST for a CID in use, -ENOMEM, -EIO and so
  *     on.  An image that cannot boot is no failure: EXITED follows, as on EC2
- *     (or -EINVAL, when the hypervisor was told to be strict).  After a
+ *     (or -EINVAL, when the hypervisor is strict).  After a
  *     failure the slot may be started
  *     again, and FREE is still sent for it: what was begun may go on touching
  *     the memory until then.

@@ -50,9 +50,9 @@ struct NitroVsockBus {
 /**
  * NitroVsockBridge: owner of the bus
  * @bus: the bus; exists from realize on
- * @enclave_cid: CID of the running enclave, 0 while there is none;
+ * @enclave_cid: CID of the enclave, 0 while none runs;
  *     read-only QOM property "enclave-cid"
- * @image_size: bytes of the enclave image, 0 when there is none
+ * @image_size: bytes of the enclave image, 0 without one
  * @memory_size: bytes of the enclave's memory
  */
 struct NitroVsockBridge {
@@ -128,7 +128,7 @@ NitroStep nitro_vsock_bridge_acquire(NitroVsockBridge *bridge, Error **errp);
 bool nitro_vsock_bridge_prepare(NitroVsockBridge *bridge, Error **errp);
 
 /**
- * nitro_vsock_bridge_started: tell every device the CID
+ * nitro_vsock_bridge_started: pass the CID to every device
  * @bridge: the bridge
  * @cid: CID that NE_START_ENCLAVE has returned
  *
@@ -137,7 +137,7 @@ bool nitro_vsock_bridge_prepare(NitroVsockBridge *bridge, Error **errp);
 void nitro_vsock_bridge_started(NitroVsockBridge *bridge, uint32_t cid);
 
 /**
- * nitro_vsock_bridge_stopped: tell every device that the enclave is gone
+ * nitro_vsock_bridge_stopped: tell every device that the enclave has ended
  * @bridge: the bridge
  */
 void nitro_vsock_bridge_stopped(NitroVsockBridge *bridge);

@@ -10,7 +10,7 @@
  *
  * PATH has the private key of an instance and the certificates of its chain,
  * from root to instance, as PEM.  It is read at the start and each time a leaf
- * is due, so whoever made it can renew the instance.  PATH may be a descriptor,
+ * is due, so that its maker can renew the instance.  PATH may be a descriptor,
  * /proc/self/fd/N or /dev/fdset/N.
  *
  * A device uses the signer that its property "signer" names; without that the

@@ -89,10 +89,10 @@ class Verifier:
         if run.returncode == 1 or not run.stdout:
             raise internal('qemu-nsm: status %d: %s' % (
                 run.returncode, run.stderr.decode(errors='replace').strip()))
-        told = json.loads(run.stdout)
-        if run.returncode or not told['Valid']:
-            raise self._refusal('%s: %s' % (told['Cause'], told['Reason']))
-        return Recipient(told['Document'])
+        reply = json.loads(run.stdout)
+        if run.returncode or not reply['Valid']:
+            raise self._refusal('%s: %s' % (reply['Cause'], reply['Reason']))
+        return Recipient(reply['Document'])
 
     @staticmethod
     def _refusal(reason):

@@ -65,12 +65,12 @@ class Call:
 
     def _take_recipient(self):
         """Verify who the answer is for, if the operation knows recipients."""
-        told = (self.request.object('Recipient')
+        reply = (self.request.object('Recipient')
                 if 'kms:' + self.operation in ATTESTED else None)
-        if told:
-            told.choice('KeyEncryptionAlgorithm', [attestation.ALGORITHM])
+        if reply:
+            reply.choice('KeyEncryptionAlgorithm', [attestation.ALGORITHM])
             self.recipient = self.service.verifier.recipient(
-                told.blob('AttestationDocument', DOCUMENT_MAX))
+                reply.blob('AttestationDocument', DOCUMENT_MAX))
             self.recipient.take_key()
 
     def find(self, wanted=None, action=None):
