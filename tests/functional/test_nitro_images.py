@@ -219,6 +219,31 @@ class Sources(Case):
                 self.assertRaisesRegex(RunError, 'cannot run skopeo'):
             build.source_digest('docker://a')
 
+    def build_with(self, source, commands):
+        """Build with a script in the place of qemu-eif."""
+        tool = self.top / 'qemu-eif'
+        tool.write_text('#!/bin/sh\necho image > "$5"\n%s\n'
+                        'echo \'{"Measurements": {}}\'\n' % commands)
+        tool.chmod(0o755)
+        parts = {'Tool': str(tool), 'Kernel': str(tool), 'Init': str(tool)}
+        with mock.patch.dict(os.environ, PATH=f'{self.top}:/usr/bin:/bin'), \
+                mock.patch.object(build, 'Store', lambda: self.store):
+            build.built(parse(source), lambda: parts)
+
+    def test_replaced(self):
+        """What a tag names, or a file has, may change while it is built: it
+        must not be kept as an image of what was there before."""
+        skopeo, file = self.top / 'skopeo', self.top / 'app.tar'
+        skopeo.write_text(f'#!/bin/sh\nwc -c < {file}\n')
+        skopeo.chmod(0o755)
+        for source in ('docker://a:latest', str(file)):
+            file.write_bytes(b'1')
+            with self.assertRaisesRegex(RunError, 'was replaced while'):
+                self.build_with(source, f'echo 22 > {file}')
+            self.assertEqual(self.store.images(), [])
+            self.build_with(source, '')
+            self.store.prune()
+
     def test_names(self):
         """Names of enclaves."""
         for source, name in (('docker://r.io:5/a/web:1.2', 'web'),

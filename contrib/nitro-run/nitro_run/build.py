@@ -97,12 +97,17 @@ def check_local(source):
                        ' docker://registry/name:tag')
 
 
-def _local_digest(path):
+def _named(path):
+    """The file that changes with an image, and what follows: all else in a
+    layout is named by its digest."""
     found = _existing(path)
-    # All else in a layout is named by its digest
-    digest = digest_of(os.path.join(found, 'index.json')
-                       if os.path.isdir(found) else found)
-    return digest + path[len(found):]
+    return (os.path.join(found, 'index.json') if os.path.isdir(found)
+            else found), path[len(found):]
+
+
+def _local_digest(path):
+    file, tag = _named(path)
+    return digest_of(file) + tag
 
 
 def source_digest(source):
@@ -112,6 +117,18 @@ def source_digest(source):
         return _local_digest(path)
     return run_tool(['skopeo', 'inspect', '--format', '{{.Digest}}', source],
                     f'cannot look at {source}').strip()
+
+
+def _version(source):
+    """What differs when a container image was replaced by another one."""
+    path = _local(source)
+    if path is None:
+        return source_digest(source)
+    try:
+        info = os.stat(_named(path)[0])
+    except OSError as error:
+        raise RunError(f'cannot read {path}: {error.strerror}') from error
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _tree_digest(directory):
@@ -134,6 +151,7 @@ class Recipe:
 
     def __init__(self, args, equipment):
         self.args, self.source = args, args.source
+        self.version = None         # when key() looked at it
         self.tool = equipment.get('Tool') or find_tool()
         self.files = {'--kernel': args.kernel or equipment.get('Kernel'),
                       '--init': equipment.get('Init') or self._init(),
@@ -151,7 +169,9 @@ class Recipe:
 
     def key(self):
         """Digest of all that goes into the image."""
-        parts = {'source': source_digest(self.source),
+        self.version = _version(self.source)
+        parts = {'source': source_digest(self.source)
+                 if _local(self.source) is not None else self.version,
                  'tool': digest_of(self.tool), 'port': self.args.agent_port,
                  'arguments': self.args.more,
                  'epoch': os.environ.get('SOURCE_DATE_EPOCH'),
@@ -191,6 +211,10 @@ class Recipe:
                                 + self.source)
         finally:
             files['--settings'].unlink()
+        if _version(self.source) != self.version:
+            # It would be kept as an image of what was there before
+            raise RunError(f'{self.source} was replaced while an image of it'
+                           ' was built', 'run it again')
         return known(said)
 
 
