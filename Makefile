@@ -12,13 +12,13 @@ export BASE
 PYTHON = /usr/bin/python3
 JOB = { [ -x $(PYTHON) ] || overlay/deps; } && overlay/job
 
-.PHONY: all arm64 deps compose run parent check check-launchers soak load bench fuzz series check-series deb \
+.PHONY: all arm64 deps compose run parent check check-quick check-launchers soak load bench fuzz series check-series deb \
     check-ec2 check-base check-bases install clean help
 
 all:
 	@$(JOB) build
 
-run parent check check-launchers soak load bench fuzz series check-series \
+run parent check check-quick check-launchers soak load bench fuzz series check-series \
 deb arm64 check-ec2 check-base check-bases:
 	@$(JOB) $@
 
@@ -48,6 +48,9 @@ help:
 	@echo '                  ACCEL=auto|kvm|tcg: KVM if it runs guests, or as'
 	@echo '                  said; with all jobs that boot a parent'
 	@echo 'make check      all tests'
+	@echo '                  TEST="NAME ...": only these, e.g. Boot.test_eif or'
+	@echo '                  test-eif-load or "qtest-*/nitro-nsm-test"'
+	@echo 'make check-quick  unit tests, qtests, one enclave: three minutes'
 	@echo 'make check-launchers  launchers of others, other kernels'
 	@echo 'make soak       200 launches, then look for what they left behind'
 	@echo '                  LAUNCHES=N, SEED=N: the same again'

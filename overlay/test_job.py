@@ -136,6 +136,38 @@ class Jobs(unittest.TestCase):
         for name in job.LAUNCHES:
             self.assertIn(name, steps[-1].command)
 
+    def test_chosen(self):
+        """TEST= is of programs, scenarios or both; scenarios have ARCH=."""
+        for arch, chosen, more in (
+                ('', 'test-eif-load', ['chosen']),
+                ('aarch64', 'qtest-*/nitro-nsm-test', ['chosen']),
+                ('', 'Boot.test_eif', ['lab-image-chosen',
+                                       'functional-chosen']),
+                ('aarch64', 'Boot.test_eif test-eif-load', [
+                    'deps-arm64', 'root-arm64', 'configure-arm64',
+                    'build-arm64', 'chosen', 'lab-image-chosen',
+                    'functional-chosen'])):
+            job = load('x86_64', arch)
+            with mock.patch.dict(os.environ, TEST=chosen):
+                steps = job.JOBS['check']()
+                self.assertNotIn('TEST', os.environ)
+            self.assertEqual(names(steps), names(job.build_steps()) + more)
+            for name in chosen.split():
+                self.assertTrue(any(name in str(step.command)
+                                    for step in steps[-2:] + steps[-3:-2]))
+        self.assertIn('ARCH=aarch64', steps[-1].command)
+        with mock.patch.dict(os.environ, TEST='Boot.test_eif'), \
+                self.assertRaisesRegex(SystemExit, 'ARCH=riscv64'):
+            load('x86_64', 'riscv64').JOBS['check']()
+
+    def test_quick(self):
+        """Programs, and one enclave that boots."""
+        job = load('x86_64')
+        steps = job.JOBS['check-quick']()
+        self.assertEqual(names(steps), names(job.build_steps()) + [
+            'unit', 'qtest', 'lab-image', 'functional'])
+        self.assertIn('Boot.test_eif', steps[-1].command)
+
     def test_downloads_are_shared(self):
         """Another base has the downloads of the usual one."""
         with tempfile.TemporaryDirectory() as top:
