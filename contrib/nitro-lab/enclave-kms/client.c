@@ -33,6 +33,7 @@
 #include "../enclave/nsm.h"
 
 #define PARENT_CID  3
+#define CONNECT_S   60
 #define PROXY_PORT  8000
 #define SERVICE     "kms.us-east-1.amazonaws.com"
 #define CA_FILE     "/ca.pem"
@@ -91,9 +92,13 @@ static int dial_proxy(void)
         .svm_cid = PARENT_CID,
         .svm_port = PROXY_PORT,
     };
+    /* The kernel gives up after 2 s, which is short for a busy host */
+    struct timeval patience = { .tv_sec = CONNECT_S };
     int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+    if (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience,
+                   sizeof(patience)) ||
+        connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
         fail("connect");
     }
     return fd;

@@ -47,6 +47,7 @@
 #include "nsm.h"
 
 #define PARENT_CID      3
+#define CONNECT_S       60
 #define HEARTBEAT_PORT  9000
 #define HEARTBEAT       0xb7
 #define ECHO_PORT       5005
@@ -130,6 +131,17 @@ static void load_modules(void)
     }
 }
 
+/* The kernel gives up after 2 s, which a busy host may need for the answer */
+static int patient_socket(void)
+{
+    struct timeval patience = { .tv_sec = CONNECT_S };
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience,
+               sizeof(patience));
+    return fd;
+}
+
 /* The device may need a moment after its driver was loaded */
 static int dial(unsigned cid, unsigned port)
 {
@@ -140,7 +152,7 @@ static int dial(unsigned cid, unsigned port)
     };
 
     for (int i = 0; i < 100; i++) {
-        int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = patient_socket();
 
         if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
             return fd;
