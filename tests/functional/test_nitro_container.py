@@ -15,18 +15,20 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
 from nitro_parent import only_wanted
 
-from nitro_lab import application, bench_images, images
+from nitro_lab import application, bench_images, images, packages
 from nitro_lab.application import tar_entry
 from nitro_lab.arch import GUEST
 from nitro_lab.config import OUT, TREE
 
 EIF = OUT / 'tools' / 'eif' / 'qemu-eif'
 PROGRAM = TREE / 'contrib' / 'nitro-run' / 'nitro-run'
+BUILD_EIF = TREE / 'contrib' / 'kubernetes' / 'build-eif'
 TAG = 'odd'
 CONFIG = {'Entrypoint': ['/bin/app'], 'Env': ['A=1'], 'User': '7',
           'Labels': {'org.example.a': 'b'}, 'ExposedPorts': {'80/tcp': {}}}
@@ -287,6 +289,75 @@ class Readers(ContainerTest):
                                output=there / (layout + root), **other)
             self.assertEqual(here.read_bytes(), again.read_bytes(),
                              (layout, root))
+
+
+# A RUN would need a range of user numbers in /etc/subuid
+RECIPE = """FROM scratch
+COPY busybox /bin/busybox
+COPY file /srv/file
+ENV A=1
+ENTRYPOINT ["/bin/busybox", "true"]
+"""
+
+
+class Recipe(ContainerTest):
+    """contrib/kubernetes/build-eif: from a Containerfile, by buildah."""
+
+    def setUp(self):
+        super().setUp()
+        self.need('buildah', 'setpriv')
+        self.user = [] if os.getuid() else [
+            'setpriv', '--reuid', NOBODY, '--regid', NOBODY, '--clear-groups']
+        self.place = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.place)
+        self.place.chmod(0o777)
+        if subprocess.run([*map(str, self.user), 'unshare', '--user',
+                           '--map-root-user', '--mount', 'test', '-x', EIF],
+                          check=False, capture_output=True).returncode:
+            self.skipTest('a user cannot have namespaces here')
+
+    def recipe(self, name):
+        """A directory with a Containerfile."""
+        directory = self.place / name
+        directory.mkdir()
+        shutil.copy(packages.busybox(), directory / 'busybox')
+        (directory / 'file').write_text('content')
+        (directory / 'Containerfile').write_text(RECIPE)
+        return directory
+
+    def build_recipe(self, name):
+        """Registers, and the files of the container."""
+        shutil.copytree(self.blobs, self.place / 'blobs', dirs_exist_ok=True)
+        image = self.place / (name + '.eif')
+        told = json.loads(self.run_tool(
+            *self.user, BUILD_EIF, self.recipe(name), image,
+            '--arch', GUEST.name, '--blobs',
+            self.place / 'blobs', '--init', self.init, '--module', self.init,
+            env={**os.environ, 'QEMU_EIF': str(EIF), 'HOME': '/none',
+                 'TMPDIR': str(self.place)}))
+        self.assertTrue(b'\nexec /bin/busybox\narg true\n'
+                        in image.read_bytes())
+        return told['Measurements'], unpacked(self.ramdisk(image, 1),
+                                              'rootfs')
+
+    def test_unprivileged(self):
+        """Without privileges, and each time the same."""
+        registers, files = self.build_recipe('one')
+        self.assertEqual((files['srv/file'][1], files['srv/file'][0].uid),
+                         (b'content', 0))
+        self.assertEqual(self.build_recipe('two')[0], registers)
+        self.assertEqual(sorted(path.name for path in self.place.iterdir()),
+                         ['blobs', 'one', 'one.eif', 'two', 'two.eif'])
+
+    def test_refused(self):
+        """What is missing is said, and what buildah refuses."""
+        for words, text in ((('/none', 'x'), "no directory '/none'"),
+                            ((self.place,), 'no name for the image'),
+                            ((self.place, 'x'), 'Containerfile')):
+            run = subprocess.run([BUILD_EIF, *words], check=False, text=True,
+                                 capture_output=True)
+            self.assertNotEqual(run.returncode, 0)
+            self.assertIn(text, run.stderr)
 
 
 class BuildEnclave(ContainerTest):
