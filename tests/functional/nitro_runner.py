@@ -34,6 +34,12 @@ DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
                             'ImageVersion']
 
 
+def program_image():
+    """An enclave image with that program."""
+    return application.image('program', ['sh', '-c', PROGRAM, 'name'],
+                             allow_env='A', allow_args='yes')
+
+
 def image_tool():
     """qemu-eif, where it is built for the parent."""
     if FOREIGN:
@@ -53,9 +59,7 @@ class Run(NitroParentTest):
         others = foreign.Qemu().files() if GUEST.name == 'x86_64' else {}
         return {**super().parent_files(), **python.files(), **others,
                 **python.nitro_run_files(TOP), **image_tool(),
-                PROGRAM_IMAGE: application.image(
-                    'program', ['sh', '-c', PROGRAM, 'name'], allow_env='A',
-                    allow_args='yes')}
+                PROGRAM_IMAGE: program_image()}
 
     @classmethod
     def start_parent(cls):

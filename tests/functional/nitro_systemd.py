@@ -20,6 +20,7 @@ from pathlib import Path
 from nitro_manual import blocks
 from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, ScopedTest, config,
                           images)
+from nitro_runner import PROGRAM_IMAGE, TOOL, TOP, program_image
 
 from nitro_lab import python
 from nitro_lab.arch import PROGRAM
@@ -27,7 +28,7 @@ from nitro_lab.patience import PATIENCE
 from nitro_lab.systemd import SUITES, Release
 
 UNITS = Path(config.TREE, 'contrib/nitro-systemd')
-SERVICE = 'nitro-enclave@.service'
+SERVICE, PROGRAMS = 'nitro-enclave@.service', 'nitro-program@.service'
 READY = UNITS / 'nitro-enclave-ready'
 EXAMPLE = UNITS / 'example.conf'
 GREETING = {'QMP': {'version': {}, 'capabilities': []}}
@@ -56,8 +57,10 @@ class Units(ScopedTest):
                     if (tree / place).exists():
                         shutil.copytree(tree / place, units, symlinks=True,
                                         dirs_exist_ok=True)
-            shutil.copy(UNITS / SERVICE, units)
-            for name in ('usr/bin/env', 'usr/libexec/nitro-enclave-ready'):
+            for name in (SERVICE, PROGRAMS):
+                shutil.copy(UNITS / name, units)
+            for name in ('usr/bin/env', 'usr/bin/nitro-run',
+                         'usr/libexec/nitro-enclave-ready'):
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(READY, self.root / name)
             yield release
@@ -69,11 +72,11 @@ class Units(ScopedTest):
                              stderr=subprocess.STDOUT)
         return run.returncode, run.stdout
 
-    def analyze(self, release, command, *words):
+    def analyze(self, release, command, *words, unit=SERVICE):
         """systemd-analyze, about one instance."""
         return self.say(release, 'usr/bin/systemd-analyze', command,
                         '--root=%s' % self.root, *words,
-                        'nitro-enclave@app.service')
+                        unit.replace('@', '@app'))
 
     def edit(self, old, new):
         """Change the unit."""
@@ -86,7 +89,9 @@ class Units(ScopedTest):
         """No complaint, but one when there is something wrong."""
         words = ('verify', '--man=no', '--recursive-errors=no')
         for release in self.releases():
-            self.assertEqual(self.analyze(release, *words), (0, ''))
+            for unit in (SERVICE, PROGRAMS):
+                self.assertEqual(self.analyze(release, *words, unit=unit),
+                                 (0, ''))
             self.edit('RestartSec=5', 'RestartSec=soon')
             self.assertIn('Failed to parse', self.analyze(release, *words)[1])
             self.edit('/usr/libexec/nitro-enclave-ready', '/usr/libexec/none')
@@ -97,8 +102,9 @@ class Units(ScopedTest):
         words = ('security', '--offline=yes', '--no-pager',
                  '--threshold=%d' % EXPOSURE)
         for release in self.releases():
-            status, output = self.analyze(release, *words)
-            self.assertEqual(status, 0, output)
+            for unit in (SERVICE, PROGRAMS):
+                status, output = self.analyze(release, *words, unit=unit)
+                self.assertEqual(status, 0, output)
             self.edit('CapabilityBoundingSet=\n', '')
             self.assertNotEqual(self.analyze(release, *words)[0], 0)
 
@@ -188,6 +194,9 @@ class Life(NitroParentTest):
         return {**super().parent_files(), **release.files(), **python.files(),
                 **{'/contrib/nitro-systemd/' + path.name: path
                    for path in UNITS.iterdir()},
+                **python.nitro_run_files(TOP), '/usr/bin/nitro-run':
+                b'#!/bin/sh\nexec %s "$@"\n' % TOOL.encode(),
+                PROGRAM_IMAGE: program_image(),
                 CRASHING: images.demo_image('crashing', 'demo.mode=crash'),
                 LOST: images.demo_image('lost', 'rdinit=/none'),
                 MUTE: images.demo_image('mute', 'demo.mode=mute')}
@@ -211,7 +220,7 @@ class Life(NitroParentTest):
         self.followed = []
 
     def _end_launches(self):
-        self.systemctl('stop', 'nitro-enclave@*')
+        self.systemctl('stop', 'nitro-enclave@*', 'nitro-program@*')
         journal = self.parent.check('journalctl --no-pager')
         Path(self.log_file('journal.log')).write_text(journal)
         for job in self.followed:
@@ -237,8 +246,12 @@ class Life(NitroParentTest):
                     **settings}
         self.parent.put('/etc/nitro-enclaves/%s.conf' % name, ''.join(
             '%s=%s\n' % pair for pair in settings.items()).encode())
+        return self.follow('nitro-enclave@' + name)
+
+    def follow(self, unit):
+        """The journal of a unit."""
         job = self.parent.spawn(['journalctl', '--no-tail', '--follow',
-                                 '--unit', 'nitro-enclave@' + name])
+                                 '--unit', unit])
         self.followed.append(job)
         return job
 
@@ -336,6 +349,18 @@ class Services(Life):
         run = self.parent.run('systemctl start nitro-enclave@nobody;'
                               ' systemctl is-active nitro-enclave@nobody')
         self.assertEqual(run.output, 'inactive\n')
+
+    def test_program(self):
+        """A container's program: active when booted, its output in the
+        journal, ended by its stop signal with its own status."""
+        self.parent.put('/etc/nitro-enclaves/web.program', (
+            'SOURCE=%s\nOPTIONS=--memory 192M\n' % PROGRAM_IMAGE).encode())
+        journal = self.follow('nitro-program@web')
+        self.systemctl('start', 'nitro-program@web')
+        journal.wait_for(r'nitro-program-web\[\d+\]: a= args=')
+        self.systemctl('stop', 'nitro-program@web')
+        self.assertIn('ExecMainStatus=3\n', self.systemctl(
+            'show', 'nitro-program@web'))
 
     def test_boot(self):
         """Enabled, it starts with the machine, once the driver is there."""

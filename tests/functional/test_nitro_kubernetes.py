@@ -63,11 +63,16 @@ class Recipe(QemuBaseTest):
         self.assertIn('contrib/kubernetes/runtime-packages /image', text)
 
     def test_entry(self):
-        """QEMU takes the command line: it gets as far as the image."""
-        words = []
-        for name, rest in recipe():
-            if name in ('ENTRYPOINT', 'CMD'):
-                words += yaml.safe_load(rest)
+        """QEMU takes the command line: it gets as far as the device."""
+        parts = {name: yaml.safe_load(rest) for name, rest in recipe()
+                 if name in ('ENTRYPOINT', 'CMD')}
+        pod, = yaml.safe_load((HERE / 'enclave.yaml').read_text())[
+            'spec']['template']['spec']['containers']
+        for arguments in parts['CMD'], pod['args']:
+            self.check_launch(parts['ENTRYPOINT'] + arguments)
+
+    def check_launch(self, words):
+        """The line is right, but for what is not there."""
         self.assertEqual(words.pop(0), 'qemu')
         missing = self.scratch_file('none.eif')
         words[words.index('/app.eif')] = missing

@@ -5,6 +5,8 @@
 import contextlib
 import functools
 import os
+import re
+import socket
 from pathlib import Path
 
 from . import build, keeper, lab, relay, store
@@ -138,7 +140,16 @@ def run_here(args):
         return attend(args, enclaves, Agent(write, remark, frames))
 
 
-def attend(args, enclaves, agent, booted=lambda enclave: None):
+def announce(_enclave):
+    """Say to systemd, if it has started us, that the enclave has booted."""
+    path = os.environ.get('NOTIFY_SOCKET')
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+            service.connect(re.sub('^@', '\0', path))
+            service.send(b'READY=1')
+
+
+def attend(args, enclaves, agent, booted=announce):
     """Launch, and attend to the program until its end; its status.
 
     @booted: called with the enclave when that has booted.
