@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
+from nitro_nsm import verified
 from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, ScopedTest,
                           config, cpu_list, packages)
 
@@ -29,7 +30,7 @@ RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
 # A program whose output says what reached it, and that ends when asked to
 PROGRAM = """echo "a=$A args=$*"; echo to-stderr >&2; trap 'exit 3' TERM
 [ "$A" ] && exit 7; while :; do sleep 0.1; done"""
-PROGRAM_IMAGE = '/lab/program.eif'
+PROGRAM_IMAGE, HTTP_IMAGE = '/lab/program.eif', '/lab/http.eif'
 DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
                             'ImageVersion']
 
@@ -38,6 +39,22 @@ def program_image():
     """An enclave image with that program."""
     return application.image('program', ['sh', '-c', PROGRAM, 'name'],
                              allow_env='A', allow_args='yes')
+
+
+def http_image():
+    """An enclave image of a container with python3 and a server in it."""
+    entry, server = application.tar_entry, Path(__file__).with_name(
+        'nitro_http.py')
+    files = {**python.files(), '/srv/serve.py': server}
+    layer = [(entry(name[1:], 0o755), Path(file).read_bytes())
+             for name, file in files.items() if isinstance(file, Path)]
+    with tempfile.TemporaryDirectory() as top:
+        application.write_saved(top + '/http.tar', [layer], {
+            'Entrypoint': ['/py/lib/' + python.LIBRARIES['libc6'][-1],
+                           '--library-path', '/py/lib',
+                           '/py/bin/' + python.VERSION, '/srv/serve.py'],
+            'Env': ['PYTHONHOME=/py', 'PYTHONDONTWRITEBYTECODE=1']})
+        return application.container_image(top + '/http.tar', name='http')
 
 
 def image_tool():
@@ -59,7 +76,7 @@ class Run(NitroParentTest):
         others = foreign.Qemu().files() if GUEST.name == 'x86_64' else {}
         return {**super().parent_files(), **python.files(), **others,
                 **python.nitro_run_files(TOP), **image_tool(),
-                PROGRAM_IMAGE: program_image()}
+                PROGRAM_IMAGE: program_image(), HTTP_IMAGE: http_image()}
 
     @classmethod
     def start_parent(cls):
@@ -179,6 +196,28 @@ class Run(NitroParentTest):
         self.wait_until(lambda: self.parent.run(
             ['test', '-e', RUNTIME + '/relay-9001']).status,
             'the end of the relay')
+
+    def test_http(self):
+        """The distribution's python3 in a container, serving HTTP: what it
+        answers is attested, and of this image."""
+        self.parent.check([TOOL, 'run', '-d', '--name', 'web', '--memory',
+                           '320', HTTP_IMAGE])
+        logs = self.parent.spawn([TOOL, 'logs', '-f', 'web'])
+        logs.wait_for('serving\n')
+        (info,), _ = self.tool('inspect', 'web')
+        client = self.parent.spawn(['lab', 'vsock', 'connect',
+                                    str(info['EnclaveCID']), '80'])
+        client.send(b'GET /fresh HTTP/1.0\r\n\r\n')
+        self.assertEqual(client.wait(), 0, client.errors)
+        head, _, document = bytes(client.output).partition(b'\r\n\r\n')
+        self.assertTrue(head.startswith(b'HTTP/1.0 200 OK\r\n'), head)
+        found = verified(self, document, '--nonce', b'/fresh'.hex(),
+                         '--image', config.LAB / 'http.eif')
+        self.assertIs(found['Valid'], True)
+        self.parent.check([TOOL, 'stop', 'web'])
+        logs.wait()
+        self.assertIn(b'"GET /fresh HTTP/1.0" 200', logs.errors)
+        self.parent.check([TOOL, 'rm', 'web'])
 
     def test_two(self):
         """Two by the same name, by a file and with chosen CPUs."""

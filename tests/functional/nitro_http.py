@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""A program of the distribution's python3: HTTP that is served in an enclave.
+
+It runs as a container's program.  Each answer is an attestation document that
+has the request's path as its nonce.  Port 80 is one of vsock.
+"""
+
+import ctypes
+import fcntl
+import http.server
+import socket
+import socketserver
+import struct
+
+NSM_REQUEST = 0xc0200a00
+ANSWER_BYTES = 16384
+MESSAGE = struct.Struct('QQQQ')
+PORT = 80
+# How a document begins: four parts, the first of which says ES384
+BEGIN = b'\x84\x44\xa1\x01\x38\x22'
+
+
+def text(word):
+    """A short text as CBOR."""
+    return bytes([0x60 + len(word)]) + word
+
+
+def attest(nonce):
+    """A document of the security module; the last part of its answer."""
+    request = (b'\xa1' + text(b'Attestation') + b'\xa3' + text(b'user_data')
+               + b'\xf6' + text(b'nonce') + bytes([0x40 + len(nonce)]) + nonce
+               + text(b'public_key') + b'\xf6')
+    question = ctypes.create_string_buffer(request, len(request))
+    answer = ctypes.create_string_buffer(ANSWER_BYTES)
+    message = bytearray(MESSAGE.pack(
+        ctypes.addressof(question), len(request), ctypes.addressof(answer),
+        ANSWER_BYTES))
+    with open('/dev/nsm', 'r+b', buffering=0) as module:
+        fcntl.ioctl(module, NSM_REQUEST, message)
+    data = answer.raw[:MESSAGE.unpack(message)[3]]
+    return data[data.index(BEGIN):]
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    def do_GET(self):       # pylint: disable=invalid-name; that of the class
+        """The document."""
+        data = attest(self.path.encode()[:23])
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def address_string(self):
+        """The parent has a number in place of a name."""
+        return 'CID %d' % self.client_address[0]
+
+
+class Server(socketserver.TCPServer):
+    """On vsock."""
+
+    address_family = getattr(socket, 'AF_VSOCK', None)
+
+
+if __name__ == '__main__':
+    with Server((socket.VMADDR_CID_ANY, PORT), Answer) as server:
+        print('serving', flush=True)
+        server.serve_forever()
