@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
+from nitro_manual import blocks
 from nitro_nsm import verified
 from nitro_parent import (DEMO, DEMO_MIB, NitroParentTest, POOL, ScopedTest,
                           config, cpu_list, packages)
@@ -317,58 +318,101 @@ class Run(NitroParentTest):
         self.assertEqual(self.parent.run('ls -d /tmp/nitro-*').output, '')
 
 
-# A program that ends as it likes
-WAITS = 'trap "echo bye; exit 7" TERM; echo out; echo err >&2;' \
-    ' while :; do sleep 0.1; done'
+# The page whose commands are typed here, those that do not need a registry
+TUTORIAL = 'docs/system/nitro-containers.rst'
+ELSEWHERE = r'podman '
 
 
 def write_container(path):
-    """An OCI layout with a shell."""
+    """An archive of a container with a shell, as docker save writes it."""
     entry = application.tar_entry
     layer = [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())]
     layer += [(entry('bin/' + name, kind=tarfile.SYMTYPE, link='busybox'),
                None) for name in ('sh', 'sleep')]
-    application.write_layout(path, [layer], {
-        'Entrypoint': ['/bin/sh', '-c'], 'Cmd': ['exit 1'],
-        'Env': ['PATH=/bin']})
+    application.write_saved(path, [layer], {
+        'Cmd': ['sh', '-c', 'exit 1'], 'Env': ['PATH=/bin']})
+
+
+def typed():
+    """Commands of the page and what follows them."""
+    for block in blocks(TUTORIAL):
+        for line, answer in re.findall(
+                r'(?m)^\$ (.*)\n((?:(?!\$ ).*\n)*)', block):
+            if line.endswith('<< END'):
+                line, answer = '%s\n%s' % (line, answer), ''
+            if not re.match(ELSEWHERE, line):
+                yield line, answer.strip()
 
 
 class Laptop(ScopedTest):
-    """A container image by one command, on a machine without the device."""
+    """Container images on a machine without the device: the tutorial."""
 
-    def test_run(self):
-        """Built, launched in a parent that is started and stays; outputs
-        apart, ended as its program likes."""
+    def setUp(self):
+        super().setUp()
         top = tempfile.TemporaryDirectory()
         self.addCleanup(top.cleanup)
-        place = Path(top.name)
-        write_container(place / 'app')
-        env = {**os.environ, 'NITRO_RUN_IMAGES': str(place / 'store')}
-        self.addCleanup(subprocess.run, [RUNNER, 'lab', 'stop'], env=env,
+        self.place = Path(top.name)
+        # Neither images nor keys of this machine's user are for tests
+        self.env = dict(os.environ,
+                        NITRO_RUN_IMAGES=str(self.place / 'store'))
+        self.addCleanup(subprocess.run, [RUNNER, 'lab', 'stop'], env=self.env,
                         check=False, capture_output=True)
-        with open(place / 'errors', 'w+b') as errors:
-            program = subprocess.Popen(
-                [RUNNER, 'run', '--pcrs', place / 'pcrs', place / 'app', '--',
-                 WAITS], env=env, stdout=subprocess.PIPE, stderr=errors)
+        write_container(self.place / 'app.tar')
+
+    def shell(self, line, **options):
+        """Start a command of the page."""
+        for word, value in (('build/out/', '%s/' % config.OUT),
+                            ('contrib/', '%s/contrib/' % config.TREE)):
+            line = line.replace(word, value)
+        env = {**self.env, 'LAB': str(self.place / 'lab')} if ' kms ' in line \
+            else self.env
+        return subprocess.Popen(['sh', '-c', 'exec ' * options.pop(
+            'alone', False) + line], cwd=self.place, env=env, text=True,
+            stdout=subprocess.PIPE, **options)
+
+    def check_foreground(self, line, answer):
+        """The parent is started; outputs, and an end by a signal."""
+        with open(self.place / 'errors', 'w+', encoding='utf-8') as errors:
+            program = self.shell(line, stderr=errors, alone=True)
+            *remarked, hello, bye = answer.splitlines()
             said = program.stdout.readline()
             errors.seek(0)
-            self.assertEqual(said, b'out\n', errors.read().decode())
-            program.terminate()
-            self.assertEqual(program.communicate()[0], b'bye\n')
-            errors.seek(0)
-            text = errors.read().decode()
-        self.assertEqual(program.returncode, 7, text)
-        self.assertRegex(text, r'^nitro-run: there is no /dev/nitro_enclaves,'
-                         r'(.|\n)* starting the lab(.|\n)*\nerr\n')
-        image, = json.loads(subprocess.run(
-            [RUNNER, 'images', '--json'], env=env, check=True,
+            remarks = errors.read()
+            self.assertEqual(said, hello + '\n', remarks)
+            program.send_signal(signal.SIGINT)
+            self.assertEqual('^C' + program.communicate()[0], bye + '\n')
+        self.assertEqual(program.returncode, 7)
+        for text in remarked:
+            self.assertIn(text + '\n', remarks)
+
+    def check_typed(self, line, answer):
+        """It says what the page does, but for values."""
+        program = self.shell(line, stderr=subprocess.PIPE)
+        said, errors = program.communicate()
+        self.assertEqual(program.returncode, 0, line + errors)
+        words = re.escape(answer)
+        for value in (r'[0-9a-f]{20,}\\\.\\\.\\\.',
+                      r'[0-9a-f]{8}(\\-[0-9a-f]{4}){3}\\-[0-9a-f]{12}'):
+            words = re.sub(value, '[0-9a-f-]+', words)
+        self.assertRegex(said.strip(), '^%s$' % words, line + errors)
+
+    def test_run(self):
+        """Each command of the page."""
+        (line, answer), *others = typed()
+        self.check_foreground(line, answer)
+        for line, answer in others:
+            self.check_typed(line, answer)
+        registers = json.loads((self.place / 'registers.json').read_text())
+        image, = [image for image in json.loads(subprocess.run(
+            [RUNNER, 'images', '--json'], env=self.env, check=True,
             stdout=subprocess.PIPE).stdout)
-        self.assertEqual(json.loads((place / 'pcrs').read_text()),
-                         image['Measurements'])
-        for action, status in (('status', 0), ('stop', 0), ('status', 1)):
-            run = subprocess.run([RUNNER, 'lab', action], env=env,
-                                 capture_output=True, check=False)
-            self.assertEqual(run.returncode, status, run.stderr)
+            if image['Measurements'] == registers]
+        self.assertIn(registers['PCR8'],
+                      (self.place / 'policy.json').read_text())
+        self.assertEqual(image['Source'], 'app.tar')
+        status = subprocess.run([RUNNER, 'lab', 'status'], env=self.env,
+                                capture_output=True, check=False)
+        self.assertEqual(status.returncode, 1, status.stderr)
 
 
 class Foreign(Qemu):
