@@ -380,7 +380,7 @@ class Image(QemuBaseTest):
 
 
 class Container(QemuBaseTest):
-    """Images of containers; tests/functional/nitro_init.py boots one."""
+    """Images of containers; tests/functional/test_nitro_init.py boots one."""
 
     CONFIG = {'Entrypoint': ['/app'], 'Cmd': ['word']}
 
@@ -550,39 +550,20 @@ class Kernel(ScopedTest):
 class Scope(QemuBaseTest):
     """The list of scenarios that do not apply somewhere."""
 
-    def scenarios(self, arch, kinds=('*',)):
-        """Class.method of all scenarios of an architecture."""
-        loader = unittest.TestLoader()
-        for script in [Path(__file__), *(
-                path for kind in kinds for path in Path(__file__).parent.glob(
-                    'test_%s_nitro_%s.py' % (arch, kind)))]:
+    def test_names(self):
+        """It speaks of scenarios and classes that there are."""
+        loader, found = unittest.TestLoader(), set()
+        for script in Path(__file__).parent.glob('test_nitro_*.py'):
             module = importlib.import_module(script.stem)
             for value in vars(module).values():
                 if isinstance(value, type) and issubclass(value,
                                                           QemuBaseTest):
-                    for name in loader.getTestCaseNames(value):
-                        yield '%s.%s' % (value.__name__, name)
-
-    def test_names(self):
-        """It speaks of scenarios that there are."""
+                    found.add(value.__name__)
+                    found.update('%s.%s' % (value.__name__, name) for name in
+                                 loader.getTestCaseNames(value))
         self.assertEqual(NOT_ON.keys(), ARCHES.keys())
-        for arch, reasons in NOT_ON.items():
-            self.assertLessEqual(reasons.keys(), set(self.scenarios(arch)))
-
-    # Files whose description says what one architecture leaves to another
-    PARTLY = {'systemd'}
-
-    def test_same_everywhere(self):
-        """What is not on the list is in the files of all architectures."""
-        kinds = [{path.stem.partition('_nitro_')[2] for path in
-                  Path(__file__).parent.glob('test_%s_nitro_*.py' % arch)}
-                 for arch in ARCHES]
-        common = set.intersection(*kinds) - self.PARTLY
-        self.assertIn('parent', common)
-        first, *others = [set(self.scenarios(arch, common))
-                          for arch in ARCHES]
-        for names in others:
-            self.assertEqual(names, first)
+        for reasons in NOT_ON.values():
+            self.assertLessEqual(reasons.keys(), found)
 
 
 class Accounts(QemuBaseTest):
@@ -632,15 +613,49 @@ class Accounts(QemuBaseTest):
         self.assertIn('/dev/shm /tmp/left  DIFFERS', list(book.table())[1])
 
 
-class Missing(QemuBaseTest):
-    """Files of tests that another architecture does not have."""
+class Chosen(QemuBaseTest):
+    """Which tests of a file run."""
+
+    # pylint: disable=missing-class-docstring,missing-function-docstring
+    def chosen(self, wanted, *cases):
+        """Names of tests that are chosen, and of those that are skipped."""
+        loader = unittest.TestLoader()
+        tests = unittest.TestSuite(map(loader.loadTestsFromTestCase, cases))
+        with mock.patch.dict(os.environ, NITRO_TESTS=wanted), \
+                mock.patch.dict(NOT_ON[GUEST.name], Elsewhere='why'):
+            found = only_wanted(loader, tests, None)
+        return [(type(test).__name__, getattr(
+            test, '__unittest_skip_why__', None)) for test in found]
+
+    def test_classes(self):
+        """Neither imported nor abstract ones; some are skipped as a whole."""
+        class Base(unittest.TestCase):
+            abstract = True
+
+            def test_it(self):
+                pass
+
+        class Here(Base):
+            pass
+
+        class Elsewhere(Base):
+            pass
+
+        class Imported(Base):
+            __module__ = 'other'
+
+        cases = Base, Here, Elsewhere, Imported
+        self.assertEqual(self.chosen('', *cases),
+                         [('Here', None), ('Elsewhere', 'why')])
+        self.assertEqual(self.chosen('Elsewhere.test', *cases),
+                         [('Elsewhere', 'why')])
+        self.assertEqual(self.chosen('nothing', *cases), [])
 
     def test_reasons(self):
-        """Each says why."""
-        for arch in ARCHES.values():
-            with mock.patch.object(check, 'GUEST', arch):
-                for name, reason in check._missing():
-                    self.assertNotIn('there is no', reason, name)
+        """What is skipped for one reason is one line."""
+        self.assertEqual(dict(check._by_reason(
+            [('A.a', 'x'), ('B.b', 'y'), ('A.c', 'x')])),
+            {'x': ['A.a', 'A.c'], 'y': ['B.b']})
 
 
 class Equipment(QemuBaseTest):

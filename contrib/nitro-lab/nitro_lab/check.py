@@ -11,37 +11,21 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from . import images, packages, python
-from .arch import ARCHES, GUEST
+from .arch import GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
 SKIPPED = re.compile(r'ok \d+ (\S+).*# SKIP (.*)')
 # What a file reports that has no test of the names that are wanted
 NOTHING = ['TAP version 13', '1..0']
-# In the description of a file that one architecture has
-ONLY_HERE = re.compile(r'^On this architecture only: ((?:.|\n.)+?)\.?\n"""',
-                       re.M)
 
 
 def _scripts():
-    """Files of tests: those of the lab, and those for this architecture."""
+    """Files of tests; which of them apply to ARCH, they know themselves."""
     directory = TREE / 'tests' / 'functional'
-    scripts = [*sorted(directory.glob('test_nitro_*.py')), *sorted(
-        directory.glob('test_%s_nitro_*.py' % GUEST.name))]
+    scripts = sorted(directory.glob('test_nitro_*.py'))
     if len(scripts) < 3:
         raise LabError('no tests in %s' % directory)
     return scripts
-
-
-def _missing():
-    """Files of tests that only other architectures have."""
-    directory = TREE / 'tests' / 'functional'
-    for arch in ARCHES.keys() - {GUEST.name}:
-        for script in sorted(directory.glob('test_%s_nitro_*.py' % arch)):
-            ours = script.name.replace(arch, GUEST.name, 1)
-            if not (directory / ours).exists():
-                reason = ONLY_HERE.search(script.read_text())
-                yield script.name, (' '.join(reason.group(1).split())
-                                    if reason else 'there is no ' + ours)
 
 
 def _environment(only):
@@ -55,6 +39,14 @@ def _environment(only):
                 QEMU_TEST_QEMU_BINARY=str(images.emulator()),
                 QEMU_BUILD_ROOT=str(OUT), BUILD=str(BUILD),
                 NITRO_TESTS=' '.join(only))
+
+
+def _by_reason(skipped):
+    """(reason, names) of (name, reason), in the order of the reasons."""
+    names = {}
+    for name, reason in skipped:
+        names.setdefault(reason, []).append(name)
+    return names.items()
 
 
 class Totals:
@@ -81,11 +73,10 @@ class Totals:
 
     def show(self):
         """What was left out and why, then the numbers."""
-        left_out = [*self.skipped, *_missing()]
-        if left_out:
+        if self.skipped:
             print('\nnot on this %s parent:' % GUEST.name)
-        for name, reason in left_out:
-            print('  %s: %s' % (name, reason))
+        for reason, names in _by_reason(self.skipped):
+            print('  %s: %s' % (', '.join(names), reason))
         print('%s: %d passed, %d failed, %d skipped' % (
             GUEST.name, self.passed, self.failed, len(self.skipped)))
 

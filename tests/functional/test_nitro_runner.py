@@ -1,0 +1,439 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""Scenarios: nitro-run in the place of nitro-cli, with the real driver."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from test_nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
+from test_nitro_manual import blocks
+from test_nitro_nsm import verified
+from nitro_parent import (DEMO, DEMO_MIB, POOL, NitroParentTest, ScopedTest,
+                          config, cpu_list, only_wanted, packages)
+
+from nitro_lab import application, eif, foreign, images, python
+from nitro_lab.arch import FOREIGN, GUEST
+
+TOP = '/lab/tree'
+TOOL = TOP + '/contrib/nitro-run/nitro-run'
+RUNNER = config.TREE / 'contrib/nitro-run/nitro-run'
+RUNTIME = '/run/nitro-run'
+REFERENCE = 'contrib/nitro-run/nitro_run/selftest-parent.json'
+PAGES = '/sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages'
+RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
+            'NumberOfCPUs', 'CPUIDs', 'MemoryMiB']
+# A program whose output says what reached it, and that ends when asked to
+PROGRAM = """echo "a=$A args=$*"; echo to-stderr >&2; trap 'exit 3' TERM
+[ "$A" ] && exit 7; while :; do sleep 0.1; done"""
+PROGRAM_IMAGE, HTTP_IMAGE = '/lab/program.eif', '/lab/http.eif'
+DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
+                            'ImageVersion']
+
+
+def program_image():
+    """An enclave image with that program."""
+    return application.image('program', ['sh', '-c', PROGRAM, 'name'],
+                             allow_env='A', allow_args='yes')
+
+
+def http_image():
+    """An enclave image of a container with python3 and a server in it."""
+    entry, server = application.tar_entry, Path(__file__).with_name(
+        'nitro_http.py')
+    files = {**python.files(), '/srv/serve.py': server}
+    layer = [(entry(name[1:], 0o755), Path(file).read_bytes())
+             for name, file in files.items() if isinstance(file, Path)]
+    with tempfile.TemporaryDirectory() as top:
+        application.write_saved(top + '/http.tar', [layer], {
+            'Entrypoint': ['/py/lib/' + python.LIBRARIES['libc6'][-1],
+                           '--library-path', '/py/lib',
+                           '/py/bin/' + python.VERSION, '/srv/serve.py'],
+            'Env': ['PYTHONHOME=/py', 'PYTHONDONTWRITEBYTECODE=1']})
+        return application.container_image(top + '/http.tar', name='http')
+
+
+def image_tool():
+    """qemu-eif, where it is built for the parent."""
+    if FOREIGN:
+        return {}
+    tool = images.image_tool()
+    return {'/usr/bin/qemu-eif': tool, **{
+        path: Path(file) for path, file in
+        images.shared_libraries(tool).items()}}
+
+
+class Run(NitroParentTest):
+    """Enclaves by the commands of nitro-cli."""
+
+    @classmethod
+    def parent_files(cls):
+        # As make check-launchers; the rest of that takes too long here
+        others = foreign.Qemu().files() if GUEST.name == 'x86_64' else {}
+        return {**super().parent_files(), **python.files(), **others,
+                **python.nitro_run_files(TOP), **image_tool(),
+                PROGRAM_IMAGE: program_image(), HTTP_IMAGE: http_image()}
+
+    @classmethod
+    def start_parent(cls):
+        parent = super().start_parent()
+        parent.check(['python3', '-c', python.WARM_UP])
+        return parent
+
+    def tearDown(self):
+        if self.parent.run(['ls', RUNTIME]).output:
+            self.tool('terminate-enclave', '--all')
+        super().tearDown()
+
+    def tool(self, *words, status=0):
+        """Run it; its output as JSON, and its messages."""
+        result = self.parent.run([TOOL, *words])
+        self.assertEqual(result.status, status, result.errors)
+        return (json.loads(result.output) if result.output else None,
+                re.sub(r'\s+', ' ', result.errors))
+
+    def refused(self, *words, expected, status=1):
+        """It has to refuse, say why, and print no result."""
+        told, errors = self.tool(*words, status=status)
+        self.assertIsNone(told)
+        for text in expected:
+            self.assertIn(text, errors)
+
+    def measured(self):
+        """Registers of the demo image."""
+        registers = eif.measure((config.LAB / 'demo.eif').read_bytes())
+        return {'PCR%d' % n: value for n, value in enumerate(registers)}
+
+    def test_life(self):
+        """Run, list, show the console, end: what each prints."""
+        job = self.parent.spawn([
+            TOOL, 'run-enclave', '--eif-path', DEMO, '--memory',
+            str(DEMO_MIB), '--cpu-count', '2', '--enclave-cid', '77',
+            '--attach-console'])
+        told = json.loads(job.wait_for(r'(?s)({.*?\n}\n).*PCR0')[1])
+        self.assertEqual(list(told), RUN_INFO)
+        self.assertEqual((told['EnclaveName'], told['EnclaveCID'],
+                          told['NumberOfCPUs'], told['MemoryMiB']),
+                         ('demo', 77, 2, DEMO_MIB))
+        self.assertRegex(told['EnclaveID'],
+                         r'^i-[0-9a-f]{17}-enc[0-9a-f]{16}$')
+        self.assertIn('demo: module ' + told['EnclaveID'], job.text())
+        self.assertLessEqual(set(told['CPUIDs']),
+                             cpu_list(self.parent.get(POOL)))
+        self.assertIn('Started enclave with enclave-cid: 77, memory: %d MiB,'
+                      ' cpu-ids: %s' % (DEMO_MIB, told['CPUIDs']),
+                      job.errors.decode())
+        self.assertIn('qemu-system', self.parent.get(
+            '/proc/%d/cmdline' % told['ProcessID']))
+        self.check_described(told)
+        self.refused('console', '--enclave-name', 'demo', expected=[
+            'somebody reads the console'])
+        ended, errors = self.tool('terminate-enclave', '--enclave-id',
+                                  told['EnclaveID'])
+        self.assertEqual(ended, {'EnclaveName': 'demo', 'Terminated': True,
+                                 'EnclaveID': told['EnclaveID']})
+        self.assertIn('Successfully terminated enclave', errors)
+        self.assertEqual(job.wait(), 0)
+        self.assertEqual(self.tool('describe-enclaves')[0], [])
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+
+    def check_described(self, told):
+        """describe-enclaves tells the same, and more."""
+        (listed,), _ = self.tool('describe-enclaves')
+        self.assertEqual(list(listed), DESCRIBE_INFO)
+        self.assertLessEqual(told.items(), listed.items())
+        self.assertEqual((listed['State'], listed['Flags'],
+                          listed['ImageName']),
+                         ('RUNNING', 'DEBUG_MODE', 'demo'))
+        self.assertLessEqual(self.measured().items(),
+                             listed['Measurements'].items())
+
+    def test_program(self):
+        """A program's output, apart, and its status; what is added to it."""
+        result = self.parent.run([TOOL, 'run', PROGRAM_IMAGE, '--env',
+                                  'A=one two', '--', 'x', 'y z'])
+        self.assertEqual((result.output, result.errors, result.status),
+                         ('a=one two args=x y z\n', 'to-stderr\n', 7))
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+
+    def test_detached(self):
+        """Two programs of one image at once, without anybody who waits:
+        output, end, status.  An enclave goes with its keeper."""
+        for name in ('one', 'two'):
+            self.assertEqual(self.parent.check([
+                TOOL, 'run', '-d', '--name', name, '--memory', '192',
+                PROGRAM_IMAGE]),
+                name + '\n')
+        found, _ = self.tool('inspect', 'one', 'two')
+        self.assertEqual([(info['Name'], info['State'], info['Source'])
+                          for info in found],
+                         [('one', 'running', PROGRAM_IMAGE),
+                          ('two', 'running', PROGRAM_IMAGE)])
+        self.assertEqual([info['EnclaveID'] for info in self.tool(
+            'describe-enclaves')[0]], [info['EnclaveID'] for info in found])
+        logs = [self.parent.spawn([TOOL, 'logs', '--follow', info['Name']])
+                for info in found]
+        for job in logs:
+            job.wait_for('a= args=\n')
+        self.assertEqual(self.parent.check([TOOL, 'stop', 'one']), 'one\n')
+        self.parent.check(['kill', '-KILL', str(found[1]['Keeper'])])
+        for name, status in (('one', 3), ('two', 125)):
+            result = self.parent.run([TOOL, 'wait', name])
+            self.assertEqual(result.status, status, result.errors)
+        self.assertIn('was killed', result.errors)
+        for job in logs:
+            self.assertEqual(job.wait(), 0)
+            self.assertTrue(job.errors.startswith(b'to-stderr\n'))
+        for info in found:
+            self.wait_until(lambda: self.parent.run(
+                ['test', '-e', '/proc/%d' % info['ProcessID']]).status,
+                'the end of its QEMU')
+        self.parent.check([TOOL, 'rm', 'one', 'two'])
+        self.wait_until(lambda: self.parent.run(
+            ['test', '-e', RUNTIME + '/relay-9001']).status,
+            'the end of the relay')
+
+    def test_http(self):
+        """The distribution's python3 in a container, serving HTTP: what it
+        answers is attested, and of this image."""
+        self.parent.check([TOOL, 'run', '-d', '--name', 'web', '--memory',
+                           '320', HTTP_IMAGE])
+        logs = self.parent.spawn([TOOL, 'logs', '-f', 'web'])
+        logs.wait_for('serving\n')
+        (info,), _ = self.tool('inspect', 'web')
+        client = self.parent.spawn(['lab', 'vsock', 'connect',
+                                    str(info['EnclaveCID']), '80'])
+        client.send(b'GET /fresh HTTP/1.0\r\n\r\n')
+        self.assertEqual(client.wait(), 0, client.errors)
+        head, _, document = bytes(client.output).partition(b'\r\n\r\n')
+        self.assertTrue(head.startswith(b'HTTP/1.0 200 OK\r\n'), head)
+        found = verified(self, document, '--nonce', b'/fresh'.hex(),
+                         '--image', config.LAB / 'http.eif')
+        self.assertIs(found['Valid'], True)
+        self.parent.check([TOOL, 'stop', 'web'])
+        logs.wait()
+        self.assertIn(b'"GET /fresh HTTP/1.0" 200', logs.errors)
+        self.parent.check([TOOL, 'rm', 'web'])
+
+    def test_two(self):
+        """Two by the same name, by a file and with chosen CPUs."""
+        pool = sorted(cpu_list(self.parent.get(POOL)))
+        self.parent.put('/run/enclave.json', json.dumps({
+            'eif_path': DEMO, 'memory_mib': DEMO_MIB, 'enclave_name': 'one',
+            'enclave_cid': 77, 'cpu_ids': pool[-2:]}).encode())
+        first, _ = self.tool('run-enclave', '--config', '/run/enclave.json')
+        self.assertEqual(first['CPUIDs'], pool[-2:])
+        self.refused('run-enclave', '--eif-path', DEMO, '--memory', '64',
+                     '--cpu-count', '2', '--enclave-cid', '77', status=3,
+                     expected=['another enclave has this CID'])
+        second, _ = self.tool(
+            'run-enclave', '--eif-path', DEMO, '--memory', str(DEMO_MIB),
+            '--cpu-count', '2', '--enclave-name', 'one', '--debug-mode')
+        self.assertEqual(second['EnclaveName'], 'one_1')
+        self.refused('terminate-enclave', '--enclave-name', 'two', expected=[
+            'no enclave two runs here', first['EnclaveID'],
+            second['EnclaveID']])
+        self.refused('console', '--enclave-name', 'one', expected=[
+            'has no console, as debug mode is off', '--debug-mode'])
+        job = self.parent.spawn([TOOL, 'console', '--enclave-name', 'one_1'])
+        job.wait_for('PCR0')
+        ended, _ = self.tool('terminate-enclave', '--all')
+        self.assertEqual([e['EnclaveName'] for e in ended], ['one', 'one_1'])
+        self.assertEqual(job.wait(), 0)
+
+    def test_refusals(self):
+        """What QEMU refuses, with its status; nothing stays."""
+        self.refused('run-enclave', '--eif-path', DEMO, '--memory', '99999',
+                     '--cpu-count', '2', expected=['huge pages'])
+        self.fault('START:1:-12')
+        self.refused('run-enclave', '--eif-path', DEMO, '--memory', '128',
+                     '--cpu-count', '2', status=3, expected=[
+                         'NE_START_ENCLAVE', 'not enough memory'])
+        self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+        mode = self.parent.check(['stat', '-c', '%a', RUNTIME])
+        self.assertEqual(mode.strip(), '700')
+
+    def doctor(self, status):
+        """The page that a user in group ne gets."""
+        result = self.parent.run(['su', 'ec2-user', '-c', TOOL + ' doctor'])
+        self.assertEqual(result.status, status, result.output
+                         + result.errors)
+        return result.output
+
+    def set_up(self, cpus, pages, owner):
+        """Pool, huge pages, and whose the device is."""
+        self.parent.check([
+            'sh', '-c', 'echo > %s; echo %s > %s; echo %s > %s; chown %s'
+            ' /dev/nitro_enclaves' % (POOL, cpus, POOL, pages, PAGES % 2048,
+                                      owner)])
+
+    def state(self):
+        """Read these settings back."""
+        return self.parent.check([
+            'sh', '-c', 'cat %s %s; stat -c %%U:%%G /dev/nitro_enclaves'
+            % (POOL, PAGES % 2048)]).split()
+
+    def test_doctor(self):
+        """What is broken is on its page; its commands mend it, itself
+        nothing."""
+        before = self.state()
+        self.assertNotIn('fail', self.doctor(0))
+        try:
+            self.set_up('', 0, 'root:root')
+            broken, page = self.state(), self.doctor(1)
+            self.assertEqual(self.state(), broken)
+            found = re.findall(r'fail  (.{12}) .*\n {19}mend: (.*)\n', page)
+            self.assertEqual([check.strip() for check, _ in found],
+                             ['rights', 'CPU pool', 'huge pages'], page)
+            self.assertEqual(page.count('fail'), 3)
+            for _, command in found:
+                self.parent.check(['sh', '-c', command])
+            self.assertNotIn('fail', self.doctor(0))
+        finally:
+            self.set_up(*before)
+            self.assertEqual(self.state(), before)
+
+    def test_selftest(self):
+        """The quick part as a user in group ne: the driver's answers are
+        those of the report that comes with it."""
+        report = '/tmp/selftest.json'
+        result = self.parent.run([
+            'su', 'ec2-user', '-c', TOOL + ' selftest --quick --eif %s'
+            ' --report %s' % (DEMO, report)])
+        self.assertEqual(result.status, 0, result.output + result.errors)
+        rows = json.loads(self.parent.get(report))['Scenarios']
+        known = {row['Name']: row for row in json.loads(
+            (config.TREE / REFERENCE).read_text())['Scenarios']}
+        for row in rows:
+            with self.case(row['Name']):
+                self.assertEqual(row['Outcome'], 'passed', row)
+                self.assertEqual(row.get('Errno'),
+                                 known[row['Name']].get('Errno'))
+        self.assertGreater(len(rows), 30)
+        self.assertEqual(self.parent.run('ls -d /tmp/nitro-*').output, '')
+
+
+# The page whose commands are typed here, those that do not need a registry
+TUTORIAL = 'docs/system/nitro-containers.rst'
+ELSEWHERE = r'podman '
+
+
+def write_container(path):
+    """An archive of a container with a shell, as docker save writes it."""
+    entry = application.tar_entry
+    layer = [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())]
+    layer += [(entry('bin/' + name, kind=tarfile.SYMTYPE, link='busybox'),
+               None) for name in ('sh', 'sleep')]
+    application.write_saved(path, [layer], {
+        'Cmd': ['sh', '-c', 'exit 1'], 'Env': ['PATH=/bin']})
+
+
+def typed():
+    """Commands of the page and what follows them."""
+    for block in blocks(TUTORIAL):
+        for line, answer in re.findall(
+                r'(?m)^\$ (.*)\n((?:(?!\$ ).*\n)*)', block):
+            if line.endswith('<< END'):
+                line, answer = '%s\n%s' % (line, answer), ''
+            if not re.match(ELSEWHERE, line):
+                yield line, answer.strip()
+
+
+class Laptop(ScopedTest):
+    """Container images on a machine without the device: the tutorial."""
+
+    def setUp(self):
+        super().setUp()
+        top = tempfile.TemporaryDirectory()
+        self.addCleanup(top.cleanup)
+        self.place = Path(top.name)
+        # Neither images nor keys of this machine's user are for tests
+        self.env = dict(os.environ,
+                        NITRO_RUN_IMAGES=str(self.place / 'store'))
+        self.addCleanup(subprocess.run, [RUNNER, 'lab', 'stop'], env=self.env,
+                        check=False, capture_output=True)
+        write_container(self.place / 'app.tar')
+
+    def shell(self, line, **options):
+        """Start a command of the page."""
+        for word, value in (('build/out/', '%s/' % config.OUT),
+                            ('contrib/', '%s/contrib/' % config.TREE)):
+            line = line.replace(word, value)
+        env = {**self.env, 'LAB': str(self.place / 'lab')} if ' kms ' in line \
+            else self.env
+        return subprocess.Popen(['sh', '-c', 'exec ' * options.pop(
+            'alone', False) + line], cwd=self.place, env=env, text=True,
+            stdout=subprocess.PIPE, **options)
+
+    def check_foreground(self, line, answer):
+        """The parent is started; outputs, and an end by a signal."""
+        with open(self.place / 'errors', 'w+', encoding='utf-8') as errors:
+            program = self.shell(line, stderr=errors, alone=True)
+            *remarked, hello, bye = answer.splitlines()
+            said = program.stdout.readline()
+            errors.seek(0)
+            remarks = errors.read()
+            self.assertEqual(said, hello + '\n', remarks)
+            program.send_signal(signal.SIGINT)
+            self.assertEqual('^C' + program.communicate()[0], bye + '\n')
+        self.assertEqual(program.returncode, 7)
+        for text in remarked:
+            self.assertIn(text + '\n', remarks)
+
+    def check_typed(self, line, answer):
+        """It says what the page does, but for values."""
+        program = self.shell(line, stderr=subprocess.PIPE)
+        said, errors = program.communicate()
+        self.assertEqual(program.returncode, 0, line + errors)
+        words = re.escape(answer)
+        for value in (r'[0-9a-f]{20,}\\\.\\\.\\\.',
+                      r'[0-9a-f]{8}(\\-[0-9a-f]{4}){3}\\-[0-9a-f]{12}'):
+            words = re.sub(value, '[0-9a-f-]+', words)
+        self.assertRegex(said.strip(), '^%s$' % words, line + errors)
+
+    def test_run(self):
+        """Each command of the page."""
+        (line, answer), *others = typed()
+        self.check_foreground(line, answer)
+        for line, answer in others:
+            self.check_typed(line, answer)
+        registers = json.loads((self.place / 'registers.json').read_text())
+        image, = [image for image in json.loads(subprocess.run(
+            [RUNNER, 'images', '--json'], env=self.env, check=True,
+            stdout=subprocess.PIPE).stdout)
+            if image['Measurements'] == registers]
+        self.assertIn(registers['PCR8'],
+                      (self.place / 'policy.json').read_text())
+        self.assertEqual(image['Source'], 'app.tar')
+        status = subprocess.run([RUNNER, 'lab', 'status'], env=self.env,
+                                capture_output=True, check=False)
+        self.assertEqual(status.returncode, 1, status.stderr)
+
+
+class Foreign(Qemu):
+    """The distribution's QEMU; make check-launchers has all of its list."""
+
+    launcher, program = DEBIAN, foreign.QEMU
+    parent_files, start_parent = Run.parent_files, Run.start_parent
+
+    def test_foreign(self):
+        """It launches an enclave, whose console it shows."""
+        self.check_launch()
+
+    def test_table(self):
+        """The manual has the table of all launchers."""
+        self.assertIn(table(), (config.TREE / PAGE).read_text())
+        for faults in FAULTS.values():
+            self.assertLessEqual(faults.keys(), set(SCENARIOS))
+
+
+load_tests = only_wanted
+
+if __name__ == '__main__':
+    ScopedTest.main()
