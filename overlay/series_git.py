@@ -93,8 +93,12 @@ class Repository:
     def root(self, branch, tree_id, message):
         """Let a branch be one commit without a past."""
         commit = self.git('commit-tree', tree_id, '-m', message).strip()
-        self.git('update-ref', 'refs/heads/' + branch, commit)
+        self.branch(branch, commit)
         return commit
+
+    def branch(self, name, commit):
+        """Let a branch end at a commit."""
+        self.git('update-ref', 'refs/heads/' + name, commit)
 
     def stack(self, branch, base, commits):
         """Put commits on top of a base: [(message, {path: (data, mode)})]."""

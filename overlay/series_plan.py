@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""Which patch of the series brings what: overlay/series.toml, applied.
+"""Which patch of which series brings what: overlay/series.toml, applied.
 
 Every file is claimed by one patch.  Files in the table `grow` are brought in
-pieces: paragraphs, or single lines; strings that are added to a list are
+pieces: paragraphs, or single lines; entries that are added to a list are
 always single.  A piece comes with the patch that the table `lines` of a patch
 says; else with the last of the patch that claims the file and those that
 bring the files of ours which the piece names.
+
+What belongs to no series comes at the very end, in a patch that is not sent.
 """
 
 import difflib
@@ -18,13 +20,15 @@ import tomllib
 import tree
 
 # What stands for a directory in lists of directories
-LISTED_AS = ('', '/meson.build', '/Kconfig', '/trace-events', '.rst')
+LISTED_AS = ('', '/meson.build', '/Kconfig', '/trace-events')
 WORD = re.compile(r'[\w./*?+-]+')
+# A page of the manual that is referred to, or listed
+PAGE = re.compile(r"(?:doc:`|'|^   )(/?[\w/-]+)(?=[`'\n])", re.M)
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
-# A line of a list of strings
-ITEM = re.compile(r"\s+'[^']+',\n")
+# A line of a list of strings, or of pages
+ITEM = re.compile(r"\s+'[^']+',\n|   [\w/-]+\n|\n")
 # Files that fail to build when they name what is not there
-BUILD_FILES = ('meson.build', 'Kconfig', 'index.rst')
+BUILD_FILES = ('meson.build', 'Kconfig', '.rst')
 
 
 def fail(message, remedy):
@@ -33,10 +37,17 @@ def fail(message, remedy):
 
 
 def load(path):
-    """The manifest."""
+    """The manifest; patches get the number of their series."""
     with open(path, 'rb') as f:
         manifest = tomllib.load(f)
-    for patch in manifest['patch']:
+    names = [series['name'] for series in manifest['series']]
+    for number, series in enumerate(manifest['series']):
+        unknown = set(series['needs']) - set(names[:number])
+        if unknown:
+            fail(f'series {names[number]} needs {" ".join(sorted(unknown))}, '
+                 'which is no earlier series',
+                 'see "needs" in overlay/series.toml')
+    for patch in (p for series in manifest['series'] for p in series['patch']):
         if not re.fullmatch(r'\S+: \S.{0,70}[^.]', patch['subject']):
             fail(f'subject "{patch["subject"]}" is not "area: summary"',
                  'leave out the full stop, keep it below 72 characters')
@@ -61,8 +72,9 @@ def claim(patches, names):
         found = [(letters, i, p) for letters, i, p, expression in patterns
                  if expression.fullmatch(name)]
         if not found:
-            fail(f'no patch of the series brings {name}',
-                 'add it to "paths" of a patch in overlay/series.toml')
+            fail(f'{name} belongs to no series',
+                 'add it to "paths" of a patch, or of "outside", in '
+                 'overlay/series.toml')
         best = max(found)[0]
         owners = {i for letters, i, _ in found if letters == best}
         if len(owners) > 1:
@@ -104,9 +116,11 @@ class Names:
             if '*' in word or word.endswith('/'):
                 found |= self.covered(word)
             elif word.strip('./'):
-                found |= self.exact(base + word + end for end in LISTED_AS
-                                    for base in (here + '/' if here else '',
-                                                 ''))
+                found |= self.exact(place + end for end in LISTED_AS for place
+                                    in (os.path.join(here, word), word))
+        for word in PAGE.findall(text):
+            found |= self.exact([('docs' + word if word[0] == '/' else
+                                  os.path.join(here, word)) + '.rst'])
         return max(found) if found else None
 
     def included(self, text, here):
@@ -197,7 +211,13 @@ class Growth:
             self.pieces.append(Piece(old, new, due))
 
     def by_line(self, lines, names, owner):
-        """Lines that name nothing come with the first that does."""
+        """Lines that name nothing come with the first that does.
+
+        Those that are indented deeper come with the line before.
+        """
+        lines = re.findall(r'^( *)(\S.*\n(?:\1 +\S.*\n)*|\n)',
+                           ''.join(lines), re.M)
+        lines = [indent + rest for indent, rest in lines]
         dues = [names.due(line, self.home) for line in lines]
         first = min((d for d in dues if d is not None), default=owner)
         self.pieces += [
@@ -228,7 +248,11 @@ class Plan:
     """
 
     def __init__(self, manifest, wanted, base):
-        self.patches = manifest['patch']
+        self.series = manifest['series']
+        self.patches = [p for s in self.series for p in s['patch']]
+        # What belongs to no series comes behind the last
+        self.patches.append(dict(manifest.get('outside', {'paths': []}),
+                                 subject='outside', text=''))
         self.wanted = wanted
         self.base = base
         self.claims = claim(self.patches, sorted(wanted))
@@ -271,28 +295,49 @@ class Plan:
                 result[name] = (now, self.wanted[name][1])
         return result
 
+    def numbers(self, series):
+        """Numbers of the patches of a series, counted from 0."""
+        at = self.series.index(series)
+        first = sum(len(s['patch']) for s in self.series[:at])
+        return range(first, first + len(series['patch']))
+
+    def order(self, series):
+        """A series behind those that it needs, directly or not."""
+        found = {series['name']}
+        for other in reversed(self.series):
+            if other['name'] in found:
+                found.update(other['needs'])
+        return [s for s in self.series if s['name'] in found]
+
+    def there(self, number):
+        """Patches that are there once a patch of a series is applied."""
+        series = next(s for s in self.series if number in self.numbers(s))
+        return {n for s in self.order(series) for n in self.numbers(s)
+                if n <= number}
+
     def early(self, number):
-        """Names in build files and includes of a patch that come later."""
+        """Names in build files and includes of a patch that are not there."""
+        there = self.there(number)
         for name, (data, _mode) in self.brings(number).items():
             here, file = os.path.split(name)
             if name in self.base:
                 continue
-            if file in BUILD_FILES:
+            if file.endswith(BUILD_FILES):
                 due = self.names.due(data.decode(), here)
-                if due is not None and due > number:
+                if due is not None and due not in there:
                     yield name, self.patches[due]['subject']
             if file.endswith(('.c', '.h')):
                 for path, due in self.names.included(data.decode(), here):
-                    if due > number:
+                    if due not in there:
                         yield f'{name} ({path})', self.patches[due]['subject']
 
     def check(self):
         """Nothing is named before it is there, and no patch is empty."""
-        for number, patch in enumerate(self.patches):
+        for number, patch in enumerate(self.patches[:-1]):
             if not self.brings(number):
                 fail(f'"{patch["subject"]}" brings nothing',
                      'remove it from overlay/series.toml')
             for name, other in self.early(number):
                 fail(f'"{patch["subject"]}": {name} needs "{other}", '
-                     'which is later',
-                     'change the order in overlay/series.toml')
+                     'which is later, or in a series it does not need',
+                     'change order or "needs" in overlay/series.toml')

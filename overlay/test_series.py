@@ -29,26 +29,37 @@ WANTED = {
     'dev/Kconfig': 'config ONE\n\nconfig TWO\n',
     'dev/one.c': 'one\n',
     'dev/two.c': 'two\n',
-    'OWNERS': 'Accelerator\nF: acc/\nF: include/*.h\n\nDevices\nF: dev/\n',
+    'OWNERS': 'Accelerator\nF: acc/\nF: include/*.h\n\nDevices\nF: dev/\n'
+              'F: lab/\n',
+    'lab/boot': 'boot\n',
 }
 MANIFEST = '''
-[cover]
-subject = "all of it"
-text = "why"
 [grow]
 "OWNERS" = "lines"
 "dev/meson.build" = "paragraphs"
 "dev/Kconfig" = "paragraphs"
 "meson.build" = "paragraphs"
-[[patch]]
+[outside]
+paths = ["lab/*"]
+[[series]]
+name = "acc"
+subject = "Accelerator"
+text = "why"
+needs = []
+[[series.patch]]
 subject = "acc: add it"
 text = "Because."
 paths = ["OWNERS", "a.c", "acc/*", "meson.build", "include/**"]
-[[patch]]
+[[series]]
+name = "dev"
+subject = "Devices"
+text = "why"
+needs = ["acc"]
+[[series.patch]]
 subject = "dev: add one"
 text = "Because."
 paths = ["dev/**"]
-[[patch]]
+[[series.patch]]
 subject = "dev: add two"
 text = "Because."
 paths = ["dev/two*"]
@@ -124,7 +135,26 @@ class Plans(Case):
         plan = self.plan()
         self.assertEqual(self.text(plan, 'OWNERS', 0),
                          'Accelerator\nF: acc/\nF: include/*.h\n')
-        self.assertEqual(self.text(plan, 'OWNERS', 1), WANTED['OWNERS'])
+        self.assertEqual(self.text(plan, 'OWNERS', 2) + 'F: lab/\n',
+                         WANTED['OWNERS'])
+
+    def test_deeper_lines(self):
+        """What is indented deeper belongs to the line before."""
+        growth = series_plan.Growth('docs/m', '', "x\n  y\n'lab/b',\n  z\n",
+                                    'lines')
+        growth.schedule([], series_plan.Names({'docs/lab/b.rst': 3}), 1)
+        self.assertEqual(growth.at(2), b'')
+        growth.schedule([], series_plan.Names({'docs/x': 1,
+                                               'docs/lab/b.rst': 3}), 1)
+        self.assertEqual(growth.at(2), b'x\n  y\n')
+
+    def test_pages(self):
+        """Paragraphs of a manual come with the pages they refer to."""
+        names = series_plan.Names({'docs/a.rst': 1, 'docs/lab/b.rst': 2})
+        for text, due in (('the program ``a``', None), ('see :doc:`a`', 1),
+                          (':doc:`a`, :doc:`/lab/b`', 2), ('   lab/b\n', 2),
+                          ("   'a',\n", 1)):
+            self.assertEqual(names.due(text, 'docs'), due, text)
 
     def test_list(self):
         """Each of the strings added to a list comes by itself."""
@@ -137,10 +167,11 @@ class Plans(Case):
         self.assertEqual(self.text(plan, 'meson.build', 1), added)
 
     def test_end(self):
-        """After the last patch everything is there."""
+        """Behind the last series everything is there."""
         plan = self.plan()
         for name, text in WANTED.items():
-            self.assertEqual(self.text(plan, name, 2), text)
+            self.assertEqual(self.text(plan, name, 3), text)
+        self.assertEqual(sorted(plan.brings(3)), ['OWNERS', 'lab/boot'])
 
     def test_replaced_lines(self):
         """What is replaced stays until its piece comes."""
@@ -174,8 +205,20 @@ class Refused(Case):
                             remedy)
 
     def test_unclaimed(self):
-        self.refuse('no patch of the series brings new/x.c',
-                    **{'new/x.c': ''})
+        self.refuse('new/x.c belongs to no series', **{'new/x.c': ''})
+
+    def test_unknown_need(self):
+        for need in ('"none"', '"dev"'):
+            self.refuse('series dev needs ' + need.strip('"') + ', which is',
+                        '"acc"]', need + ']')
+
+    def test_missing_need(self):
+        self.refuse('"dev: add one": dev/one.c (include/x.h) needs "acc: add',
+                    '["acc"]', '[]', **{'dev/one.c': '#include "x.h"\n'})
+
+    def test_outside_is_named(self):
+        self.refuse('acc/a.c (lab/boot) needs "outside"',
+                    **{'acc/a.c': '#include "lab/boot"\n'})
 
     def test_claimed_twice(self):
         self.refuse('dev/two.c is claimed twice: dev: add one; dev: add two',
@@ -210,10 +253,10 @@ class Refused(Case):
                     **{'acc/meson.build': "add('../dev/two.c')\n"})
 
     def test_empty_patch(self):
-        self.refuse('"doc: nothing" brings nothing', '[[patch]]\nsubject = '
-                    '"dev: add one"', '[[patch]]\nsubject = "doc: nothing"\n'
-                    'text = ""\npaths = []\n[[patch]]\nsubject = '
-                    '"dev: add one"')
+        self.refuse('"doc: nothing" brings nothing', '[[series.patch]]\n'
+                    'subject = "dev: add one"', '[[series.patch]]\n'
+                    'subject = "doc: nothing"\ntext = ""\npaths = []\n'
+                    '[[series.patch]]\nsubject = "dev: add one"')
 
     def test_subject(self):
         for subject in ('no area', 'acc: ends with a stop.',
@@ -258,23 +301,44 @@ class Git(Case):
         """The series: {name: text}."""
         top = self.top + '/build/series'
         return {name: tree.read(os.path.join(top, name)).decode()
-                for name in sorted(os.listdir(top))}
+                for name in tree.walk(top)}
 
     def test_series(self):
         self.assertIn('3 patches on QEMU 10.0.13', self.make())
         patches = self.patches()
         self.assertEqual(list(patches), [
-            '0000-cover-letter.patch', '0001-acc-add-it.patch',
-            '0002-dev-add-one.patch', '0003-dev-add-two.patch'])
-        cover = patches['0000-cover-letter.patch']
-        self.assertIn('Subject: [PATCH 0/3] all of it\n\nwhy\n', cover)
+            '1-acc/0000-cover-letter.patch', '1-acc/0001-acc-add-it.patch',
+            '2-dev/0000-cover-letter.patch', '2-dev/0001-dev-add-one.patch',
+            '2-dev/0002-dev-add-two.patch'])
+        cover = patches['2-dev/0000-cover-letter.patch']
+        self.assertIn('Subject: [PATCH 0/2] Devices\n\nwhy\n\n'
+                      'Needs the series "Accelerator".\n', cover)
         self.assertIn('files changed', cover)
-        first = patches['0001-acc-add-it.patch']
+        self.assertNotIn('lab', ''.join(patches.values()))
+        first = patches['1-acc/0001-acc-add-it.patch']
         self.assertIn(f'From: {series_git.NOBODY}\n', first)
         self.assertIn('Date: Fri, 2 Jan 1970 00:00:00 +0000\n', first)
         self.assertNotIn('Signed-off-by', first)
         self.assertEqual(tree.read(self.top + '/build/series.am/dev/two.c'),
                          b'two\n')
+
+    def test_alone(self):
+        """A series is applied without one before that it does not need."""
+        self.make(MANIFEST.replace('[outside]\npaths = ["lab/*"]\n', '')
+                  .replace('"include/**"]', '"include/**"]\n'
+                           'lines."OWNERS" = ["F: lab"]')
+                  + '[[series]]\nname = "lab"\nsubject = "Lab"\n'
+                  'text = "why"\nneeds = []\n[[series.patch]]\n'
+                  'subject = "lab: add it"\ntext = "x"\npaths = ["lab/*"]\n')
+        git = series_git.Repository(self.top + '/build/series.git')
+        self.assertIn('OWNERS', git.differences('base^{tree}', 'lab'))
+        self.assertEqual(git.differences('base^{tree}', 'alone/lab'),
+                         ['lab/boot'])
+
+    def test_need_left_out(self):
+        """A series that does not say what it needs cannot be applied."""
+        self.assert_invalid('git am failed: error: OWNERS', lambda: self.make(
+            MANIFEST.replace('["acc"]', '[]')), 'begin anew')
 
     def test_same_again(self):
         """Neither time nor place is in the series."""
@@ -291,9 +355,9 @@ class Git(Case):
                 mock.patch('series_git.ident',
                            lambda: 'A B <a@b.example>'):
             self.make(SIGNOFF='1', FORMAT='-v2 --rfc')
-        text = self.patches()['v2-0003-dev-add-two.patch']
+        text = self.patches()['2-dev/v2-0002-dev-add-two.patch']
         self.assertIn('From: A B <a@b.example>\n', text)
-        self.assertIn('[RFC PATCH v2 3/3]', text)
+        self.assertIn('[RFC PATCH v2 2/2]', text)
         self.assertIn('\nSigned-off-by: A B <a@b.example>\n', text)
 
     def test_nobody_signs_off(self):
@@ -313,17 +377,17 @@ class Git(Case):
                             'overlay/compose')
 
     def complain(self, text):
-        """Let checkpatch.pl complain about the third patch."""
+        """Let checkpatch.pl complain about the last patch."""
         self.write('build/base/scripts/checkpatch.pl',
                    '#!/bin/sh\nfor f; do :; done\ncase $f in\n'
-                   f'*/0003-*) echo "$f:5: {text}"; exit 1 ;;\nesac\n', 0o755)
+                   f'*/0002-*) echo "$f:5: {text}"; exit 1 ;;\nesac\n', 0o755)
         self.write('build/qemu/scripts/checkpatch.pl', tree.read(
             self.top + '/build/base/scripts/checkpatch.pl').decode(), 0o755)
 
     def test_checkpatch(self):
         for text in ('ERROR: bad style', 'WARNING: odd style'):
             self.complain(text)
-            self.assert_invalid('0003-dev-add-two.patch:5: ' + text,
+            self.assert_invalid('0002-dev-add-two.patch:5: ' + text,
                                 self.make, 'repair')
 
     def test_unavoidable(self):
@@ -345,8 +409,8 @@ class Git(Case):
                 words = words[:-1]
             return real(git, path, *words, **more)
         with mock.patch.object(series_git.Repository, 'within', within):
-            self.assert_invalid('differ in 3 file(s): dev/Kconfig',
-                                self.make, 'overlay/series')
+            self.assert_invalid('alone/acc and acc differ in 5 file(s): '
+                                'OWNERS a.c', self.make, 'overlay/series')
 
     def test_failure_of_git(self):
         git = series_git.Repository(self.top + '/build/series.git')
