@@ -20,61 +20,40 @@
 
 bool nitro_allowed;
 
-/* Answers to machine and devices: contracts in system/nitro.h */
+/* Answers to machine and devices: contracts in system/nitro-launch.h */
 
-bool nitro_accel_get_image_load_offset(uint64_t *offset, Error **errp)
+static bool nitro_get_load_offset(NitroLauncher *launcher, uint64_t *offset,
+                                  Error **errp)
 {
-    NitroAccelState *s = nitro_accel_current();
+    NitroAccelState *s = NITRO_ACCEL(launcher);
 
-    if (!s) {
-        error_setg(errp, "the image's load offset is known to accelerator "
-                   "nitro only");
-        return false;
-    }
     return nitro_enclave_load_offset(s->next ?: s->enclave, offset, errp);
 }
 
-uint64_t nitro_accel_get_cid(void)
+static uint64_t nitro_launcher_cid(NitroLauncher *launcher)
 {
-    NitroAccelState *s = nitro_accel_current();
-
-    return s ? nitro_current_cid(s) : NITRO_CID_AUTO;
+    return nitro_current_cid(NITRO_ACCEL(launcher));
 }
 
-bool nitro_accel_debug_mode(void)
+static bool nitro_launcher_debug_mode(NitroLauncher *launcher)
 {
-    NitroAccelState *s = nitro_accel_current();
-
-    return s && s->config.debug_mode;
+    return NITRO_ACCEL(launcher)->config.debug_mode;
 }
 
-void nitro_accel_notify_booted(void)
+static void nitro_launcher_boot(NitroLauncher *launcher, NitroBoot boot)
 {
-    NitroAccelState *s = nitro_accel_current();
+    NitroAccelState *s = NITRO_ACCEL(launcher);
 
-    if (s) {
-        nitro_enclave_booted(s->enclave);
-    }
-}
-
-static uint64_t boot_ms(const NitroAccelState *s)
-{
-    return s->enclave ? nitro_enclave_facts(s->enclave)->boot_ms : 0;
-}
-
-uint64_t nitro_accel_get_boot_ms(void)
-{
-    NitroAccelState *s = nitro_accel_current();
-
-    return s ? boot_ms(s) : 0;
-}
-
-void nitro_accel_expect_boot(void)
-{
-    NitroAccelState *s = nitro_accel_current();
-
-    if (s) {
+    switch (boot) {
+    case NITRO_BOOT_EXPECTED:
         nitro_enclave_expect_boot(s->enclave);
+        break;
+    case NITRO_BOOT_DONE:
+        nitro_enclave_booted(s->enclave);
+        break;
+    case NITRO_BOOT_FAILED:
+        nitro_policy_deadline(s);
+        break;
     }
 }
 
@@ -135,7 +114,7 @@ static bool check_machine(MachineState *ms, Error **errp)
 {
     ERRP_GUARD();
 
-    if (object_dynamic_cast(OBJECT(ms), MACHINE_TYPE_NAME("nitro"))) {
+    if (object_dynamic_cast(OBJECT(ms), TYPE_NITRO_GUEST)) {
         return true;
     }
     error_setg(errp, "accelerator '%s' cannot run machine '%s', skipping it",
@@ -175,7 +154,7 @@ static void nitro_setup_post(NITRO_SETUP_POST_PARAMS)
 
     if (!nitro_launch_setup(NITRO_ACCEL(as), &err)) {
         error_report_err(err);
-        exit(nitro_accel_failure_status());
+        exit(nitro_policy_failure_status(NITRO_LAUNCHER(as)));
     }
 }
 
@@ -264,7 +243,8 @@ static void nitro_set_cpus(Object *obj, const char *value, Error **errp)
 static void nitro_get_boot_time(Object *obj, Visitor *v, const char *name,
                                 void *opaque, Error **errp)
 {
-    uint64_t ms = boot_ms(NITRO_ACCEL(obj));
+    NitroAccelState *s = NITRO_ACCEL(obj);
+    uint64_t ms = s->enclave ? nitro_enclave_facts(s->enclave)->boot_ms : 0;
 
     visit_type_uint64(v, name, &ms, errp);
 }
@@ -383,6 +363,18 @@ static void nitro_accel_instance_finalize(Object *obj)
     g_free(s->device);
 }
 
+static void add_launcher_methods(NitroLauncherClass *lc)
+{
+    lc->load_offset = nitro_get_load_offset;
+    lc->cid = nitro_launcher_cid;
+    lc->debug_mode = nitro_launcher_debug_mode;
+    lc->failure_status = nitro_policy_failure_status;
+    lc->boot = nitro_launcher_boot;
+    lc->hold = nitro_policy_hold;
+    lc->set_application = nitro_policy_set_application;
+    lc->powerdown = nitro_policy_powerdown;
+}
+
 static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)
 {
     AccelClass *ac = ACCEL_CLASS(oc);
@@ -395,6 +387,7 @@ static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)
     ac->guest_hidden = "the hypervisor hides the memory, the CPUs and the "
                        "devices of an enclave";
     ac->allowed = &nitro_allowed;
+    add_launcher_methods(NITRO_LAUNCHER_CLASS(oc));
     nitro_accel_add_properties(oc);
     nitro_accel_add_life_properties(oc);
 }
@@ -406,6 +399,10 @@ static const TypeInfo nitro_accel_type = {
     .instance_init = nitro_accel_instance_init,
     .instance_finalize = nitro_accel_instance_finalize,
     .class_init = nitro_accel_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_NITRO_LAUNCHER },
+        { }
+    },
 };
 module_obj(TYPE_NITRO_ACCEL);
 

@@ -10,7 +10,7 @@
  * nitro-accel.c   object, properties, accelerator's methods
  * nitro-policy.c  what follows when an enclave ends, or the user wants it to
  * nitro-info.c    answers and events for the monitor
- * nitro-launch.c  order of a launch, hooks of the machine
+ * nitro-launch.c  order of a launch, in which the machine takes part
  * enclave.c       one enclave
  * ne.c            requests to the driver
  *
@@ -24,6 +24,7 @@
 #include "qemu/timer.h"
 #include "system/nitro.h"
 #include "system/nitro-compat.h"
+#include "system/nitro-launch.h"
 #include "system/nitro-pool.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(NitroAccelState, NITRO_ACCEL)
@@ -69,7 +70,7 @@ struct NitroAccelState {
     NitroEvent kept;            /* to be handled when it was started */
     bool powerdown;             /* the user wants the enclave to end */
     bool again;                 /* launch as soon as the enclave is closed */
-    unsigned holds;             /* nitro_accel_hold_shutdown() callers */
+    unsigned holds;             /* devices that hold QEMU's end */
     NitroEnclaveApplication *application;   /* or NULL */
     uint32_t stop_grace;        /* seconds, for an enclave that is asked */
     int end_status;             /* of QEMU, once the enclave has booted */
@@ -154,5 +155,16 @@ void nitro_policy_init(NitroAccelState *s);
 
 /* What becomes of an enclave: a NitroEnclaveChanged */
 void nitro_policy_changed(void *opaque, NitroEnclave *enclave);
+
+/* No heartbeat came in time */
+void nitro_policy_deadline(NitroAccelState *s);
+
+/* Methods of NitroLauncherClass */
+int nitro_policy_failure_status(NitroLauncher *launcher);
+void nitro_policy_hold(NitroLauncher *launcher, bool hold);
+void nitro_policy_powerdown(NitroLauncher *launcher);
+void nitro_policy_set_application(NitroLauncher *launcher,
+                                  const NitroEnclaveApplication *app,
+                                  uint32_t stop_grace, int exit_status);
 
 #endif /* ACCEL_NITRO_INT_H */

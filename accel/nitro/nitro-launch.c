@@ -18,6 +18,7 @@
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
+#include "qemu/module.h"
 #include "system/runstate.h"
 #include "ne.h"
 #include "nitro-int.h"
@@ -27,18 +28,14 @@
 #define RETRY_DELAY_MS 100
 #define RETRY_SPREAD_MS 100
 
-static const NitroAccelHooks no_hooks;
-
-/* What the machine registered */
-static struct {
-    const NitroAccelHooks *ops;
-    void *opaque;
-} launch_hooks = { .ops = &no_hooks };
-
-void nitro_accel_set_hooks(const NitroAccelHooks *hooks, void *opaque)
+static NitroGuest *guest(void)
 {
-    launch_hooks.ops = hooks;
-    launch_hooks.opaque = opaque;
+    return NITRO_GUEST(current_machine);
+}
+
+static NitroGuestClass *guest_class(void)
+{
+    return NITRO_GUEST_GET_CLASS(current_machine);
 }
 
 /* vCPU objects */
@@ -70,20 +67,14 @@ void nitro_launch_show(NitroAccelState *s, NitroEnclave *enclave)
 
 /* Devices */
 
-static NitroStep acquire(NitroAccelState *s, Error **errp)
-{
-    s->armed = true;
-    return launch_hooks.ops->acquire
-           ? launch_hooks.ops->acquire(launch_hooks.opaque, errp)
-           : NITRO_STEP_DONE;
-}
-
 static NitroStep prepare_devices(NitroAccelState *s, Error **errp)
 {
-    NitroStep step = acquire(s, errp);
+    NitroStep step;
 
-    if (step == NITRO_STEP_DONE && launch_hooks.ops->prepare_start &&
-        !launch_hooks.ops->prepare_start(launch_hooks.opaque, errp)) {
+    s->armed = true;
+    step = guest_class()->acquire(guest(), errp);
+    if (step == NITRO_STEP_DONE &&
+        !guest_class()->prepare_start(guest(), errp)) {
         return NITRO_STEP_FAILED;
     }
     return step;
@@ -92,26 +83,21 @@ static NitroStep prepare_devices(NitroAccelState *s, Error **errp)
 void nitro_launch_started(NitroAccelState *s)
 {
     s->launches++;
-    if (launch_hooks.ops->started) {
-        launch_hooks.ops->started(launch_hooks.opaque,
-                                  nitro_enclave_facts(s->enclave)->cid);
-    }
+    guest_class()->started(guest(), nitro_enclave_facts(s->enclave)->cid);
 }
 
 void nitro_launch_stopped(NitroAccelState *s)
 {
     timer_del(s->retry_timer);
-    if (s->armed && launch_hooks.ops->stopped) {
-        launch_hooks.ops->stopped(launch_hooks.opaque);
+    if (s->armed) {
+        guest_class()->stopped(guest());
     }
     s->armed = false;
 }
 
 void nitro_launch_query(NitroEnclaveInfo *info)
 {
-    if (launch_hooks.ops->query) {
-        launch_hooks.ops->query(launch_hooks.opaque, info);
-    }
+    guest_class()->query(guest(), info);
 }
 
 /* Steps */
@@ -189,8 +175,7 @@ void nitro_launch_proceed(NitroAccelState *s)
 static bool prepare_again(NitroEnclave *enclave, Error **errp)
 {
     return nitro_enclave_create(enclave, errp) &&
-           (!launch_hooks.ops->load ||
-            launch_hooks.ops->load(launch_hooks.opaque, errp)) &&
+           guest_class()->load(guest(), errp) &&
            nitro_enclave_prepare(enclave, errp);
 }
 
@@ -241,3 +226,18 @@ bool nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
     qemu_add_vm_change_state_handler(vm_state_changed, s);
     return true;
 }
+
+static const TypeInfo nitro_launch_interfaces[] = {
+    {
+        .name = TYPE_NITRO_LAUNCHER,
+        .parent = TYPE_INTERFACE,
+        .class_size = sizeof(NitroLauncherClass),
+    },
+    {
+        .name = TYPE_NITRO_GUEST,
+        .parent = TYPE_INTERFACE,
+        .class_size = sizeof(NitroGuestClass),
+    },
+};
+
+DEFINE_TYPES(nitro_launch_interfaces)

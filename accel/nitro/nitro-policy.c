@@ -50,11 +50,11 @@ static const NitroEnclaveFacts *facts(const NitroAccelState *s)
     return nitro_enclave_facts(s->enclave);
 }
 
-int nitro_accel_failure_status(void)
+int nitro_policy_failure_status(NitroLauncher *launcher)
 {
-    NitroAccelState *s = nitro_accel_current();
+    const NitroEnclaveFacts *f = facts(NITRO_ACCEL(launcher));
 
-    return s && facts(s)->refusal ? NITRO_STATUS_DRIVER : EXIT_FAILURE;
+    return f->refusal ? NITRO_STATUS_DRIVER : EXIT_FAILURE;
 }
 
 /* Launch again */
@@ -142,7 +142,8 @@ static void give_up(NitroAccelState *s)
 static void fail(NitroAccelState *s)
 {
     qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
-                                           nitro_accel_failure_status());
+                                           nitro_policy_failure_status(
+                                               NITRO_LAUNCHER(s)));
 }
 
 static const struct {
@@ -211,20 +212,12 @@ static void hold_expired(void *opaque)
     finish(s);
 }
 
-void nitro_accel_hold_shutdown(void)
+void nitro_policy_hold(NitroLauncher *launcher, bool hold)
 {
-    NitroAccelState *s = nitro_accel_current();
+    NitroAccelState *s = NITRO_ACCEL(launcher);
 
-    if (s) {
+    if (hold) {
         s->holds++;
-    }
-}
-
-void nitro_accel_release_shutdown(void)
-{
-    NitroAccelState *s = nitro_accel_current();
-
-    if (!s) {
         return;
     }
     assert(s->holds > 0);
@@ -370,35 +363,26 @@ static void reset(void *opaque)
     handle(opaque, NITRO_EVENT_RESET);
 }
 
-void nitro_accel_powerdown(void)
+void nitro_policy_powerdown(NitroLauncher *launcher)
 {
-    NitroAccelState *s = nitro_accel_current();
-
-    if (s) {
-        handle(s, NITRO_EVENT_POWERDOWN);
-    } else {
-        qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
-    }
+    handle(NITRO_ACCEL(launcher), NITRO_EVENT_POWERDOWN);
 }
 
-void nitro_accel_set_application(const NitroEnclaveApplication *app,
-                                 uint32_t stop_grace, int exit_status)
+void nitro_policy_set_application(NitroLauncher *launcher,
+                                  const NitroEnclaveApplication *app,
+                                  uint32_t stop_grace, int exit_status)
 {
-    NitroAccelState *s = nitro_accel_current();
+    NitroAccelState *s = NITRO_ACCEL(launcher);
 
-    if (s) {
-        qapi_free_NitroEnclaveApplication(s->application);
-        s->application = QAPI_CLONE(NitroEnclaveApplication, app);
-        s->stop_grace = stop_grace;
-        s->end_status = exit_status;
-    }
+    qapi_free_NitroEnclaveApplication(s->application);
+    s->application = QAPI_CLONE(NitroEnclaveApplication, app);
+    s->stop_grace = stop_grace;
+    s->end_status = exit_status;
 }
 
-void nitro_accel_boot_failed(void)
+void nitro_policy_deadline(NitroAccelState *s)
 {
-    NitroAccelState *s = nitro_accel_current();
-
-    if (s && facts(s)->life == NITRO_LIFE_STARTED) {
+    if (facts(s)->life == NITRO_LIFE_STARTED) {
         handle(s, NITRO_EVENT_DEADLINE);
     }
 }

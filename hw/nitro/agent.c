@@ -25,7 +25,6 @@
 #include "qemu/module.h"
 #include "qemu/notify.h"
 #include "qemu/units.h"
-#include "system/nitro.h"
 #include "system/nitro-compat.h"
 #include "system/runstate.h"
 #include "trace.h"
@@ -56,7 +55,6 @@ struct NitroAgent {
     uint32_t cid;                       /* the only one that may connect */
     bool over;                          /* the enclave has ended */
     bool warned;                        /* of a fault, in this launch */
-    bool holds_shutdown;
 
     /* The connection */
     QIOChannelSocket *sioc;             /* NULL without one */
@@ -93,8 +91,9 @@ static void report(NitroAgent *a)
     bool can_stop = a->greeted && !nitro_program_has_ended(&a->program);
     bool counts = a->exit_status == NITRO_AGENT_EXIT_STATUS_APP;
 
-    nitro_accel_set_application(info, can_stop ? a->stop_timeout : 0,
-                                counts ? nitro_program_status(&a->program) : 0);
+    nitro_vsock_device_set_application(
+        NITRO_VSOCK_DEVICE(a), info, can_stop ? a->stop_timeout : 0,
+        counts ? nitro_program_status(&a->program) : 0);
 }
 
 /* The connection */
@@ -326,14 +325,6 @@ static void connection_update(NitroAgent *a)
     }
 }
 
-static void release_shutdown(NitroAgent *a)
-{
-    if (a->holds_shutdown) {
-        a->holds_shutdown = false;
-        nitro_accel_release_shutdown();
-    }
-}
-
 static void agent_update(NitroAgent *a)
 {
     while (a->sioc && take_frame(a)) {
@@ -343,7 +334,7 @@ static void agent_update(NitroAgent *a)
         connection_update(a);
     }
     if (a->over && !a->sioc && !nitro_program_is_pending(&a->program)) {
-        release_shutdown(a);
+        nitro_vsock_device_hold(NITRO_VSOCK_DEVICE(a), false);
     }
 }
 
@@ -391,7 +382,7 @@ static void agent_restart(NitroAgent *a)
 {
     connection_close(a);
     nitro_listener_close(&a->listener);
-    release_shutdown(a);
+    nitro_vsock_device_hold(NITRO_VSOCK_DEVICE(a), false);
     a->over = a->warned = a->stop = false;
     a->nr_connections = 0;
     nitro_program_restart(&a->program);
@@ -437,10 +428,8 @@ static void nitro_agent_stopped(NitroVsockDevice *dev)
     nitro_listener_close(&a->listener);
     a->over = true;
     agent_update(a);
-    if ((a->sioc || nitro_program_is_pending(&a->program)) &&
-        !a->holds_shutdown) {
-        a->holds_shutdown = true;
-        nitro_accel_hold_shutdown();
+    if (a->sioc || nitro_program_is_pending(&a->program)) {
+        nitro_vsock_device_hold(NITRO_VSOCK_DEVICE(a), true);
     }
 }
 

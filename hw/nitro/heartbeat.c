@@ -22,7 +22,6 @@
 #include "qemu/queue.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
-#include "system/nitro.h"
 #include "system/nitro-compat.h"
 #include "system/nitro-hints.h"
 #include "trace.h"
@@ -142,7 +141,7 @@ static gboolean peer_readable(QIOChannel *ioc, GIOCondition condition,
     trace_nitro_heartbeat_received(hb, peer->cid);
     close_all(hb);
     set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_DONE);
-    nitro_accel_notify_booted();
+    nitro_vsock_device_boot(NITRO_VSOCK_DEVICE(hb), NITRO_BOOT_DONE);
     /* Read after boot-ms, which is a part of this time, so as not to be less */
     hb->received_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     return G_SOURCE_REMOVE;
@@ -336,8 +335,8 @@ static gboolean deadline_expired(gpointer opaque)
 
     trace_nitro_heartbeat_expired(hb, hb->cid, deadline_ms(hb));
     hb->deadline_tag = 0;
-    error_setg(&err, "the enclave with CID %" PRIu64 " has sent no heartbeat "
-               "for %.1f s%s", nitro_accel_get_cid(), deadline_ms(hb) / 1000.0,
+    error_setg(&err, "the enclave with CID %" PRIu32 " has sent no heartbeat "
+               "for %.1f s%s", hb->cid, deadline_ms(hb) / 1000.0,
                hb->timeout_action == NITRO_HEARTBEAT_ACTION_RUN
                ? "" : ", ending it");
     error_append_hint(&err, "Look at its console (-accel nitro,debug-mode=on)"
@@ -346,7 +345,7 @@ static gboolean deadline_expired(gpointer opaque)
                       "sends none use -machine nitro,heartbeat=off.\n");
     warn_report_err(err);
     if (hb->timeout_action == NITRO_HEARTBEAT_ACTION_END) {
-        nitro_accel_boot_failed();
+        nitro_vsock_device_boot(NITRO_VSOCK_DEVICE(hb), NITRO_BOOT_FAILED);
     }
     return G_SOURCE_REMOVE;
 }
@@ -363,7 +362,7 @@ static NitroStep nitro_heartbeat_acquire(NitroVsockDevice *dev, Error **errp)
         hb->since_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     }
     if (step == NITRO_STEP_DONE) {
-        nitro_accel_expect_boot();
+        nitro_vsock_device_boot(dev, NITRO_BOOT_EXPECTED);
     }
     return step;
 }

@@ -14,7 +14,6 @@
 #include "qapi/visitor.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"
-#include "system/nitro.h"
 #include "system/qtest.h"
 #include "trace.h"
 
@@ -23,11 +22,13 @@ static void *image_place(MachineState *machine, const char *kind,
                          uint64_t size, Error **errp)
 {
     ERRP_GUARD();
+    NitroLauncher *launcher = nitro_machine_launcher(machine);
     uint64_t offset = NITRO_DEFAULT_LOAD_OFFSET;
     uint64_t ram_size = memory_region_size(machine->ram);
 
-    if (!qtest_enabled() &&
-        !nitro_accel_get_image_load_offset(&offset, errp)) {
+    if (launcher &&
+        !NITRO_LAUNCHER_GET_CLASS(launcher)->load_offset(launcher, &offset,
+                                                         errp)) {
         return NULL;
     }
     if (offset > ram_size || size > ram_size - offset) {

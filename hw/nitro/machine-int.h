@@ -13,6 +13,14 @@
 #include "machine-hugepages.h"
 
 /**
+ * nitro_machine_launcher: who launches the enclave
+ * @machine: the machine
+ *
+ * Returns: the accelerator, or NULL when that is qtest
+ */
+NitroLauncher *nitro_machine_launcher(MachineState *machine);
+
+/**
  * nitro_machine_check_options: refuse what an enclave cannot have
  * @machine: the machine, with the options of the command line
  * @errp: filled in with the first option that cannot be honoured

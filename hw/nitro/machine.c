@@ -25,7 +25,6 @@
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
-#include "system/nitro.h"
 #include "system/nitro-compat.h"
 #include "system/nitro-pool.h"
 #include "system/qtest.h"
@@ -33,58 +32,72 @@
 #include "system/system.h"
 #include "trace.h"
 
-/* Calls from the accelerator */
+/* Calls from the launcher */
 
-static NitroStep machine_acquire(void *opaque, Error **errp)
+static NitroVsockBridge *guest_bridge(NitroGuest *guest)
 {
-    NitroMachineState *nms = opaque;
-
-    return nitro_vsock_bridge_acquire(nms->bridge, errp);
+    return NITRO_MACHINE(guest)->bridge;
 }
 
-static bool machine_prepare_start(void *opaque, Error **errp)
+static NitroStep machine_acquire(NitroGuest *guest, Error **errp)
 {
-    NitroMachineState *nms = opaque;
-
-    return nitro_vsock_bridge_prepare(nms->bridge, errp);
+    return nitro_vsock_bridge_acquire(guest_bridge(guest), errp);
 }
 
-static void machine_started(void *opaque, uint32_t cid)
+static bool machine_prepare_start(NitroGuest *guest, Error **errp)
 {
-    NitroMachineState *nms = opaque;
-
-    nitro_vsock_bridge_started(nms->bridge, cid);
+    return nitro_vsock_bridge_prepare(guest_bridge(guest), errp);
 }
 
-static void machine_stopped(void *opaque)
+static void machine_started(NitroGuest *guest, uint32_t cid)
 {
-    NitroMachineState *nms = opaque;
-
-    nitro_vsock_bridge_stopped(nms->bridge);
+    nitro_vsock_bridge_started(guest_bridge(guest), cid);
 }
 
-static bool machine_load(void *opaque, Error **errp)
+static void machine_stopped(NitroGuest *guest)
 {
-    return nitro_machine_reload_image(MACHINE(opaque), errp);
+    nitro_vsock_bridge_stopped(guest_bridge(guest));
 }
 
-static void machine_query(void *opaque, NitroEnclaveInfo *info)
+static bool machine_load(NitroGuest *guest, Error **errp)
 {
-    nitro_machine_query(opaque, info);
+    return nitro_machine_reload_image(MACHINE(guest), errp);
 }
 
-static const NitroAccelHooks machine_hooks = {
-    .acquire = machine_acquire,
-    .prepare_start = machine_prepare_start,
-    .started = machine_started,
-    .stopped = machine_stopped,
-    .load = machine_load,
-    .query = machine_query,
-};
+static void machine_query(NitroGuest *guest, NitroEnclaveInfo *info)
+{
+    /* With --preconfig there is nothing yet to be seen */
+    if (guest_bridge(guest)) {
+        nitro_machine_query(NITRO_MACHINE(guest), info);
+    }
+}
+
+/* Calls to the launcher, which is NULL under qtest */
+NitroLauncher *nitro_machine_launcher(MachineState *machine)
+{
+    Object *accel = OBJECT(machine->accelerator);
+
+    return (NitroLauncher *)object_dynamic_cast(accel, TYPE_NITRO_LAUNCHER);
+}
+
+static int failure_status(MachineState *machine)
+{
+    NitroLauncher *launcher = nitro_machine_launcher(machine);
+
+    return launcher ? NITRO_LAUNCHER_GET_CLASS(launcher)->failure_status(
+                          launcher) : EXIT_FAILURE;
+}
 
 static void machine_powerdown(Notifier *notifier, void *data)
 {
-    nitro_accel_powerdown();
+    NitroLauncher *launcher = nitro_machine_launcher(MACHINE(
+        container_of(notifier, NitroMachineState, powerdown_notifier)));
+
+    if (launcher) {
+        NITRO_LAUNCHER_GET_CLASS(launcher)->powerdown(launcher);
+    } else {
+        qemu_system_shutdown_request(SHUTDOWN_CAUSE_GUEST_SHUTDOWN);
+    }
 }
 
 /* vCPUs */
@@ -152,12 +165,13 @@ static bool create_heartbeat(NitroMachineState *nms, Error **errp)
 
 static bool create_console(NitroMachineState *nms, Error **errp)
 {
+    NitroLauncher *launcher = nitro_machine_launcher(MACHINE(nms));
     Chardev *chr = serial_hd(0);
 
     if (!chr) {
         return true;
     }
-    if (nitro_enabled() && !nitro_accel_debug_mode()) {
+    if (launcher && !NITRO_LAUNCHER_GET_CLASS(launcher)->debug_mode(launcher)) {
         trace_nitro_machine_default_device(TYPE_NITRO_SERIAL_VSOCK,
                                            "no debug mode");
         if (!object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_NULL)) {
@@ -203,7 +217,9 @@ static bool machine_build(NitroMachineState *nms, Error **errp)
         !create_vcpus(machine, errp)) {
         return false;
     }
-    nms->bridge = nitro_vsock_bridge_new(OBJECT(nms), errp);
+    nms->bridge = nitro_vsock_bridge_new(OBJECT(nms),
+                                         nitro_machine_launcher(machine),
+                                         errp);
     if (!nms->bridge) {
         return false;
     }
@@ -223,9 +239,8 @@ static void nitro_machine_init(MachineState *machine)
 
     if (!machine_build(nms, &err)) {
         error_report_err(err);
-        exit(nitro_accel_failure_status());
+        exit(failure_status(machine));
     }
-    nitro_accel_set_hooks(&machine_hooks, nms);
     nms->powerdown_notifier.notify = machine_powerdown;
     qemu_register_powerdown_notifier(&nms->powerdown_notifier);
 }
@@ -262,6 +277,16 @@ static void nitro_machine_instance_finalize(Object *obj)
     g_free(NITRO_MACHINE(obj)->policy.eif_out);
 }
 
+static void add_guest_methods(NitroGuestClass *gc)
+{
+    gc->acquire = machine_acquire;
+    gc->prepare_start = machine_prepare_start;
+    gc->started = machine_started;
+    gc->stopped = machine_stopped;
+    gc->load = machine_load;
+    gc->query = machine_query;
+}
+
 static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
 {
     static const char *const accels[] = { "nitro", "qtest", NULL };
@@ -284,6 +309,7 @@ static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
     mc->no_cdrom = true;
     mc->get_hotplug_handler = machine_get_hotplug_handler;
     hc->pre_plug = machine_pre_plug;
+    add_guest_methods(NITRO_GUEST_CLASS(oc));
 
     object_class_property_add(oc, "page-size", "size",
                               nitro_machine_get_page_size,
@@ -311,6 +337,7 @@ static const TypeInfo nitro_machine_types[] = {
         .class_init = nitro_machine_class_init,
         .interfaces = (InterfaceInfo[]) {
             { TYPE_HOTPLUG_HANDLER },
+            { TYPE_NITRO_GUEST },
             { }
         },
     },

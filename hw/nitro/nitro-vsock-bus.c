@@ -5,8 +5,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Bus, bridge and abstract device.  The bridge passes the three steps of a
- * launch on to the devices in the order in which they were added; it knows
- * nothing of the accelerator, the machine connects the two.
+ * launch on to the devices in the order in which they were added, and what the
+ * devices say on to the launcher.
  */
 
 #include "qemu/osdep.h"
@@ -146,7 +146,54 @@ bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp)
     return false;
 }
 
-NitroVsockBridge *nitro_vsock_bridge_new(Object *machine, Error **errp)
+/* What devices say to the launcher */
+
+static NitroLauncher *device_launcher(NitroVsockDevice *dev)
+{
+    return NITRO_VSOCK_BRIDGE(DEVICE(dev)->parent_bus->parent)->launcher;
+}
+
+void nitro_vsock_device_boot(NitroVsockDevice *dev, NitroBoot boot)
+{
+    NitroLauncher *launcher = device_launcher(dev);
+
+    if (launcher) {
+        NITRO_LAUNCHER_GET_CLASS(launcher)->boot(launcher, boot);
+    }
+}
+
+void nitro_vsock_device_hold(NitroVsockDevice *dev, bool hold)
+{
+    NitroLauncher *launcher = device_launcher(dev);
+
+    if (launcher && dev->holds != hold) {
+        dev->holds = hold;
+        NITRO_LAUNCHER_GET_CLASS(launcher)->hold(launcher, hold);
+    }
+}
+
+void nitro_vsock_device_set_application(NitroVsockDevice *dev,
+                                        const NitroEnclaveApplication *app,
+                                        uint32_t stop_grace, int exit_status)
+{
+    NitroLauncher *launcher = device_launcher(dev);
+
+    if (launcher) {
+        NITRO_LAUNCHER_GET_CLASS(launcher)->set_application(
+            launcher, app, stop_grace, exit_status);
+    }
+}
+
+bool nitro_vsock_device_has_console(NitroVsockDevice *dev)
+{
+    NitroLauncher *launcher = device_launcher(dev);
+
+    return !launcher ||
+           NITRO_LAUNCHER_GET_CLASS(launcher)->debug_mode(launcher);
+}
+
+NitroVsockBridge *nitro_vsock_bridge_new(Object *machine,
+                                         NitroLauncher *launcher, Error **errp)
 {
     DeviceState *dev = qdev_new(TYPE_NITRO_VSOCK_BRIDGE);
 
@@ -155,6 +202,7 @@ NitroVsockBridge *nitro_vsock_bridge_new(Object *machine, Error **errp)
         object_unparent(OBJECT(dev));
         return NULL;
     }
+    NITRO_VSOCK_BRIDGE(dev)->launcher = launcher;
     return NITRO_VSOCK_BRIDGE(dev);
 }
 

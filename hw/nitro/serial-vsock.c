@@ -18,24 +18,15 @@
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "stream.h"
-#include "system/nitro.h"
 #include "trace.h"
 #include "vsock.h"
 
 /* No attempt to connect after this time */
 #define RETRY_LIMIT_MS 20000
 
-static void serial_release_shutdown(NitroSerialVsock *s)
-{
-    if (s->holds_shutdown) {
-        s->holds_shutdown = false;
-        nitro_accel_release_shutdown();
-    }
-}
-
 static void serial_closed(void *opaque)
 {
-    serial_release_shutdown(opaque);
+    nitro_vsock_device_hold(opaque, false);
 }
 
 static void serial_lost(NitroSerialVsock *s, const char *reason)
@@ -75,7 +66,7 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
     g_autoptr(SocketAddress) addr = NULL;
 
     /* What is left of an earlier enclave goes on its way without a hold */
-    serial_release_shutdown(s);
+    nitro_vsock_device_hold(dev, false);
     g_clear_pointer(&s->lost, g_free);
     if (cid > UINT32_MAX - NITRO_CONSOLE_PORT_BASE) {
         g_autofree char *reason =
@@ -97,9 +88,8 @@ static void nitro_serial_enclave_stopped(NitroVsockDevice *dev)
 {
     NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
 
-    if (nitro_stream_finish(s->stream) && !s->holds_shutdown) {
-        s->holds_shutdown = true;
-        nitro_accel_hold_shutdown();
+    if (nitro_stream_finish(s->stream)) {
+        nitro_vsock_device_hold(dev, true);
     }
 }
 
@@ -145,7 +135,7 @@ static void nitro_serial_realize(DeviceState *dev, Error **errp)
                           "chardev=con.\n", TYPE_NITRO_SERIAL_VSOCK);
         return;
     }
-    if (nitro_enabled() && !nitro_accel_debug_mode()) {
+    if (!nitro_vsock_device_has_console(NITRO_VSOCK_DEVICE(dev))) {
         error_setg(errp, "%s: only an enclave in debug mode has a console",
                    TYPE_NITRO_SERIAL_VSOCK);
         error_append_hint(errp, "Use -accel nitro,debug-mode=on, or leave "
@@ -169,7 +159,7 @@ static void nitro_serial_unrealize(DeviceState *dev)
 
     g_clear_pointer(&s->stream, nitro_stream_free);
     g_clear_pointer(&s->lost, g_free);
-    serial_release_shutdown(s);
+    nitro_vsock_device_hold(NITRO_VSOCK_DEVICE(dev), false);
 }
 
 static NitroEnclaveConsoleState serial_state(NitroSerialVsock *s)

@@ -18,7 +18,6 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "stream.h"
-#include "system/nitro.h"
 #include "trace.h"
 #include "vsock.h"
 
@@ -27,14 +26,6 @@
 
 /* In each direction */
 #define BUFFER_SIZE (64 * KiB)
-
-static void release_shutdown(NitroVsockChardev *s)
-{
-    if (s->holds_shutdown) {
-        s->holds_shutdown = false;
-        nitro_accel_release_shutdown();
-    }
-}
 
 /* What the stream asks and reports */
 
@@ -70,7 +61,7 @@ static void channel_failed(void *opaque, Error *err)
 
 static void channel_closed(void *opaque)
 {
-    release_shutdown(opaque);
+    nitro_vsock_device_hold(opaque, false);
 }
 
 static const NitroStreamOps channel_ops = {
@@ -87,7 +78,7 @@ static bool nitro_vsock_chardev_prepare(NitroVsockDevice *dev, Error **errp)
     NitroVsockChardev *s = NITRO_VSOCK_CHARDEV(dev);
     g_autoptr(SocketAddress) addr = NULL;
 
-    release_shutdown(s);
+    nitro_vsock_device_hold(dev, false);
     g_clear_pointer(&s->error, g_free);
     if (s->direction == NITRO_CHANNEL_DIRECTION_CONNECT) {
         return true;
@@ -122,9 +113,8 @@ static void nitro_vsock_chardev_stopped(NitroVsockDevice *dev)
 {
     NitroVsockChardev *s = NITRO_VSOCK_CHARDEV(dev);
 
-    if (nitro_stream_finish(s->stream) && !s->holds_shutdown) {
-        s->holds_shutdown = true;
-        nitro_accel_hold_shutdown();
+    if (nitro_stream_finish(s->stream)) {
+        nitro_vsock_device_hold(dev, true);
     }
 }
 
@@ -225,7 +215,7 @@ static void nitro_vsock_chardev_unrealize(DeviceState *dev)
 
     g_clear_pointer(&s->stream, nitro_stream_free);
     g_clear_pointer(&s->error, g_free);
-    release_shutdown(s);
+    nitro_vsock_device_hold(NITRO_VSOCK_DEVICE(dev), false);
 }
 
 NitroEnclaveChannel *nitro_vsock_chardev_query(NitroVsockChardev *s)

@@ -24,7 +24,6 @@
 #include "qemu/config-file.h"
 #include "qemu/notify.h"
 #include "qemu/option.h"
-#include "system/nitro.h"
 #include "system/runstate.h"
 #include "system/system.h"
 #include "tests/nitro/error-text.h"
@@ -43,7 +42,7 @@ typedef struct Fixture {
     NitroEnclaveApplication *app;
     uint32_t stop_grace;
     int exit_status;
-    int holds;
+    bool holds;
 } Fixture;
 
 /* The one that the functions below work for */
@@ -62,10 +61,11 @@ SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
     return addr;
 }
 
-/* Accelerator */
+/* Bridge */
 
-void nitro_accel_set_application(const NitroEnclaveApplication *app,
-                                 uint32_t stop_grace, int exit_status)
+void nitro_vsock_device_set_application(NitroVsockDevice *dev,
+                                        const NitroEnclaveApplication *app,
+                                        uint32_t stop_grace, int exit_status)
 {
     qapi_free_NitroEnclaveApplication(fixture->app);
     fixture->app = QAPI_CLONE(NitroEnclaveApplication, app);
@@ -73,15 +73,9 @@ void nitro_accel_set_application(const NitroEnclaveApplication *app,
     fixture->exit_status = exit_status;
 }
 
-void nitro_accel_hold_shutdown(void)
+void nitro_vsock_device_hold(NitroVsockDevice *dev, bool hold)
 {
-    fixture->holds++;
-}
-
-void nitro_accel_release_shutdown(void)
-{
-    g_assert_cmpint(fixture->holds, >, 0);
-    fixture->holds--;
+    fixture->holds = hold;
 }
 
 void qemu_register_powerdown_notifier(Notifier *notifier)
@@ -219,7 +213,7 @@ static void hang_up(int *fd)
 static void tear_down(Fixture *f, gconstpointer data)
 {
     DEVICE_GET_CLASS(f->dev)->unrealize(DEVICE(f->dev));
-    g_assert_cmpint(f->holds, ==, 0);
+    g_assert_false(f->holds);
     remove_chardev("out");
     remove_chardev("err");
     fake_bus_remove(f->dev);

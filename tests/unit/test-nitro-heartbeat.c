@@ -17,7 +17,6 @@
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
-#include "system/nitro.h"
 #include "system/nitro-compat.h"
 #include "tests/nitro/error-text.h"
 #include "tests/nitro/patience.h"
@@ -57,26 +56,13 @@ int nitro_vsock_listen(uint32_t port, int backlog)
     return fd;
 }
 
-/* Accelerator */
+/* Bridge */
 
-void nitro_accel_notify_booted(void)
+void nitro_vsock_device_boot(NitroVsockDevice *dev, NitroBoot boot)
 {
-    fixture->nr_booted++;
-}
-
-void nitro_accel_expect_boot(void)
-{
-    fixture->nr_expected++;
-}
-
-void nitro_accel_boot_failed(void)
-{
-    fixture->nr_expired++;
-}
-
-uint64_t nitro_accel_get_cid(void)
-{
-    return OUR_CID;
+    fixture->nr_expected += boot == NITRO_BOOT_EXPECTED;
+    fixture->nr_booted += boot == NITRO_BOOT_DONE;
+    fixture->nr_expired += boot == NITRO_BOOT_FAILED;
 }
 
 /* Time */

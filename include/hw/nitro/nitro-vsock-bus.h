@@ -15,10 +15,12 @@
  *
  *     acquire          before the others, again and again until it is done
  *     prepare_start    before NE_START_ENCLAVE, may fail the launch
- *     enclave_started  the driver has told the CID
+ *     enclave_started  the driver has reported the CID
  *     enclave_stopped  the enclave is gone, or the start has failed
  *
- * and from the top again when the enclave is launched anew.
+ * and from the top again when the enclave is launched anew.  What devices have
+ * to say to the launcher of the enclave goes through the bridge, too; without
+ * one, under qtest, nothing comes of it.
  */
 
 #ifndef HW_NITRO_VSOCK_BUS_H
@@ -27,7 +29,7 @@
 #include "hw/qdev-core.h"
 #include "hw/sysbus.h"
 #include "qom/object.h"
-#include "system/nitro.h"
+#include "system/nitro-launch.h"
 
 #define TYPE_NITRO_VSOCK_BUS "nitro-vsock-bus"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockBus, NITRO_VSOCK_BUS)
@@ -54,6 +56,7 @@ struct NitroVsockBus {
  *     read-only QOM property "enclave-cid"
  * @image_size: bytes of the enclave image, 0 without one
  * @memory_size: bytes of the enclave's memory
+ * @launcher: launches the enclave; NULL under qtest
  */
 struct NitroVsockBridge {
     SysBusDevice parent_obj;
@@ -62,10 +65,17 @@ struct NitroVsockBridge {
     uint32_t enclave_cid;
     uint64_t image_size;
     uint64_t memory_size;
+    NitroLauncher *launcher;
 };
 
+/**
+ * NitroVsockDevice: a device on the bus
+ * @holds: it holds the end of QEMU
+ */
 struct NitroVsockDevice {
     DeviceState parent_obj;
+
+    bool holds;
 };
 
 /**
@@ -99,11 +109,14 @@ struct NitroVsockDeviceClass {
 /**
  * nitro_vsock_bridge_new: create and realize the bridge of a machine
  * @machine: the machine object; becomes the owner of the bridge
+ * @launcher: who launches the enclave, or NULL; outlives the bridge
  * @errp: filled in on failure
  *
  * Returns: the bridge, or NULL on failure
  */
-NitroVsockBridge *nitro_vsock_bridge_new(Object *machine, Error **errp);
+NitroVsockBridge *nitro_vsock_bridge_new(Object *machine,
+                                         NitroLauncher *launcher,
+                                         Error **errp);
 
 /**
  * nitro_vsock_bridge_acquire: call acquire on every device
@@ -171,5 +184,23 @@ GPtrArray *nitro_vsock_bridge_find_all(NitroVsockBridge *bridge,
  * Returns: true when @dev is the first of its type
  */
 bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp);
+
+/*
+ * What a device says to the launcher of the enclave: see NitroLauncherClass.
+ * A device holds the end of QEMU once, however often it says so.
+ */
+void nitro_vsock_device_boot(NitroVsockDevice *dev, NitroBoot boot);
+void nitro_vsock_device_hold(NitroVsockDevice *dev, bool hold);
+void nitro_vsock_device_set_application(NitroVsockDevice *dev,
+                                        const NitroEnclaveApplication *app,
+                                        uint32_t stop_grace, int exit_status);
+
+/**
+ * nitro_vsock_device_has_console: can the enclave have a console?
+ * @dev: a device on the bus
+ *
+ * Returns: false when it is not in debug mode
+ */
+bool nitro_vsock_device_has_console(NitroVsockDevice *dev);
 
 #endif

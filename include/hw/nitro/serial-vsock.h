@@ -49,7 +49,6 @@ struct NitroSerialVsock {
     uint64_t backlog;                   /* property "backlog" */
     NitroConsoleOverflow overflow;      /* property "overflow" */
     struct NitroStream *stream;
-    bool holds_shutdown;
     char *lost;                         /* why it was given up, or NULL */
 };
 

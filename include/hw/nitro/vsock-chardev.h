@@ -33,7 +33,6 @@ struct NitroVsockChardev {
     uint32_t connect_timeout;           /* property "connect-timeout", s */
     struct NitroStream *stream;
     uint32_t cid;                       /* the only one that may connect */
-    bool holds_shutdown;
     char *error;                        /* why it was given up, or NULL */
 };
 
