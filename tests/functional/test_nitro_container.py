@@ -334,7 +334,8 @@ class Recipe(ContainerTest):
             '--arch', GUEST.name, '--blobs',
             self.place / 'blobs', '--init', self.init, '--module', self.init,
             env={**os.environ, 'QEMU_EIF': str(EIF), 'HOME': '/none',
-                 'TMPDIR': str(self.place)}))
+                 'TMPDIR': str(self.place),
+                 'PLATFORM': 'linux/' + GUEST.debian}))
         self.assertTrue(b'\nexec /bin/busybox\narg true\n'
                         in image.read_bytes())
         return told['Measurements'], unpacked(self.ramdisk(image, 1),
