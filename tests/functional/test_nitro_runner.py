@@ -162,53 +162,10 @@ class Run(NitroParentTest):
                          ('a=one two args=x y z\n', 'to-stderr\n', 7))
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
 
-    def test_detached(self):
-        """Two programs of one image at once, without anybody who waits:
-        output, end, status.  An enclave goes with its keeper."""
-        for name in ('one', 'two'):
-            self.assertEqual(self.parent.check([
-                TOOL, 'run', '-d', '--name', name, '--memory', '192',
-                PROGRAM_IMAGE]),
-                name + '\n')
-        found, _ = self.tool('inspect', 'one', 'two')
-        self.assertEqual([(info['Name'], info['State'], info['Source'])
-                          for info in found],
-                         [('one', 'running', PROGRAM_IMAGE),
-                          ('two', 'running', PROGRAM_IMAGE)])
-        self.assertEqual([info['EnclaveID'] for info in self.tool(
-            'describe-enclaves')[0]], [info['EnclaveID'] for info in found])
-        logs = [self.parent.spawn([TOOL, 'logs', '--follow', info['Name']])
-                for info in found]
-        for job in logs:
-            job.wait_for('a= args=\n')
-        self.assertEqual(self.parent.check([TOOL, 'stop', 'one']), 'one\n')
-        self.parent.check(['kill', '-KILL', str(found[1]['Keeper'])])
-        for name, status in (('one', 3), ('two', 125)):
-            result = self.parent.run([TOOL, 'wait', name])
-            self.assertEqual(result.status, status, result.errors)
-        self.assertIn('was killed', result.errors)
-        for job in logs:
-            self.assertEqual(job.wait(), 0)
-            self.assertTrue(job.errors.startswith(b'to-stderr\n'))
-        for info in found:
-            self.wait_until(lambda: self.parent.run(
-                ['test', '-e', '/proc/%d' % info['ProcessID']]).status,
-                'the end of its QEMU')
-        self.parent.check([TOOL, 'rm', 'one', 'two'])
-        self.wait_until(lambda: self.parent.run(
-            ['test', '-e', RUNTIME + '/relay-9001']).status,
-            'the end of the relay')
-
-    def test_http(self):
-        """The distribution's python3 in a container, serving HTTP: what it
-        answers is attested, and of this image."""
-        self.parent.check([TOOL, 'run', '-d', '--name', 'web', '--memory',
-                           '320', HTTP_IMAGE])
-        logs = self.parent.spawn([TOOL, 'logs', '-f', 'web'])
-        logs.wait_for('serving\n')
-        (info,), _ = self.tool('inspect', 'web')
-        client = self.parent.spawn(['lab', 'vsock', 'connect',
-                                    str(info['EnclaveCID']), '80'])
+    def check_served(self, cid):
+        """HTTP from an enclave: the answer is attested, and of its image."""
+        client = self.parent.spawn(['lab', 'vsock', 'connect', str(cid),
+                                    '80'])
         client.send(b'GET /fresh HTTP/1.0\r\n\r\n')
         self.assertEqual(client.wait(), 0, client.errors)
         head, _, document = bytes(client.output).partition(b'\r\n\r\n')
@@ -216,10 +173,47 @@ class Run(NitroParentTest):
         found = verified(self, document, '--nonce', b'/fresh'.hex(),
                          '--image', config.LAB / 'http.eif')
         self.assertIs(found['Valid'], True)
-        self.parent.check([TOOL, 'stop', 'web'])
-        logs.wait()
-        self.assertIn(b'"GET /fresh HTTP/1.0" 200', logs.errors)
-        self.parent.check([TOOL, 'rm', 'web'])
+
+    def test_detached(self):
+        """Two programs at once, without anybody who waits: output, end,
+        status; what the distribution's python3 serves.  An enclave goes with
+        its keeper."""
+        for name, mib, image in (('one', '128', PROGRAM_IMAGE),
+                                 ('web', '256', HTTP_IMAGE)):
+            self.assertEqual(self.parent.check([
+                TOOL, 'run', '-d', '--name', name, '--memory', mib, image]),
+                name + '\n')
+        found, _ = self.tool('inspect', 'one', 'web')
+        self.assertEqual([(info['Name'], info['State'], info['Source'])
+                          for info in found],
+                         [('one', 'running', PROGRAM_IMAGE),
+                          ('web', 'running', HTTP_IMAGE)])
+        self.assertEqual([info['EnclaveID'] for info in self.tool(
+            'describe-enclaves')[0]], [info['EnclaveID'] for info in found])
+        logs = [self.parent.spawn([TOOL, 'logs', '--follow', info['Name']])
+                for info in found]
+        logs[0].wait_for('a= args=\n')
+        logs[1].wait_for('serving\n')
+        self.check_served(found[1]['EnclaveCID'])
+        self.wait_until(lambda: b'"GET /fresh HTTP/1.0" 200'
+                        in logs[1].errors, 'the request in the output')
+        self.assertEqual(self.parent.check([TOOL, 'stop', 'one']), 'one\n')
+        self.parent.check(['kill', '-KILL', str(found[1]['Keeper'])])
+        for name, status in (('one', 3), ('web', 125)):
+            result = self.parent.run([TOOL, 'wait', name])
+            self.assertEqual(result.status, status, result.errors)
+        self.assertIn('was killed', result.errors)
+        for job in logs:
+            self.assertEqual(job.wait(), 0)
+        self.assertTrue(logs[0].errors.startswith(b'to-stderr\n'))
+        for info in found:
+            self.wait_until(lambda: self.parent.run(
+                ['test', '-e', '/proc/%d' % info['ProcessID']]).status,
+                'the end of its QEMU')
+        self.parent.check([TOOL, 'rm', 'one', 'web'])
+        self.wait_until(lambda: self.parent.run(
+            ['test', '-e', RUNTIME + '/relay-9001']).status,
+            'the end of the relay')
 
     def test_two(self):
         """Two by the same name, by a file and with chosen CPUs."""
