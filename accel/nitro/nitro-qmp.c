@@ -203,6 +203,18 @@ static void print_application(Monitor *mon,
     print_text(mon, "application not run", app->reason);
 }
 
+static void print_network(Monitor *mon, const NitroEnclaveNetwork *net)
+{
+    monitor_printf(mon, "network: %s, port %" PRIu32 ", %" PRIu64
+                   " frames received, %" PRIu64 " sent, %" PRIu64
+                   " dropped, %" PRIu32 " connections, %" PRIu32
+                   " faults (%s)\n",
+                   net->connected ? "connected" : "not connected", net->port,
+                   net->received, net->sent, net->dropped, net->connections,
+                   net->faults, net->id ?: "nitro-net");
+    print_text(mon, "network fault", net->error);
+}
+
 static void hmp_info_nitro(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(NitroEnclaveInfo) info = NULL;
@@ -231,6 +243,9 @@ static void hmp_info_nitro(Monitor *mon, const QDict *qdict)
     }
     if (info->application) {
         print_application(mon, info->application);
+    }
+    if (info->network) {
+        print_network(mon, info->network);
     }
 }
 

@@ -19,6 +19,7 @@
 #include "hw/qdev-properties.h"
 #include "io/channel-socket.h"
 #include "listener.h"
+#include "peer.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
@@ -342,17 +343,11 @@ static void agent_update(NitroAgent *a)
 
 static bool admits(NitroAgent *a, QIOChannelSocket *sioc)
 {
-    const char *why = NULL;
-    uint32_t cid = 0;
+    uint32_t cid;
+    const char *why = nitro_peer_refusal(sioc, a->cid, &cid);
 
-    if (!nitro_vsock_peer_cid(sioc, &cid)) {
-        why = "has no CID";
-    } else if (cid != a->cid) {
-        why = "is not our enclave";
-    } else if (a->sioc) {
+    if (!why && a->sioc) {
         why = "has a connection already";
-    } else if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
-        why = "cannot be set up";
     }
     if (why) {
         trace_nitro_agent_refused(a, cid, why);

@@ -16,6 +16,7 @@
 #include "hw/qdev-properties.h"
 #include "io/channel-socket.h"
 #include "listener.h"
+#include "peer.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
@@ -180,20 +181,12 @@ static void heartbeat_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
                                gpointer opaque)
 {
     NitroHeartbeat *hb = opaque;
-    uint32_t cid = 0;
-
-    if (!nitro_vsock_peer_cid(sioc, &cid)) {
-        trace_nitro_heartbeat_rejected(hb, cid, "has no CID");
-        return;
-    }
+    uint32_t cid;
+    const char *why = nitro_peer_refusal(sioc, hb->cid, &cid);
 
     trace_nitro_heartbeat_peer(hb, cid);
-    if (cid != hb->cid) {
-        trace_nitro_heartbeat_rejected(hb, cid, "is not our enclave");
-        return;
-    }
-    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
-        trace_nitro_heartbeat_rejected(hb, cid, "cannot be set up");
+    if (why) {
+        trace_nitro_heartbeat_rejected(hb, cid, why);
         return;
     }
     peer_add(hb, sioc);

@@ -12,6 +12,7 @@
 #include "hw/nitro/agent.h"
 #include "hw/nitro/heartbeat.h"
 #include "hw/nitro/machine.h"
+#include "hw/nitro/net.h"
 #include "hw/nitro/serial-vsock.h"
 #include "hw/nitro/vsock-chardev.h"
 #include "qapi/clone-visitor.h"
@@ -77,11 +78,12 @@ static void fill_channels(NitroVsockBridge *bridge, NitroEnclaveInfo *info)
 
 void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
 {
-    NitroVsockDevice *heartbeat, *console, *agent;
+    NitroVsockDevice *heartbeat, *console, *agent, *net;
 
     heartbeat = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_HEARTBEAT);
     console = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_SERIAL_VSOCK);
     agent = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_AGENT);
+    net = nitro_vsock_bridge_find(nms->bridge, TYPE_NITRO_NET);
 
     fill_memory(MACHINE(nms), info);
     if (nms->image) {
@@ -95,6 +97,9 @@ void nitro_machine_query(NitroMachineState *nms, NitroEnclaveInfo *info)
     }
     if (agent) {
         info->application = nitro_agent_query(NITRO_AGENT(agent));
+    }
+    if (net) {
+        info->network = nitro_net_query(NITRO_NET(net));
     }
     fill_channels(nms->bridge, info);
 }

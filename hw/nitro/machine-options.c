@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
+#include "hw/nitro/net.h"
 #include "hw/xen/xen.h"
 #include "machine-int.h"
 #include "net/net.h"
@@ -41,23 +42,24 @@ static int has_watchdog(void *opaque, QemuOpts *opts, Error **errp)
     return qemu_opt_get(opts, "watchdog") != NULL;
 }
 
-static int nic_is_real(void *opaque, QemuOpts *opts, Error **errp)
+static int count_nic(void *opaque, QemuOpts *opts, Error **errp)
 {
     const char *type = qemu_opt_get(opts, "type");
 
-    return type && !g_str_equal(type, "none");
+    *(int *)opaque += type && !g_str_equal(type, "none");
+    return 0;
 }
 
-/* "-net nic -net user" is what QEMU adds by itself */
-static int net_is_real(void *opaque, QemuOpts *opts, Error **errp)
+/* "-net nic" is what QEMU adds by itself; other types make no card */
+static int count_net(void *opaque, QemuOpts *opts, Error **errp)
 {
     const char *type = qemu_opt_get(opts, "type");
-    bool plain = type && (g_str_equal(type, "nic") ||
-                          g_str_equal(type, "user"));
 
-    return nic_is_real(opaque, opts, errp) &&
-           (!plain || qemu_opt_get(opts, "model") ||
-            qemu_opt_get(opts, "macaddr") || qemu_opt_get(opts, "netdev"));
+    *(int *)opaque += g_strcmp0(type, "nic") == 0 &&
+                      (qemu_opt_get(opts, "model") ||
+                       qemu_opt_get(opts, "macaddr") ||
+                       qemu_opt_get(opts, "netdev"));
+    return 0;
 }
 
 static bool boot_given(const BootConfiguration *boot)
@@ -77,10 +79,13 @@ static bool xen_given(void)
     return xen_domid || xen_mode != XEN_DISABLED || xen_domid_restrict;
 }
 
-static bool nic_given(void)
+static bool other_nic_given(void)
 {
-    return qemu_opts_foreach(qemu_find_opts("nic"), nic_is_real, NULL, NULL) ||
-           qemu_opts_foreach(qemu_find_opts("net"), net_is_real, NULL, NULL);
+    int cards = 0, ours = !!qemu_find_nic_info(TYPE_NITRO_NET, false, NULL);
+
+    qemu_opts_foreach(qemu_find_opts("nic"), count_nic, &cards, NULL);
+    qemu_opts_foreach(qemu_find_opts("net"), count_net, &cards, NULL);
+    return cards > ours;
 }
 
 char *nitro_machine_vcpu_type(MachineState *machine)
@@ -134,7 +139,8 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp)
         { opts_given("tpmdev"), "-tpmdev",
           "an enclave has a Nitro Secure Module, no TPM" },
         { watchdog_given(), "-action watchdog", "an enclave has no watchdog" },
-        { nic_given(), "-nic", "an enclave has no network, only vsock" },
+        { other_nic_given(), "-nic without model=nitro-net",
+          "an enclave has no other network card" },
         { machine_usb(machine), "-usb", "an enclave has no USB" },
         { parallel_hds[0], "-parallel", "an enclave has no parallel port" },
         { serial_hd(1), "a second -serial", "an enclave has one console" },

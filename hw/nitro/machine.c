@@ -18,8 +18,10 @@
 #include "hw/hotplug.h"
 #include "hw/nitro/heartbeat.h"
 #include "hw/nitro/machine.h"
+#include "hw/nitro/net.h"
 #include "hw/nitro/serial-vsock.h"
 #include "machine-int.h"
+#include "net/net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-common.h"
 #include "qemu/error-report.h"
@@ -185,6 +187,19 @@ static bool create_console(NitroMachineState *nms, Error **errp)
     return nms->default_console != NULL;
 }
 
+/* Network cards of -nic and -net */
+static bool create_cards(NitroMachineState *nms, Error **errp)
+{
+    DeviceState *dev;
+
+    while ((dev = qemu_create_nic_device(TYPE_NITRO_NET, false, NULL))) {
+        if (!qdev_realize_and_unref(dev, BUS(&nms->bridge->bus), errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A heartbeat given with -device takes the place of the default one */
 static void machine_pre_plug(HotplugHandler *handler, DeviceState *dev,
                              Error **errp)
@@ -229,7 +244,8 @@ static bool machine_build(NitroMachineState *nms, Error **errp)
     object_property_add_const_link(machine_get_container("peripheral"),
                                    NITRO_VSOCK_BRIDGE_NAME,
                                    OBJECT(nms->bridge));
-    return create_heartbeat(nms, errp) && create_console(nms, errp);
+    return create_heartbeat(nms, errp) && create_console(nms, errp) &&
+           create_cards(nms, errp);
 }
 
 static void nitro_machine_init(MachineState *machine)

@@ -17,6 +17,7 @@
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
+#include "peer.h"
 #include "stream.h"
 #include "trace.h"
 #include "vsock.h"
@@ -32,15 +33,11 @@
 static bool channel_admit(void *opaque, QIOChannelSocket *sioc)
 {
     NitroVsockChardev *s = opaque;
-    uint32_t cid = 0;
+    uint32_t cid;
+    const char *why = nitro_peer_refusal(sioc, s->cid, &cid);
 
-    if (!nitro_vsock_peer_cid(sioc, &cid)) {
-        trace_nitro_vsock_chardev_refused(s, s->port, cid, "has no CID");
-        return false;
-    }
-    if (cid != s->cid) {
-        trace_nitro_vsock_chardev_refused(s, s->port, cid,
-                                          "is not our enclave");
+    if (why) {
+        trace_nitro_vsock_chardev_refused(s, s->port, cid, why);
         return false;
     }
     trace_nitro_vsock_chardev_accepted(s, s->port, cid);

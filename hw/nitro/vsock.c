@@ -55,6 +55,15 @@ bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
     *cid = addr->svm_cid;
     return true;
 }
+
+/* A buffer that cannot be had is a matter of speed only */
+void nitro_vsock_set_buffer(QIOChannelSocket *sioc, uint64_t bytes)
+{
+    setsockopt(sioc->fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &bytes,
+               sizeof(bytes));
+    setsockopt(sioc->fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &bytes,
+               sizeof(bytes));
+}
 #else
 int nitro_vsock_listen(uint32_t port, int backlog)
 {
@@ -64,5 +73,9 @@ int nitro_vsock_listen(uint32_t port, int backlog)
 bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
 {
     return false;
+}
+
+void nitro_vsock_set_buffer(QIOChannelSocket *sioc, uint64_t bytes)
+{
 }
 #endif

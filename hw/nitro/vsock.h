@@ -39,4 +39,11 @@ int nitro_vsock_listen(uint32_t port, int backlog);
  */
 bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid);
 
+/**
+ * nitro_vsock_set_buffer: let more wait to be read
+ * @sioc: a connection
+ * @bytes: size of the buffer that Linux limits the peer to; it may give less
+ */
+void nitro_vsock_set_buffer(QIOChannelSocket *sioc, uint64_t bytes);
+
 #endif

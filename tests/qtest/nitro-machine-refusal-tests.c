@@ -55,9 +55,10 @@ static const struct Refusal {
     { "cdrom", QTEST "-cdrom %s/text", "-drive cannot be used" },
     { "hda", QTEST "-drive format=raw,file=%s/text", "-drive cannot be used" },
     { "net", QTEST "-net nic,model=virtio",
-      "-nic cannot be used with machine nitro: an enclave has no network, "
-      "only vsock" },
-    { "nic", QTEST "-nic hubport,hubid=1", "-nic cannot be used" },
+      "-nic without model=nitro-net cannot be used with machine nitro: an "
+      "enclave has no other network card" },
+    { "nic", QTEST "-nic hubport,hubid=1",
+      "-nic without model=nitro-net cannot be used" },
     { "usb", QTEST "-usb", "-usb cannot be used" },
     { "parallel", QTEST "-parallel null", "-parallel cannot be used" },
     { "serial", QTEST "-serial null -serial null", "a second -serial cannot "

@@ -180,6 +180,7 @@ int main(int argc, char **argv)
     qtest_add_func("/nitro/vsock/console/drop-oldest", test_drop_oldest);
     qtest_add_func("/nitro/vsock/console/block", test_block);
     add_channel_tests();
+    add_net_tests();
     add_agent_tests();
     return g_test_run();
 }

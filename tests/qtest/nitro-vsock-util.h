@@ -37,5 +37,6 @@ void assert_end(int fd);
 /* Tests of the other files */
 void add_agent_tests(void);
 void add_channel_tests(void);
+void add_net_tests(void);
 
 #endif /* TESTS_QTEST_NITRO_VSOCK_UTIL_H */

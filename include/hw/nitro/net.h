@@ -1,0 +1,45 @@
+/*
+ * Nitro Enclaves: network device
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A network card of QEMU's whose other side is no guest driver but a stream of
+ * Ethernet frames over vsock; docs/system/nitro-net.rst has its format.  In the
+ * enclave nitro-init copies the frames from and to a TAP device.  The device
+ * listens on "port" of the parent from before the start and accepts this
+ * enclave only, one connection at a time.
+ *
+ * Whatever comes is checked: a length that cannot be that of a frame closes the
+ * connection.  Frames to the enclave wait in a queue of NITRO_FRAMES_QUEUE
+ * bytes; what does not fit is dropped and counted.  When QEMU's network takes
+ * no more frames, the enclave waits.
+ *
+ * There is no reset of the device's own: each launch of an enclave, also the
+ * one that a reset brings about, begins anew with nitro-vsock-bus.h's hooks.
+ */
+
+#ifndef HW_NITRO_NET_H
+#define HW_NITRO_NET_H
+
+#include "hw/nitro/nitro-vsock-bus.h"
+#include "qapi/qapi-types-nitro.h"
+
+#define TYPE_NITRO_NET "nitro-net"
+OBJECT_DECLARE_SIMPLE_TYPE(NitroNet, NITRO_NET)
+
+#define NITRO_NET_PORT 9002
+
+/* Smallest and largest packet that "host_mtu" can limit frames to */
+#define NITRO_NET_MTU_MIN 68
+#define NITRO_NET_MTU_MAX 65520
+
+/**
+ * nitro_net_query: report state and amounts
+ * @n: the device
+ *
+ * Returns: to be freed by the caller
+ */
+NitroEnclaveNetwork *nitro_net_query(NitroNet *n);
+
+#endif
