@@ -13,9 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "config.h"
 
 #define DEFAULT_AGENT_PORT 9001
+#define DEFAULT_NET_PORT 9002
+#define DEFAULT_NET_WAIT_S 10
 #define MAX_SIGNAL 64
 #define FIRST_REAL_TIME 34  /* below it the C library has its own */
 
@@ -154,6 +157,27 @@ static bool add_text(const struct setting *setting)
                         strlen(setting->value));
 }
 
+static bool add_network(const struct setting *setting)
+{
+    struct address address;
+
+    return address_parse(&address, setting->value, true) && add_text(setting);
+}
+
+static bool add_host(const struct setting *setting)
+{
+    struct address address;
+
+    return address_parse(&address, setting->value, false) && add_text(setting);
+}
+
+static bool set_mac(const struct setting *setting)
+{
+    uint8_t mac[MAC_LEN];
+
+    return mac_parse(mac, setting->value) && set_text(setting);
+}
+
 static bool add_path(const struct setting *setting)
 {
     return *setting->value == '/' && add_text(setting);
@@ -256,6 +280,7 @@ static bool set_port(const struct setting *setting)
 static const char *const heartbeats[] = { "try", "require", "off", NULL };
 static const char *const consoles[] = { "auto", "on", "off", NULL };
 static const char *const overflows[] = { "drop", "block", NULL };
+static const char *const nets[] = { "off", "dhcp", "static", NULL };
 static const char *const clocks[] = { "auto", "ptp", "nsm", "off", NULL };
 
 #define KEY(key, field, how, wanted, ...) \
@@ -287,6 +312,18 @@ static const struct key keys[] = {
         .choices = clocks),
     KEY("agent", agent_port, set_port, "off, or a port from 1 to 4294967294",
         .min = 1, .max = 0xfffffffe),
+    KEY("net", net, set_choice, "dhcp, static or off", .choices = nets),
+    KEY("net-address", net_addresses, add_network,
+        "ADDRESS/PREFIX, as 10.0.2.15/24 or fec0::15/64"),
+    KEY("net-gateway", net_gateways, add_host, "an address"),
+    KEY("net-dns", net_dns, add_host, "an address"),
+    KEY("net-mac", net_mac, set_mac,
+        "one address of an interface, as 02:00:00:00:00:01"),
+    KEY("net-mtu", net_mtu, set_number, "576 to 65520 bytes", .min = 576,
+        .max = 65520),
+    KEY("net-port", net_port, set_number, "a port from 1 to 4294967294",
+        .min = 1, .max = 0xfffffffe),
+    KEY("net-wait", net_wait_s, set_number, "0 to 600 seconds", .max = 600),
     KEY("allow-env", allow_env, add_name, "the name of a variable"),
     KEY("allow-file", allow_files, add_path, "an absolute name"),
     KEY("allow-args", allow_args, set_flag, "yes or no"),
@@ -359,9 +396,38 @@ static const char *parse_line(struct config *config, const char *line,
     return fits ? NULL : "wants";
 }
 
+/* Returns: NULL, or what the lines lack together */
+static const char *check_network(const struct config *config)
+{
+    bool described = config->net_addresses.count ||
+                     config->net_gateways.count || config->net_dns.count ||
+                     config->net_mac || config->net_mtu;
+
+    if (config->net == NET_OFF && described) {
+        return "a network without a line 'net dhcp' or 'net static'";
+    }
+    if (config->net == NET_STATIC && !config->net_addresses.count) {
+        return "net static without a net-address";
+    }
+    return NULL;
+}
+
+/* Returns: NULL, or what is wrong with the lines together */
+static const char *check_whole(const struct config *config)
+{
+    if (!config->command.count) {
+        return "no program; a line 'exec PROGRAM' is needed";
+    }
+    if (config->root_image && !config->root) {
+        return "a root-image without a root";
+    }
+    return check_network(config);
+}
+
 int config_parse(struct config *config, const char *text, char *why,
                  size_t why_size)
 {
+    const char *wrong_whole;
     int number = 0;
 
     for (const char *line = text; *line; ) {
@@ -381,12 +447,9 @@ int config_parse(struct config *config, const char *text, char *why,
         }
         line += len + (line[len] == '\n');
     }
-    if (!config->command.count) {
-        snprintf(why, why_size, "no program; a line 'exec PROGRAM' is needed");
-        return -1;
-    }
-    if (config->root_image && !config->root) {
-        snprintf(why, why_size, "a root-image without a root");
+    wrong_whole = check_whole(config);
+    if (wrong_whole) {
+        snprintf(why, why_size, "%s", wrong_whole);
         return -1;
     }
     return 0;
@@ -428,6 +491,8 @@ void config_init(struct config *config)
         .stop_grace_s = 10,
         .linger_s = 5,
         .agent_port = DEFAULT_AGENT_PORT,
+        .net_port = DEFAULT_NET_PORT,
+        .net_wait_s = DEFAULT_NET_WAIT_S,
     };
 }
 
@@ -436,6 +501,9 @@ void config_free(struct config *config)
     strings_free(&config->modules);
     strings_free(&config->command);
     strings_free(&config->environment);
+    strings_free(&config->net_addresses);
+    strings_free(&config->net_gateways);
+    strings_free(&config->net_dns);
     strings_free(&config->allow_env);
     strings_free(&config->allow_files);
     free(config->root);
@@ -443,5 +511,6 @@ void config_free(struct config *config)
     free(config->hostname);
     free(config->cwd);
     free(config->user);
+    free(config->net_mac);
     config_init(config);
 }

@@ -30,6 +30,7 @@ struct strings {
 enum heartbeat_mode { HEARTBEAT_TRY, HEARTBEAT_REQUIRE, HEARTBEAT_OFF };
 enum console_mode { CONSOLE_AUTO, CONSOLE_ON, CONSOLE_OFF };
 enum overflow_mode { OVERFLOW_DROP, OVERFLOW_BLOCK };
+enum net_mode { NET_OFF, NET_DHCP, NET_STATIC };
 enum clock_mode { CLOCK_AUTO, CLOCK_PTP, CLOCK_NSM, CLOCK_OFF };
 
 struct config {
@@ -50,6 +51,14 @@ struct config {
     enum overflow_mode overflow;
     enum clock_mode clock;
     unsigned agent_port;            /* at the parent; 0: no agent */
+    enum net_mode net;              /* off: no TAP, whatever the parent has */
+    unsigned net_port;              /* at the parent */
+    unsigned net_mtu;               /* 0: the server's, else 1500 */
+    unsigned net_wait_s;            /* for an address, before the program */
+    char *net_mac;                  /* NULL: random */
+    struct strings net_addresses;   /* ADDRESS/PREFIX */
+    struct strings net_gateways;    /* addresses */
+    struct strings net_dns;         /* addresses; resolvers take 3 */
     struct strings allow_env;       /* names the parent may set */
     struct strings allow_files;     /* absolute names the parent may write */
     bool allow_args;                /* the parent may append arguments */

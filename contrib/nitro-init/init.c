@@ -27,6 +27,7 @@
 #include "additions.h"
 #include "agent.h"
 #include "app.h"
+#include "card.h"
 #include "clock.h"
 #include "config.h"
 #include "image.h"
@@ -49,7 +50,7 @@ static struct config config;
 static struct output output;
 static struct agent agent;
 static struct app app;
-static int signals = -1;
+static int signals = -1, card = -1;
 static bool console;            /* output goes to the console as well */
 
 static int64_t kill_at, reconnect_at, clock_at;     /* 0: not set */
@@ -369,11 +370,17 @@ int main(void)
     mount_rest();
     do_heartbeat();
     network_init(config.hostname);
+    if (config.net != NET_OFF) {
+        card = card_start(&config);
+    }
     clock_set(config.clock);
     console = config.console == CONSOLE_ON ||
               (config.console == CONSOLE_AUTO && is_debug());
     if (additions_allowed(&config)) {
         additions_collect(&agent, &config, ADDITIONS_MS);
+    }
+    if (card >= 0) {
+        card_wait(card, config.net_wait_s);
     }
     open_signals();
     start();

@@ -34,14 +34,10 @@ static int raise_interface(const char *name)
 }
 
 /* A link that leads nowhere, as some builders leave, is replaced */
-static void write_if_empty(const char *path, const char *text)
+static void write_new(const char *path, const char *text)
 {
-    struct stat info;
     int fd;
 
-    if (!stat(path, &info) && info.st_size) {
-        return;
-    }
     unlink(path);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || write(fd, text, strlen(text)) < 0) {
@@ -49,6 +45,15 @@ static void write_if_empty(const char *path, const char *text)
     }
     if (fd >= 0) {
         close(fd);
+    }
+}
+
+static void write_if_empty(const char *path, const char *text)
+{
+    struct stat info;
+
+    if (stat(path, &info) || !info.st_size) {
+        write_new(path, text);
     }
 }
 
@@ -70,4 +75,18 @@ void network_init(const char *hostname)
              "::1 localhost ip6-localhost ip6-loopback\n", hostname);
     write_if_empty("/etc/hosts", hosts);
     write_if_empty("/etc/resolv.conf", "# no network\n");
+}
+
+void network_resolve(const char *const *servers, size_t count)
+{
+    char text[1024];
+    size_t used = 0;
+
+    for (size_t i = 0; i < count && used < sizeof(text); i++) {
+        used += snprintf(text + used, sizeof(text) - used, "nameserver %s\n",
+                         servers[i]);
+    }
+    if (used < sizeof(text)) {
+        write_new("/etc/resolv.conf", text);
+    }
 }

@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -28,14 +29,19 @@ static int close_keeping_errno(int fd)
     return -1;
 }
 
-static int connect_once(unsigned port, int flags)
+static int open_socket(int flags)
+{
+    return socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+}
+
+/* Closes the socket when that fails */
+static int connect_socket(int fd, unsigned port)
 {
     struct sockaddr_vm addr = {
         .svm_family = AF_VSOCK,
         .svm_cid = PARENT_CID,
         .svm_port = port,
     };
-    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
     errno = fd < 0 ? errno : 0;
     if (fd < 0 || !connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
@@ -43,6 +49,29 @@ static int connect_once(unsigned port, int flags)
         return fd;
     }
     return close_keeping_errno(fd);
+}
+
+static int connect_once(unsigned port, int flags)
+{
+    return connect_socket(open_socket(flags), port);
+}
+
+int vsock_stream(unsigned port)
+{
+    uint64_t size = STREAM_BUFFER;
+    int fd = open_socket(0);
+
+    if (fd >= 0) {
+        setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size,
+                   sizeof(size));
+        setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size,
+                   sizeof(size));
+    }
+    fd = connect_socket(fd, port);
+    if (fd >= 0 && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK)) {
+        return close_keeping_errno(fd);
+    }
+    return fd;
 }
 
 int vsock_begin(unsigned port, bool *connecting)

@@ -13,6 +13,12 @@
 #define PARENT_CID 3
 
 /*
+ * Buffer of a vsock_stream().  Linux resets a stream on which more packets
+ * wait than fit into it; with the usual 256 KiB those are about 455.
+ */
+#define STREAM_BUFFER (8 * 1024 * 1024)
+
+/*
  * vsock_begin: begin to connect to @port of the parent, without blocking
  * @connecting: whether poll() for POLLOUT and SO_ERROR have the outcome;
  *              otherwise the connection is there
@@ -20,6 +26,15 @@
  * Returns: a descriptor in non-blocking mode, or -1 with errno set
  */
 int vsock_begin(unsigned port, bool *connecting);
+
+/*
+ * vsock_stream: connect to @port of the parent, for much data
+ *
+ * Blocks for 2 s at most.
+ *
+ * Returns: a descriptor in non-blocking mode, or -1 with errno set
+ */
+int vsock_stream(unsigned port);
 
 /*
  * vsock_heartbeat: exchange the byte 0xb7 with port 9000 of the parent, by

@@ -23,7 +23,7 @@ echo "user=$(id -u):$(id -g) $(id -G)"; echo "cwd=$(pwd)"
 echo "home=$HOME"; echo "umask=$(umask)"; echo "files=$(ulimit -n)"
 echo "name=$(hostname)"; echo "leader=$([ $$ = "$(cut -d' ' -f6 \
 /proc/self/stat)" ] && echo yes)"
-echo "lo=$(ifconfig lo | grep -c UP)"
+echo "lo=$(ifconfig lo | grep -c UP)"; echo "nics=$(ls /sys/class/net)"
 echo "mounts=$(for d in /dev /proc /sys /run /tmp /dev/shm /dev/pts; do
 grep -q " $d " /proc/mounts && echo -n "$d "; done)"
 echo "tmp=$(stat -c %a /tmp)"; echo "fd=$(readlink /dev/stdout)"
@@ -153,9 +153,9 @@ class Init(StreamTest):
                 'init-faulty', [], text='exec /bin/true\nexce /bin/true\n'),
         })
 
-    def run_image(self, name, **options):
+    def run_image(self, name, *more, **options):
         """Boot an image, and be the parent's end of its agent."""
-        launch = self.boot(*AGENT, image='/lab/%s.eif' % name,
+        launch = self.boot(*AGENT, *more, image='/lab/%s.eif' % name,
                            **dict({'debug': 'off'}, **options))
         peer = AgentPeer(self.client())
         return launch, peer
@@ -168,9 +168,10 @@ class Init(StreamTest):
         self.wait_until(look, 'state %s of the application' % (wanted,))
 
     def test_surroundings(self):
-        """User, directory, mounts, streams, exit status: in production."""
+        """User, directory, mounts, streams, exit status: in production.
+        The parent's network is not there, as the image asks for none."""
         begin = time.time()
-        launch, peer = self.run_image('look')
+        launch, peer = self.run_image('look', '-nic', 'user,model=nitro-net')
         peer.send(GO)
         self.await_state(peer, EXITED)
         self.assertEqual(peer.value, 7)
@@ -179,7 +180,8 @@ class Init(StreamTest):
         self.assertEqual(found, {
             'user': '1000:1001 1001 1005', 'cwd': '/srv/www', 'home': '/srv',
             'umask': '0027', 'files': '65536', 'name': 'box',
-            'leader': 'yes', 'lo': '1', 'greeting': 'hello world',
+            'leader': 'yes', 'lo': '1', 'nics': 'lo',
+            'greeting': 'hello world',
             'mounts': '/dev /proc /sys /run /tmp /dev/shm /dev/pts ',
             'tmp': '1777', 'fd': '/proc/self/fd/1'})
         self.assertEqual(zombies, '0')

@@ -83,19 +83,11 @@ static void test_order(Fixture *f, gconstpointer data)
     g_autofree char *found = NULL;
 
     put_needed(f);
-    g_assert_true(modules_add_tree(f->list, f->dir, false, &error_abort));
+    g_assert_true(modules_add_tree(f->list, f->dir, 0, &error_abort));
     found = names(f);
     g_assert_cmpstr(found, ==, "virtio_mmio.ko nsm.ko vsock.ko "
                     "vmw_vsock_virtio_transport_common.ko "
                     "vmw_vsock_virtio_transport.ko ");
-}
-
-static void test_circle(Fixture *f, gconstpointer data)
-{
-    put_needed(f);
-    put_module(f, "kernel/net/vsock.ko", "vmw_vsock_virtio_transport");
-    g_assert_true(modules_add_tree(f->list, f->dir, false, &error_abort));
-    g_assert_cmpuint(f->list->len, ==, 5);
 }
 
 static void assert_refused(Fixture *f, bool done, Error *err, const char *why)
@@ -105,6 +97,30 @@ static void assert_refused(Fixture *f, bool done, Error *err, const char *why)
     error_free(err);
 }
 
+/* What not every image needs */
+static void test_more(Fixture *f, gconstpointer data)
+{
+    Error *err = NULL;
+    bool done;
+
+    put_needed(f);
+    put_module(f, "kernel/drivers/net/tun.ko", "");
+    g_assert_true(modules_add_tree(f->list, f->dir, MODULES_NETWORK,
+                                   &error_abort));
+    g_assert_cmpuint(f->list->len, ==, 6);
+    g_assert_cmpstr(((Module *)f->list->pdata[5])->file, ==, "tun.ko");
+    done = modules_add_tree(f->list, f->dir, MODULES_ROOT_IMAGE, &err);
+    assert_refused(f, done, err, "no module loop below ");
+}
+
+static void test_circle(Fixture *f, gconstpointer data)
+{
+    put_needed(f);
+    put_module(f, "kernel/net/vsock.ko", "vmw_vsock_virtio_transport");
+    g_assert_true(modules_add_tree(f->list, f->dir, 0, &error_abort));
+    g_assert_cmpuint(f->list->len, ==, 5);
+}
+
 static void test_missing(Fixture *f, gconstpointer data)
 {
     Error *err = NULL;
@@ -112,7 +128,7 @@ static void test_missing(Fixture *f, gconstpointer data)
 
     put_needed(f);
     put_module(f, "kernel/misc/nsm.ko", "none");
-    done = modules_add_tree(f->list, f->dir, false, &err);
+    done = modules_add_tree(f->list, f->dir, 0, &err);
     assert_refused(f, done, err, "no module none below ");
 }
 
@@ -149,6 +165,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     add("order", test_order);
+    add("more", test_more);
     add("circle", test_circle);
     add("missing", test_missing);
     add("file", test_file);

@@ -280,13 +280,22 @@ static void set_metadata(FromContainer *f, const Container *c,
     params->docker_info = f->info;
 }
 
-static GPtrArray *read_modules(const FromContainer *f, Error **errp)
+static ModulesNeeded modules_needed(const FromContainer *f,
+                                    const char *settings)
+{
+    return (is_squashfs(f) ? MODULES_ROOT_IMAGE : 0) |
+           (native_has_network(settings) ? MODULES_NETWORK : 0);
+}
+
+static GPtrArray *read_modules(const FromContainer *f, const char *settings,
+                               Error **errp)
 {
     g_autoptr(GPtrArray) list = modules_new();
     bool blob = f->found_module && !f->module_tree && !f->modules;
 
-    if ((f->module_tree && !modules_add_tree(list, f->module_tree,
-                                             is_squashfs(f), errp)) ||
+    if ((f->module_tree &&
+         !modules_add_tree(list, f->module_tree, modules_needed(f, settings),
+                           errp)) ||
         (blob && !modules_add(list, f->found_module, errp))) {
         return NULL;
     }
@@ -302,17 +311,21 @@ static bool make_native(FromContainer *f, Container *c, const char *scratch,
                         int *fds, Error **errp)
 {
     g_autofree char *settings = NULL;
-    g_autoptr(GPtrArray) modules = read_modules(f, errp);
+    g_autoptr(GPtrArray) modules = NULL;
     NativeParams p = {
         .init = f->init,
-        .modules = modules,
         .command = f->command,
         .squashfs = is_squashfs(f),
     };
 
-    if (!modules || !read_settings(f, &settings, errp)) {
+    if (!read_settings(f, &settings, errp)) {
         return false;
     }
+    modules = read_modules(f, settings, errp);
+    if (!modules) {
+        return false;
+    }
+    p.modules = modules;
     p.settings = settings;
     return native_ramdisks(c, &p, scratch, fds, errp);
 }

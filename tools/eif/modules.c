@@ -28,6 +28,7 @@ static const char *const needed[] = {
 static const char *const needed_for_image[] = {
     "loop", "squashfs", "overlay", NULL
 };
+static const char *const needed_for_network[] = { "tun", NULL };
 
 static void module_free(gpointer data)
 {
@@ -230,8 +231,8 @@ static bool visit_all(ModuleTree *tree, GPtrArray *list,
     return true;
 }
 
-bool modules_add_tree(GPtrArray *list, const char *directory, bool root_image,
-                      Error **errp)
+bool modules_add_tree(GPtrArray *list, const char *directory,
+                      ModulesNeeded more, Error **errp)
 {
     ModuleTree tree = {
         .directory = directory,
@@ -244,7 +245,10 @@ bool modules_add_tree(GPtrArray *list, const char *directory, bool root_image,
     search(&tree, directory, 0);
     note_builtin(&tree);
     ok = visit_all(&tree, list, needed, errp) &&
-         (!root_image || visit_all(&tree, list, needed_for_image, errp));
+         (!(more & MODULES_ROOT_IMAGE) ||
+          visit_all(&tree, list, needed_for_image, errp)) &&
+         (!(more & MODULES_NETWORK) ||
+          visit_all(&tree, list, needed_for_network, errp));
     g_hash_table_unref(tree.paths);
     g_hash_table_unref(tree.done);
     return ok;

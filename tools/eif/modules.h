@@ -16,6 +16,11 @@ typedef struct Module {
     GByteArray *data;       /* uncompressed */
 } Module;
 
+typedef enum ModulesNeeded {
+    MODULES_ROOT_IMAGE = 1,     /* loop, squashfs, overlay */
+    MODULES_NETWORK = 2,        /* tun */
+} ModulesNeeded;
+
 /* modules_new: an empty list of modules in load order; to be unreferenced */
 GPtrArray *modules_new(void);
 
@@ -33,15 +38,14 @@ bool modules_add(GPtrArray *list, const char *path, Error **errp);
  * @list: of Module
  * @directory: searched with all below it, for example /lib/modules/VERSION;
  *             links to directories are not followed
- * @root_image: whether the root file system is a file
+ * @more: what else is needed than by every enclave
  * @errp: filled in on failure: one is neither there nor in modules.builtin,
  *        which lists what the kernel itself has
  *
  * These are the modules for devices on a memory bus, vsock, the Nitro Secure
- * Module and, for a root file system in a file, those for loop, squashfs and
- * overlay, each after those that it depends on.
+ * Module and those of @more, each after those that it depends on.
  */
-bool modules_add_tree(GPtrArray *list, const char *directory, bool root_image,
-                      Error **errp);
+bool modules_add_tree(GPtrArray *list, const char *directory,
+                      ModulesNeeded more, Error **errp);
 
 #endif

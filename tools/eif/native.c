@@ -89,6 +89,19 @@ static bool check_config(const char *text, Error **errp)
     return rc == 0;
 }
 
+bool native_has_network(const char *settings)
+{
+    struct config config;
+    char why[512];
+    bool has;
+
+    config_init(&config);
+    config_parse(&config, settings ?: "", why, sizeof(why));
+    has = config.net != NET_OFF;
+    config_free(&config);
+    return has;
+}
+
 char *native_config(const Container *c, const NativeParams *p, Error **errp)
 {
     g_autoptr(GString) text = g_string_new(NULL);

@@ -21,6 +21,12 @@ typedef struct NativeParams {
 } NativeParams;
 
 /**
+ * native_has_network: do further lines of the configuration ask for one?
+ * @settings: those lines, or NULL; whether they are right shows later
+ */
+bool native_has_network(const char *settings);
+
+/**
  * native_config: text of /nitro/config for a container
  * @c: the image, whose configuration is joined as a runtime joins it
  * @p: what replaces or extends it

@@ -21,6 +21,7 @@ int vsock_main(int argc, char **argv);
 int ne_main(int argc, char **argv);
 int connections_main(int argc, char **argv);
 int attest_main(int argc, char **argv);
+int dns_main(int argc, char **argv);
 
 /* Print 'lab: TEXT: strerror' and return 1 */
 int complain(const char *text);

@@ -27,6 +27,7 @@ static const struct {
     { "ne", ne_main },
     { "connections", connections_main },
     { "attest", attest_main },
+    { "dns", dns_main },
 };
 
 int complain(const char *text)
@@ -184,6 +185,6 @@ int main(int argc, char **argv)
     }
     fprintf(stderr,
             "usage: lab agent | relay | vsock | ne | connections | attest"
-            " ...\n");
+            " | dns ...\n");
     return 2;
 }

@@ -79,9 +79,9 @@ def image(name, command, tree=None, text=None, **settings):
     boot.directory('dev')
     boot.device('dev/console', 5, 1)
     boot.file('init', images.enclave_init(), 0o755)
+    wanted = images.ENCLAVE_MODULES + (('tun',) if 'net' in settings else ())
     modules = images.add_modules(boot, images.kernel_modules(),
-                                 'nitro/modules',
-                                 images.ENCLAVE_MODULES)
+                                 'nitro/modules', wanted)
     boot.file('nitro/config', (
         text or configuration(command, modules, **settings)).encode())
     target = images.LAB / (name + '.eif')
