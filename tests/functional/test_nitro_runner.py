@@ -20,6 +20,7 @@ from nitro_parent import (DEMO, DEMO_MIB, POOL, NitroParentTest, ScopedTest,
 
 from nitro_lab import application, eif, foreign, images, python
 from nitro_lab.arch import FOREIGN, GUEST
+from nitro_lab.patience import PATIENCE
 
 TOP = '/lab/tree'
 TOOL = TOP + '/contrib/nitro-run/nitro-run'
@@ -197,7 +198,8 @@ class Run(NitroParentTest):
         self.check_served(found[1]['EnclaveCID'])
         self.wait_until(lambda: b'"GET /fresh HTTP/1.0" 200'
                         in logs[1].errors, 'the request in the output')
-        self.assertEqual(self.parent.check([TOOL, 'stop', 'one']), 'one\n')
+        self.assertEqual(self.parent.check([
+            TOOL, 'stop', '--time', str(PATIENCE), 'one']), 'one\n')
         self.parent.check(['kill', '-KILL', str(found[1]['Keeper'])])
         for name, status in (('one', 3), ('web', 125)):
             result = self.parent.run([TOOL, 'wait', name])

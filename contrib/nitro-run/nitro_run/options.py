@@ -10,7 +10,8 @@ import re
 from .common import RunError
 
 AGENT_PORT = 9001       # of nitro-init, unless it is configured otherwise
-STOP_SECONDS = 30
+# The init kills a program after its grace period; this is for one that hangs
+STOP_SECONDS = 120
 # Of an enclave: for its program, beside what the image needs to boot; where
 # that is not known, so many times the image
 LEAST_MIB, PROGRAM_MIB, TIMES = 128, 128, 4
