@@ -44,8 +44,6 @@ UNQUOTED = {
     '%s': 'ne-error.c: the text of an errno, behind "cannot open"',
     '%s (%s: %s%serror %d)': 'ne-error.c: its own table, checked below',
     'section %u%s of the image %s': 'eif-image.c: see section_error()',
-    "the image's load offset is known to accelerator nitro only":
-        'machine nitro runs on nothing else',
     'this QEMU binary has no nitro accelerator':
         'such a binary has no machine nitro',
     '%s: ': 'the option, file or section that a message is about',
