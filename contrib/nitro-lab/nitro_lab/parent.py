@@ -409,7 +409,7 @@ class Parent(Guest):
         byte on the console is a way through QEMU, so it says what matters.
         """
         return ' quiet' if self.accelerator == 'kvm' else \
-            ' ' + GUEST.parent_words + clock_words()
+            ' '.join(['', GUEST.parent_words, images.QUICK]) + clock_words()
 
     def _command_line(self):
         initramfs = self._initramfs()
