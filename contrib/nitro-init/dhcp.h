@@ -63,7 +63,7 @@ struct dhcp {
 
 /*
  * dhcp_init: begin to look for a server
- * @id: random, so that answers to others are told apart
+ * @id: random, so that an answer to another client is not taken for ours
  */
 void dhcp_init(struct dhcp *dhcp, const uint8_t mac[MAC_LEN], uint32_t id,
                int64_t now_ms);
