@@ -487,7 +487,7 @@ class Nightly(Case):
 
     def test_options(self):
         """Our ./configure's, with the list of devices that are there."""
-        there = "option('nitro', type : 'feature')"
+        there = "option('nitro', type)\noption('libdeflate', type)"
         options = self.options(there, more=['--disable-debug-info'])
         self.assertIn('--target-list=x86_64-softmmu,aarch64-softmmu', options)
         for word in ('--without-default-devices', '--enable-werror',

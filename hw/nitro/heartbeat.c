@@ -14,6 +14,7 @@
 #include "qemu/osdep.h"
 #include "hw/nitro/heartbeat.h"
 #include "hw/qdev-properties.h"
+#include "hw/resettable.h"
 #include "io/channel-socket.h"
 #include "listener.h"
 #include "peer.h"
@@ -451,9 +452,9 @@ static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
 }
 
 /* The enclave of before is no more: ready for the next */
-static void nitro_heartbeat_reset(DeviceState *dev)
+static void nitro_heartbeat_reset_hold(Object *obj, ResetType type)
 {
-    NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
+    NitroHeartbeat *hb = NITRO_HEARTBEAT(obj);
 
     close_all(hb);
     if (hb->state != NITRO_ENCLAVE_HEARTBEAT_STATE_IDLE) {
@@ -507,7 +508,7 @@ static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
                "9000)";
     dc->realize = nitro_heartbeat_realize;
     dc->unrealize = nitro_heartbeat_unrealize;
-    device_class_set_legacy_reset(dc, nitro_heartbeat_reset);
+    RESETTABLE_CLASS(oc)->phases.hold = nitro_heartbeat_reset_hold;
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, nitro_heartbeat_properties);
     ndc->acquire = nitro_heartbeat_acquire;
