@@ -211,8 +211,8 @@ bool nitro_slot_start_done(NitroSlot *slot, bool ok);
  *
  * A report for a starting slot is kept for nitro_slot_start_done().
  *
- * Returns: true when a running slot became STOPPED, so that the parent has to be
- * notified; false when nothing changed.
+ * Returns: true when a running slot became STOPPED, so that the parent has to
+ * be notified; false when nothing changed.
  */
 bool nitro_slot_exited(NitroSlot *slot);
 
