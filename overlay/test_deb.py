@@ -21,7 +21,8 @@ import tree  # noqa: E402
 # Where a package may put files without being in the way of others
 OURS = re.compile(r'\./usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
                   r'/.+|bin/(qemu-nitro-system-\w+|qemu-eif|qemu-nsm|nitro-run|'
-                  r'nitro-lab)|(lib|libexec)/([a-z.]+/)*[9-]*nitro-enclave.+|'
+                  r'nitro-lab)|(lib|libexec)/([a-z.]+/)*[9-]*'
+                  r'nitro-(enclave|program).+|'
                   r'share/(man/man1|bash-completion/completions)/'
                   r'(nitro-\w+|qemu-eif|qemu-nsm)[.1gz]*)$')
 

@@ -15,6 +15,7 @@
 #ifdef CONFIG_GNUTLS_CRYPTO
 #include <gnutls/crypto.h>
 #endif
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "crypto/init.h"
@@ -330,7 +331,7 @@ const gnutls_digest_algorithm_t *gnutls_digest_list(void)
     const gnutls_digest_algorithm_t *(*real)(void) =
         dlsym(RTLD_NEXT, "gnutls_digest_list");
 
-    digests_listed = true;
+    qatomic_set(&digests_listed, true);
     return real();
 }
 
