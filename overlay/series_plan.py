@@ -113,7 +113,7 @@ class Names:
         """The last patch that brings a file named in text, or None."""
         found = set()
         for word in WORD.findall(text):
-            if '*' in word or word.endswith('/'):
+            if '/' in word and ('*' in word or word.endswith('/')):
                 found |= self.covered(word)
             elif word.strip('./'):
                 found |= self.exact(place + end for end in LISTED_AS for place

@@ -153,7 +153,8 @@ class Plans(Case):
         names = series_plan.Names({'docs/a.rst': 1, 'docs/lab/b.rst': 2})
         for text, due in (('the program ``a``', None), ('see :doc:`a`', 1),
                           (':doc:`a`, :doc:`/lab/b`', 2), ('   lab/b\n', 2),
-                          ("   'a',\n", 1)):
+                          ("   'a',\n", 1), ('open(void *b.rst)', None),
+                          ('docs/lab/*', 2)):
             self.assertEqual(names.due(text, 'docs'), due, text)
 
     def test_list(self):
