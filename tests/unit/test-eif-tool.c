@@ -839,7 +839,7 @@ static const Row verify_rows[] = {
     { "verify --pcr8=" EXAMPLE_PCR0 " junk.eif", 3, "pcr8: bad: the signature "
       "section of the image is broken, expected is PCR8 " EXAMPLE_PCR0 "\n" },
     { "verify --pcr0=12 good.eif", 1, "a PCR has 96 hexadecimal digits, '12' "
-      "is none\nTry 'qemu-eif verify --help'." },
+      "is not one\nTry 'qemu-eif verify --help'." },
     { "verify --time=now good.eif", 1, "'now' is not a time like "
       "2026-01-31T12:00:00Z" },
 };
