@@ -278,9 +278,11 @@ class ServiceTest(NitroParentTest):
 
     def test_life(self):
         """Active means booted; it comes back when it is killed."""
-        offered = dict(re.findall('(?m)^#?([A-Z]+)=(.*)', EXAMPLE.read_text()))
-        journal = self.describe('app', **{name: offered[name] for name in (
-            'CPUS', 'ACCEL', 'OPTIONS')})
+        text = EXAMPLE.read_text()
+        offered = dict(re.findall('(?m)^#?([A-Z]+)=(.*)', text))
+        serial, network = re.findall('(?m)^#OPTIONS=(.*)', text)
+        journal = self.describe('app', CPUS=offered['CPUS'],
+                                ACCEL=offered['ACCEL'], OPTIONS=serial)
         self.systemctl('start', 'nitro-enclave@app')
         info = self.query('app')
         self.assertEqual((info['state'], info['cid']), ('booted', 40))
@@ -295,6 +297,18 @@ class ServiceTest(NitroParentTest):
         self.systemctl('stop', 'nitro-enclave@app')
         self.assertEqual(self.show('app', 'ActiveState', 'Result'),
                          ['inactive', 'success'])
+        self.check_network(network, re.findall('(?m)^#   (.+)', text))
+
+    def check_network(self, options, allowed):
+        """The port of the example is there when the unit allows it."""
+        place = '/etc/systemd/system/nitro-enclave@net.service.d'
+        self.parent.check(['mkdir', '-p', place])
+        self.parent.put(place + '/network.conf', '\n'.join(allowed).encode())
+        self.systemctl('daemon-reload')
+        self.describe('net', OPTIONS=options)
+        self.systemctl('start', 'nitro-enclave@net')
+        self.assertIn('0100007F:1F90', self.parent.get('/proc/net/tcp'))
+        self.systemctl('stop', 'nitro-enclave@net')
 
     def assert_confined(self, pid):
         """What the unit takes away is not there."""

@@ -15,6 +15,9 @@ from .arch import GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
 SKIPPED = re.compile(r'ok \d+ (\S+).*# SKIP (.*)')
+# Files that take longest; one of them at the end would run alone
+LONG = ('libvirt', 'launches', 'life', 'soak', 'runner', 'refusals', 'crash',
+        'channels', 'kvm', 'manual', 'systemd')
 # What a file reports that has no test of the names that are wanted
 NOTHING = ['TAP version 13', '1..0']
 
@@ -25,7 +28,8 @@ def _scripts():
     scripts = sorted(directory.glob('test_nitro_*.py'))
     if len(scripts) < 3:
         raise LabError('no tests in %s' % directory)
-    return scripts
+    first = [directory / ('test_nitro_%s.py' % name) for name in LONG]
+    return first + [script for script in scripts if script not in first]
 
 
 def _environment(only):
