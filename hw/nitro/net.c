@@ -411,7 +411,7 @@ static bool check_mtu(NitroNet *n, Error **errp)
     ERRP_GUARD();
 
     if (n->host_mtu < NITRO_NET_MTU_MIN || n->host_mtu > NITRO_NET_MTU_MAX) {
-        error_setg(errp, "%s: packets of %" PRIu32 " bytes are no limit",
+        error_setg(errp, "%s: host_mtu=%" PRIu32 " is out of range",
                    TYPE_NITRO_NET, n->host_mtu);
         error_append_hint(errp, "Use host_mtu=BYTES, from %d to %d.\n",
                           NITRO_NET_MTU_MIN, NITRO_NET_MTU_MAX);

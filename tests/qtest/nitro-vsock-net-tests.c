@@ -167,7 +167,7 @@ static void test_refusals(void)
     static const struct { const char *properties, *why; } cases[] = {
         { ",port=9000", "nitro-net: vsock port 9000 cannot be used" },
         { ",port=0", "Use port=PORT, as in the image's configuration" },
-        { ",host_mtu=67", "nitro-net: packets of 67 bytes are no limit" },
+        { ",host_mtu=67", "nitro-net: host_mtu=67 is out of range" },
         { ",host_mtu=65521", "Use host_mtu=BYTES, from 68 to 65520" },
         { " -device nitro-net", "the enclave has a nitro-net already" },
         { ",mac=x", "mac" },
