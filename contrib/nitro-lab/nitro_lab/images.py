@@ -28,13 +28,7 @@ AWS_BLOBS = Path('/usr/share/nitro_enclaves/blobs')
 AWS_CMDLINE = ('reboot=k panic=30 pci=off nomodules console=ttyS0'
                ' random.trust_cpu=on')
 
-# Words for kernels on an emulated CPU, which spare a quarter of the boot:
-# waiting for RCU, the self-test of a random number generator, types for BPF
-# programs, and clearing each page on allocation
-QUICK = ('rcupdate.rcu_expedited=1 initcall_blacklist='
-         'jent_mod_init,bpf_tcp_ca_kfunc_init,bpf_dummy_struct_ops_init')
-DEMO_CMDLINE = ('console=ttyS0 quiet loglevel=3 panic=-1 reboot=t '
-                'init_on_alloc=0 ' + QUICK)
+DEMO_CMDLINE = 'console=ttyS0 quiet loglevel=3 panic=-1 reboot=t'
 
 # Prefix of the tools that make programs for the guests
 TOOLS = GUEST.name + '-linux-gnu-' if FOREIGN else ''

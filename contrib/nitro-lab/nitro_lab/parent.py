@@ -407,15 +407,9 @@ class Parent(Guest):
 
         On an emulated CPU it speaks from its first step on.  With KVM each
         byte on the console is a way through QEMU, so it says what matters.
-
-        What virtiofsd writes into the guest's memory QEMU does not see, and
-        runs what it translated of a page before; so pages are cleared then.
         """
-        if self.accelerator == 'kvm':
-            return ' quiet'
-        return ' %s %s init_on_alloc=%d%s' % (
-            GUEST.parent_words, images.QUICK, bool(self.equipment.shares),
-            clock_words())
+        return ' quiet' if self.accelerator == 'kvm' else \
+            ' ' + GUEST.parent_words + clock_words()
 
     def _command_line(self):
         initramfs = self._initramfs()
