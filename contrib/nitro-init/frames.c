@@ -6,6 +6,7 @@
  * frame; so nothing is moved but that.
  */
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,17 +45,12 @@ static void move_to_front(struct frames *frames)
     frames->end = pending;
 }
 
-static void write_length(uint8_t *head, size_t len)
-{
-    head[0] = len >> 24;
-    head[1] = len >> 16;
-    head[2] = len >> 8;
-    head[3] = len;
-}
-
 static size_t read_length(const uint8_t *head)
 {
-    return (size_t)head[0] << 24 | head[1] << 16 | head[2] << 8 | head[3];
+    uint32_t len;
+
+    memcpy(&len, head, sizeof(len));
+    return be32toh(len);
 }
 
 void frames_collect(struct frames *frames, int tap)
@@ -63,11 +59,12 @@ void frames_collect(struct frames *frames, int tap)
     while (frames->end < FRAMES_BATCH) {
         uint8_t *head = frames->data + frames->end;
         ssize_t n = read(tap, head + FRAME_HEAD, FRAME_MAX);
+        uint32_t len = htobe32(n);
 
         if (n < FRAME_MIN) {
             return;
         }
-        write_length(head, n);
+        memcpy(head, &len, sizeof(len));
         frames->end += FRAME_HEAD + n;
     }
 }

@@ -10,19 +10,20 @@ import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from . import accel, directories, images, visit
-from .config import HERE, LAB, LabError
+from .config import HERE, LAB, TREE, LabError
 from .guest import Guest
+
+sys.path.append(str(TREE / 'contrib/nitro-run'))
+from nitro_run import background                    # noqa: E402
 
 NAME = 'kept'
 LEAST_MIB, LEAST_CPUS = 1024, 4
 TOP, PLACE = LAB / 'kept', '/mnt/kept'
-READY = b'ready\n'
 # Variables that are defaults of the run's own options
 TAKEN = ('ARGS', 'MEM', 'CPUS')
 
@@ -88,21 +89,10 @@ def _start(name, mib, cpus, kernel):
     words += ['parent', '--keep=bare', '--name', name, '--mem', str(mib),
               '--cpus', str(cpus), '--share', '%s:%s' % (TOP, PLACE)]
     log = LAB / 'kept.log'
-    with open(log, 'wb') as errors:
-        process = subprocess.Popen(
-            [sys.executable, HERE / 'nitro-lab', *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            env={key: value for key, value in os.environ.items()
-                 if key not in TAKEN}, start_new_session=True)
-    try:
-        with process.stdout:
-            ready = process.stdout.readline() == READY
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if not ready:
-        process.wait()
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in TAKEN}
+    if not background.start([sys.executable, HERE / 'nitro-lab', *words],
+                            environment, log):
         raise LabError('the parent could not be started:\n'
                        + log.read_text(errors='replace').strip()[-2000:],
                        'see %s' % log)

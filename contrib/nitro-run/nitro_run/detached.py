@@ -24,7 +24,7 @@ ROW = '{:<20}  {:<8}  {:>6}  {:<19}  {}'
 def _there(args, *words):
     """Programs of this machine, or be the command in the lab's parent.
 
-    A lab that does not run has none.
+    Without a lab that runs there are no programs in it.
     """
     if not os.path.exists(DEVICE):
         parent = lab.Lab(store.directory())

@@ -17,6 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from . import background
 from .build import TREE
 from .common import RunError, progress, tell
 from .store import directory
@@ -26,7 +27,6 @@ NAME_DIGITS = 8
 # Of parent --keep
 PROGRAM, PLACE = '/nitro-run/contrib/nitro-run/nitro-run', '/mnt/images'
 LEAST_MIB, LEAST_CPUS = 1024, 4
-READY = b'ready\n'
 # Variables that are defaults of its options
 TAKEN = ('ARGS', 'MEM', 'CPUS', 'INSTANCE_ID', 'ROLE')
 
@@ -102,23 +102,10 @@ class Lab:
         begun = time.monotonic()
         tell(f'nitro-run: starting the lab: {mib} MiB and {cpus} CPUs for'
              ' enclaves; nitro-run lab stop ends it')
-        with open(self.log, 'wb') as errors:
-            process = subprocess.Popen(
-                self._command('parent', '--keep', '--name', self.name, '--mem',
-                              mib, '--cpus', cpus, '--share',
-                              f'{self.store}:{PLACE}'),
-                env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=errors,
-                start_new_session=True)
-        try:
-            with process.stdout:
-                ready = process.stdout.readline() == READY
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        if not ready:
-            process.wait()
+        command = self._command('parent', '--keep', '--name', self.name,
+                                '--mem', mib, '--cpus', cpus, '--share',
+                                f'{self.store}:{PLACE}')
+        if not background.start(command, self.environment, self.log):
             raise RunError('the lab could not be started: '
                            + self.log.read_text(errors='replace').strip()
                            [-1000:], f'see {self.log}')
