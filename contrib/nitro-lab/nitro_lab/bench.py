@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from . import (accel, bench_build, bench_console, bench_documents,
-               bench_launch, bench_platform, bench_reset, images)
+               bench_launch, bench_network, bench_platform, bench_reset,
+               images)
 from .bench_host import ahead_of_others, describe
 from .bench_images import BENCH
 from .bench_stats import Targets, compare, load, save, show
@@ -49,6 +50,12 @@ def _console(args, figures, targets):
     bench_console.check(figures, targets)
 
 
+def _network(args, figures, targets):
+    with ahead_of_others():
+        bench_network.measure(figures, images.launcher(), args.runs)
+    bench_network.check(figures, targets)
+
+
 def _platform(args, figures, _targets):
     bench_platform.measure(figures, args.mem, args.runs)
 
@@ -64,8 +71,8 @@ def _build(args, figures, targets):
     bench_build.check(figures, targets)
 
 
-PARTS = {'launch': _launch, 'console': _console, 'platform': _platform,
-         'documents': _documents, 'build': _build}
+PARTS = {'launch': _launch, 'console': _console, 'network': _network,
+         'platform': _platform, 'documents': _documents, 'build': _build}
 
 
 def _measure(args, parts, figures, targets):

@@ -10,7 +10,7 @@ import json
 import statistics
 
 # Units of which more is better; of all others less is
-RATES = ('MiB/s', 'GiB/s', 'MB/s', 'documents/s')
+RATES = ('MiB/s', 'GiB/s', 'MB/s', 'Gbit/s', 'documents/s', '% of vsock')
 
 # A change of the median that is worth a word, if the runs do not overlap
 NOTABLE = 0.05

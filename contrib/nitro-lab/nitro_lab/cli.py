@@ -152,8 +152,8 @@ def _parser():
     speed = commands.add_parser(
         'bench', help='measure speed and memory',
         description='Parts: launch (from exec to START, no parent), console,'
-        ' platform (the emulated parent), documents (attestation), build'
-        ' (images of containers).  The'
+        ' network (the card), platform (the emulated parent), documents'
+        ' (attestation), build (images of containers).  The'
         ' defaults of all options come from the environment variables BENCH,'
         ' BASELINE, PEER, PEER_ARGS and RUNS.')
     speed.add_argument('--parts', default=env('BENCH') or '',
