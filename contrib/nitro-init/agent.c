@@ -146,14 +146,23 @@ static void opened(struct agent *agent)
     queue_hello(agent);
 }
 
+static void begin(struct agent *agent, bool own)
+{
+    agent->own = own;
+    agent->fd = vsock_begin(agent->port, own, &agent->connecting);
+    if (agent->fd >= 0 && !agent->connecting) {
+        opened(agent);
+    }
+}
+
 void agent_connect(struct agent *agent)
 {
     if (!agent->port || agent->fd >= 0) {
         return;
     }
-    agent->fd = vsock_begin(agent->port, &agent->connecting);
-    if (agent->fd >= 0 && !agent->connecting) {
-        opened(agent);
+    begin(agent, true);
+    if (agent->fd < 0) {
+        begin(agent, false);
     }
 }
 
@@ -189,10 +198,13 @@ static void finish_connect(struct agent *agent)
     int err = 0;
     socklen_t len = sizeof(err);
 
-    if (getsockopt(agent->fd, SOL_SOCKET, SO_ERROR, &err, &len) || err) {
-        agent_close(agent);
-    } else {
+    if (!getsockopt(agent->fd, SOL_SOCKET, SO_ERROR, &err, &len) && !err) {
         opened(agent);
+        return;
+    }
+    agent_close(agent);
+    if (agent->own) {
+        begin(agent, false);
     }
 }
 
@@ -241,6 +253,7 @@ void agent_work(struct agent *agent, short revents,
             return;
         }
         finish_connect(agent);
+        revents &= POLLOUT;
     }
     if (agent->fd >= 0 && (revents & (POLLIN | POLLHUP | POLLERR))) {
         receive(agent);

@@ -56,6 +56,7 @@ struct agent_frame {
 struct agent {
     unsigned port;              /* 0: no agent */
     int fd;                     /* -1: not connected */
+    bool own;                   /* the connection is to the enclave's own port */
     bool connecting, waits_for_go;
     uint8_t *in, *out;
     size_t in_len, in_used, out_len;
@@ -72,7 +73,8 @@ int agent_init(struct agent *agent, unsigned port, bool waits_for_go);
 void agent_free(struct agent *agent);
 
 /*
- * agent_connect: begin to connect to the parent, if not connected
+ * agent_connect: begin to connect to the parent, if not connected: to the
+ * enclave's own port, and to the configured one when that is refused
  *
  * Does not block; agent_work() finds out what came of it.
  */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -56,7 +57,22 @@ static int connect_once(unsigned port, int flags)
     return connect_socket(open_socket(flags), port);
 }
 
-int vsock_stream(unsigned port)
+/* Returns: 0 when it is not known */
+static unsigned own_port(unsigned port)
+{
+    int fd = open("/dev/vsock", O_RDONLY | O_CLOEXEC);
+    unsigned cid = 0;
+
+    if (fd < 0 || ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid)) {
+        cid = 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return cid && port <= UINT16_MAX ? (port << 16) + cid : 0;
+}
+
+static int connect_stream(unsigned port)
 {
     uint64_t size = STREAM_BUFFER;
     int fd = open_socket(0);
@@ -74,10 +90,22 @@ int vsock_stream(unsigned port)
     return fd;
 }
 
-int vsock_begin(unsigned port, bool *connecting)
+int vsock_stream(unsigned port)
 {
-    int fd = connect_once(port, SOCK_NONBLOCK);
+    unsigned own = own_port(port);
+    int fd = own ? connect_stream(own) : -1;
 
+    return fd < 0 ? connect_stream(port) : fd;
+}
+
+int vsock_begin(unsigned port, bool own, bool *connecting)
+{
+    int fd = -1;
+
+    port = own ? own_port(port) : port;
+    if (port) {
+        fd = connect_once(port, SOCK_NONBLOCK);
+    }
     *connecting = fd >= 0 && errno == EINPROGRESS;
     return fd;
 }

@@ -3,6 +3,10 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * Connections to the parent over vsock.
+ *
+ * All enclaves of an image have the same configured port, of which a parent has
+ * one.  So each enclave has a port of its own, too, 65536 * PORT + its CID in 32
+ * bits, which is tried first.  A port beyond 65535 is the only one.
  */
 
 #ifndef NITRO_INIT_VSOCK_H
@@ -20,17 +24,19 @@
 
 /*
  * vsock_begin: begin to connect to @port of the parent, without blocking
+ * @own: to the enclave's own port instead
  * @connecting: whether poll() for POLLOUT and SO_ERROR have the outcome;
  *              otherwise the connection is there
  *
- * Returns: a descriptor in non-blocking mode, or -1 with errno set
+ * Returns: a descriptor in non-blocking mode, or -1
  */
-int vsock_begin(unsigned port, bool *connecting);
+int vsock_begin(unsigned port, bool own, bool *connecting);
 
 /*
- * vsock_stream: connect to @port of the parent, for much data
+ * vsock_stream: connect to the enclave's own port of the parent, or else to
+ * @port, for much data
  *
- * Blocks for 2 s at most.
+ * Blocks for 2 s at most for each of them.
  *
  * Returns: a descriptor in non-blocking mode, or -1 with errno set
  */

@@ -14,6 +14,7 @@
 #include "qemu/osdep.h"
 #include "hw/nitro/agent.h"
 #include "agent-program.h"
+#include "agent-sigterm.h"
 #include "hw/nitro/heartbeat.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
@@ -50,12 +51,14 @@ struct NitroAgent {
     uint64_t backlog;                   /* property */
     NitroConsoleOverflow overflow;      /* property */
     NitroAgentExitStatus exit_status;   /* property */
+    bool stop_on_sigterm;               /* property */
 
     QIONetListener *listener;           /* or NULL */
     Notifier powerdown;
     uint32_t cid;                       /* the only one that may connect */
     bool over;                          /* the enclave has ended */
     bool warned;                        /* of a fault, in this launch */
+    bool terminated;                    /* by SIGTERM, in this launch */
 
     /* The connection */
     QIOChannelSocket *sioc;             /* NULL without one */
@@ -85,15 +88,19 @@ NitroEnclaveApplication *nitro_agent_query(NitroAgent *a)
     return info;
 }
 
+static bool can_stop(const NitroAgent *a)
+{
+    return a->greeted && !nitro_program_has_ended(&a->program);
+}
+
 /* The accelerator may have to ask it to end, and to end with its status */
 static void report(NitroAgent *a)
 {
     g_autoptr(NitroEnclaveApplication) info = nitro_agent_query(a);
-    bool can_stop = a->greeted && !nitro_program_has_ended(&a->program);
     bool counts = a->exit_status == NITRO_AGENT_EXIT_STATUS_APP;
 
     nitro_vsock_device_set_application(
-        NITRO_VSOCK_DEVICE(a), info, can_stop ? a->stop_timeout : 0,
+        NITRO_VSOCK_DEVICE(a), info, can_stop(a) ? a->stop_timeout : 0,
         counts ? nitro_program_status(&a->program) : 0);
 }
 
@@ -130,6 +137,19 @@ static void connection_fault(NitroAgent *a, unsigned type, uint32_t len)
     connection_close(a);
 }
 
+/* The second one ends QEMU */
+static bool agent_sigterm(void *opaque)
+{
+    NitroAgent *a = opaque;
+
+    if (a->terminated || !can_stop(a)) {
+        return false;
+    }
+    a->terminated = true;
+    qemu_system_powerdown_request();
+    return true;
+}
+
 /* Frames of the init */
 
 static NitroTaken take_hello(NitroAgent *a, const uint8_t *payload,
@@ -139,6 +159,9 @@ static NitroTaken take_hello(NitroAgent *a, const uint8_t *payload,
         return NITRO_TAKEN_FAULT;
     }
     a->greeted = true;
+    if (a->stop_on_sigterm) {
+        nitro_sigterm_catch(agent_sigterm, a);
+    }
     a->go = lduw_be_p(payload + 2) & NITRO_AGENT_WAITS_FOR_GO;
     report(a);
     return NITRO_TAKEN;
@@ -375,10 +398,13 @@ static void agent_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
 
 static void agent_restart(NitroAgent *a)
 {
+    if (a->stop_on_sigterm) {
+        nitro_sigterm_release();
+    }
     connection_close(a);
     nitro_listener_close(&a->listener);
     nitro_vsock_device_hold(NITRO_VSOCK_DEVICE(a), false);
-    a->over = a->warned = a->stop = false;
+    a->over = a->warned = a->terminated = a->stop = false;
     a->nr_connections = 0;
     nitro_program_restart(&a->program);
     report(a);
@@ -386,32 +412,30 @@ static void agent_restart(NitroAgent *a)
 
 static bool nitro_agent_prepare(NitroVsockDevice *dev, Error **errp)
 {
-    ERRP_GUARD();
-    NitroAgent *a = NITRO_AGENT(dev);
-    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
-                                                        a->port);
-
-    agent_restart(a);
-    a->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_AGENT, errp);
-    if (!a->listener) {
-        error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
-                      TYPE_NITRO_AGENT, a->port);
-        error_append_hint(errp, "One enclave of a parent has this port: end "
-                          "the program that has it (ss --vsock -lp), or use "
-                          "port=PORT and the same 'agent PORT' in the image's "
-                          "configuration.\n");
-        return false;
-    }
+    agent_restart(NITRO_AGENT(dev));
     return true;
 }
 
 static bool nitro_agent_started(NitroVsockDevice *dev, uint32_t cid,
                                 Error **errp)
 {
+    ERRP_GUARD();
     NitroAgent *a = NITRO_AGENT(dev);
+    uint32_t port = nitro_vsock_own_port(a->port, cid);
+    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
+                                                        port);
 
     a->cid = cid;
     a->program.cid = cid;
+    a->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_AGENT, errp);
+    if (!a->listener) {
+        error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
+                      TYPE_NITRO_AGENT, port);
+        error_append_hint(errp, "End the program that has it (ss --vsock "
+                          "-lp), or use port=PORT and the same 'agent PORT' "
+                          "in the image's configuration.\n");
+        return false;
+    }
     qio_net_listener_set_client_func(a->listener, agent_accepted, a, NULL);
     return true;
 }
@@ -432,7 +456,7 @@ static void agent_powerdown(Notifier *notifier, void *data)
 {
     NitroAgent *a = container_of(notifier, NitroAgent, powerdown);
 
-    if (a->greeted && !nitro_program_has_ended(&a->program)) {
+    if (can_stop(a)) {
         trace_nitro_agent_stop(a, a->cid);
         a->stop = true;
         agent_update(a);
@@ -558,6 +582,7 @@ static const Property nitro_agent_properties[] = {
     DEFINE_PROP_CHR("stderr", NitroAgent, fe[1]),
     DEFINE_PROP_UINT32("port", NitroAgent, port, NITRO_AGENT_PORT),
     DEFINE_PROP_UINT32("stop-timeout", NitroAgent, stop_timeout, 30),
+    DEFINE_PROP_BOOL("stop-on-sigterm", NitroAgent, stop_on_sigterm, false),
     DEFINE_PROP_SIZE("backlog", NitroAgent, backlog, 64 * KiB),
 };
 
@@ -568,10 +593,14 @@ static void nitro_agent_describe(ObjectClass *oc)
     object_class_property_set_description(oc, "stderr",
         "Character device that gets its standard error (default: as stdout)");
     object_class_property_set_description(oc, "port",
-        "vsock port of the parent that the init connects to (default: 9001)");
+        "Port of the image's configuration, from which the vsock port of the "
+        "parent follows that the init connects to (default: 9001)");
     object_class_property_set_description(oc, "stop-timeout",
         "Seconds that system_powerdown leaves the program after its stop "
         "signal (default: 30)");
+    object_class_property_set_description(oc, "stop-on-sigterm",
+        "QEMU's first SIGTERM is a system_powerdown while there is a program "
+        "to stop (default: off)");
     object_class_property_set_description(oc, "backlog",
         "Bytes of each stream to keep for a reader that is slow or comes later "
         "(default: 64K)");

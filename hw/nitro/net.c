@@ -352,31 +352,29 @@ static void net_restart(NitroNet *n)
 
 static bool nitro_net_prepare(NitroVsockDevice *dev, Error **errp)
 {
-    ERRP_GUARD();
-    NitroNet *n = NITRO_NET(dev);
-    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
-                                                        n->port);
-
-    net_restart(n);
-    n->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_NET, errp);
-    if (!n->listener) {
-        error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
-                      TYPE_NITRO_NET, n->port);
-        error_append_hint(errp, "One enclave of a parent has this port: end "
-                          "the program that has it (ss --vsock -lp), or use "
-                          "port=PORT and the same 'net-port PORT' in the "
-                          "image's configuration.\n");
-        return false;
-    }
+    net_restart(NITRO_NET(dev));
     return true;
 }
 
 static bool nitro_net_started(NitroVsockDevice *dev, uint32_t cid,
                               Error **errp)
 {
+    ERRP_GUARD();
     NitroNet *n = NITRO_NET(dev);
+    uint32_t port = nitro_vsock_own_port(n->port, cid);
+    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
+                                                        port);
 
     n->cid = cid;
+    n->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_NET, errp);
+    if (!n->listener) {
+        error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
+                      TYPE_NITRO_NET, port);
+        error_append_hint(errp, "End the program that has it (ss --vsock "
+                          "-lp), or use port=PORT and the same 'net-port PORT' "
+                          "in the image's configuration.\n");
+        return false;
+    }
     qio_net_listener_set_client_func(n->listener, net_accepted, n, NULL);
     return true;
 }
@@ -462,7 +460,8 @@ static void nitro_net_class_init(ObjectClass *oc, NitroClassData *data)
     ndc->enclave_started = nitro_net_started;
     ndc->enclave_stopped = nitro_net_stopped;
     object_class_property_set_description(oc, "port",
-        "vsock port of the parent that the init connects to (default: 9002)");
+        "Port of the image's configuration, from which the vsock port of the "
+        "parent follows that the init connects to (default: 9002)");
     object_class_property_set_description(oc, "host_mtu",
         "Largest packet, in bytes; larger ones are dropped (default: 65520)");
 }

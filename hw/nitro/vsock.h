@@ -22,6 +22,24 @@
 SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port);
 
 /**
+ * nitro_vsock_own_port: port of the parent that only one enclave connects to
+ * @port: port of the configuration, which enclaves of one image share
+ * @cid: of the enclave
+ *
+ * Several enclaves of a parent cannot have one port.  docs/system/
+ * nitro-agent.rst has the rule, which nitro-init follows as well.
+ *
+ * Returns: 65536 * @port + @cid in 32 bits; @port where that is no port, or
+ * @port is beyond 65535
+ */
+static inline uint32_t nitro_vsock_own_port(uint32_t port, uint32_t cid)
+{
+    uint32_t own = (port << 16) + cid;
+
+    return port > UINT16_MAX || own == UINT32_MAX ? port : own;
+}
+
+/**
  * nitro_vsock_listen: open a port on each of the parent's own CIDs
  * @port: the port
  * @backlog: connections that the kernel keeps until they are accepted

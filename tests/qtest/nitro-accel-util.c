@@ -342,7 +342,7 @@ int peer_connect(Run *run, const char *name)
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     vsock_path(run, name, &un);
-    g_assert_cmpint(connect(fd, (void *)&un, sizeof(un)), ==, 0);
+    poll_until(connect(fd, (void *)&un, sizeof(un)) == 0);
     return fd;
 }
 

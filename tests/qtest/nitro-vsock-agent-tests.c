@@ -5,10 +5,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The test is the init: it connects to DIR/9001 and speaks the protocol.
+ * The test is the init: it connects to DIR/PORT and speaks the protocol.
  */
 #include "qemu/osdep.h"
 #include "nitro-vsock-util.h"
+
+#define ENCLAVE NITRO ",enclave-cid=16"
+/* 65536 * 9001 + 16 */
+#define PORT "589889552"
 
 #define HELLO "\1\0\0\0" "\0\0\0\4" "\0\1\0\1"
 #define RUNNING "\2\0\0\0" "\0\0\0\5" "\1\0\0\0\0"
@@ -45,7 +49,7 @@ static int start(Run *run, const char *accel, const char *properties)
                            "-device nitro-agent,stdout=out,stderr=err%s",
                            run->dir, run->dir, properties);
     run_start(run, accel, more);
-    fd = peer_connect(run, "9001");
+    fd = peer_connect(run, PORT);
     SEND(fd, HELLO RUNNING);
     EXPECT(fd, GO);
     return fd;
@@ -98,7 +102,7 @@ static void end_with(Run *run, int fd, int status)
 static void test_life(void)
 {
     Run *run = run_new();
-    int fd = start(run, NITRO, ",exit-status=app");
+    int fd = start(run, ENCLAVE, ",exit-status=app");
     g_autofree char *text = NULL;
     QDict *reply, *event, *info;
 
@@ -138,7 +142,7 @@ static void test_life(void)
 static void test_powerdown(void)
 {
     Run *run = run_new();
-    int fd = start(run, NITRO, ",exit-status=app,stop-timeout=600");
+    int fd = start(run, ENCLAVE, ",exit-status=app,stop-timeout=600");
 
     poll_until(in_state(run, "running"));
     send_heartbeat(run);
@@ -155,7 +159,7 @@ static void test_powerdown(void)
 static void test_powerdown_alone(void)
 {
     Run *run = run_new();
-    int fd = start(run, NITRO, ",stop-timeout=600");
+    int fd = start(run, ENCLAVE, ",stop-timeout=600");
 
     close(fd);
     poll_until(!is_connected(run));
@@ -170,7 +174,7 @@ static void test_powerdown_alone(void)
 static void test_status_of_enclave(void)
 {
     Run *run = run_new();
-    int fd = start(run, NITRO, "");
+    int fd = start(run, ENCLAVE, "");
 
     SEND(fd, EXITED("\7"));
     EXPECT(fd, END);
@@ -183,7 +187,7 @@ static void test_status_of_enclave(void)
 static void test_reset(void)
 {
     Run *run = run_new();
-    int fd = start(run, NITRO ",enclave-cid=16", ",exit-status=app");
+    int fd = start(run, ENCLAVE, ",exit-status=app");
 
     for (int i = 0; i < 2; i++) {
         SEND(fd, STDOUT EXITED("\7"));
@@ -193,7 +197,7 @@ static void test_reset(void)
         assert_end(fd);
         close(fd);
         poll_until(in_state(run, "unknown"));
-        fd = peer_connect(run, "9001");
+        fd = peer_connect(run, PORT);
         SEND(fd, HELLO RUNNING);
         EXPECT(fd, GO);
     }
@@ -207,24 +211,39 @@ static void test_foreign(void)
     int fd;
 
     g_setenv("NE_FAKE_PEER_CID", "17", true);
-    run_start(run, NITRO, "-device nitro-agent");
-    fd = peer_connect(run, "9001");
+    run_start(run, ENCLAVE, "-device nitro-agent");
+    fd = peer_connect(run, PORT);
     assert_end(fd);
     close(fd);
     poll_until(in_state(run, "unknown"));
     run_quit(run);
 }
 
+/* A port without room for a CID behind it is the only one */
+static void test_port(void)
+{
+    Run *run = run_new();
+    int fd;
+
+    run_start(run, ENCLAVE, "-device nitro-agent,port=65536");
+    fd = peer_connect(run, "65536");
+    SEND(fd, HELLO RUNNING);
+    EXPECT(fd, GO);
+    close(fd);
+    run_quit(run);
+}
+
+/* The program runs all the same */
 static void test_port_taken(void)
 {
     Run *run = run_new();
-    int other = peer_listen(run, "9001");
+    int other = peer_listen(run, PORT);
 
-    run_to_end(run, NITRO, "-device nitro-agent", 1);
-    assert_said(run, "nitro-agent: cannot listen on vsock port 9001: ");
+    run_start(run, ENCLAVE, "-device nitro-agent");
+    assert_said(run, "nitro-agent: cannot listen on vsock port " PORT ": ");
     assert_said(run, "'agent PORT'");
     close(other);
-    run_free(run);
+    run_quit(run);
 }
 
 void add_agent_tests(void)
@@ -236,5 +255,6 @@ void add_agent_tests(void)
                    test_status_of_enclave);
     qtest_add_func("/nitro/vsock/agent/reset", test_reset);
     qtest_add_func("/nitro/vsock/agent/foreign", test_foreign);
+    qtest_add_func("/nitro/vsock/agent/port", test_port);
     qtest_add_func("/nitro/vsock/agent/port-taken", test_port_taken);
 }

@@ -5,12 +5,16 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The test is the init, which connects to DIR/9002, and the network behind a
+ * The test is the init, which connects to DIR/PORT, and the network behind a
  * back end of type stream, which connects to DIR/net.  Both have the same
  * framing.
  */
 #include "qemu/osdep.h"
 #include "nitro-vsock-util.h"
+
+#define ENCLAVE NITRO ",enclave-cid=16"
+/* 65536 * 9002 + 16 */
+#define PORT "589955088"
 
 #define NETDEV "-netdev stream,id=net0,addr.type=unix,addr.path=%s/net "
 #define CARD "-device nitro-net,netdev=net0,id=card"
@@ -56,10 +60,10 @@ static void start(Net *net, const char *format)
     net->run = run_new();
     more = g_strdup_printf(format, net->run->dir);
     net->listener = peer_listen(net->run, "net");
-    run_start(net->run, NITRO, more);
+    run_start(net->run, ENCLAVE, more);
     net->network = accept(net->listener, NULL, NULL);
     g_assert_cmpint(net->network, >=, 0);
-    net->init = peer_connect(net->run, "9002");
+    net->init = peer_connect(net->run, PORT);
     poll_until(number(net, "connections") == 1);
 }
 
@@ -124,7 +128,7 @@ static void test_fault(void)
                 "possible: connection closed");
     text = qtest_hmp(net.run->qts, "info nitro");
     g_assert_nonnull(strstr(text, "network fault: a frame of 13 bytes"));
-    net.init = peer_connect(net.run, "9002");
+    net.init = peer_connect(net.run, PORT);
     poll_until(number(&net, "connections") == 2);
     exchange(&net);
     end(&net);
@@ -142,7 +146,7 @@ static void test_reset(void)
         assert_end(net.init);
         close(net.init);
         poll_until(number(&net, "sent") == 0);
-        net.init = peer_connect(net.run, "9002");
+        net.init = peer_connect(net.run, PORT);
         poll_until(number(&net, "connections") == 1);
     }
     exchange(&net);
@@ -155,8 +159,8 @@ static void test_foreign(void)
     int fd;
 
     g_setenv("NE_FAKE_PEER_CID", "17", true);
-    run_start(run, NITRO, "-netdev hubport,id=net0,hubid=0 " CARD);
-    fd = peer_connect(run, "9002");
+    run_start(run, ENCLAVE, "-netdev hubport,id=net0,hubid=0 " CARD);
+    fd = peer_connect(run, PORT);
     assert_end(fd);
     close(fd);
     run_quit(run);
@@ -188,13 +192,13 @@ static void test_refusals(void)
 static void test_port_taken(void)
 {
     Run *run = run_new();
-    int other = peer_listen(run, "9002");
+    int other = peer_listen(run, PORT);
 
-    run_to_end(run, NITRO, "-netdev hubport,id=net0,hubid=0 " CARD, 1);
-    assert_said(run, "nitro-net: cannot listen on vsock port 9002: ");
+    run_start(run, ENCLAVE, "-netdev hubport,id=net0,hubid=0 " CARD);
+    assert_said(run, "nitro-net: cannot listen on vsock port " PORT ": ");
     assert_said(run, "'net-port PORT'");
     close(other);
-    run_free(run);
+    run_quit(run);
 }
 
 void add_net_tests(void)

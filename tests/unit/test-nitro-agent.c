@@ -55,7 +55,7 @@ SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
     SocketAddress *addr = g_new0(SocketAddress, 1);
 
     g_assert_cmpint(cid, ==, NITRO_VSOCK_CID_ANY);
-    g_assert_cmpint(port, ==, NITRO_AGENT_PORT);
+    g_assert_cmpint(port, ==, NITRO_AGENT_PORT * 65536 + OUR_CID);
     addr->type = SOCKET_ADDRESS_TYPE_UNIX;
     addr->u.q_unix.path = g_strdup(fixture->bus->port);
     return addr;
@@ -84,6 +84,20 @@ void qemu_register_powerdown_notifier(Notifier *notifier)
 
     notifier_list_add(&list, notifier);
     fixture->powerdown = notifier;
+}
+
+static unsigned nr_powerdowns, nr_kills;
+
+void qemu_system_powerdown_request(void)
+{
+    nr_powerdowns++;
+}
+
+void qemu_system_killed(int number, pid_t pid)
+{
+    g_assert_cmpint(number, ==, SIGTERM);
+    g_assert_cmpint(pid, ==, getpid());
+    nr_kills++;
 }
 
 /* Property for a character device */
@@ -515,6 +529,37 @@ static void test_stop(Fixture *f, gconstpointer data)
     g_assert_cmpint(recv(f->init, &(char){ 0 }, 1, 0), ==, -1);
 }
 
+static void terminate(unsigned powerdowns, unsigned kills)
+{
+    g_assert_cmpint(kill(getpid(), SIGTERM), ==, 0);
+    wait_until(nr_powerdowns + nr_kills == powerdowns + kills);
+    g_assert_cmpuint(nr_powerdowns, ==, powerdowns);
+}
+
+/* SIGTERM stops a program once, and QEMU when there is nothing to stop */
+static void test_sigterm(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GByteArray) frames = g_byte_array_new();
+
+    nr_powerdowns = nr_kills = 0;
+    set(f, "stop-on-sigterm", "on");
+    realize(f);
+    start(f);
+    greet(f);
+    terminate(1, 0);
+    terminate(1, 1);
+    hang_up(&f->init);
+    settle();
+    terminate(1, 2);
+    class_of(f)->enclave_stopped(f->dev);
+    start(f);
+    greet(f);
+    terminate(2, 2);
+    add_state(frames, 2, 0, "");
+    send_all(f, frames);
+    terminate(2, 3);
+}
+
 /* A reader that does not read makes the enclave wait, and loses nothing */
 static void test_slow_reader(Fixture *f, gconstpointer data)
 {
@@ -717,10 +762,12 @@ static void test_port_taken(Fixture *f, gconstpointer data)
     realize(f);
     g_free(f->bus->port);
     f->bus->port = g_build_filename(f->bus->dir, "none", "port", NULL);
-    g_assert_false(class_of(f)->prepare_start(f->dev, &err));
+    g_assert(class_of(f)->prepare_start(f->dev, &error_abort));
+    g_assert_false(class_of(f)->enclave_started(f->dev, OUR_CID, &err));
     error_text_quiet = false;
     text = error_text(err);
-    assert_contains(text, "nitro-agent: cannot listen on vsock port 9001: ");
+    assert_contains(text, "nitro-agent: cannot listen on vsock port "
+                    "589889552: ");
     assert_contains(text, "'agent PORT'");
 }
 
@@ -738,6 +785,7 @@ int main(int argc, char **argv)
     ADD("again", set_up_files, test_again);
     ADD("ending", set_up_files, test_ending);
     ADD("stop", set_up_files, test_stop);
+    ADD("sigterm", set_up, test_sigterm);
     ADD("slow-reader", set_up_socket, test_slow_reader);
     ADD("no-reader", set_up_socket, test_no_reader);
     ADD("last-words", set_up_socket, test_last_words);

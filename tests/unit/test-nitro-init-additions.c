@@ -60,7 +60,7 @@ static int begin_in_vain(void)
     return pair[0];
 }
 
-int vsock_begin(unsigned int port, bool *connecting)
+int vsock_begin(unsigned int port, bool own, bool *connecting)
 {
     int fd = next_fd;
 

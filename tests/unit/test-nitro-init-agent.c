@@ -17,11 +17,37 @@ static int peer = -1, next_fd = -1;
 static bool next_connecting;
 static unsigned int port_asked;
 
-int vsock_begin(unsigned int port, bool *connecting)
+/* Who is not there: refused at once, or, as with vsock, a moment later */
+typedef enum Refusal { NOT_REFUSED, AT_ONCE, LATER } Refusal;
+static Refusal own_port, shared_port;
+static GString *asked;          /* 'o': own port, 's': shared port */
+
+static int refuse(Refusal refusal, bool *connecting)
 {
+    int pair[2];
+
+    *connecting = refusal == LATER;
+    if (refusal == AT_ONCE) {
+        return -1;
+    }
+    /* Unread data makes this end see a reset */
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair),
+                    ==, 0);
+    g_assert_cmpint(write(pair[0], "x", 1), ==, 1);
+    close(pair[1]);
+    return pair[0];
+}
+
+int vsock_begin(unsigned int port, bool own, bool *connecting)
+{
+    Refusal refusal = own ? own_port : shared_port;
     int fd = next_fd;
 
     port_asked = port;
+    g_string_append_c(asked, own ? 'o' : 's');
+    if (refusal != NOT_REFUSED) {
+        return refuse(refusal, connecting);
+    }
     *connecting = next_connecting;
     next_fd = -1;
     return fd;
@@ -47,6 +73,8 @@ static void setup(Fixture *f, gconstpointer data)
 {
     g_assert_cmpint(agent_init(&f->agent, 9001, false), ==, 0);
     g_assert_cmpint(output_init(&f->output), ==, 0);
+    own_port = shared_port = NOT_REFUSED;
+    asked = g_string_new(NULL);
     offer(false);
 }
 
@@ -54,6 +82,7 @@ static void teardown(Fixture *f, gconstpointer data)
 {
     agent_free(&f->agent);
     output_free(&f->output);
+    g_string_free(asked, true);
     close(peer);
 }
 
@@ -158,6 +187,40 @@ static void test_no_parent(Fixture *f, gconstpointer data)
     agent_connect(&f->agent);
     g_assert_cmpint(f->agent.fd, ==, -1);
     agent_work(&f->agent, 0, &f->output);
+}
+
+/* The enclave's own port comes first, then the one that is shared */
+static void test_shared_port(Fixture *f, gconstpointer data)
+{
+    for (own_port = AT_ONCE; own_port <= LATER; own_port++) {
+        agent_connect(&f->agent);
+        if (own_port == LATER) {
+            g_assert_cmpstr(asked->str, ==, "o");
+            agent_work(&f->agent, POLLOUT | POLLERR | POLLHUP, &f->output);
+        }
+        g_assert_cmpstr(asked->str, ==, "os");
+        agent_work(&f->agent, POLLOUT, &f->output);
+        get_hello();
+        agent_close(&f->agent);
+        close(peer);
+        g_string_truncate(asked, 0);
+        offer(false);
+    }
+}
+
+/* Nobody at either: no third attempt follows at once */
+static void test_refused(Fixture *f, gconstpointer data)
+{
+    own_port = shared_port = LATER;
+    for (int i = 0; i < 2; i++) {
+        agent_connect(&f->agent);
+        for (int k = 0; k < 3; k++) {
+            agent_work(&f->agent, POLLOUT | POLLERR | POLLHUP, &f->output);
+        }
+        g_assert_cmpint(f->agent.fd, ==, -1);
+    }
+    g_assert_cmpstr(asked->str, ==, "osos");
+    close(next_fd);
 }
 
 /* The order of both streams stays, and the end comes last */
@@ -334,7 +397,9 @@ int main(int argc, char **argv)
         void (*test)(Fixture *f, gconstpointer data);
     } tests[] = {
         { "greeting", test_greeting }, { "connecting", test_connecting },
-        { "no-parent", test_no_parent }, { "output", test_output },
+        { "no-parent", test_no_parent },
+        { "shared-port", test_shared_port }, { "refused", test_refused },
+        { "output", test_output },
         { "again", test_again }, { "frames", test_frames },
         { "split", test_split }, { "largest", test_largest },
         { "too-long", test_too_long }, { "not-zero", test_not_zero },

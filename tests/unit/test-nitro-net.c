@@ -48,7 +48,7 @@ SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
     SocketAddress *addr = g_new0(SocketAddress, 1);
 
     g_assert_cmpint(cid, ==, NITRO_VSOCK_CID_ANY);
-    g_assert_cmpint(port, ==, NITRO_NET_PORT);
+    g_assert_cmpint(port, ==, NITRO_NET_PORT * 65536 + OUR_CID);
     addr->type = SOCKET_ADDRESS_TYPE_UNIX;
     addr->u.q_unix.path = g_strdup(fixture->bus->port);
     return addr;

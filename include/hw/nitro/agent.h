@@ -6,8 +6,9 @@
  *
  * The parent's end of the control connection of nitro-init, process 1 of an
  * enclave that runs an ordinary program; docs/system/nitro-agent.rst has the
- * protocol.  The device listens on "port" of the parent from before the start
- * and accepts connections of this enclave only, one at a time.  It copies the
+ * protocol.  The device listens on the port of the parent that "port" and the
+ * enclave's CID give, from the start on, and accepts connections of this
+ * enclave only, one at a time.  It copies the
  * program's output to character devices, knows what has become of the program,
  * and passes system_powerdown on as the program's stop signal.
  *
