@@ -27,6 +27,8 @@ NOT_ON = {
             'a core of this parent has one thread',
         'Foreign.test_foreign':
             'launchers of others are tried in an x86_64 parent',
+        'Foreign.test_relay':
+            'launchers of others are tried in an x86_64 parent',
         'Laptop.test_run':
             'it builds and launches for this machine, which the lab emulates',
         'Kept.test_again':

@@ -43,7 +43,7 @@ class Completion(QemuBaseTest):
         self.assertEqual(self.offers(RUN, ''), [
             'run-enclave', 'run', 'describe-enclaves', 'terminate-enclave',
             'console', 'doctor', 'selftest', 'images', 'prune', 'lab', 'ps',
-            'logs', 'wait', 'stop', 'inspect', 'rm', 'build-enclave'])
+            'logs', 'wait', 'stop', 'inspect', 'rm', 'relay', 'build-enclave'])
         self.assertEqual(self.offers(RUN, 't'), ['terminate-enclave'])
         self.assertEqual(self.offers(EIF, ''), [
             'build', 'describe', 'diff', 'extract', 'pcr', 'sign',

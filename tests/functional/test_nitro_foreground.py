@@ -23,7 +23,7 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import cli, foreground, options, relay       # noqa: E402
+from nitro_run import attached, cli, foreground, options, relay  # noqa: E402
 from nitro_run.agent import Agent, additions        # noqa: E402
 from nitro_run.common import RunError               # noqa: E402
 from nitro_run.enclaves import Enclaves             # noqa: E402
@@ -151,8 +151,8 @@ class Listener:
         return self.listener.accept()[0]
 
 
-class Program(QemuBaseTest):
-    """A process in the place of QEMU, and an init in the place of one."""
+class Init(QemuBaseTest):
+    """An init in the place of one."""
 
     def setUp(self):
         super().setUp()
@@ -161,10 +161,14 @@ class Program(QemuBaseTest):
         self.path = Path(top.name, 'agent')
         self.line = Listener(self.path)
         self.addCleanup(self.line.close)
-        self.process = subprocess.Popen(['sleep', 'infinity'])
-        self.addCleanup(self.process.wait)
-        self.addCleanup(self.process.kill)
         self.streams, self.remarks = {1: b'', 2: b''}, []
+
+    def served(self):
+        """What serves it."""
+        raise NotImplementedError
+
+    def init_ended(self):
+        """What follows its end."""
 
     def dial(self):
         """The init's next connection."""
@@ -182,10 +186,9 @@ class Program(QemuBaseTest):
             except BaseException as error:
                 failures.append(error)
             finally:
-                self.process.kill()
+                self.init_ended()
 
-        self.program = foreground.Foreground(
-            self.process, self.line, Agent(self.write, self.remarks.append))
+        self.program = self.served()
         thread = threading.Thread(target=play)
         thread.start()
         try:
@@ -202,6 +205,33 @@ class Program(QemuBaseTest):
         """Read just this."""
         self.assertEqual(sock.recv(len(data), socket.MSG_WAITALL), data)
 
+    @contextlib.contextmanager
+    def stopping(self):
+        """The init of a program that runs, and that a signal stops."""
+        with self.dial() as sock:
+            sock.sendall(hello() + state(1) + output(0, 1, b'one'))
+            self.expect(sock, taken(3))
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.expect(sock, packed(STOP))
+            yield sock
+
+
+class Program(Init):
+    """A process in the place of QEMU."""
+
+    def setUp(self):
+        super().setUp()
+        self.process = subprocess.Popen(['sleep', 'infinity'])
+        self.addCleanup(self.process.wait)
+        self.addCleanup(self.process.kill)
+
+    def served(self):
+        return foreground.Foreground(
+            self.process, self.line, Agent(self.write, self.remarks.append))
+
+    def init_ended(self):
+        self.process.kill()
+
     def test_end(self):
         """Output over two connections, then the end."""
         def init():
@@ -215,16 +245,6 @@ class Program(QemuBaseTest):
 
         self.assertEqual(self.run_with(init), 5)
         self.assertEqual(self.streams, {1: b'one', 2: b'two'})
-
-    @contextlib.contextmanager
-    def stopping(self):
-        """The init of a program that runs, and that a signal stops."""
-        with self.dial() as sock:
-            sock.sendall(hello() + state(1) + output(0, 1, b'one'))
-            self.expect(sock, taken(3))
-            os.kill(os.getpid(), signal.SIGTERM)
-            self.expect(sock, packed(STOP))
-            yield sock
 
     def test_stop(self):
         """A signal stops the program, which may end as it likes."""
@@ -270,6 +290,82 @@ class Program(QemuBaseTest):
         self.assertLess(len(self.program.agent.out), 2 * foreground.PIECE)
 
 
+class Attached(Init):
+    """An enclave of another launcher: its end is that of its connection."""
+
+    def served(self):
+        return attached.Attached(16, self.line, Agent(self.write,
+                                                      self.remarks.append))
+
+    def test_end(self):
+        """Two connections; the end of the second one comes after the end."""
+        def init():
+            with self.dial() as sock:
+                sock.sendall(hello() + state(1) + output(0, 1, b'one'))
+                self.expect(sock, taken(3))
+            with self.dial() as sock:
+                sock.sendall(hello() + output(3, 2, b'two') + state(3, 9))
+                self.expect(sock, taken(6) + packed(END))
+
+        self.assertEqual(self.run_with(init), 128 + 9)
+        self.assertEqual(self.streams, {1: b'one', 2: b'two'})
+
+    def test_stop(self):
+        """A signal stops the program."""
+        def init():
+            with self.stopping() as sock:
+                sock.sendall(state(2, 4))
+                self.expect(sock, packed(END))
+
+        self.assertEqual(self.run_with(init), 4)
+
+    def test_stop_twice(self):
+        """After a second signal the enclave is left to itself."""
+        def init():
+            with self.stopping() as sock:
+                os.kill(os.getpid(), signal.SIGINT)
+                self.assertEqual(sock.recv(1), b'')
+
+        self.assertEqual(self.run_with(init), 128 + signal.SIGTERM)
+
+    def test_lost(self):
+        """Without a connection, and a report, it is given up."""
+        def init():
+            self.dial().close()
+
+        with mock.patch.object(attached, 'LOST_SECONDS', 0), \
+                self.assertRaisesRegex(RunError, 'without reporting') as found:
+            self.run_with(init)
+        self.assertEqual(found.exception.status, 125)
+
+    def test_stays_open(self):
+        """An enclave that does not end does not hold up the status."""
+        def init():
+            with self.dial() as sock:
+                sock.sendall(hello() + state(2, 5))
+                while sock.recv(100):
+                    pass
+
+        with mock.patch.object(attached, 'LOST_SECONDS', 0):
+            self.assertEqual(self.run_with(init), 5)
+
+    def test_ids(self):
+        """An ID is looked up, also among those of nitro-cli."""
+        with tempfile.TemporaryDirectory() as top:
+            program = Path(top, 'nitro-cli')
+            program.write_text('#!/bin/sh\necho "[{\\"EnclaveID\\": \\"i-1\\",'
+                               ' \\"EnclaveCID\\": 19}]"\n')
+            program.chmod(0o755)
+            args = cli.parser().parse_args(
+                ['--runtime-dir', top + '/run', 'relay', '--enclave-id',
+                 'i-1'])
+            with mock.patch.object(attached, 'NITRO_CLI', str(program)):
+                self.assertEqual(attached._cid(args), 19)
+                args.enclave_id = 'i-2'
+                with self.assertRaisesRegex(RunError, 'no enclave i-2 runs'):
+                    attached._cid(args)
+
+
 class Shared(QemuBaseTest):
     """A relay, with a socket in the place of a port.
 
@@ -302,7 +398,7 @@ class Shared(QemuBaseTest):
 
     def start(self, words, pass_fds, **_options):
         """A relay as a thread."""
-        self.assertEqual(words[3:5], ['relay', '9001'])
+        self.assertEqual(words[3:5], ['share-port', '9001'])
         self.relays.append(threading.Thread(target=relay.Relay(
             self.enclaves, 9001, [socket.socket(fileno=os.dup(number))
                                   for number in pass_fds],

@@ -31,7 +31,7 @@ PAGES = '/sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages'
 RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
             'NumberOfCPUs', 'CPUIDs', 'MemoryMiB']
 # A program whose output says what reached it, and that ends when asked to
-PROGRAM = """echo "a=$A args=$*"; echo to-stderr >&2; trap 'exit 3' TERM
+PROGRAM = """echo "a=$A args=$*"; echo to-stderr >&2; trap 'echo stopped; exit 3' TERM
 [ "$A" ] && exit 7; while :; do sleep 0.1; done"""
 PROGRAM_IMAGE, HTTP_IMAGE = '/lab/program.eif', '/lab/http.eif'
 DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
@@ -162,6 +162,29 @@ class Run(NitroParentTest):
         self.assertEqual((result.output, result.errors, result.status),
                          ('a=one two args=x y z\n', 'to-stderr\n', 7))
         self.assertEqual(self.parent.check(['ls', RUNTIME]), '')
+
+    def test_stop(self):
+        """Two enclaves of one image with an agent each: both are heard, and
+        end by the stop signal of their programs; one of them as SIGTERM of
+        QEMU becomes that."""
+        outputs, told = ['/run/%s.out' % name for name in ('one', 'two')], []
+        for path in outputs:
+            told.append(self.tool(
+                'run-enclave', '--eif-path', PROGRAM_IMAGE, '--memory', '128',
+                '--cpu-count', '2', '--', '-chardev', 'file,id=out,path='
+                + path, '-device', 'nitro-agent,stdout=out,stop-on-sigterm=on'
+            )[0])
+        for path in outputs:
+            self.wait_until(lambda p=path: 'a= args=' in self.parent.get(p),
+                            'output in ' + path)
+        self.parent.check(['kill', str(told[0]['ProcessID'])])
+        self.wait_until(lambda: len(self.tool('describe-enclaves')[0]) == 1,
+                        'the end of the first')
+        ended, _ = self.tool('terminate-enclave', '--all')
+        self.assertEqual([e['EnclaveID'] for e in ended],
+                         [told[1]['EnclaveID']])
+        for path in outputs:
+            self.assertIn('stopped\n', self.parent.get(path))
 
     def check_served(self, cid):
         """HTTP from an enclave: the answer is attested, and of its image."""
@@ -421,6 +444,19 @@ class Foreign(Qemu):
     def test_foreign(self):
         """It launches an enclave, whose console it shows."""
         self.check_launch()
+
+    def test_relay(self):
+        """Output, stop and status of a program in an enclave of its."""
+        launch = self.parent.spawn(self.command(
+            image=PROGRAM_IMAGE, mib=128, debug=False, cid=78))
+        relay = self.parent.spawn([TOOL, 'relay', '--enclave-cid', '78'])
+        relay.wait_for('a= args=\n')
+        self.wait_until(lambda: b'to-stderr\n' in relay.errors, 'stderr')
+        relay.signal(signal.SIGTERM)
+        self.assertEqual(relay.wait(), 3, relay.errors)
+        self.assertEqual(bytes(relay.output), b'a= args=\nstopped\n')
+        launch.signal(signal.SIGTERM)
+        launch.wait()
 
     def test_table(self):
         """The manual has the table of all launchers."""

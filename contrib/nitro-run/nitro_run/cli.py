@@ -145,11 +145,27 @@ def add_detached(commands):
 
 
 def add_relay(commands):
-    """The process that run starts; not for users."""
-    hand_over = commands.add_parser('relay')
-    hand_over.add_argument('port', type=int)
-    hand_over.add_argument('sockets', type=int, nargs=3)
-    hand_over.set_defaults(main=later('relay', 'relay'))
+    """Programs in enclaves of other launchers."""
+    attach = commands.add_parser(
+        'relay', help="output, stop and status of a program whose enclave"
+        ' another launcher runs',
+        description='Shows the output of a program under nitro-init, stops'
+        ' it on SIGINT and SIGTERM, and ends with its status.  The enclave'
+        ' may have been launched by nitro-cli or any other launcher; the'
+        ' output that its init has kept comes first.')
+    choice = attach.add_mutually_exclusive_group(required=True)
+    choice.add_argument('--enclave-cid', type=int, metavar='CID')
+    choice.add_argument('--enclave-id', metavar='ID', help='of nitro-cli or'
+                        ' nitro-run run-enclave')
+    attach.add_argument('--agent-port', type=int, metavar='PORT',
+                        default=AGENT_PORT, help="of the image's"
+                        ' configuration (%(default)s)')
+    attach.set_defaults(main=later('attached', 'attach'))
+    # The process that has the port; not for users
+    share = commands.add_parser('share-port')
+    share.add_argument('port', type=int)
+    share.add_argument('sockets', type=int, nargs=3)
+    share.set_defaults(main=later('relay', 'share_port'))
 
 
 def add_run(commands):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from . import qmp
 from .common import RunError, locked
+from .options import STOP_SECONDS
 
 BOARD = Path('/sys/devices/virtual/dmi/id/board_asset_tag')
 NO_BOARD = 'i-0000000000000000'
@@ -30,7 +31,8 @@ MIB = 1 << 20
 MEASURE_SECONDS, END_SECONDS, TERM_SECONDS, PAUSE = 120, 150, 15, 0.1
 LOCK_SECONDS = 30
 SOCKET_NAME_MAX = 107
-NOTED = {'name': str, 'begun': int, 'pid': int, 'id': str}
+NOTED = {'name': str, 'begun': int, 'pid': int, 'id': str,
+         'attended': bool}
 
 
 class State(enum.Enum):
@@ -168,13 +170,14 @@ class Enclave:
     """One that runs: what its directory and QEMU say of it.
 
     name, pid, id and begun are noted in the directory, for when QEMU does not
-    answer; id is None until the enclave has started.
+    answer; id is None until the enclave has started.  An attended one is
+    that of run, which has QEMU as a child and speaks to the program.
     """
 
     def __init__(self, place):
         self.place, self.state, self.info = Path(place), State.STARTING, None
         self.name, self.begun = self.place.name, time.time_ns()
-        self.pid = self.id = None
+        self.pid, self.id, self.attended = None, None, False
         vars(self).update(self._noted())
         with contextlib.suppress(OSError, ValueError):
             self.pid = int((self.place / 'pid').read_text())
@@ -302,6 +305,44 @@ class Enclave:
         os.close(process)
         return None
 
+    def _parent(self):
+        """Number of the process that has started QEMU."""
+        text = Path(f'/proc/{self.pid}/stat').read_text()
+        return int(text.rpartition(')')[2].split()[1])
+
+    def _ask_attendant(self):
+        """Have run stop its program; was there somebody to ask?"""
+        with contextlib.suppress(OSError):
+            number = self._parent()
+            attendant = os.pidfd_open(number)
+            try:
+                # QEMU does not outlive it, so it is still the same
+                if self._parent() == number > 1:
+                    signal.pidfd_send_signal(attendant, signal.SIGTERM)
+                    return True
+            finally:
+                os.close(attendant)
+        return False
+
+    def _ask_agent(self):
+        """Have nitro-agent stop the program; was there one to stop?"""
+        program = (self.info or {}).get('application', {})
+        if not program.get('connected') or \
+                program['state'] not in ('booting', 'running'):
+            return False
+        try:
+            asyncio.run(self.ask('system_powerdown'))
+        except (asyncio.TimeoutError, OSError, *qmp.GONE):
+            return False
+        return True
+
+    def _stop(self, process):
+        """Have the program end by its stop signal; did it?"""
+        if self.state == State.SILENT:
+            return False
+        asked = self._ask_attendant() if self.attended else self._ask_agent()
+        return asked and ended(process, STOP_SECONDS)
+
     def _quit(self):
         """Have QEMU end itself; did it hear that?"""
         try:
@@ -331,7 +372,9 @@ class Enclave:
                 'Terminated': True}
 
     def _end(self, process):
-        """By the monitor, then by signals."""
+        """By its program, by the monitor, then by signals."""
+        if self._stop(process):
+            return
         heard = self.state == State.ENDING or \
             self.state != State.SILENT and self._quit()
         if heard and ended(process, END_SECONDS):

@@ -52,14 +52,18 @@ class Foreground:
         self.process.wait()
         return self._status()
 
-    def _step(self, ended):
-        """Serve what there is; returns whether QEMU has ended."""
+    def _step(self, ended, seconds=None):
+        """Serve what there is; returns whether QEMU has ended.
+
+        @seconds: longest wait.
+        """
         # An init that does not read its answers gets no more of them
         heard = self.sock and len(self.agent.out) < PIECE
         reading = [ended, self.wake, self.line] + (
             [self.sock] if heard else [])
         writing = [self.sock] if self.sock and self.agent.out else []
-        readable, writable, _ = select.select(reading, writing, [])
+        readable, writable, _ = select.select(reading, writing, [],
+                                              seconds)
         if self.wake in readable:
             self._interrupted(self.wake.recv(1)[0])
         if self.line in readable:
@@ -97,9 +101,12 @@ class Foreground:
         except OSError:
             data = b''
         if data:
-            self.agent.feed(data)
+            self._feed(data)
         else:
             self._disconnect()
+
+    def _feed(self, data):
+        self.agent.feed(data)
 
     def _disconnect(self):
         if self.sock:
@@ -122,11 +129,14 @@ class Foreground:
             return agent.status
         if self.stopped:
             return 128 + self.stopped
-        raise RunError('the enclave ended without reporting how its program'
-                       ' ended', 'its init has to be nitro-init, with the'
-                       " configured 'agent' port; look at the console with:"
-                       ' nitro-run run-enclave --attach-console',
-                       status=agent.status)
+        raise self._silence()
+
+    def _silence(self):
+        return RunError('the enclave ended without reporting how its program'
+                        ' ended', 'its init has to be nitro-init, with the'
+                        " configured 'agent' port; look at the console with:"
+                        ' nitro-run run-enclave --attach-console',
+                        status=self.agent.status)
 
 
 def env_file(path):

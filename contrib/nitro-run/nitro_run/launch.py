@@ -107,7 +107,7 @@ class Launch:
                 self.abandon()
                 raise RunError(f'cannot run {args.qemu}: {error.strerror}',
                                'name the program with --qemu') from error
-        enclave.pid = self.process.pid
+        enclave.pid, enclave.attended = self.process.pid, attended
 
     def said(self):
         """What QEMU had to say."""

@@ -83,7 +83,7 @@ class Line:
                 numbers = [file.fileno() for file in (listener, accepts,
                                                       first)]
                 subprocess.Popen(
-                    [PROGRAM, '--runtime-dir', self.enclaves.path, 'relay',
+                    [PROGRAM, '--runtime-dir', self.enclaves.path, 'share-port',
                      str(self.port), *map(str, numbers)], pass_fds=numbers,
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL, start_new_session=True)
@@ -212,7 +212,7 @@ class Relay:
         return False
 
 
-def relay(args):
+def share_port(args):
     """The command, for Line alone."""
     sockets = [socket.socket(fileno=number) for number in args.sockets]
     Relay(Enclaves(args.runtime_dir), args.port, sockets).run()
