@@ -16,6 +16,7 @@ from pathlib import Path
 from nitro_parent import (DEMO, DEMO_MIB, INITRD, KERNEL, NitroParentTest,
                           ScopedTest, config, images, only_wanted,
                           stop_parent)
+from test_nitro_runner import PROGRAM_IMAGE, program_image
 
 from nitro_lab.arch import GUEST, PROGRAM
 from nitro_lab.libvirt import SUITES
@@ -142,7 +143,8 @@ class Libvirt(NitroParentTest):
         release = LibvirtRelease(cls.suite)
         files = {'/' + name: path for name, path in release.files().items()}
         return {**super().parent_files(), **files,
-                TELLING: images.demo_image('telling', 'demo.tell=5006')}
+                TELLING: images.demo_image('telling', 'demo.tell=5006'),
+                PROGRAM_IMAGE: program_image()}
 
     @classmethod
     def setUpClass(cls):
@@ -375,6 +377,20 @@ class Debian13(Libvirt):
         backend = self.query(name, 'query-memdev')[0]
         self.assertEqual((backend['policy'], backend['host-nodes']),
                          ('bind', [0]))
+
+    def test_program(self):
+        """shutdown is the stop signal of a program with an agent."""
+        log = '/var/lib/libvirt/qemu/program.log'
+        options = ''.join("<qemu:arg value='%s'/>" % word for word in (
+            '-chardev', 'file,id=out,path=' + log, '-device',
+            'nitro-agent,stdout=out'))
+        name = self.start_domain(adapted(
+            'eif', ('(?=</qemu:commandline>)', options), image=PROGRAM_IMAGE))
+        self.booted(name)
+        self.wait_until(lambda: 'a= args=' in self.parent.get(log), 'output')
+        self.virsh('shutdown', name)
+        self.in_state(name, 'shut off (shutdown)')
+        self.assertIn('stopped\n', self.parent.get(log))
 
     def test_end_by_itself(self):
         """on_poweroff after the boot."""

@@ -280,7 +280,7 @@ class ServiceTest(NitroParentTest):
         """Active means booted; it comes back when it is killed."""
         text = EXAMPLE.read_text()
         offered = dict(re.findall('(?m)^#?([A-Z]+)=(.*)', text))
-        serial, network = re.findall('(?m)^#OPTIONS=(.*)', text)
+        serial, program, network = re.findall('(?m)^#OPTIONS=(.*)', text)
         journal = self.describe('app', CPUS=offered['CPUS'],
                                 ACCEL=offered['ACCEL'], OPTIONS=serial)
         self.systemctl('start', 'nitro-enclave@app')
@@ -297,18 +297,24 @@ class ServiceTest(NitroParentTest):
         self.systemctl('stop', 'nitro-enclave@app')
         self.assertEqual(self.show('app', 'ActiveState', 'Result'),
                          ['inactive', 'success'])
-        self.check_network(network, re.findall('(?m)^#   (.+)', text))
+        self.check_program(program + ' ' + network,
+                           re.findall('(?m)^#   (.+)', text))
 
-    def check_network(self, options, allowed):
-        """The port of the example is there when the unit allows it."""
+    def check_program(self, options, allowed):
+        """Output of a program, which is stopped by its stop signal; the port
+        of the example is there when the unit allows it."""
         place = '/etc/systemd/system/nitro-enclave@net.service.d'
         self.parent.check(['mkdir', '-p', place])
         self.parent.put(place + '/network.conf', '\n'.join(allowed).encode())
         self.systemctl('daemon-reload')
-        self.describe('net', OPTIONS=options)
+        journal = self.describe('net', EIF=PROGRAM_IMAGE, OPTIONS=options)
         self.systemctl('start', 'nitro-enclave@net')
+        journal.wait_for(r'nitro-enclave-net\[\d+\]: a= args=')
         self.assertIn('0100007F:1F90', self.parent.get('/proc/net/tcp'))
         self.systemctl('stop', 'nitro-enclave@net')
+        journal.wait_for(r'nitro-enclave-net\[\d+\]: stopped')
+        self.assertEqual(self.show('net', 'ActiveState', 'Result'),
+                         ['inactive', 'success'])
 
     def assert_confined(self, pid):
         """What the unit takes away is not there."""
