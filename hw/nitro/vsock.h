@@ -26,8 +26,8 @@ SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port);
  * @port: port of the configuration, which enclaves of one image share
  * @cid: of the enclave
  *
- * Several enclaves of a parent cannot have one port.  docs/system/
- * nitro-agent.rst has the rule, which nitro-init follows as well.
+ * Several enclaves of a parent cannot have one port.  The init in the enclave
+ * follows the same rule.
  *
  * Returns: 65536 * @port + @cid in 32 bits; @port where that is no port, or
  * @port is beyond 65535
