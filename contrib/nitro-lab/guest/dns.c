@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * lab dns NAME ADDRESS: a name server for one name, at UDP port 53 of the
- * loopback interface.  It prints "listening" when it can be asked; other names
- * do not exist.
+ * lab dns NAME ADDRESS [AT]: a name server for one name, at UDP port 53 of
+ * address AT, by default that of the loopback interface.  It prints
+ * "listening" when it can be asked; other names do not exist.
  */
 
 #include <arpa/inet.h>
@@ -76,15 +76,15 @@ static size_t answer(uint8_t *message, size_t len, const char *name,
     return end - message + (has_address ? add_address(end, address) : 0);
 }
 
-static int open_port(void)
+static int open_port(const char *at)
 {
     struct sockaddr_in addr = {
         .sin_family = AF_INET,
         .sin_port = htons(53),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
+    inet_pton(AF_INET, at, &addr.sin_addr);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
         close(fd);
         return -1;
@@ -99,11 +99,11 @@ int dns_main(int argc, char **argv)
     uint32_t address;
     int fd;
 
-    if (argc != 3 || inet_pton(AF_INET, argv[2], &address) != 1) {
-        fprintf(stderr, "usage: lab dns NAME ADDRESS\n");
+    if (argc < 3 || argc > 4 || inet_pton(AF_INET, argv[2], &address) != 1) {
+        fprintf(stderr, "usage: lab dns NAME ADDRESS [AT]\n");
         return 2;
     }
-    fd = open_port();
+    fd = open_port(argc == 4 ? argv[3] : "127.0.0.1");
     if (fd < 0) {
         return complain("port 53");
     }

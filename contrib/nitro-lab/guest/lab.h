@@ -22,6 +22,7 @@ int ne_main(int argc, char **argv);
 int connections_main(int argc, char **argv);
 int attest_main(int argc, char **argv);
 int dns_main(int argc, char **argv);
+int tcp_main(int argc, char **argv);
 
 /* Print 'lab: TEXT: strerror' and return 1 */
 int complain(const char *text);
@@ -49,6 +50,12 @@ int vsock_socket(void);
 
 /* Connect a stream socket; exits when that fails */
 int vsock_dial(const char *cid, const char *port);
+
+/*
+ * Echo to all who connect to a bound socket; says "serving" first, and returns
+ * when that failed
+ */
+int serve_echo(int listener);
 
 /* Commands of lab vsock with many connections; arguments as there */
 int vsock_serve(char **argv);

@@ -28,6 +28,7 @@ static const struct {
     { "connections", connections_main },
     { "attest", attest_main },
     { "dns", dns_main },
+    { "tcp", tcp_main },
 };
 
 int complain(const char *text)
@@ -185,6 +186,6 @@ int main(int argc, char **argv)
     }
     fprintf(stderr,
             "usage: lab agent | relay | vsock | ne | connections | attest"
-            " | dns ...\n");
+            " | dns | tcp ...\n");
     return 2;
 }

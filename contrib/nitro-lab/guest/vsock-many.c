@@ -83,9 +83,8 @@ static void echo_some(int fd)
     }
 }
 
-int vsock_serve(char **argv)
+int serve_echo(int listener)
 {
-    int listener = bound_socket(number(argv[0]));
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event events[64];
 
@@ -113,6 +112,11 @@ int vsock_serve(char **argv)
             }
         }
     }
+}
+
+int vsock_serve(char **argv)
+{
+    return serve_echo(bound_socket(number(argv[0])));
 }
 
 /* The same ports again and again */

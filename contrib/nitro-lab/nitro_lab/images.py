@@ -19,7 +19,8 @@ from .kernel import extract_vmlinux
 PARENT_MODULES = ('vmw_vsock_virtio_transport', 'vsock_loopback', 'vsock_diag',
                   'nitro_enclaves')
 # Further ones, for modprobe
-LOADABLE_MODULES = ('virtio_blk', 'virtio_net', 'overlay', 'loop', 'squashfs')
+LOADABLE_MODULES = ('virtio_blk', 'virtio_net', 'overlay', 'loop', 'squashfs',
+                    'tun')
 ENCLAVE_MODULES = ('virtio_mmio', 'nsm', 'vmw_vsock_virtio_transport')
 # Kernels older than 6.8 lack it
 MAY_LACK = 'nsm'
