@@ -381,6 +381,17 @@ BARRIER = '''echo >> %(top)s/here
 while [ $(wc -l < %(top)s/here) -lt 2 ]; do sleep 0.05; done'''
 
 
+# In the place of run, which stops the program of its QEMU at SIGTERM
+ATTENDANT = '''
+import signal, subprocess, sys
+qemu = subprocess.Popen(['sh', '-c', 'read -r _', 'sh', sys.argv[1]],
+                        stdin=subprocess.PIPE)
+signal.signal(signal.SIGTERM, lambda *_: qemu.stdin.close())
+print(qemu.pid, flush=True)
+sys.exit(qemu.wait())
+'''
+
+
 class Processes(QemuBaseTest):
     """Several at once, some of which do not answer: real QEMUs."""
 
@@ -621,6 +632,23 @@ class Processes(QemuBaseTest):
                       enclaves.Enclaves(self.path).known()):
             self.assertIsNone(launched.poll())
             time.sleep(0.05)        # known() keeps launches waiting
+
+    def test_attended(self):
+        """That of run is ended by its run, not by a signal."""
+        enclave, log = enclaves.Enclaves(self.path).new('attended')
+        with log:
+            attendant = subprocess.Popen(
+                [sys.executable, '-c', ATTENDANT, enclave.place / 'pid'],
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        with attendant:
+            enclave.pid = int(attendant.stdout.readline())
+            enclave.attended = True
+            enclave.note()
+            status, ended, _ = self.here('terminate-enclave', '--all')
+            self.assertEqual((status, [one['EnclaveName'] for one in ended]),
+                             (0, ['attended']))
+            # The end of its input, for the shell
+            self.assertEqual(attendant.wait(), 1)
 
     def test_deaf(self):
         """One that ignores SIGTERM is killed."""
