@@ -12,7 +12,8 @@ from nitro_parent import ScopedTest, only_wanted
 from test_nitro_channels import LOG, SOCKET, StreamTest, channel
 from nitro_lab import application, images, packages
 from nitro_lab.application import (AGENT_PORT, ARG, ENV, EXITED, FATAL, GO,
-                                   SIGNALLED, STDERR, STDOUT, AgentPeer)
+                                   SIGNALLED, STDERR, STDOUT, STOP,
+                                   AgentPeer)
 
 AGENT = channel(AGENT_PORT, 'socket,path=%s,server=on,wait=off' % SOCKET,
                 'direction=listen')
@@ -33,6 +34,13 @@ echo "zombies=$(ps -o stat | grep -c Z)"
 echo to-stderr >&2
 exit 7
 '''
+# A day behind, before process 1 is nitro-init
+YESTERDAY = '/busybox date -s @$(($(/busybox date +%s) - 86400))'
+# More than ring and pipe hold, 10 bytes a line
+FIRST, LINES = 100000000, 30000
+FLOOD = 'echo begun > /dev/console; seq %d %d; echo flooded > /dev/console;' \
+        ' echo end >&2; exec sleep 1000000' % (FIRST, FIRST + LINES - 1)
+ALL = ''.join('%d\n' % (FIRST + number) for number in range(LINES))
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
 # What a container's command finds
 CONTAINER = 'echo "args=$0 $*"; echo "user=$(id -u)"; echo "cwd=$(pwd)"; ' \
@@ -136,7 +144,12 @@ class Init(StreamTest):
             '/lab/look.eif': application.image(
                 'init-look', ['sh', '-c', LOOK], user='web', cwd='/srv/www',
                 umask='027', hostname='box', env='GREETING=hello world',
-                allow_env='A', linger=1),
+                allow_env='A', linger=1, before=YESTERDAY),
+            '/lab/drop.eif': application.image(
+                'init-drop', ['sh', '-c', FLOOD], console='off'),
+            '/lab/block.eif': application.image(
+                'init-block', ['sh', '-c', FLOOD], console='off',
+                output='block'),
             '/lab/stubborn.eif': application.image(
                 'init-stubborn', ['sh', '-c', STUBBORN], stop_grace=1),
             '/lab/added.eif': application.image(
@@ -169,7 +182,8 @@ class Init(StreamTest):
 
     def test_surroundings(self):
         """User, directory, mounts, streams, exit status: in production.
-        The parent's network is not there, as the image asks for none."""
+        The parent's network is not there, as the image asks for none.  The
+        clock, which was a day behind, is right."""
         begin = time.time()
         launch, peer = self.run_image('look', '-nic', 'user,model=nitro-net')
         peer.send(GO)
@@ -264,9 +278,57 @@ class Init(StreamTest):
                      ' nsm=/dev/nsm')
         launch.job.wait()
 
+    def late(self):
+        """An agent's peer that comes now, without QEMU."""
+        job = self.parent.spawn(['lab', 'vsock', 'listen', str(AGENT_PORT)])
+        peer = AgentPeer(job)
+        peer.used = job.wait_for(r'accepted cid \d+\n').end()
+        return peer
+
+    def check_order(self, peer, begin):
+        """All from position @begin on, each byte once, in order; then the
+        signal that ends the application."""
+        def look():
+            peer.work()
+            return peer.stream(STDERR)
+        self.wait_until(look, 'the last output')
+        self.assertEqual(peer.output[0][0], begin)
+        for position, stream, data in peer.output:
+            self.assertEqual((position, stream), (
+                begin, STDERR if begin >= len(ALL) else STDOUT))
+            begin += len(data)
+        self.assertEqual(begin, len(ALL) + len('end\n'))
+        self.assertEqual(peer.stream(STDERR), 'end\n')
+        self.assertTrue(ALL.endswith(peer.stream(STDOUT)))
+        peer.send(STOP)
+        self.await_state(peer, SIGNALLED)
+        self.assertEqual(peer.value, 15)
+
+    def test_dropped(self):
+        """While nobody reads the oldest output goes, and is counted."""
+        launch = self.boot(image='/lab/drop.eif')
+        self.console(launch, 'flooded')
+        peer = self.late()
+        self.wait_until(lambda: peer.work() or peer.output, 'output')
+        self.check_order(peer, peer.output[0][0])
+        kept = len(peer.stream(STDOUT))
+        self.assertTrue(100 << 10 < kept < 128 << 10, kept)
+        self.end(launch)
+
+    def test_blocked(self):
+        """The application waits for a reader, who gets all of its output."""
+        launch = self.boot(image='/lab/block.eif')
+        self.console(launch, 'begun')
+        self.assertNotIn('flooded', launch.job.text())
+        self.check_order(self.late(), 0)
+        self.console(launch, 'flooded')
+        self.end(launch)
+
     def test_without_agent(self):
         """Without an agent's peer the application runs all the same."""
         launch = self.boot(image='/lab/look.eif')
+        # More than a day on a machine without a clock of its own
+        self.console(launch, r'nitro-init: clock stepped by \+\d{8,} ms')
         self.console(launch, "no word of the agent's peer within 5000 ms")
         self.console(launch, 'greeting=hello world')
         self.console(launch, 'nitro-init: the application has exited with'

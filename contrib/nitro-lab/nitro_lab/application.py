@@ -68,17 +68,28 @@ def busybox_tree():
     return tree
 
 
-def image(name, command, tree=None, text=None, **settings):
+def _add_init(boot, before):
+    """nitro-init as process 1, which it becomes after commands @before."""
+    if before:
+        boot.file('busybox', packages.busybox(), 0o755)
+        boot.file('init', ('#!/busybox sh\n%s\nexec /nitro/init\n'
+                           % before).encode(), 0o755)
+    boot.file('nitro/init' if before else 'init', images.enclave_init(),
+              0o755)
+
+
+def image(name, command, tree=None, text=None, before=None, **settings):
     """An EIF file with nitro-init, its configuration, and @tree.
 
-    @text replaces the configuration that the other arguments describe.
+    @text replaces the configuration that the other arguments describe;
+    @before are commands of a shell for what the init is to find.
     """
     images.LAB.mkdir(parents=True, exist_ok=True)
     packages.fetch()
     boot = Cpio()
     boot.directory('dev')
     boot.device('dev/console', 5, 1)
-    boot.file('init', images.enclave_init(), 0o755)
+    _add_init(boot, before)
     wanted = images.ENCLAVE_MODULES + (('tun',) if 'net' in settings else ())
     modules = images.add_modules(boot, images.kernel_modules(),
                                  'nitro/modules', wanted)
