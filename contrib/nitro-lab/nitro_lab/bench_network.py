@@ -25,7 +25,9 @@ from .bench_stats import add, median
 from .config import LabError
 from .qmp import Qmp, SocketStream
 
-NET_PORT = 9002
+CID = 16
+# The port that is the enclave's own
+NET_PORT = (9002 << 16) + CID
 SIZES = (1500, 65520)       # of packets
 ETHERNET = 14               # bytes of a frame before its packet
 BLOCK = 256 * 1024
@@ -85,8 +87,9 @@ class Card:
 def _launcher(binary, huge, control, *network):
     memory = memory_for(MIB)
     return Process(binary, [
-        '-accel', 'nitro', '-M', 'nitro', '-nodefaults', '-display', 'none',
-        '-smp', 2, '-m', '%dM' % (memory // MIB), '-kernel', files.image(1),
+        '-accel', 'nitro,enclave-cid=%d' % CID, '-M', 'nitro', '-nodefaults',
+        '-display', 'none', '-smp', 2, '-m', '%dM' % (memory // MIB),
+        '-kernel', files.image(1),
         *network, '-device', 'nitro-net,netdev=net0',
         '-qmp', 'unix:%s,server=on,wait=off' % control], huge)
 
