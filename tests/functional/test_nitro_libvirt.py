@@ -18,13 +18,14 @@ from nitro_parent import (DEMO, DEMO_MIB, INITRD, KERNEL, NitroParentTest,
                           stop_parent)
 from test_nitro_runner import PROGRAM_IMAGE, program_image
 
+from nitro_lab import application
 from nitro_lab.arch import GUEST, PROGRAM
 from nitro_lab.libvirt import SUITES
 from nitro_lab.libvirt import Release as LibvirtRelease
 from nitro_lab.release import Release
 
 EXAMPLES = Path(config.TREE, 'docs/system/nitro-libvirt')
-TELLING = '/lab/telling.eif'
+TELLING, SERVING = '/lab/telling.eif', '/lab/serving.eif'
 CONF = '/etc/libvirt/qemu.conf'
 LOGS = '/var/log/libvirt/qemu'
 
@@ -364,6 +365,22 @@ class Debian13(Libvirt):
     """libvirt 11.3: that, and all else."""
 
     suite = 'trixie'
+
+    @classmethod
+    def parent_files(cls):
+        return {**super().parent_files(), SERVING: application.image(
+            'libvirt-net', ['httpd', '-f', '-p', '80', '-h', '/etc'],
+            net='dhcp')}
+
+    def test_network(self):
+        """A server in the enclave, reached by a port of the parent."""
+        name = self.start_domain(adapted('network', image=SERVING))
+        self.booted(name)
+        fetch = ['wget', '-q', '-O-', 'http://127.0.0.1:8080/passwd']
+        self.wait_until(lambda: 'web:x:1000' in self.parent.run(fetch).output,
+                        'an answer of the enclave')
+        card = self.query(name)['network']
+        self.assertEqual((card['connected'], card['faults']), (True, 0))
 
     def test_chosen(self):
         """CPUs, CID and NUMA node of one's choice."""
