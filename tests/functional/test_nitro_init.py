@@ -180,6 +180,10 @@ class Init(StreamTest):
             return peer.state in wanted
         self.wait_until(look, 'state %s of the application' % (wanted,))
 
+    def test_size(self):
+        """A program of less than 1 MiB, C library included."""
+        self.assertLess(images.enclave_init().stat().st_size, 1 << 20)
+
     def test_surroundings(self):
         """User, directory, mounts, streams, exit status: in production.
         The parent's network is not there, as the image asks for none.  The
