@@ -71,8 +71,13 @@ def _build(args, figures, targets):
     bench_build.check(figures, targets)
 
 
+def _large(_args, figures, _targets):
+    bench_build.measure_large(figures)
+
+
 PARTS = {'launch': _launch, 'console': _console, 'network': _network,
-         'platform': _platform, 'documents': _documents, 'build': _build}
+         'platform': _platform, 'documents': _documents, 'build': _build,
+         'large': _large}
 
 
 def _measure(args, parts, figures, targets):

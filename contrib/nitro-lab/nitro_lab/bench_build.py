@@ -10,21 +10,27 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
 import time
 from pathlib import Path
 
-from . import images
-from .arch import HOST
+from . import application, images, packages
+from .arch import HOST, PROGRAM
 from .bench_images import BENCH, kernel
 from .bench_stats import add, median
-from .config import OUT
+from .config import OUT, LabError
+from .equipment import Equipment
+from .parent import Parent
 
 INIT = OUT / 'contrib' / 'nitro-init' / 'nitro-init'
 SIZES_MB = (10, 500, 2000)
 FILE_BYTES = 200_000
+LARGE_MB, LARGE_CPUS = 1000, 2
+COUNT = ('for d in /[0-9]* /bin; do /bin/busybox find $d -type f; done |'
+         ' echo "files=$(/bin/busybox wc -l)"; /bin/busybox sleep 9999')
 LOOK_S = 0.01
 ANON_MIB = 64               # of qemu-eif beside the page cache, at any size
 
@@ -53,12 +59,19 @@ class _Random:
         return piece
 
 
-def _write_layer(path, size_mb):
+def _runnable(info):
+    info.mode = 0o755
+    return info
+
+
+def _write_layer(path, size_mb, programs):
     """A tar archive of that size; returns its digest."""
     block = os.urandom(FILE_BYTES)
     with open(path, 'wb') as out:
         counted = _Counted(out)
         with tarfile.open(fileobj=counted, mode='w|') as tar:
+            for name, program in programs.items():
+                tar.add(program, name, filter=_runnable)
             for number in range(size_mb * 1_000_000 // FILE_BYTES):
                 info = tarfile.TarInfo('%d/%d' % (number // 100, number))
                 info.size = FILE_BYTES
@@ -66,11 +79,14 @@ def _write_layer(path, size_mb):
     return counted.digest.hexdigest()
 
 
-def _write_layout(top, size_mb):
-    """An OCI layout with one layer, without compression; returns that."""
+def _write_layout(top, size_mb, programs=None):
+    """An OCI layout with one layer, without compression; returns that.
+
+    @programs: name -> file, in addition.
+    """
     blobs = top / 'blobs' / 'sha256'
     blobs.mkdir(parents=True)
-    digest = _write_layer(top / 'layer', size_mb)
+    digest = _write_layer(top / 'layer', size_mb, programs or {})
     layer = (top / 'layer').rename(blobs / digest)
 
     def descriptor(name, size):
@@ -146,6 +162,42 @@ def measure(figures, runs):
             for _ in range(max(1, min(runs, 3))):
                 _build(figures, top, size_mb)
                 _unpack_and_pack(figures, top, size_mb, layer)
+
+
+def measure_large(figures):
+    """An image of 1 GB, from the container to the first word of its program,
+    which has found all files."""
+    BENCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BENCH) as directory:
+        top = Path(directory)
+        _write_layout(top / 'layout', LARGE_MB,
+                      {'bin/busybox': packages.busybox()})
+        begun = time.monotonic()
+        image = application.container_image(
+            top / 'layout', '/bin/busybox', 'sh', '-c', COUNT, name='large',
+            agent='off')
+        add(figures, 'build for the lab', 's', time.monotonic() - begun)
+        shutil.move(image, top / 'large.eif')
+        shutil.rmtree(top / 'layout')
+        _boot(figures, top, application.minimum_memory(top / 'large.eif'))
+
+
+def _boot(figures, top, mib):
+    add(figures, 'memory to boot', 'MiB', mib)
+    share = Equipment(shares=['%s:/mnt/large' % top])
+    with Parent(LARGE_CPUS, mib + mib % 2, equipment=share) as parent:
+        begun = time.monotonic()
+        job = parent.spawn([PROGRAM, '-accel', 'nitro,debug-mode=on', '-M',
+                            'nitro', '-nographic', '-smp', LARGE_CPUS, '-m',
+                            '%dM' % (mib + mib % 2), '-kernel',
+                            '/mnt/large/large.eif'])
+        found = job.wait_for(r'files=(\d+)')
+        add(figures, 'launch until the program runs', 's',
+            time.monotonic() - begun)
+        if int(found[1]) != LARGE_MB * 1_000_000 // FILE_BYTES + 1:
+            raise LabError('the program found %s files' % found[1])
+        job.signal(signal.SIGTERM)
+        job.wait()
 
 
 def check(figures, targets):
