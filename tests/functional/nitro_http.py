@@ -2,21 +2,22 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """A program of the distribution's python3: HTTP that is served in an enclave.
 
-It runs as a container's program.  Each answer is an attestation document that
-has the request's path as its nonce.  Port 80 is one of vsock.
+It runs as a container's program, and knows nothing of vsock.  Each answer is an
+attestation document that has the request's path as its nonce.  A UDP port sends
+back what it gets.
 """
 
 import ctypes
 import fcntl
 import http.server
-import socket
 import socketserver
 import struct
+import threading
 
 NSM_REQUEST = 0xc0200a00
 ANSWER_BYTES = 16384
 MESSAGE = struct.Struct('QQQQ')
-PORT = 80
+PORT, ECHO_PORT = 80, 7
 # How a document begins: four parts, the first of which says ES384
 BEGIN = b'\x84\x44\xa1\x01\x38\x22'
 
@@ -53,18 +54,19 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def address_string(self):
-        """The parent has a number in place of a name."""
-        return 'CID %d' % self.client_address[0]
 
+class Echo(socketserver.BaseRequestHandler):
+    """Answers one packet."""
 
-class Server(socketserver.TCPServer):
-    """On vsock."""
-
-    address_family = getattr(socket, 'AF_VSOCK', None)
+    def handle(self):
+        """The same."""
+        data, sock = self.request
+        sock.sendto(data, self.client_address)
 
 
 if __name__ == '__main__':
-    with Server((socket.VMADDR_CID_ANY, PORT), Answer) as server:
+    echo = socketserver.UDPServer(('', ECHO_PORT), Echo)
+    threading.Thread(target=echo.serve_forever, daemon=True).start()
+    with socketserver.TCPServer(('', PORT), Answer) as server:
         print('serving', flush=True)
         server.serve_forever()

@@ -24,7 +24,7 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import cli, detached, journal, keeper        # noqa: E402
+from nitro_run import cli, detached, journal, keeper, network   # noqa: E402
 from nitro_run import programs as module                    # noqa: E402
 from nitro_run.common import RunError                       # noqa: E402
 from nitro_run.enclaves import Enclaves                     # noqa: E402
@@ -144,7 +144,8 @@ class Kept(Case):
     def start(self, attend, name='app', named=False):
         """run -d; what is printed."""
         args = SimpleNamespace(enclave_name=name, is_named=named, more=['x'],
-                               origin='app.tar', agent_port=9001)
+                               origin='app.tar', agent_port=9001,
+                               publish=[network.port('8080:80')])
         with contextlib.redirect_stdout(io.StringIO()) as out:
             keeper.detach(args, self.enclaves, attend, [])
         return out.getvalue().strip()
@@ -190,10 +191,12 @@ class Kept(Case):
         self.assertEqual(self.start(self.until_stopped()), 'app_1')
         info, = json.loads(self.command('inspect', 'app')[1])
         self.assertEqual((info['State'], info['Source'], info['Arguments'],
-                          info['EnclaveCID']),
-                         ('running', 'app.tar', ['x'], 16))
+                          info['EnclaveCID'], info['Ports']),
+                         ('running', 'app.tar', ['x'], 16,
+                          ['127.0.0.1:8080->80/tcp']))
         self.assertRegex(self.command('ps')[1],
-                         r'NAME .*\napp  .* running .* app.tar x\napp_1 ')
+                         r'NAME .*\napp  .* running .* 127.0.0.1:8080->80/tcp  '
+                         r' *app.tar x\napp_1 ')
         self.assertEqual(self.command('logs', 'app'), (0, 'out\n', 'err\n'))
         status, _, errors = self.command('rm', 'app', 'app_1')
         self.assertEqual(status, 1)

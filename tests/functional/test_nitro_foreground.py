@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from argparse import ArgumentTypeError
 from pathlib import Path
 from unittest import mock
 
@@ -23,7 +24,8 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
            / 'nitro-run')
 sys.path.insert(0, str(PROGRAM.parent))
 
-from nitro_run import attached, cli, foreground, options, relay  # noqa: E402
+from nitro_run import attached, cli, foreground, network    # noqa: E402
+from nitro_run import options, relay                # noqa: E402
 from nitro_run.agent import Agent, additions        # noqa: E402
 from nitro_run.common import RunError               # noqa: E402
 from nitro_run.enclaves import Enclaves             # noqa: E402
@@ -509,6 +511,170 @@ class Arguments(QemuBaseTest):
                                                            []))
         with self.assertRaisesRegex(RunError, "--env 'A' has no value"):
             foreground.added(self.parse(PROGRAM, '--env', 'A'))
+
+
+def children():
+    """Processes that this one has started and not seen ending."""
+    return [pid for task in Path('/proc/self/task').iterdir()
+            for pid in (task / 'children').read_text().split()]
+
+
+def image_with(config):
+    """What an image with nitro-init has: a file in a ramdisk, anywhere."""
+    name, data = b'nitro/config\0', config.encode()
+    head = b'070701' + b'00000000' * 6 + b'%08x' % len(data) + (
+        b'00000000' * 4) + b'%08x' % len(name) + b'00000000' + name
+    # Its name is in the init as well
+    return b'.eif /nitro/config\0' + head.ljust(124, b'\0') + data + b'070701'
+
+
+class Network(QemuBaseTest):
+    """Options -p and --net."""
+
+    def setUp(self):
+        super().setUp()
+        device = mock.patch.object(network, 'DEVICE', os.devnull)
+        device.start()
+        self.addCleanup(device.stop)
+        self.image = Path(self.scratch_file('app.eif'))
+        self.image.write_bytes(image_with('net dhcp\n'))
+
+    @staticmethod
+    def parse(*words):
+        """Options of run."""
+        return cli.parser().parse_args(['run', 'app.tar', *words])
+
+    def checked(self, *words):
+        """The same, complete; nobody listens."""
+        args = self.parse(*words)
+        with mock.patch.object(network.Port, 'check_free'):
+            network.check(args)
+        return args
+
+    def options(self, *words):
+        """QEMU's options for the card."""
+        args = self.checked(*words)
+        args.eif_path = self.image
+        with network.card(args) as (found, descriptors):
+            self.assertEqual(descriptors, [])
+            return found
+
+    def test_ports(self):
+        """As docker writes them; what would be something else is refused."""
+        for text, shown in (
+                ('80', '127.0.0.1:80->80/tcp'),
+                ('8080:80', '127.0.0.1:8080->80/tcp'),
+                ('8080:80/tcp', '127.0.0.1:8080->80/tcp'),
+                ('53:5353/udp', '127.0.0.1:53->5353/udp'),
+                ('0.0.0.0:1:65535', '0.0.0.0:1->65535/tcp')):
+            self.assertEqual(str(network.port(text)), shown)
+            self.assertEqual(str(network.port(network.port(text).option())),
+                             shown)
+        for text in ('', '0', '65536:1', '1:0', '1:', ':1', '1.2.3.4::80',
+                     '[::1]:80:80', '127.1:80:80', 'host:80:80', '1-2:1-2',
+                     '80/sctp', '80,', '80,hostfwd=tcp::1-:1', '\u0668\u0660',
+                     '1.2.3.4,x:80:80', '-80', '80 ', '300.0.0.1:1:1'):
+            with self.assertRaises(ArgumentTypeError, msg=text):
+                network.port(text)
+        for text in ('', 'bridge', 'tap', 'tap=', 'tap=a/b', 'tap=' + 'x' * 16):
+            with self.assertRaises(ArgumentTypeError, msg=text):
+                network.network(text)
+
+    def test_card(self):
+        """What QEMU gets."""
+        self.assertEqual(self.options(), [])
+        self.assertEqual(
+            self.options('-p', '8080:80', '-p', '0.0.0.0:53:53/udp'),
+            ['-netdev', 'user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,'
+             'hostfwd=udp:0.0.0.0:53-:53', '-device',
+             'nitro-net,netdev=net0,port=9002'])
+        self.assertEqual(
+            self.options('-p8080:80', '--listen', '0.0.0.0')[1],
+            'user,id=net0,hostfwd=tcp:0.0.0.0:8080-:80')
+        with mock.patch.object(network, '_check_tap'):
+            self.image.write_bytes(image_with('net dhcp\nnet-port 9003\n'))
+            self.assertEqual(
+                self.options('--net', 'tap=a,b'),
+                ['-netdev', 'tap,id=net0,script=no,downscript=no,ifname=a,,b',
+                 '-device', 'nitro-net,netdev=net0,port=9003'])
+
+    def test_passt(self):
+        """It has the other end of what QEMU gets, and ends with it."""
+        passt = Path(self.scratch_file('passt'))
+        passt.write_text(f'#!{sys.executable}\nimport os, signal, sys\n'
+                         'os.write(int(sys.argv[4]), " ".join(sys.argv[1:])'
+                         '.encode())\nsignal.pause()\n')
+        passt.chmod(0o755)
+        path = {'PATH': f'{passt.parent}:{os.environ["PATH"]}'}
+        args = self.checked('--net', 'passt', '-p', '8080:80')
+        args.eif_path = self.image
+        with mock.patch.dict(os.environ, path), \
+                network.card(args) as (words, (ours,)):
+            self.assertEqual(words[1], 'stream,id=net0,server=off,'
+                             f'addr.type=fd,addr.str={ours}')
+            self.assertRegex(os.read(ours, 999).decode(),
+                             '^--foreground --quiet --fd [0-9]+ '
+                             '-t 127.0.0.1/8080:80 -u none$')
+            there, = children()
+        self.assertEqual(children(), [], there)
+        with mock.patch.dict(os.environ, PATH='/none'), \
+                self.assertRaisesRegex(RunError, 'cannot run passt'):
+            with network.card(args):
+                pass
+
+    def test_refused(self):
+        """Before anything is built or started."""
+        for words, text in (
+                (('-p80', '--net', 'none'), '--net none has none'),
+                (('-p80', '--net', 'tap=x'), '-p needs a network'),
+                (('-p80:1', '-p', '0.0.0.0:80:2'), 'another -p has that'),
+                (('--net', 'tap=nobody'), 'nobody does not exist'),
+                (('--net', 'tap=lo'), 'lo is not a TAP device')):
+            with self.assertRaisesRegex(RunError, text):
+                self.checked(*words)
+        self.checked('-p80:1', '-p80:1/udp', '-p127.0.0.2:80:1')
+        with mock.patch.object(network, 'DEVICE', '/none'), \
+                self.assertRaisesRegex(RunError, 'lab has --net user only'):
+            self.checked('--net', 'passt')
+
+    def test_in_use(self):
+        """A port at which somebody listens, and one that is free."""
+        for kind, number in network.KINDS.items():
+            with socket.socket(socket.AF_INET, number) as other:
+                other.bind((network.LOOPBACK, 0))
+                if kind == 'tcp':
+                    other.listen()
+                args = self.parse('-p%d:80/%s' % (other.getsockname()[1],
+                                                  kind))
+                with self.assertRaisesRegex(RunError, 'in use'):
+                    network.check(args)
+
+    def test_settings(self):
+        """What an image has in addition, but for what its user gives."""
+        settings, net = network.settings, 'net dhcp\n'
+        self.assertEqual(settings(self.checked()), '')
+        self.assertEqual(settings(self.checked('--net', 'user')), net)
+        args = self.checked('-p80')
+        self.assertEqual(settings(args, 'a b\nnet static\n'), '')
+        self.assertEqual(settings(args, 'net-port 9\n'), net)
+
+    def test_image(self):
+        """One that has no network."""
+        image = self.image
+        for config, words, text in (
+                ('exec a\n', (), None), ('exec a\n', ('-p80',), 'no network'),
+                ('net off\n', ('-p80',), 'no network'),
+                ('net-port 7\nnet static\n', ('-p80',), None)):
+            image.write_bytes(image_with(config))
+            args = self.checked(*words)
+            args.source = image
+            with self.assertRaisesRegex(RunError, text) \
+                    if text else contextlib.nullcontext():
+                network.check_image(args)
+        # Another init: nobody knows
+        image.write_bytes(b'.eif' + b'nitro/config\0' * 9)
+        args.publish = [network.port('80')]
+        network.check_image(args)
 
 
 load_tests = only_wanted

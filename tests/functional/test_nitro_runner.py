@@ -3,13 +3,16 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Scenarios: nitro-run in the place of nitro-cli, with the real driver."""
 
+import hashlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from test_nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
@@ -33,6 +36,17 @@ RUN_INFO = ['EnclaveName', 'EnclaveID', 'ProcessID', 'EnclaveCID',
 # A program whose output says what reached it, and that ends when asked to
 PROGRAM = """echo "a=$A args=$*"; echo to-stderr >&2; trap 'echo stopped; exit 3' TERM
 [ "$A" ] && exit 7; while :; do sleep 0.1; done"""
+# Asks a UDP port until it answers
+ASK = """import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+while True:
+    s.sendto(b'ping', ('127.0.0.1', 7777))
+    try:
+        print(s.recv(99).decode())
+        break
+    except TimeoutError:
+        pass"""
 PROGRAM_IMAGE, HTTP_IMAGE = '/lab/program.eif', '/lab/http.eif'
 DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
                             'ImageVersion']
@@ -57,7 +71,8 @@ def http_image():
                            '--library-path', '/py/lib',
                            '/py/bin/' + python.VERSION, '/srv/serve.py'],
             'Env': ['PYTHONHOME=/py', 'PYTHONDONTWRITEBYTECODE=1']})
-        return application.container_image(top + '/http.tar', name='http')
+        return application.container_image(top + '/http.tar', name='http',
+                                           net='dhcp')
 
 
 def image_tool():
@@ -186,27 +201,45 @@ class Run(NitroParentTest):
         for path in outputs:
             self.assertIn('stopped\n', self.parent.get(path))
 
-    def check_served(self, cid):
-        """HTTP from an enclave: the answer is attested, and of its image."""
-        client = self.parent.spawn(['lab', 'vsock', 'connect', str(cid),
-                                    '80'])
-        client.send(b'GET /fresh HTTP/1.0\r\n\r\n')
+    def test_first_process(self):
+        """As process 1 of a container: SIGTERM ends the program by its stop
+        signal, and its status is the container's."""
+        job = self.parent.spawn(['unshare', '-f', '-p', '-m', TOOL, 'run',
+                                 '--memory', '128', PROGRAM_IMAGE])
+        job.wait_for('a= args=\n')
+        self.parent.check(['sh', '-c', 'kill -TERM $(cat /proc/$(pidof'
+                           ' unshare)/task/*/children)'])
+        self.assertEqual(job.wait(), 3, job.errors)
+
+    def check_served(self):
+        """HTTP at a published port: the answer is attested, and of its image;
+        UDP at another one."""
+        client = self.parent.spawn(['wget', '-q', '-O-',
+                                    'http://127.0.0.1:8080/fresh'])
         self.assertEqual(client.wait(), 0, client.errors)
-        head, _, document = bytes(client.output).partition(b'\r\n\r\n')
-        self.assertTrue(head.startswith(b'HTTP/1.0 200 OK\r\n'), head)
-        found = verified(self, document, '--nonce', b'/fresh'.hex(),
-                         '--image', config.LAB / 'http.eif')
+        found = verified(self, bytes(client.output), '--nonce',
+                         b'/fresh'.hex(), '--image', config.LAB / 'http.eif')
         self.assertIs(found['Valid'], True)
+        self.assertEqual(self.parent.check(['python3', '-c', ASK]), 'ping\n')
+
+    def check_in_use(self):
+        """What another program cannot have meanwhile, or ever."""
+        for image, option, expected in (
+                (HTTP_IMAGE, '-p8080:80', ['tcp port 8080', 'in use']),
+                (PROGRAM_IMAGE, '-p8081:80', ["a line 'net dhcp'"])):
+            self.refused('run', '--memory', '128', option, image,
+                         expected=expected)
 
     def test_detached(self):
         """Two programs at once, without anybody who waits: output, end,
         status; what the distribution's python3 serves.  An enclave goes with
         its keeper."""
-        for name, mib, image in (('one', '128', PROGRAM_IMAGE),
-                                 ('web', '256', HTTP_IMAGE)):
+        for name, mib, image, *more in (
+                ('one', '128', PROGRAM_IMAGE),
+                ('web', '256', HTTP_IMAGE, '-p8080:80', '-p7777:7/udp')):
             self.assertEqual(self.parent.check([
-                TOOL, 'run', '-d', '--name', name, '--memory', mib, image]),
-                name + '\n')
+                TOOL, 'run', '-d', '--name', name, '--memory', mib, *more,
+                image]), name + '\n')
         found, _ = self.tool('inspect', 'one', 'web')
         self.assertEqual([(info['Name'], info['State'], info['Source'])
                           for info in found],
@@ -218,11 +251,14 @@ class Run(NitroParentTest):
                 for info in found]
         logs[0].wait_for('a= args=\n')
         logs[1].wait_for('serving\n')
-        self.check_served(found[1]['EnclaveCID'])
-        self.wait_until(lambda: b'"GET /fresh HTTP/1.0" 200'
+        self.assertEqual(found[1]['Ports'], ['127.0.0.1:8080->80/tcp',
+                                             '127.0.0.1:7777->7/udp'])
+        self.check_served()
+        self.wait_until(lambda: b'"GET /fresh HTTP/1.1" 200'
                         in logs[1].errors, 'the request in the output')
         self.assertEqual(self.parent.check([
             TOOL, 'stop', '--time', str(PATIENCE), 'one']), 'one\n')
+        self.check_in_use()
         self.parent.check(['kill', '-KILL', str(found[1]['Keeper'])])
         for name, status in (('one', 3), ('web', 125)):
             result = self.parent.run([TOOL, 'wait', name])
@@ -340,7 +376,11 @@ class Run(NitroParentTest):
 
 # The page whose commands are typed here, those that do not need a registry
 TUTORIAL = 'docs/system/nitro-containers.rst'
-ELSEWHERE = r'podman '
+ELSEWHERE = r'podman (pull|save)'
+# What the machine of a test may not have
+CURL = """python3 -c 'import sys, urllib.request as web
+print(end=web.urlopen(sys.argv[1]).read().decode())'"""
+SECRET = b'attack at dawn\n'
 
 
 def write_container(path):
@@ -348,9 +388,25 @@ def write_container(path):
     entry = application.tar_entry
     layer = [(entry('bin/busybox', 0o755), packages.busybox().read_bytes())]
     layer += [(entry('bin/' + name, kind=tarfile.SYMTYPE, link='busybox'),
-               None) for name in ('sh', 'sleep')]
+               None) for name in ('sh', 'sleep', 'httpd')]
     application.write_saved(path, [layer], {
         'Cmd': ['sh', '-c', 'exit 1'], 'Env': ['PATH=/bin']})
+
+
+def write_client(directory):
+    """An archive of what the page's Containerfile makes."""
+    layer = [(application.tar_entry(name, 0o755),
+              (directory / name).read_bytes())
+             for name in ('kms-client', 'ca.pem')]
+    application.write_saved(directory / 'secret.tar', [layer], {
+        'Entrypoint': ['/kms-client']})
+
+
+def free_port():
+    """A TCP port at which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return sock.getsockname()[1]
 
 
 def typed():
@@ -374,7 +430,9 @@ class Laptop(ScopedTest):
         self.place = Path(top.name)
         # Neither images nor keys of this machine's user are for tests
         self.env = dict(os.environ,
-                        NITRO_RUN_IMAGES=str(self.place / 'store'))
+                        NITRO_RUN_IMAGES=str(self.place / 'store'),
+                        KMS_DIRECTORY=str(self.place / 'kms'))
+        self.port = str(free_port())
         self.addCleanup(subprocess.run, [RUNNER, 'lab', 'stop'], env=self.env,
                         check=False, capture_output=True)
         write_container(self.place / 'app.tar')
@@ -382,12 +440,12 @@ class Laptop(ScopedTest):
     def shell(self, line, **options):
         """Start a command of the page."""
         for word, value in (('build/out/', '%s/' % config.OUT),
-                            ('contrib/', '%s/contrib/' % config.TREE)):
+                            ('contrib/', '%s/contrib/' % config.TREE),
+                            ('8080', self.port), ('curl -s', CURL),
+                            ('kms serve', 'kms serve --port 0')):
             line = line.replace(word, value)
-        env = {**self.env, 'LAB': str(self.place / 'lab')} if ' kms ' in line \
-            else self.env
         return subprocess.Popen(['sh', '-c', 'exec ' * options.pop(
-            'alone', False) + line], cwd=self.place, env=env, text=True,
+            'alone', False) + line], cwd=self.place, env=self.env, text=True,
             stdout=subprocess.PIPE, **options)
 
     def check_foreground(self, line, answer):
@@ -405,16 +463,41 @@ class Laptop(ScopedTest):
         for text in remarked:
             self.assertIn(text + '\n', remarks)
 
+    def serve(self, line):
+        """Start the key service."""
+        program = self.shell(line, stderr=subprocess.STDOUT, alone=True)
+        self.addCleanup(program.communicate)
+        self.addCleanup(program.terminate)
+        self.assertIn('key service of the lab', program.stdout.readline())
+
+    def answer_of(self, line, answer):
+        """What a command says; what its program has not done yet is awaited.
+        """
+        early = re.search(' logs |curl', line)
+        for _ in range(PATIENCE):
+            program = self.shell(line, stderr=subprocess.PIPE)
+            said, errors = program.communicate()
+            if not early or said.strip() == answer:
+                break
+            time.sleep(1)
+        self.assertEqual(program.returncode, 0, line + errors)
+        return said, errors
+
     def check_typed(self, line, answer):
         """It says what the page does, but for values."""
-        program = self.shell(line, stderr=subprocess.PIPE)
-        said, errors = program.communicate()
-        self.assertEqual(program.returncode, 0, line + errors)
+        if line.endswith('kms serve'):
+            return self.serve(line)
+        if line.startswith('podman'):
+            return write_client(self.place)
+        said, errors = self.answer_of(line, answer)
         words = re.escape(answer)
         for value in (r'[0-9a-f]{20,}\\\.\\\.\\\.',
                       r'[0-9a-f]{8}(\\-[0-9a-f]{4}){3}\\-[0-9a-f]{12}'):
             words = re.sub(value, '[0-9a-f-]+', words)
         self.assertRegex(said.strip(), '^%s$' % words, line + errors)
+        if ' decrypt ' in line:
+            self.assertIn(hashlib.sha256(SECRET).hexdigest(), said)
+        return None
 
     def test_run(self):
         """Each command of the page."""

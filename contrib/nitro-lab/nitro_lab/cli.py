@@ -91,13 +91,17 @@ def _parser():
         'run', help='boot an enclave, show its console, sum up',
         description='Without an image the demo enclave is booted.  The'
         ' defaults of all options come from the environment variables EIF,'
-        ' IMAGE, KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
+        ' IMAGE, PORT, KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
     env = os.environ.get
     launch.add_argument('--eif', default=env('EIF') or None, type=words.text,
                         help='enclave image')
     launch.add_argument('--image', default=env('IMAGE') or None,
                         type=words.text, help='container image, as qemu-eif'
                         ' build --container takes it')
+    launch.add_argument('--port', default=env('IMAGE') and env('PORT')
+                        or None, type=words.text,
+                        help='ports of the container, as -p of nitro-run run'
+                        ' takes them: that runs it')
     launch.add_argument('--kernel', default=env('KERNEL') or None,
                         type=words.text, help='kernel to boot directly')
     launch.add_argument('--initrd', default=env('INITRD') or None,
@@ -153,7 +157,8 @@ def _parser():
         'bench', help='measure speed and memory',
         description='Parts: launch (from exec to START, no parent), console,'
         ' network (the card), platform (the emulated parent), documents'
-        ' (attestation), build (images of containers).  The'
+        ' (attestation), build (images of containers), large (one of 1 GB,'
+        ' which boots).  The'
         ' defaults of all options come from the environment variables BENCH,'
         ' BASELINE, PEER, PEER_ARGS and RUNS.')
     speed.add_argument('--parts', default=env('BENCH') or '',
@@ -231,6 +236,11 @@ def _add_visits(commands):
                             'run a program in a running parent')
     execute.add_argument('--terminal', '-t', action='store_true',
                          help='give it a terminal')
+    execute.add_argument('--forward', action='append', default=[],
+                         metavar='RULE', type=words.text, help='a port of'
+                         ' this machine that leads to the parent as long as'
+                         ' the program runs: tcp:127.0.0.1:8080:80 or udp:...;'
+                         ' the parent needs --net; may be repeated')
     execute.add_argument('command', nargs=argparse.REMAINDER,
                          metavar='PROGRAM ...')
     put = visit_command('put', visit.put, 'copy files into a running parent')

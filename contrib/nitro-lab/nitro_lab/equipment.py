@@ -24,6 +24,11 @@ UNFIT = re.compile(r'[\s,"\']')
 # What the kernel takes of a node beside what is for enclaves
 NODE_MIB = 192
 GIGANTIC_MIB = 1024
+# The card's network, another one than QEMU has by default: enclaves in the
+# parent may have that
+NET = 'net=10.0.3.0/24,ipv6=off'
+NET_WORDS = '10.0.3.15/24,10.0.3.2,10.0.3.3'
+CARD = 'net'
 
 
 def _guest_path(text, option):
@@ -217,14 +222,15 @@ class Equipment:
     """All of it; the default is a parent that has nothing more."""
 
     def __init__(self, shares=(), disks=(), root=None, threads=None, nodes=1,
-                 gigantic=0):
+                 gigantic=0, net=False):
         """@shares, @disks, @root: as on the command line of the lab.
 
         @threads: of a core; by default as many as the architecture has.
         @nodes: NUMA nodes; of two, enclaves get CPUs and memory of the second.
         @gigantic: pages of 1 GiB for enclaves.
+        @net: a network card that leads to this machine's network.
         """
-        self.gigantic = gigantic
+        self.gigantic, self.net = gigantic, net
         self.threads, self.nodes = threads or GUEST.threads, nodes
         self.shares = [Share.parse(*pair) for pair in enumerate(shares)]
         places = [share.place for share in self.shares]
@@ -263,6 +269,8 @@ class Equipment:
                  for word in share.words()]
         if self.root:
             words.append('lab.root=' + self.root)
+        if self.net:
+            words.append('lab.net=' + NET_WORDS)
         if self.nodes > 1:
             words.append('lab.node=%d' % (self.nodes - 1))
         if self.gigantic:
@@ -273,7 +281,10 @@ class Equipment:
     def arguments(self, sockets):
         """Arguments of the parent's QEMU."""
         return [word for part in (*self.shares, *self.disks)
-                for word in part.arguments(sockets)]
+                for word in part.arguments(sockets)] + (
+                    ['-netdev', 'user,id=%s,%s' % (CARD, NET), '-device',
+                     'virtio-net-pci,romfile=,netdev=' + CARD]
+                    if self.net else [])
 
     def servers(self, sockets):
         """Name -> command line of processes that serve the parent."""

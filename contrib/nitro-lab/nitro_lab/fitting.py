@@ -33,6 +33,9 @@ def add_options(parser):
     group.add_argument('--gigantic', type=words.any_number, default=0,
                        metavar='N', help='huge pages of 1 GiB, beside those of'
                        ' 2 MiB (0)')
+    group.add_argument('--net', action='store_true', help="a network card"
+                       " that leads to this machine's network; exec --forward"
+                       ' leads back')
     group.add_argument('--kms', action='store_true', help='vsock port %d of it'
                        ' leads to the key service of the lab (nitro-lab kms)'
                        % kms.VSOCK_PORT)
@@ -41,14 +44,15 @@ def add_options(parser):
 def is_wanted(args):
     """Do the options ask for a parent that is not this machine?"""
     return bool(args.name or args.file or args.share or args.disk or args.root
-                or args.threads or args.nodes > 1 or args.gigantic or args.kms
-                or args.more or args.instance_id or args.role)
+                or args.threads or args.nodes > 1 or args.gigantic or args.net
+                or args.kms or args.more or args.instance_id or args.role)
 
 
 def fitted(args, cpus, memory_mib, files, **options):
     """The parent that the options ask for; not yet booted."""
     parts = equipment.Equipment(args.share, args.disk, args.root,
-                                args.threads, args.nodes, args.gigantic)
+                                args.threads, args.nodes, args.gigantic,
+                                args.net)
     files = equipment.files(args.file, files)
     parts.check_hidden(files)
     directories.clear()

@@ -310,19 +310,24 @@ def demo_tool_initramfs():
     return target
 
 
+def key_client():
+    """The client of the key service, a static program for enclaves."""
+    if FOREIGN:
+        raise LabError('the client of the key service cannot be made for %s'
+                       ' here: the cross compiler has no OpenSSL' % GUEST.name,
+                       'leave ARCH out, or do this on such a machine')
+    return _compile(LAB / 'kms-client', 'enclave-kms', ['enclave/nsm.c'],
+                    {'ssl': 'libssl-dev', 'crypto': 'libssl-dev'})
+
+
 def key_client_image(target, ca):
     """An EIF of the demo enclave with a client of the key service.
 
     @ca: file with the CA (PEM) that the client trusts.
     """
-    if FOREIGN:
-        raise LabError('the client of the key service cannot be made for %s'
-                       ' here: the cross compiler has no OpenSSL' % GUEST.name,
-                       'leave ARCH out, or do this on such a machine')
-    client = _compile(LAB / 'kms-client', 'enclave-kms', ['enclave/nsm.c'],
-                      {'ssl': 'libssl-dev', 'crypto': 'libssl-dev'})
     ramdisk = target.with_name(target.name + '.cpio')
-    _with_files(demo_initramfs(), ramdisk, {'lab': client, 'ca.pem': ca})
+    _with_files(demo_initramfs(), ramdisk, {'lab': key_client(),
+                                            'ca.pem': ca})
     target.write_bytes(eif.build(
         demo_kernel().read_bytes(), demo_cmdline(), [ramdisk.read_bytes()],
         arch=GUEST.image_flag, name='key-client'))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import accel, application, images, kept, kernels, packages
 from .arch import FOREIGN, GUEST, PROGRAM
-from .config import LAB, LabError, Progress
+from .config import HERE, LAB, LabError, Progress
 from .fitting import fitted, is_wanted
 from .launch import Host, Launch
 from .warnings import Warnings
@@ -277,9 +277,22 @@ def _run_kept(args, begun):
                 parent.run(['sh', '-c', 'rm -f /run/"$0"-*', place.tag])
 
 
+def _publish(args):
+    """Have nitro-run run a container whose ports lead here; never returns."""
+    if not args.image:
+        raise LabError('--port goes with --image', 'give a container image')
+    words = [HERE.parent / 'nitro-run' / 'nitro-run', 'run', '--cpus',
+             args.cpus, *(['--memory', args.mem] if args.mem else [])]
+    for port in args.port.split():
+        words += ['--publish', port]
+    os.execv(words[0], [str(word) for word in (*words, args.image)])
+
+
 def run(args):
     """Boot what is asked for; 0 when it has booted and ended well."""
     begun = time.monotonic()
+    if args.port:
+        _publish(args)
     if args.keep:
         return _run_kept(args, begun)
     order = Order(args)

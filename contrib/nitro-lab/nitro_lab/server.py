@@ -4,8 +4,10 @@
 
 The process that runs a parent listens on a unix socket.  Who connects speaks
 with it as with the guest's agent (nitro_lab/agent.py has the frames): the
-numbers of jobs are exchanged, everything else goes through.  STATUS, answered
-with JSON, is of this socket alone.
+numbers of jobs are exchanged, everything else goes through.  These are of this
+socket alone: STATUS, answered with JSON; FORWARD, which opens a port by a rule
+of forward.py, and without a rule closes those of this connection, answered with
+JSON: what failed.
 """
 
 import json
@@ -21,8 +23,9 @@ from pathlib import Path
 
 from .agent import (EXEC, EXIT, FRAME, HELLO, SIGNAL, STDIN, Job, read_frame)
 from .arch import GUEST
+from .forward import RULE, Forwards
 
-STATUS = 32
+STATUS, FORWARD = 32, 33
 SOCKET = 'terminals'
 # Output that a terminal may leave waiting; more ends it
 BACKLOG_BLOCKS = 4096
@@ -70,6 +73,7 @@ class Visitor:
             pass
         for job in list(self.jobs.values()):
             job.signal(signal.SIGHUP)
+        self.server.forwards.remove(self)
         self.blocks.put(None)
         self.sock.close()
 
@@ -83,6 +87,16 @@ class Visitor:
         elif kind == STATUS:
             self.send(number, STATUS, json.dumps(self.server.status())
                       .encode())
+        elif kind == FORWARD:
+            self.send(number, FORWARD, json.dumps(self._forward(
+                data.decode(errors='replace'))).encode())
+
+    def _forward(self, rule):
+        if not rule:
+            return self.server.forwards.remove(self)
+        if not RULE.fullmatch(rule):
+            return 'not a rule'
+        return self.server.forwards.add(rule, self)
 
 
 class Relayed(Job):
@@ -138,6 +152,7 @@ class Server:
     def __init__(self, parent):
         self.parent, self.agent = parent, parent.agent
         self.begun, self.made_of = time.time(), parent.made_of
+        self.forwards = Forwards(parent)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(parent.sockets / SOCKET))
         os.chmod(parent.sockets / SOCKET, 0o600)

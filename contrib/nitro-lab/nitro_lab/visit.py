@@ -5,6 +5,7 @@
 Another terminal runs it, by 'nitro-lab parent' or 'run'; see server.py.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -15,12 +16,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import directories, shell
+from . import directories, forward, shell
 from .accel import NAMES
 from .agent import CHUNK, STDERR, STDOUT, Agent, Job, exec_request
 from .config import LabError, TREE
 from .patience import PATIENCE
-from .server import SOCKET, STATUS
+from .server import FORWARD, SOCKET, STATUS
 
 sys.path.append(str(TREE / 'contrib/nitro-run'))
 from nitro_run.streams import OutputLost            # noqa: E402
@@ -89,13 +90,38 @@ class Output(Job):
 
 
 class Answer(Job):
-    """The answer to STATUS."""
+    """The answer of the process that runs the parent."""
 
     def frame(self, kind, data):
-        if kind == STATUS:
+        if kind in (STATUS, FORWARD):
             with self.changed:
                 self.output += data
                 self.changed.notify_all()
+
+
+def _question(agent, kind, data=b''):
+    """What the process that runs the parent answers."""
+    answer = agent.start(Answer(agent, 0, ['parent']), data, kind)
+    answer.wait_until(lambda: answer.output or agent.gone.is_set(), PATIENCE,
+                      'answer')
+    if not answer.output:
+        raise LabError('the process that runs the parent has ended')
+    return json.loads(answer.output)
+
+
+@contextlib.contextmanager
+def _forwarding(agent, rules):
+    """Ports of this machine lead to the parent meanwhile."""
+    for rule in rules:
+        failure = _question(agent, FORWARD, rule.encode())
+        if failure:
+            raise LabError(failure)
+    try:
+        yield
+    finally:
+        if rules:
+            with contextlib.suppress(LabError):     # it has ended as well
+                _question(agent, FORWARD)
 
 
 def _exit_status(status):
@@ -105,6 +131,7 @@ def _exit_status(status):
 def execute(args):
     """Run a program in the parent."""
     command = args.command[args.command[:1] == ['--']:] or ['sh']
+    rules = [forward.rule(text) for text in args.forward]
     agent = _connect(args.name)
     terminal = args.terminal and sys.stdin.isatty()
     argv = shell.sized(command) if terminal else command
@@ -119,8 +146,9 @@ def execute(args):
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
-    job = agent.start(Output(agent, argv), exec_request(argv, terminal))
-    shell.relay(job, terminal, heard)
+    with _forwarding(agent, rules):
+        job = agent.start(Output(agent, argv), exec_request(argv, terminal))
+        shell.relay(job, terminal, heard)
     # Without a status its output is lost, which ends the lab as well
     return 1 if job.status is None else _exit_status(job.status)
 
@@ -206,9 +234,7 @@ def _fetch(agent, argv, file):
 def ask(name):
     """Agent of a parent, and what its process says of it."""
     agent = _connect(name)
-    answer = agent.start(Answer(agent, 0, ['status']), b'', STATUS)
-    answer.wait_until(lambda: answer.output, PATIENCE, 'answer')
-    return agent, json.loads(answer.output)
+    return agent, _question(agent, STATUS)
 
 
 def _time(seconds):

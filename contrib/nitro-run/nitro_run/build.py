@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from . import network
 from .common import RunError, progress
 from .options import AGENT_PORT
 from .store import Store
@@ -174,6 +175,7 @@ class Recipe:
                  if _local(self.source) is not None else self.version,
                  'tool': digest_of(self.tool), 'port': self.args.agent_port,
                  'arguments': self.args.more,
+                 'network': network.settings(self.args),
                  'epoch': os.environ.get('SOURCE_DATE_EPOCH'),
                  'modules': self.modules and _tree_digest(self.modules)}
         parts.update({name: digest_of(path) for name, path
@@ -185,13 +187,15 @@ class Recipe:
                               .encode()).hexdigest()[:32]
 
     def _settings(self, directory):
-        """Lines for the init: those that were given, and the port."""
+        """Lines for the init: those that were given, port and network."""
         lines = ''
         if self.files['--settings']:
             lines = Path(self.files['--settings']).read_text(
                 encoding='utf-8', errors='surrogateescape')
         if self.args.agent_port != AGENT_PORT:
             lines += f'\nagent {self.args.agent_port}\n'
+        if extra := network.settings(self.args, lines):
+            lines += '\n' + extra
         path = directory / 'settings'
         path.write_text(lines, encoding='utf-8', errors='surrogateescape')
         return path

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from . import build_enclave
+from . import build_enclave, network
 from .common import RunError, complain
 from .once import OnceParser
 from .options import (AGENT_PORT, QEMU, STOP_SECONDS, cpu_count, cpu_numbers,
@@ -81,6 +81,7 @@ def add_program(commands):
                         default=AGENT_PORT, help='at which the output'
                         ' arrives; the programs of a user share it'
                         ' (%(default)s)')
+    network.add_options(run_it)
     run_it.add_argument('--pcrs', metavar='FILE', help='write the registers'
                         ' there, as JSON')
     add_qemu(run_it)

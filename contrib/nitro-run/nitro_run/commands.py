@@ -9,7 +9,7 @@ import re
 import socket
 from pathlib import Path
 
-from . import build, keeper, lab, relay, store
+from . import build, keeper, lab, network, relay, store
 from .agent import Agent
 from .common import RunError, complain, print_json, stopping, tell
 from .console import connect_console, copy_console
@@ -63,7 +63,9 @@ def in_lab(args, is_built):
         raise RunError(f'{len(words)} words are too many for the lab, which'
                        f' takes {MOST_WORDS}')
     parent.ensure(args.memory_mib, args.cpu_count)
-    parent.become('run', *words)
+    if args.detach and args.publish:
+        return parent.detach(args.publish, *words)
+    return parent.become('run', *words, ports=args.publish)
 
 
 def run_words(args, image):
@@ -76,6 +78,10 @@ def run_words(args, image):
     for variable in args.env:
         words += ['--env', variable]
     words += ['--debug-mode'] if args.debug_mode else []
+    if args.net != network.NONE:
+        words += ['--net', args.net, '--listen', network.ANYWHERE]
+    for port in args.publish:
+        words += ['--publish', port.option()]
     if args.detach:
         words += ['--detach']
     return words + (['--', *args.more] if args.more else [])
@@ -113,6 +119,9 @@ def run(args):
     args.env = env_file(args.env_file) + args.env
     added(args)
     is_built = check_source(args)
+    network.check(args)
+    if not is_built:
+        network.check_image(args)
     args.is_named = args.enclave_name is not None
     args.origin = args.origin or args.source
     args.enclave_name = args.enclave_name or build.name_of(args.origin)
@@ -154,9 +163,10 @@ def attend(args, enclaves, agent, booted=announce):
 
     @booted: called with the enclave when that has booted.
     """
-    with contextlib.closing(relay.Line(enclaves, args.agent_port)) as line:
+    with contextlib.closing(relay.Line(enclaves, args.agent_port)) as line, \
+            network.card(args) as (args.qemu_options, descriptors):
         enclave, log = enclaves.new(args.enclave_name)
-        launch = Launch(args, enclave, log, attended=True)
+        launch = Launch(args, enclave, log, True, descriptors)
         try:
             launch.start()
             booted(enclave)

@@ -3,11 +3,14 @@
 """How the program speaks to its user, ends, and keeps others out."""
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import signal
 import sys
 import threading
+
+PR_SET_PDEATHSIG = 1
 
 
 class RunError(Exception):
@@ -76,3 +79,13 @@ def locked(file, kind):
     except BlockingIOError:
         return False
     return True
+
+
+def escaped(value):
+    """A value in an option of QEMU."""
+    return str(value).replace(',', ',,')
+
+
+def die_with_parent():
+    """In a child before it is a program: nobody else would attend to it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

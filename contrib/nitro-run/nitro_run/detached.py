@@ -16,9 +16,10 @@ from .common import RunError, complain, print_json
 from .driver import DEVICE
 from .enclaves import END_SECONDS, Enclaves
 from .journal import Reader
-from .programs import EXITED, LOST, NO_STATUS, Programs
+from .programs import (EXITED, LOST, NO_STATUS, RUNNING, STARTING,
+                       Programs)
 
-ROW = '{:<20}  {:<8}  {:>6}  {:<19}  {}'
+ROW = '{:<20}  {:<8}  {:>6}  {:<19}  {:<24}  {}'
 
 
 def _there(args, *words):
@@ -37,8 +38,11 @@ def _row(info):
     begun = time.strftime('%Y-%m-%d %H:%M:%S',
                           time.localtime(info.get('Begun', 0) // 10 ** 9))
     words = [info.get('Source'), *(info.get('Arguments') or [])]
+    # Nobody listens at those of one that has ended
+    ports = info.get('Ports') if info['State'] in (STARTING, RUNNING) else None
     return ROW.format(info['Name'], info['State'], info.get('Status', ''),
-                      begun, ' '.join(map(str, words)))
+                      begun, ', '.join(map(str, ports or [])),
+                      ' '.join(map(str, words)))
 
 
 def ps(args):
@@ -48,7 +52,8 @@ def ps(args):
     if args.json:
         print_json(found)
         return 0
-    print(ROW.format('NAME', 'STATE', 'STATUS', 'BEGUN', 'SOURCE'))
+    print(ROW.format('NAME', 'STATE', 'STATUS', 'BEGUN', 'PORTS',
+                     'SOURCE'))
     for info in found:
         print(_row(info))
     return 0

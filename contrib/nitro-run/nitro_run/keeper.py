@@ -115,7 +115,8 @@ def detach(args, enclaves, attend, frames):
     programs = Programs(enclaves)
     program, lock = programs.new(
         args.enclave_name, args.is_named, Source=args.origin,
-        Arguments=args.more, Port=args.agent_port)
+        Arguments=args.more, Port=args.agent_port,
+        Ports=[str(one) for one in args.publish])
     args.enclave_name = program.name
     with lock:      # which the keeper has, too
         failure = _start(lambda report: Keeper(

@@ -37,8 +37,9 @@ class Lab:
     def __init__(self, store):
         self.store = store
         arch = os.environ.get('ARCH') or os.uname().machine
-        self.note, self.lock, self.log = (
-            store / f'lab-{arch}.{kind}' for kind in ('json', 'lock', 'log'))
+        self.note, self.lock, self.log, self.ports = (
+            store / f'lab-{arch}.{kind}' for kind in ('json', 'lock', 'log',
+                                                      'ports'))
         # A parent sees one store
         self.name = NAME if 'NITRO_RUN_IMAGES' not in os.environ else \
             f'{NAME}-{hashlib.sha256(bytes(store)).hexdigest()[:NAME_DIGITS]}'
@@ -103,8 +104,8 @@ class Lab:
         tell(f'nitro-run: starting the lab: {mib} MiB and {cpus} CPUs for'
              ' enclaves; nitro-run lab stop ends it')
         command = self._command('parent', '--keep', '--name', self.name,
-                                '--mem', mib, '--cpus', cpus, '--share',
-                                f'{self.store}:{PLACE}')
+                                '--mem', mib, '--cpus', cpus, '--net',
+                                '--kms', '--share', f'{self.store}:{PLACE}')
         if not background.start(command, self.environment, self.log):
             raise RunError('the lab could not be started: '
                            + self.log.read_text(errors='replace').strip()
@@ -113,13 +114,52 @@ class Lab:
         tell(f'nitro-run: the lab is up after'
              f' {time.monotonic() - begun:.0f} s')
 
-    def become(self, *words):
+    def _exec(self, ports, *words):
+        """Command that runs a program in the parent, which @ports of this
+        machine lead to meanwhile: there they have the same numbers."""
+        rules = [f'--forward={one.kind}:{one.address}:{one.outer}:{one.outer}'
+                 for one in ports]
+        return self._command('exec', '--name', self.name, *rules, '--',
+                             *words)
+
+    def detach(self, ports, *words):
+        """Run nitro-run run -d in the parent; returns its status.
+
+        Another process has the ports as long as the program runs, whose name
+        it gets when that is known.
+        """
+        keep = self._exec(ports, 'sh', '-c', 'echo ready; read -r name &&'
+                          f' exec {PROGRAM} wait "$name"')
+        theirs, ours = os.pipe()
+        with open(theirs, 'rb') as name, open(ours, 'wb') as tell_name:
+            keeper = background.start(keep, self.environment, self.ports,
+                                      name)
+            if not keeper:
+                raise RunError('the ports cannot be published: '
+                               + self.ports.read_text(errors='replace')
+                               .strip().removeprefix('nitro-lab: '))
+            with subprocess.Popen(
+                    self._exec([], PROGRAM, 'run', *words),
+                    env=self.environment, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE) as run:
+                try:
+                    said = run.stdout.read()
+                except BaseException:
+                    run.terminate()
+                    raise
+            if not run.returncode:
+                tell_name.write(said)
+        if run.returncode:
+            keeper.wait()       # the ports are free then
+        print(said.decode(errors='replace'), end='')
+        return run.returncode
+
+    def become(self, *words, ports=()):
         """Be a nitro-run in the parent from now on: never returns.
 
         Signals, outputs and the status are those of nitro-lab exec.
         """
-        command = self._command('exec', '--name', self.name, '--', PROGRAM,
-                                *words)
+        command = self._exec(ports, PROGRAM, *words)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.execve(command[0], command, self.environment)

@@ -4,7 +4,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import re
 import shutil
@@ -14,14 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .common import RunError, stopping
+from .common import RunError, die_with_parent, escaped, stopping
 from .console import connect_console, copy_console
 from .enclaves import TERM_SECONDS
 from .qmp import GONE, Monitor
 
 HUGE_PAGES = Path('/sys/kernel/mm/hugepages')
 PAUSE = 0.1
-PR_SET_PDEATHSIG = 1
 
 
 def free_pages():
@@ -44,11 +42,6 @@ def choose_pages(wanted, free):
         if free[size] * size >= memory:
             return size, memory
     return None, wanted + wanted % 2
-
-
-def escaped(value):
-    """A value in an option of QEMU."""
-    return str(value).replace(',', ',,')
 
 
 def command_line(args, name, place, monitor_fd, pages):
@@ -77,18 +70,14 @@ def command_line(args, name, place, monitor_fd, pages):
     return words + args.qemu_options
 
 
-def die_with_parent():
-    """In a child before it is a program: nobody else would attend to it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 class Launch:
     """QEMU from its start to the heartbeat of its enclave."""
 
-    def __init__(self, args, enclave, log, attended=False):
+    def __init__(self, args, enclave, log, attended=False, descriptors=()):
         """@log: open and locked; it is closed by close() or abandon().
 
         @attended: the enclave does not outlive this process.
+        @descriptors: files that QEMU has to have.
         """
         self.enclave, self.place, self.log = enclave, enclave.place, log
         self.console = self.qmp = self.process = None
@@ -101,7 +90,8 @@ class Launch:
             try:
                 self.process = subprocess.Popen(
                     argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    pass_fds=[theirs.fileno()], start_new_session=True,
+                    pass_fds=[theirs.fileno(), *descriptors],
+                    start_new_session=True,
                     preexec_fn=die_with_parent if attended else None)
             except OSError as error:
                 self.abandon()

@@ -150,7 +150,7 @@ def complete_run(args, minimum=None):
 
     @minimum: MiB with which it boots, if that is known.
     """
-    args.qemu_options = []
+    args.qemu_options = []      # those of the card come at the launch
     if args.memory_mib is None:
         args.memory_mib = default_memory(args.eif_path, minimum)
     elif minimum and args.memory_mib < minimum:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import logging
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -257,6 +258,14 @@ def show_ca(_args):
     """Certificate of the CA, for clients."""
     _keys()
     print(Authority(DIRECTORY / 'tls').pem(), end='')
+    return 0
+
+
+def copy_client(args):
+    """The program that asks this key service, for images of others."""
+    packages.fetch()
+    LAB.mkdir(parents=True, exist_ok=True)
+    shutil.copy(images.key_client(), args.file)
     return 0
 
 

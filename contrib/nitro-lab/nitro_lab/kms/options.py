@@ -7,11 +7,12 @@ All else needs python3-cryptography, which other commands of the lab do not.
 
 import importlib
 import os
+from pathlib import Path
 
 from ..config import LAB, LabError
 from .sockets import connect_unix
 
-DIRECTORY = LAB / 'kms'
+DIRECTORY = Path(os.environ.get('KMS_DIRECTORY') or LAB / 'kms').absolute()
 SOCKET = DIRECTORY / 'kms.sock'
 VSOCK_PORT = 8000           # of AWS's vsock-proxy
 PORT = 8443
@@ -82,6 +83,9 @@ def add_commands(commands):
     image = action('image', 'make a demo enclave image with a client of this'
                    ' key service', 'make_image', key=False)
     image.add_argument('file', metavar='FILE', help='image to write')
+    client = action('client', 'copy that client, a static program for'
+                    ' containers in enclaves', 'copy_client', key=False)
+    client.add_argument('file', metavar='FILE', help='program to write')
     action('ca', 'print the certificate of the CA', 'show_ca', key=False)
 
 

@@ -29,7 +29,7 @@ LOG = logging.getLogger('nitro-lab-kms')
 JSON_TYPE = 'application/x-amz-json-1.1'
 TARGET = 'TrentService.'
 BODY_MAX = 512 * 1024
-HANDSHAKE_SECONDS = 10      # until TLS has begun
+HANDSHAKE_SECONDS = 60      # until TLS has begun
 QUEUE_SECONDS = 0.5         # until the next look whether to go on
 CREDENTIAL = re.compile(r'AWS4-HMAC-SHA256 .*?\bCredential=(\w{1,128})/')
 

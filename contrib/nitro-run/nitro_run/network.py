@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The QEMU Nitro contributors
+"""The network of a program, and the ports at which it is reached: run --net
+and -p.
+
+The card is QEMU's nitro-net; the image asks for its other end.
+"""
+
+import argparse
+import contextlib
+import errno
+import mmap
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from .common import RunError, die_with_parent, escaped
+from .driver import DEVICE
+
+NONE, USER, PASST, TAP = 'none', 'user', 'passt', 'tap='
+LOOPBACK, ANYWHERE = '127.0.0.1', '0.0.0.0'
+NET_PORT = 9002         # of nitro-init, unless it is configured otherwise
+DEVICES = Path('/sys/class/net')
+KINDS = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}
+PORT = re.compile(r'(?:(?:(?P<address>[0-9.]+):)?(?P<outer>[0-9]{1,5}):)?'
+                  r'(?P<inner>[0-9]{1,5})(?:/(?P<kind>tcp|udp))?', re.A)
+# Header and name of a file in a ramdisk: the seventh number is its size
+CONFIG = re.compile(b'07070[12](?:[0-9a-fA-F]{8}){6}([0-9a-fA-F]{8})'
+                    b'(?:[0-9a-fA-F]{8}){6}nitro/config\0')
+HINTS = {errno.EADDRINUSE: 'end what uses it (ss -lp), or choose another port',
+         errno.EACCES: 'ports below 1024 are for root: choose another one',
+         errno.EAFNOSUPPORT: 'allow AF_INET in the service, profile or'
+                             ' container',
+         errno.EADDRNOTAVAIL: 'give an address of this machine'}
+
+
+class Port(NamedTuple):
+    """A port of this machine that leads to one of the program."""
+
+    address: str
+    outer: int
+    inner: int
+    kind: str
+
+    def __str__(self):
+        return f'{self.address}:{self.outer}->{self.inner}/{self.kind}'
+
+    def option(self):
+        """The same as a value of -p."""
+        return f'{self.address}:{self.outer}:{self.inner}/{self.kind}'
+
+    def meets(self, other):
+        """Would both listen at the same place?"""
+        return (self.outer, self.kind) == (other.outer, other.kind) and (
+            self.address == other.address
+            or ANYWHERE in (self.address, other.address))
+
+    def check_free(self):
+        """Refuse one at which nobody can listen."""
+        try:
+            self._listen()
+        except OSError as error:
+            raise RunError(
+                f'-p {self.option()}: cannot listen on {self.kind} port'
+                f' {self.outer} of {self.address}: {error.strerror}',
+                HINTS.get(error.errno)) from error
+
+    def _listen(self):
+        """As QEMU does it, and no longer."""
+        with socket.socket(socket.AF_INET, KINDS[self.kind]) as sock:
+            if self.kind == 'tcp':
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((self.address, self.outer))
+            if self.kind == 'tcp':
+                sock.listen()
+
+
+def port(text):
+    """A value of -p."""
+    found = PORT.fullmatch(text)
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a port: use PORT, HOSTPORT:PORT or"
+            ' ADDRESS:HOSTPORT:PORT, with /udp behind if it is not tcp, one'
+            ' port at a time; addresses are those of IPv4')
+    address = found['address'] or LOOPBACK
+    with contextlib.suppress(OSError):
+        # Not inet_aton, which takes 127.1 as well
+        socket.inet_pton(socket.AF_INET, address)
+        made = Port(address, int(found['outer'] or found['inner']),
+                    int(found['inner']), found['kind'] or 'tcp')
+        if all(0 < number < 65536 for number in made[1:3]):
+            return made
+    raise argparse.ArgumentTypeError(
+        f"'{text}': ports are 1 to 65535, addresses such as {LOOPBACK}")
+
+
+def network(text):
+    """A value of --net."""
+    if text in (NONE, USER, PASST) or re.fullmatch(r'tap=[^/\s]{1,15}', text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"'{text}' is not a network: use none, user, passt or tap=NAME")
+
+
+def add_options(parser):
+    """Options of run."""
+    parser.add_argument('-p', '--publish', action='append', default=[],
+                        type=port, metavar='[[ADDRESS:]PORT:]PORT[/udp]',
+                        help='a port of this machine (of its loopback'
+                        ' address) that leads to one of the program; can be'
+                        ' repeated')
+    parser.add_argument('--net', type=network, metavar='none|user|passt|'
+                        'tap=NAME', help='network of the program (none; with'
+                        ' -p user)')
+    # In the lab: where its parent listens
+    parser.add_argument('--listen', help=argparse.SUPPRESS)
+
+
+def _check_tap(name):
+    """Refuse a TAP device that this user cannot have."""
+    place = DEVICES / name
+    make = f'make it: ip tuntap add {name} mode tap user {os.getuid()}'
+    if not (place / 'tun_flags').exists():
+        what = 'is not a TAP device' if place.exists() else 'does not exist'
+        raise RunError(f'--net tap={name}: {name} {what}', make)
+    owner = int((place / 'owner').read_text())
+    if os.getuid() not in (0, owner):
+        raise RunError(f'--net tap={name}: {name} is not for user'
+                       f' {os.getuid()}', 'remove it, and ' + make)
+
+
+def check(args):
+    """Complete the options, and refuse what cannot be, before anything is
+    built or started."""
+    ports = args.publish
+    if args.net is None:
+        args.net = USER if ports else NONE
+    if ports and args.net not in (USER, PASST):
+        raise RunError(f'-p needs a network of its own, --net {args.net} has'
+                       ' none', 'leave --net out')
+    for number, one in enumerate(ports):
+        if any(one.meets(other) for other in ports[:number]):
+            raise RunError(f'-p {one.option()}: another -p has that port of'
+                           ' this machine', 'choose another port')
+    if not os.path.exists(DEVICE):
+        if args.net not in (NONE, USER):
+            raise RunError(f'--net {args.net}: there is no {DEVICE}, and the'
+                           ' lab has --net user only', 'use that')
+    elif args.net.startswith(TAP):
+        _check_tap(args.net[len(TAP):])
+    for one in ports:
+        at(one, args).check_free()
+
+
+def at(one, args):
+    """A port at the address where this machine listens: in the lab's parent
+    not that of the laptop."""
+    return one._replace(address=args.listen or one.address)
+
+
+def settings(args, given=''):
+    """A line of nitro-init for the network, unless one was @given."""
+    if args.net == NONE or re.search(r'(?m)^net\s', given):
+        return ''
+    return 'net dhcp\n'
+
+
+def _found(path):
+    """Settings of the network in an image: a dictionary; None for another
+    init, or a ramdisk that is compressed."""
+    with open(path, 'rb') as file, \
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = CONFIG.search(data)
+        if not found:
+            return None
+        begin = found.start() - (found.start() - found.end()) // 4 * 4
+        config = data[begin:begin + int(found[1], 16)]
+    return dict(re.findall(r'(?m)^(net|net-port)\s+(\w+)',
+                           config.decode(errors='replace')))
+
+
+def check_image(args):
+    """Refuse an image that would not use the card."""
+    if args.net == NONE:
+        return
+    found = _found(args.source)
+    if found is not None and found.get('net', 'off') == 'off':
+        raise RunError(f'{args.source} has no network in its measured'
+                       f' configuration, so --net {args.net} leads nowhere',
+                       "build it with a line 'net dhcp' (qemu-eif build"
+                       ' --settings), or give the container image')
+
+
+def _backend(args, descriptor):
+    """Value of -netdev."""
+    if args.net == USER:
+        return 'user,id=net0' + ''.join(
+            f',hostfwd={one.kind}:{one.address}:{one.outer}-:{one.inner}'
+            for one in (at(one, args) for one in args.publish))
+    if args.net == PASST:
+        return f'stream,id=net0,server=off,addr.type=fd,addr.str={descriptor}'
+    return ('tap,id=net0,script=no,downscript=no,ifname='
+            + escaped(args.net[len(TAP):]))
+
+
+def _passt(args, descriptor):
+    """Start passt, which ends with its connection."""
+    words = ['passt', '--foreground', '--quiet', '--fd', str(descriptor)]
+    for kind in KINDS:
+        rules = [f'{one.address}/{one.outer}:{one.inner}'
+                 for one in args.publish if one.kind == kind]
+        for rule in rules or ['none']:
+            words += [f'-{kind[0]}', rule]
+    try:
+        return subprocess.Popen(
+            words, pass_fds=[descriptor], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=die_with_parent)
+    except OSError as error:
+        raise RunError(f'--net passt: cannot run passt: {error.strerror}',
+                       'install it (apt-get install passt), or use --net'
+                       ' user') from error
+
+
+@contextlib.contextmanager
+def card(args):
+    """Options of QEMU for the card, and descriptors that it needs."""
+    if args.net == NONE:
+        yield [], []
+        return
+    # The number is a part of the image
+    port_number = (_found(args.eif_path) or {}).get('net-port', NET_PORT)
+    with contextlib.ExitStack() as stack:
+        descriptors = []
+        if args.net == PASST:
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+            descriptors = [ours.fileno()]
+            with theirs:
+                helper = _passt(args, theirs.fileno())
+            stack.callback(helper.wait)
+            stack.callback(helper.terminate)
+        yield ['-netdev', _backend(args, *descriptors or [0]), '-device',
+               f'nitro-net,netdev=net0,port={port_number}'], descriptors
