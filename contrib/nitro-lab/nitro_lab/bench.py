@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import (accel, bench_build, bench_console, bench_documents,
                bench_launch, bench_network, bench_platform, bench_reset,
-               images)
+               bench_traffic, images)
 from .bench_host import ahead_of_others, describe
 from .bench_images import BENCH
 from .bench_stats import Targets, compare, load, save, show
@@ -54,6 +54,8 @@ def _network(args, figures, targets):
     with ahead_of_others():
         bench_network.measure(figures, images.launcher(), args.runs)
     bench_network.check(figures, targets)
+    bench_traffic.measure(figures, args.runs)
+    bench_traffic.check(figures, targets)
 
 
 def _platform(args, figures, _targets):
