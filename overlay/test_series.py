@@ -3,6 +3,7 @@
 """Tests of what writes the patch series: the plan, and git on a small base."""
 
 import contextlib
+import difflib
 import io
 import os
 import shutil
@@ -14,7 +15,7 @@ import unittest
 from unittest import mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import series_git  # noqa: E402
+import git  # noqa: E402
 import series_plan  # noqa: E402
 import testing  # noqa: E402
 import tree  # noqa: E402
@@ -277,19 +278,25 @@ class Git(Case):
         self.write('build/base/untouched', 'x\n')
         self.write('build/base/scripts/checkpatch.pl', '#!/bin/sh\n', 0o755)
         self.write('build/base/VERSION', '10.0.13\n')
-        shutil.copytree(self.top + '/build/base', self.top + '/build/qemu')
         for name, text in WANTED.items():
-            self.write('build/qemu/' + name, text)
+            if name not in BASE:
+                self.write('repo/' + name, text)
+        for name, text in BASE.items():
+            if WANTED.get(name, text) != text:
+                self.write(f'repo/{name}.patch', ''.join(
+                    difflib.unified_diff(text.splitlines(True),
+                                         WANTED[name].splitlines(True),
+                                         'a/' + name, 'b/' + name)))
         self.args = types.SimpleNamespace(
             build=self.top + '/build', base=self.top + '/build/base',
             out=self.top + '/build/qemu')
+        tree.compose(self.top + '/repo', self.args.base, self.args.out)
 
     def make(self, text=MANIFEST, **env):
         """Run the command; what it printed."""
-        def plan_of(_repo, _base):
-            return self.manifest(text), self.plan(text)
+        self.write('repo/overlay/series.toml', text)
         printed = io.StringIO()
-        with mock.patch.object(self.command, 'plan_of', plan_of), \
+        with mock.patch('tree.repository', lambda: self.top + '/repo'), \
                 mock.patch.object(self.command, 'SIGNOFF',
                                   'SIGNOFF' in env), \
                 mock.patch.dict(os.environ, SOURCE_DATE_EPOCH='86400',
@@ -315,9 +322,9 @@ class Git(Case):
         self.assertIn('Subject: [PATCH 0/2] Devices\n\nwhy\n\n'
                       'Needs the series "Accelerator".\n', cover)
         self.assertIn('files changed', cover)
-        self.assertNotIn('lab', ''.join(patches.values()))
+        self.assertNotIn('lab/', ''.join(patches.values()))
         first = patches['1-acc/0001-acc-add-it.patch']
-        self.assertIn(f'From: {series_git.NOBODY}\n', first)
+        self.assertIn(f'From: {git.NOBODY}\n', first)
         self.assertIn('Date: Fri, 2 Jan 1970 00:00:00 +0000\n', first)
         self.assertNotIn('Signed-off-by', first)
         self.assertEqual(tree.read(self.top + '/build/series.am/dev/two.c'),
@@ -331,10 +338,9 @@ class Git(Case):
                   + '[[series]]\nname = "lab"\nsubject = "Lab"\n'
                   'text = "why"\nneeds = []\n[[series.patch]]\n'
                   'subject = "lab: add it"\ntext = "x"\npaths = ["lab/*"]\n')
-        git = series_git.Repository(self.top + '/build/series.git')
-        self.assertIn('OWNERS', git.differences('base^{tree}', 'lab'))
-        self.assertEqual(git.differences('base^{tree}', 'alone/lab'),
-                         ['lab/boot'])
+        work = git.Repository(self.top + '/build/qemu.git')
+        self.assertIn('OWNERS', work.differences('base', 'lab'))
+        self.assertEqual(work.differences('base', 'alone/lab'), ['lab/boot'])
 
     def test_need_left_out(self):
         """A series that does not say what it needs cannot be applied."""
@@ -345,7 +351,8 @@ class Git(Case):
         """Neither time nor place is in the series."""
         self.make()
         before = self.patches()
-        shutil.rmtree(self.top + '/build/series.git')
+        shutil.rmtree(self.top + '/build/qemu.git')
+        tree.compose(self.top + '/repo', self.args.base, self.args.out)
         self.make()
         self.assertEqual(self.patches(), before)
 
@@ -353,7 +360,7 @@ class Git(Case):
         config = self.top + '/config'
         self.write('config', '[user]\nname = A B\nemail = a@b.example\n')
         with mock.patch.dict(os.environ, GIT_CONFIG_GLOBAL=config), \
-                mock.patch('series_git.ident',
+                mock.patch('git.ident',
                            lambda: 'A B <a@b.example>'):
             self.make(SIGNOFF='1', FORMAT='-v2 --rfc')
         text = self.patches()['2-dev/v2-0002-dev-add-two.patch']
@@ -364,17 +371,17 @@ class Git(Case):
     def test_nobody_signs_off(self):
         run = subprocess.CompletedProcess([], 1, stdout='')
         with mock.patch('subprocess.run', lambda *_a, **_k: run):
-            self.assert_invalid('a name to sign off with', series_git.ident,
+            self.assert_invalid('a name to sign off with', git.ident,
                                 'git config user.name')
 
     def test_composed_tree_is_another(self):
         self.write('build/qemu/untouched', 'edited\n')
-        self.assert_invalid('differ in 1 file(s): untouched', self.make,
+        self.assert_invalid('qemu was edited or is old', self.make,
                             'overlay/compose')
 
     def test_mode_differs(self):
         os.chmod(self.top + '/build/qemu/dev/one.c', 0o755)
-        self.assert_invalid('differ in 1 file(s): dev/one.c', self.make,
+        self.assert_invalid('qemu was edited or is old', self.make,
                             'overlay/compose')
 
     def complain(self, text):
@@ -382,8 +389,6 @@ class Git(Case):
         self.write('build/base/scripts/checkpatch.pl',
                    '#!/bin/sh\nfor f; do :; done\ncase $f in\n'
                    f'*/0002-*) echo "$f:5: {text}"; exit 1 ;;\nesac\n', 0o755)
-        self.write('build/qemu/scripts/checkpatch.pl', tree.read(
-            self.top + '/build/base/scripts/checkpatch.pl').decode(), 0o755)
 
     def test_checkpatch(self):
         for text in ('ERROR: bad style', 'WARNING: odd style'):
@@ -403,20 +408,20 @@ class Git(Case):
 
     def test_am_is_looked_at(self):
         """What git am makes is compared, not believed."""
-        real = series_git.Repository.within
+        real = git.Repository.within
 
-        def within(git, path, *words, **more):
+        def within(work, path, *words, **more):
             if words[0] == 'am':
                 words = words[:-1]
-            return real(git, path, *words, **more)
-        with mock.patch.object(series_git.Repository, 'within', within):
-            self.assert_invalid('alone/acc and acc differ in 5 file(s): '
+            return real(work, path, *words, **more)
+        with mock.patch.object(git.Repository, 'within', within):
+            self.assert_invalid('alone/acc and acc differ in 6 file(s): '
                                 'OWNERS a.c', self.make, 'overlay/series')
 
     def test_failure_of_git(self):
-        git = series_git.Repository(self.top + '/build/series.git')
-        self.assert_invalid('git rev-parse failed: fatal:',
-                            lambda: git.tree_of('none'), 'begin anew')
+        work = git.Repository(self.top + '/build/qemu.git')
+        self.assert_invalid('git diff-tree failed: fatal:', lambda:
+                            work.differences('none', 'none'), 'begin anew')
 
 
 class Nightly(Case):
@@ -450,7 +455,7 @@ class Nightly(Case):
         self.write('series.check/qemu/configs/devices/x86_64-softmmu/x', '')
         self.write('series.check/qemu/configs/devices/aarch64-softmmu/x', '')
         check = self.command.Check(1)
-        with mock.patch.object(series_git.Repository, 'within',
+        with mock.patch.object(git.Repository, 'within',
                                lambda *_a, **_k: 'config Q35\n'):
             check.write_devices()
         self.assertEqual(
@@ -464,10 +469,10 @@ class Nightly(Case):
         declared = {'base': 'config Q35\n',
                     'series': 'config Q35\nconfig TWO\nconfig ONE\n'}
         with mock.patch.object(
-                series_git.Repository, 'within',
+                git.Repository, 'within',
                 lambda _self, _path, *words: declared[words[3]]), \
                 mock.patch.object(
-                    series_git.Repository, 'git',
+                    git.Repository, 'git',
                     lambda *_a: 'echo "#pragma GCC poison $*"\n'):
             script = f'{check.qemu}/{self.command.POISON}'
             check.write_poison()
@@ -539,7 +544,8 @@ class Series(unittest.TestCase):
         build = os.environ.get('BUILD',
                                os.path.join(tree.repository(), 'build'))
         _manifest, plan = testing.command('series').plan_of(
-            tree.repository(), os.path.join(build, 'base'))
+            tree.repository(), os.path.join(build, 'base'),
+            tree.Composed(os.path.join(build, 'qemu')))
         last = len(plan.patches) - 1
         for name, (data, _mode) in plan.wanted.items():
             self.assertEqual(plan.contents(name, last), data, name)

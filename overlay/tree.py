@@ -4,20 +4,20 @@
 
 A file of the repository lies where QEMU would have it.  `X.patch` is our edit
 of the base's file X; every other file is new.  overlay/base-SERIES holds edits
-that one series of bases needs beside ours, or in their place.  Composing writes the result
-into a copy of the base, touching only what changed, so that ninja rebuilds
-little.  What was written is remembered beside the composed tree; a file that
-differs from that memory was edited by hand and is never overwritten silently.
+that one series of bases needs beside ours, or in their place.  Git composes
+them in a repository beside the composed tree: the base is a commit, and what
+the tree should be replaces what it was, touching only what changed, so that
+ninja rebuilds little.  A file that was edited there by hand is never
+overwritten silently.
 """
 
 import glob
-import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import tempfile
+
+from git import Repository, TreeError
 
 # Top-level names that are ours alone and never copied into QEMU
 OURS_ALONE = {
@@ -28,14 +28,6 @@ IGNORED_DIRS = {'__pycache__'}
 IGNORED_ENDS = ('.orig', '.rej', '.pyc', '~', '.swp')
 HEADER = 'include/standard-headers/linux/nitro_enclaves.h'
 KERNEL_HEADER = '/usr/include/linux/nitro_enclaves.h'
-
-
-class TreeError(Exception):
-    """What went wrong, and the command that helps."""
-
-    def __init__(self, message, remedy):
-        super().__init__(message)
-        self.remedy = remedy
 
 
 def repository():
@@ -129,143 +121,19 @@ def edit_of(repo, base, name):
     return own if os.path.isfile(own) else os.path.join(repo, name + '.patch')
 
 
-def apply_edit(repo, base, name):
-    """Contents of the base's file `name` with our edit, no fuzz."""
-    edit = edit_of(repo, base, name)
-    origin = os.path.join(base, name)
-    if not os.path.isfile(origin):
-        raise TreeError(f'{name}.patch edits a file the base does not have',
-                        f'remove or move it: git mv {name}.patch NEW-PATH')
-    with tempfile.TemporaryDirectory() as tmp:
-        out = os.path.join(tmp, 'out')
-        run = subprocess.run(
-            ['patch', '--silent', '--force', '--fuzz=0', '-p1', '-r', '-',
-             '-o', out, origin, edit],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False)
-        if run.returncode != 0:
-            raise TreeError(
-                f'edit {name}.patch does not apply: '
-                + ' '.join(run.stdout.split()),
-                f'see the conflict: patch -p1 --fuzz=0 --dry-run '
-                f'{origin} {edit}')
-        return read(out)
-
-
-def import_header(repo):
-    """The driver's UAPI header in QEMU's form, from the kernel headers."""
-    script = os.path.join(repo, 'overlay', 'import-nitro-header')
+def import_header():
+    """The driver's UAPI header, from the kernel headers, in the form that
+    scripts/update-linux-headers.sh gives to include/standard-headers.
+    """
     if not os.path.isfile(KERNEL_HEADER):
         raise TreeError(f'{KERNEL_HEADER} is missing',
                         'install the kernel headers: make deps '
                         '(Debian: apt install linux-libc-dev)')
-    with tempfile.TemporaryDirectory() as tmp:
-        out = os.path.join(tmp, 'nitro_enclaves.h')
-        subprocess.run([script, KERNEL_HEADER, out], check=True)
-        return read(out)
-
-
-def wanted_files(repo, base):
-    """All files of ours in the composed tree: {path: (contents, mode)}."""
-    new, edits = overlay_files(repo)
-    own = overlay_files(own_edits(repo, base))[1]
-    result = {}
-    for name in new:
-        path = os.path.join(repo, name)
-        if os.path.exists(os.path.join(base, name)):
-            raise TreeError(f'{name} would replace a file of the base',
-                            f'make it an edit: {name}.patch')
-        result[name] = (read(path), os.stat(path).st_mode & 0o755)
-    for name in sorted({*edits, *own}):
-        mode = os.stat(os.path.join(base, name)).st_mode & 0o755 \
-            if os.path.exists(os.path.join(base, name)) else 0o644
-        result[name] = (apply_edit(repo, base, name), mode)
-    if HEADER not in result:
-        result[HEADER] = (import_header(repo), 0o644)
-    return result
-
-
-def digest(data):
-    """Hex digest by which composed contents are remembered."""
-    return hashlib.sha256(data).hexdigest()
-
-
-class Composed:
-    """The composed tree and the memory of what was written into it."""
-
-    def __init__(self, out):
-        self.out = out
-        self.memory_path = out.rstrip('/') + '.composed.json'
-        self.memory = {'base': None, 'files': {}, 'stat': {}}
-        if os.path.isdir(out) and os.path.isfile(self.memory_path):
-            with open(self.memory_path, encoding='utf-8') as f:
-                self.memory = json.load(f)
-
-    def path(self, name):
-        return os.path.join(self.out, name)
-
-    def _stat(self, name):
-        st = os.lstat(self.path(name))
-        return [st.st_size, st.st_mtime_ns]
-
-    def changed_by_hand(self):
-        """Names whose contents are no longer what composing left there."""
-        changed = []
-        for name, stat in self.memory['stat'].items():
-            try:
-                if self._stat(name) == stat:
-                    continue
-                if digest(read(self.path(name))) == \
-                        self.memory['files'].get(name):
-                    continue
-            except (FileNotFoundError, IsADirectoryError):
-                pass
-            changed.append(name)
-        return sorted(changed)
-
-    def start_from(self, base, identity):
-        """Begin anew with a copy of the base."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        if os.path.exists(self.memory_path):
-            os.unlink(self.memory_path)
-        os.makedirs(os.path.dirname(os.path.abspath(self.out)), exist_ok=True)
-        shutil.copytree(base, self.out, symlinks=True)
-        self.memory = {'base': identity, 'files': {}, 'stat': {}}
-        for name in walk(self.out):
-            self.memory['stat'][name] = self._stat(name)
-
-    def put(self, name, data, mode):
-        """Write one file if its contents or mode differ; True if it did."""
-        path = self.path(name)
-        same = os.path.isfile(path) and read(path) == data
-        if not same:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, 'wb') as f:
-                f.write(data)
-        os.chmod(path, mode)
-        self.memory['files'][name] = digest(data)
-        self.memory['stat'][name] = self._stat(name)
-        return not same
-
-    def drop(self, name, base):
-        """A file that is no longer ours: the base's again, or gone."""
-        origin = os.path.join(base, name)
-        del self.memory['files'][name]
-        if os.path.isfile(origin):
-            shutil.copy2(origin, self.path(name))
-            os.utime(self.path(name))
-            self.memory['stat'][name] = self._stat(name)
-            return
-        if os.path.exists(self.path(name)):
-            os.unlink(self.path(name))
-        self.memory['stat'].pop(name, None)
-
-    def save(self):
-        """Remember what the tree holds now."""
-        tmp = self.memory_path + '.new'
-        with open(tmp, 'w', encoding='utf-8') as f:
-            json.dump(self.memory, f)
-        os.replace(tmp, self.memory_path)
+    text = re.sub(r'\b__([su])(8|16|32|64)\b', lambda m: (
+        'u' if m[1] == 'u' else '') + f'int{m[2]}_t',
+                  read(KERNEL_HEADER).decode())
+    return re.sub(r'<(linux/[^>]*)>', r'"standard-headers/\1"',
+                  text).encode()
 
 
 def base_identity(base):
@@ -275,29 +143,124 @@ def base_identity(base):
     return f'{version} {os.path.abspath(base)} {st.st_mtime_ns}'
 
 
+class Composed:
+    """The composed tree @out, and the repository in which it is composed.
+
+    The index `composed` there is what the tree was last, file by file.
+    """
+
+    def __init__(self, out):
+        self.out = os.path.abspath(out)
+        self.git = Repository(self.out + '.git')
+        self.env = self.git.index('composed', self.out)
+
+    def run(self, *words, **more):
+        """Run git on the composed tree."""
+        return self.git.git(*words, cwd=self.out, env=self.env, **more)
+
+    def start_from(self, base):
+        """Forget all if the base is another."""
+        index = self.env['GIT_INDEX_FILE']
+        if self.git.start_from(base, base_identity(base)) or \
+                not (os.path.isdir(self.out) and os.path.isfile(index)):
+            shutil.rmtree(self.out, ignore_errors=True)
+            if os.path.isfile(index):
+                os.unlink(index)
+
+    def tree(self):
+        """Id of the tree that was last composed."""
+        return self.run('write-tree').strip()
+
+    def changed_by_hand(self):
+        """Names whose contents are no longer what composing left there."""
+        self.run('update-index', '-q', '--really-refresh')
+        return self.run('diff-files', '--name-only').split('\n')[:-1]
+
+    def accept(self, name):
+        """A file that was edited by hand is as composing will make it."""
+        self.run('update-index', '--add', '--remove', '--', name)
+
+    def become(self, tree_id, force):
+        """Make the files those of a tree; names of those that differed."""
+        before = self.tree() if os.path.isdir(self.out) else None
+        os.makedirs(self.out, exist_ok=True)
+        words = ['--reset'] if force else ['-m', before] if before else ['-m']
+        self.run('read-tree', '-u', *words, tree_id)
+        return self.git.differences(before or 'base', tree_id)
+
+
+class Plan:
+    """What a repository makes of a base, as a tree of git."""
+
+    def __init__(self, composed, repo, base):
+        self.git, self.repo, self.base = composed.git, repo, base
+        self.env = self.git.index('wanted', repo)
+        self.new, edits = overlay_files(repo)
+        own = own_edits(repo, base)
+        self.edits = {
+            name: edit_of(repo, base, name)
+            for name in sorted({*edits, *overlay_files(own)[1]})}
+
+    def run(self, *words, **more):
+        """Run git on the index of what is wanted."""
+        return self.git.git(*words, cwd=self.repo, env=self.env, **more)
+
+    def make(self):
+        """The id of that tree."""
+        self.run('read-tree', 'base')
+        self._check_names()
+        self._apply(*self.edits.values())
+        self.run('update-index', '--add', '-z', '--stdin',
+                 data='\0'.join(self.new).encode())
+        if HEADER not in self.new:
+            blob = self.git.git('hash-object', '-w', '--stdin',
+                                data=import_header()).strip()
+            self.run('update-index', '--add', '--cacheinfo',
+                     f'100644,{blob},{HEADER}')
+        return self.run('write-tree').strip()
+
+    def _check_names(self):
+        there = set(self.run('ls-files', '-z').split('\0'))
+        for name in self.new:
+            if name in there:
+                raise TreeError(f'{name} would replace a file of the base',
+                                f'make it an edit: {name}.patch')
+        for name in self.edits:
+            if name not in there:
+                raise TreeError(
+                    f'{name}.patch edits a file the base does not have',
+                    f'remove or move it: git mv {name}.patch NEW-PATH')
+
+    def _apply(self, *edits):
+        if not edits:
+            return
+        try:
+            # An edit that fits several bases may end with a change
+            self.run('apply', '--cached', '--whitespace=nowarn',
+                     '--unidiff-zero', *edits)
+        except TreeError as error:
+            if len(edits) > 1:
+                for edit in edits:
+                    self._apply(edit)
+            name = os.path.relpath(edits[0], self.repo)
+            origin = os.path.join(self.base, name.removesuffix('.patch'))
+            raise TreeError(
+                f'edit {name} does not apply: {error}',
+                'see the conflict: patch -p1 --fuzz=0 --dry-run '
+                f'{origin} {edits[0]}') from error
+
+
 def compose(repo, base, out, force=False):
     """Make `out` the base plus our tree; returns names that were written."""
-    identity = base_identity(base)
-    wanted = wanted_files(repo, base)
+    check_base(base)
     tree = Composed(out)
-    if tree.memory['base'] != identity:
-        tree.start_from(base, identity)
-    dirty = [] if force else tree.changed_by_hand()
+    tree.start_from(base)
+    wanted = Plan(tree, repo, base).make()
+    dirty = tree.changed_by_hand() if os.path.isdir(out) and not force else []
     if dirty:
         raise TreeError(
             f'{len(dirty)} file(s) in {out} were edited there: '
             + ' '.join(dirty[:5]) + (' ...' if len(dirty) > 5 else ''),
             'keep them: overlay/refresh ' + ' '.join(dirty[:5])
             + ' ; drop them: overlay/compose --force')
-    if force:
-        for name in tree.changed_by_hand():
-            if name not in wanted and name not in tree.memory['files']:
-                shutil.copy2(os.path.join(base, name), tree.path(name))
-                tree.memory['stat'][name] = tree._stat(name)
-    written = [n for n, (data, mode) in sorted(wanted.items())
-               if tree.put(n, data, mode)]
-    for name in sorted(set(tree.memory['files']) - set(wanted)):
-        tree.drop(name, base)
-        written.append(name)
-    tree.save()
-    return written
+    return tree.become(wanted, force)

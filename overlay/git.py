@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""A repository of git in which the series is made and tried.
+"""The repository of git in which trees are composed and series are made.
 
-It lies below the build directory and holds the base, the composed tree and
-the series.  Nobody's configuration of git has a say in it.
+It lies below the build directory, beside the composed tree, and holds the
+base as a commit.  Nobody's configuration of git has a say in it.
 """
 
 import os
 import shutil
 import subprocess
 
-import tree
-
 NOBODY = 'The QEMU Nitro contributors <nitro@qemu-nitro.invalid>'
+# Firmware, which is not built here and would be two thirds of all files
+LEFT_OUT = ':(exclude,glob)roms/*/**'
 # Options of git by which the same tree makes the same series everywhere
 CONFIG = {
-    'core.looseCompression': '1', 'core.autocrlf': 'false',
+    'core.looseCompression': '0', 'core.autocrlf': 'false',
     'core.fileMode': 'true', 'diff.renames': 'false', 'gc.auto': '0',
     'format.useAutoBase': 'false', 'advice.detachedHead': 'false',
 }
+
+
+class TreeError(Exception):
+    """What went wrong, and the command that helps."""
+
+    def __init__(self, message, remedy):
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def ident():
@@ -27,7 +35,7 @@ def ident():
                             stdout=subprocess.PIPE, text=True).stdout.strip()
              for key in ('name', 'email')]
     if not all(words):
-        raise tree.TreeError(
+        raise TreeError(
             'SIGNOFF=1 needs a name to sign off with',
             'tell git yours: git config user.name, git config user.email')
     return f'{words[0]} <{words[1]}>'
@@ -71,30 +79,62 @@ class Repository:
 
     def git(self, *words, cwd=None, data=None, env=None):
         """Run git; returns its output as text."""
+        return self.read(*words, cwd=cwd, data=data,
+                         env=env).decode(errors='replace')
+
+    def read(self, *words, cwd=None, data=None, env=None):
+        """Run git; returns its output as bytes."""
         run = subprocess.run(
             ['git', *words], cwd=cwd or self.path, check=False, input=data,
             env=env or self.environment(), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         if run.returncode != 0:
-            raise tree.TreeError(
+            raise TreeError(
                 f'git {words[0]} failed: '
                 + ' '.join(run.stderr.decode(errors='replace').split()),
                 f'begin anew: rm -rf {self.path}')
-        return run.stdout.decode(errors='replace')
+        return run.stdout
 
-    def snapshot(self, name, top):
-        """Id of the tree that a directory is; unchanged files cost little."""
-        env = self.environment(
+    def index(self, name, top):
+        """Environment in which git compares a directory with that index."""
+        return self.environment(
             GIT_WORK_TREE=os.path.abspath(top),
             GIT_INDEX_FILE=os.path.join(self.path, name + '.index'))
-        self.git('add', '--all', '--force', '.', cwd=top, env=env)
-        return self.git('write-tree', cwd=top, env=env).strip()
 
-    def root(self, branch, tree_id, message):
-        """Let a branch be one commit without a past."""
-        commit = self.git('commit-tree', tree_id, '-m', message).strip()
-        self.branch(branch, commit)
-        return commit
+    def start_from(self, top, identity):
+        """Let the branch base be a directory, but for LEFT_OUT.
+
+        Returns whether it was another one before.
+        """
+        run = subprocess.run(
+            ['git', 'log', '-1', '--format=%B', 'base', '--'], check=False,
+            env=self.environment(), stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True)
+        if run.stdout.strip() == identity:
+            return False
+        env = self.index('base', top)
+        self.git('add', '--all', '--force', '--', '.', LEFT_OUT, cwd=top,
+                 env=env)
+        self.branch('base', self.git(
+            'commit-tree', self.git('write-tree', env=env).strip(),
+            '-m', identity).strip())
+        return True
+
+    def files(self, tree_id, names=None):
+        """Files of a tree, or some of them: {path: (contents, mode)}."""
+        entries = [entry.split('\t') for entry in self.git(
+            'ls-tree', '-r', '-z', tree_id).split('\0')[:-1]]
+        entries = [(fields.split(), name) for fields, name in entries
+                   if names is None or name in names]
+        blobs = self.read('cat-file', '--batch=%(objectsize)', data=''.join(
+            fields[2] + '\n' for fields, _name in entries).encode())
+        result, at = {}, 0
+        for fields, name in entries:
+            start = blobs.index(b'\n', at) + 1
+            at = start + int(blobs[at:start])
+            result[name] = (blobs[start:at], int(fields[0], 8) & 0o777)
+            at += 1
+        return result
 
     def branch(self, name, commit):
         """Let a branch end at a commit."""
@@ -116,10 +156,6 @@ class Repository:
                 stream.append(f'M {bits} inline {path}\n'
                               f'data {len(data)}\n'.encode() + data + b'\n')
         self.git('fast-import', '--quiet', '--force', data=b''.join(stream))
-
-    def tree_of(self, revision):
-        """Id of the tree of a commit."""
-        return self.git('rev-parse', revision + '^{tree}').strip()
 
     def differences(self, one, other):
         """Names of files in which two trees differ."""
