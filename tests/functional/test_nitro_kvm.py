@@ -88,7 +88,7 @@ def _images():
     return {LAB + '/parent-kernel': images.parent_kernel(),
             LAB + '/parent.cpio': images.parent_initramfs(),
             LAB + '/demo-run.eif': images.demo_image(
-                'demo-run', 'demo.mode=poweroff', 'demo.seconds=1')}
+                'demo-run', 'demo.mode=poweroff', 'demo.seconds=0')}
 
 
 def _firmware():

@@ -38,7 +38,7 @@ def _on_host():
 
 def _demo():
     LAB.mkdir(parents=True, exist_ok=True)
-    words = ('demo.mode=poweroff', 'demo.seconds=1')
+    words = ('demo.mode=poweroff', 'demo.seconds=0')
     if _on_host():
         return images.aws_demo_image(*words)
     packages.fetch()
