@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""The parent guest's tool, as far as it runs outside of a guest."""
+"""What the lab boots, as far as it works outside of a guest."""
 
 import os
 import socket
@@ -9,14 +9,70 @@ import sys
 import tempfile
 import threading
 import unittest
+from pathlib import Path
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(REPO, 'contrib', 'nitro-lab'))
-from nitro_lab import images  # noqa: E402
+from nitro_lab import config, images  # noqa: E402
 
 # More than a relay, two pipes and a socket hold
 BULK = bytes(range(256)) * 16384
 PATIENCE = 600
+
+
+class Making(unittest.TestCase):
+    """Files that several labs may want at once."""
+
+    def setUp(self):
+        top = tempfile.TemporaryDirectory()
+        self.addCleanup(top.cleanup)
+        self.target = Path(top.name) / 'made'
+
+    def test_at_once(self):
+        """One makes it, the others wait, and none sees half of it."""
+        makers, seen = [], []
+
+        def want():
+            with config.making(self.target, 'stamp') as new:
+                if new:
+                    makers.append(new)
+                    with open(new, 'wb') as f:
+                        for _ in range(100):
+                            f.write(BULK[:4096])
+                            f.flush()
+            seen.append(self.target.stat().st_size)
+        threads = [threading.Thread(target=want) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.assertEqual((len(makers), seen), (1, [409600] * 8))
+
+    def make(self, stamp, text):
+        """Want it made of @stamp; whether that was to be done."""
+        with config.making(self.target, stamp) as new:
+            if new:
+                new.write_text(text)
+            return bool(new)
+
+    def test_again(self):
+        """It is made anew when it would be another, or is gone."""
+        self.assertTrue(self.make('a', 'one'))
+        self.assertFalse(self.make('a', 'two'))
+        self.assertTrue(self.make('b', 'two'))
+        self.target.unlink()
+        self.assertTrue(self.make('b', 'three'))
+
+    def test_failure(self):
+        """What cannot be made leaves the old one, and nothing of the new."""
+        self.make('a', 'one')
+        with self.assertRaises(OSError), \
+                config.making(self.target, 'b') as new:
+            new.write_text('half')
+            raise OSError
+        self.assertEqual(self.target.read_text(), 'one')
+        self.assertFalse(new.exists())
+        self.assertTrue(self.make('b', 'two'))
 
 
 class Relay(unittest.TestCase):

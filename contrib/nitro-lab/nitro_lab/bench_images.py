@@ -8,7 +8,7 @@ import zlib
 from . import eif
 from .arch import HOST
 from .bench_host import MIB
-from .config import BUILD, record_inputs, inputs_changed
+from .config import BUILD, making
 
 BENCH = BUILD / 'bench'
 SIZES_MIB = (1, 64, 512, 2048)
@@ -82,10 +82,9 @@ def _holes(size):
 
 def _make(path, size, pieces):
     ramdisk = size - len(_head(0))
-    if inputs_changed(path, str(size)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, ramdisk, pieces(ramdisk))
-        record_inputs(path, str(size))
+    with making(path, str(size)) as new:
+        if new:
+            _write(new, ramdisk, pieces(ramdisk))
     return path
 
 
@@ -102,11 +101,10 @@ def sparse_image(size_mib):
 def ramdisk(size_mib):
     """Something that fits where a ramdisk belongs."""
     path, size = BENCH / ('%d.ramdisk' % size_mib), size_mib * MIB
-    if inputs_changed(path, str(size)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, 'wb') as out:
-            out.writelines(_blocks(size))
-        record_inputs(path, str(size))
+    with making(path, str(size)) as new:
+        if new:
+            with open(new, 'wb') as out:
+                out.writelines(_blocks(size))
     return path
 
 

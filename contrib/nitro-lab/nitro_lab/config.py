@@ -2,6 +2,8 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Where things are, and how the lab speaks to its user."""
 
+import contextlib
+import fcntl
 import os
 import sys
 import time
@@ -74,16 +76,28 @@ class Progress:
             print(text, end=end, file=sys.stderr, flush=True)
 
 
-def inputs_changed(target, stamp):
-    """True unless @target was made from exactly what @stamp describes."""
-    note = target.with_name(target.name + '.stamp')
-    return not (target.exists() and note.exists()
-                and note.read_text() == stamp)
+@contextlib.contextmanager
+def making(target, stamp):
+    """Make @target unless it was made from exactly what @stamp describes.
 
-
-def record_inputs(target, stamp):
-    """Note that @target has been made from what @stamp describes."""
-    target.with_name(target.name + '.stamp').write_text(stamp)
+    Yields the path to write it to, which becomes @target when all went well,
+    or None when there is nothing to do.  Others that want it at the same time
+    wait, and nobody ever sees half of it.
+    """
+    note, new = (target.with_name(target.name + end)
+                 for end in ('.stamp', '.new'))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target.with_name(target.name + '.lock'), 'wb') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists() and note.exists() and note.read_text() == stamp:
+            yield None
+            return
+        try:
+            yield new
+            os.replace(new, target)
+        finally:
+            new.unlink(missing_ok=True)
+        note.write_text(stamp)
 
 
 def describe_inputs(paths, *words):

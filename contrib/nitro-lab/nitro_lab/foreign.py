@@ -14,8 +14,7 @@ from pathlib import Path
 
 from . import images, packages, release
 from .arch import GUEST, PROGRAM
-from .config import LAB, LabError, describe_inputs, inputs_changed, \
-    record_inputs
+from .config import LAB, LabError, describe_inputs, making
 
 # The first release of QEMU with this accelerator is in backports only
 SUITE = 'trixie-backports'
@@ -62,15 +61,13 @@ def sample():
     source = packages.kernel_source(SOURCE)
     target = LAB / 'ne_ioctl_sample'
     stamp = describe_inputs([source])
-    if inputs_changed(target, stamp):
-        LAB.mkdir(parents=True, exist_ok=True)
-        run = subprocess.run(
-            [images.TOOLS + 'gcc', '-O2', '-static', '-pthread', '-o', target,
+    with making(target, stamp) as new:
+        run = new and subprocess.run(
+            [images.TOOLS + 'gcc', '-O2', '-static', '-pthread', '-o', new,
              source], text=True, stderr=subprocess.PIPE, check=False)
-        if run.returncode:
+        if run and run.returncode:
             raise LabError('compiling %s failed:\n%s' % (source, run.stderr),
                            'a static C library is needed (libc6-dev)')
-        record_inputs(target, stamp)
     return target
 
 

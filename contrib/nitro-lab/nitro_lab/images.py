@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from . import eif, kernels, packages
 from .arch import FOREIGN, GUEST, HOST, PROGRAM
 from .config import (BUILD, HERE, LAB, LabError, OUT, describe_inputs,
-                     inputs_changed, overlay, record_inputs)
+                     making, overlay)
 from .cpio import Cpio
 from .kernel import extract_vmlinux
 
@@ -51,19 +52,17 @@ def _compile(target, directory, more=(), libraries=None):
     sources += [HERE / name for name in more]
     libraries = libraries or {}
     stamp = describe_inputs(sources, ' '.join([*CFLAGS, *libraries]))
-    if inputs_changed(target, stamp):
-        LAB.mkdir(parents=True, exist_ok=True)
-        run = subprocess.run(
-            [_compiler(), *CFLAGS, '-o', target,
+    with making(target, stamp) as new:
+        run = new and subprocess.run(
+            [_compiler(), *CFLAGS, '-o', new,
              *(s for s in sources if s.suffix == '.c'),
              *('-l' + name for name in libraries)],
             text=True, stderr=subprocess.PIPE, check=False)
-        if run.returncode:
+        if run and run.returncode:
             raise LabError('compiling %s failed:\n%s'
                            % (directory, run.stderr),
                            'static libraries are needed: '
                            + ', '.join({'libc6-dev', *libraries.values()}))
-        record_inputs(target, stamp)
     return target
 
 
@@ -79,9 +78,9 @@ def parent_kernel():
         return kernel.image
     target = kernel.place() / 'parent-kernel'
     stamp = describe_inputs([kernel.image])
-    if inputs_changed(target, stamp):
-        target.write_bytes(extract_vmlinux(kernel.image.read_bytes()))
-        record_inputs(target, stamp)
+    with making(target, stamp) as new:
+        if new:
+            new.write_bytes(extract_vmlinux(kernel.image.read_bytes()))
     return target
 
 
@@ -175,9 +174,10 @@ def shared_libraries(program):
 
 
 def _stripped(program):
-    target = LAB / program.name
-    subprocess.run([TOOLS + 'strip', '-o', target, program], check=True)
-    return target
+    with tempfile.NamedTemporaryFile(dir=LAB) as target:
+        subprocess.run([TOOLS + 'strip', '-o', target.name, program],
+                       check=True)
+        return Path(target.name).read_bytes()
 
 
 def add_modules(archive, modules, directory, names):
@@ -240,6 +240,31 @@ def _inside(program, libraries):
             ' "$@"\n' % (loader, ':'.join(places), program)).encode()
 
 
+def _parent_root(tool, program, libraries):
+    archive = Cpio()
+    for name in DIRECTORIES:
+        archive.directory(name)
+    archive.device('dev/console', 5, 1)
+    archive.device('dev/null', 1, 3, 0o666)
+    archive.file('etc/passwd', PASSWD)
+    archive.file('etc/group', GROUP)
+    archive.file('init', HERE / 'parent/init', 0o755)
+    archive.file('bin/busybox', packages.busybox(), 0o755)
+    for applet in applets():
+        archive.link('bin/' + applet, 'busybox')
+    archive.link('sbin/modprobe', '../bin/busybox')     # for the kernel
+    archive.file('bin/lab', tool, 0o755)
+    archive.link('lab/bin/lab', '/lab/system/bin/lab')
+    archive.file('lab/agent.service', AGENT_SERVICE)
+    _add_parent_modules(archive)
+    for name, path in libraries.items():
+        archive.file(name, open(path, 'rb').read(), 0o755)
+    archive.file('bin/' + program.name, _stripped(program), 0o755)
+    archive.file('lab/bin/' + program.name, _inside(
+        '/bin/' + program.name, libraries), 0o755)
+    return archive
+
+
 def parent_initramfs():
     """The parent's root: busybox, modules, tools and the QEMU under test."""
     target = kernels.of_parent().place() / 'parent.cpio'
@@ -248,30 +273,9 @@ def parent_initramfs():
     stamp = describe_inputs([tool, program, HERE / 'parent/init',
                              packages.busybox(), *libraries.values(),
                              Path(__file__)], kernels.of_parent().release)
-    if inputs_changed(target, stamp):
-        archive = Cpio()
-        for name in DIRECTORIES:
-            archive.directory(name)
-        archive.device('dev/console', 5, 1)
-        archive.device('dev/null', 1, 3, 0o666)
-        archive.file('etc/passwd', PASSWD)
-        archive.file('etc/group', GROUP)
-        archive.file('init', HERE / 'parent/init', 0o755)
-        archive.file('bin/busybox', packages.busybox(), 0o755)
-        for applet in applets():
-            archive.link('bin/' + applet, 'busybox')
-        archive.link('sbin/modprobe', '../bin/busybox')     # for the kernel
-        archive.file('bin/lab', tool, 0o755)
-        archive.link('lab/bin/lab', '/lab/system/bin/lab')
-        archive.file('lab/agent.service', AGENT_SERVICE)
-        _add_parent_modules(archive)
-        for name, path in libraries.items():
-            archive.file(name, open(path, 'rb').read(), 0o755)
-        archive.file('bin/' + program.name, _stripped(program), 0o755)
-        archive.file('lab/bin/' + program.name, _inside(
-            '/bin/' + program.name, libraries), 0o755)
-        archive.write(target)
-        record_inputs(target, stamp)
+    with making(target, stamp) as new:
+        if new:
+            _parent_root(tool, program, libraries).write(new)
     return target
 
 
@@ -281,22 +285,22 @@ def demo_initramfs():
     target = kernel.place() / 'demo.cpio'
     init = demo_init()
     stamp = describe_inputs([init], kernel.release, *ENCLAVE_MODULES)
-    if inputs_changed(target, stamp):
-        archive, modules = Cpio(), kernel.modules()
-        modules = add_modules(archive, modules, 'lib', [
-            name for name in ENCLAVE_MODULES
-            if name != MAY_LACK or modules.has(name)])
-        _finish_demo(archive, init, modules, target)
-        record_inputs(target, stamp)
+    with making(target, stamp) as new:
+        if new:
+            archive, modules = Cpio(), kernel.modules()
+            modules = add_modules(archive, modules, 'lib', [
+                name for name in ENCLAVE_MODULES
+                if name != MAY_LACK or modules.has(name)])
+            _finish_demo(archive, init, modules)
+            archive.write(new)
     return target
 
 
-def _finish_demo(archive, init, modules, target):
+def _finish_demo(archive, init, modules):
     archive.directory('dev')
     archive.device('dev/console', 5, 1)
     archive.file('init', init, 0o755)
     archive.file('modules', ''.join('/%s\n' % m for m in modules).encode())
-    archive.write(target)
 
 
 def demo_tool_initramfs():
@@ -304,9 +308,9 @@ def demo_tool_initramfs():
     target = kernels.current().place() / 'demo-tool.cpio'
     base, tool = demo_initramfs(), guest_tool()
     stamp = describe_inputs([base, tool])
-    if inputs_changed(target, stamp):
-        _with_files(base, target, {'lab': tool})
-        record_inputs(target, stamp)
+    with making(target, stamp) as new:
+        if new:
+            _with_files(base, new, {'lab': tool})
     return target
 
 
@@ -354,15 +358,18 @@ def aws_demo_image(*words):
         raise LabError('no kernel for a demo enclave in %s' % AWS_BLOBS,
                        'give EIF=FILE, or install'
                        ' aws-nitro-enclaves-cli-devel')
-    archive, target = Cpio(), LAB / 'demo-aws.cpio'
-    archive.file('nsm.ko', module)
-    _finish_demo(archive, demo_init(), ['nsm.ko'], target)
-    image = LAB / 'demo-aws.eif'
-    image.write_bytes(eif.build(kernel.read_bytes(),
-                                ' '.join([AWS_CMDLINE, *words]),
-                                [target.read_bytes()],
-                                arch=GUEST.image_flag))
-    return image
+    init, target = demo_init(), LAB / 'demo-aws.eif'
+    cmdline = ' '.join([AWS_CMDLINE, *words])
+    with making(target, describe_inputs([kernel, module, init],
+                                        cmdline)) as new:
+        if new:
+            archive = Cpio()
+            archive.file('nsm.ko', module)
+            _finish_demo(archive, init, ['nsm.ko'])
+            new.write_bytes(eif.build(kernel.read_bytes(), cmdline,
+                                      [archive.bytes()],
+                                      arch=GUEST.image_flag))
+    return target
 
 
 def demo_kernel():
@@ -382,11 +389,11 @@ def demo_image(name='demo', *words, ramdisks=()):
     cmdline = demo_cmdline(*words)
     stamp = describe_inputs([kernel, ramdisk], cmdline, repr(ramdisks),
                             repr(os.stat(eif.__file__).st_mtime_ns))
-    if inputs_changed(target, stamp):
-        target.write_bytes(eif.build(kernel.read_bytes(), cmdline,
-                                     [ramdisk.read_bytes(), *ramdisks],
-                                     arch=GUEST.image_flag, name=name))
-        record_inputs(target, stamp)
+    with making(target, stamp) as new:
+        if new:
+            new.write_bytes(eif.build(kernel.read_bytes(), cmdline,
+                                      [ramdisk.read_bytes(), *ramdisks],
+                                      arch=GUEST.image_flag, name=name))
     return target
 
 
