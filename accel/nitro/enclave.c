@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 #include <glib-unix.h>
+#include "hw/nitro/limits.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/lockable.h"

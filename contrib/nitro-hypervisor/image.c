@@ -14,6 +14,7 @@
 #include "qemu/units.h"
 #include "hw/core/eif-kernel.h"
 #include "hw/core/eif-verify.h"
+#include "hw/nitro/limits.h"
 #include "hw/nitro/nitro-control.h"
 #include "image.h"
 
@@ -33,7 +34,7 @@ static bool read_donated(const EifSource *src, void *buf, size_t len,
     Donated *donated = src->opaque;
 
     donated->lost = !nhv_memory_read(donated->mem, buf, len,
-                                     NITRO_CONTROL_IMAGE_OFFSET + offset,
+                                     NITRO_IMAGE_OFFSET + offset,
                                      errp);
     return !donated->lost;
 }
@@ -57,13 +58,14 @@ static bool find_image(NhvImage *image, NhvMemory *mem, Error **errp)
     };
     g_autoptr(EifImage) eif = NULL;
 
-    if (mem->size <= NITRO_CONTROL_IMAGE_OFFSET) {
+    if (mem->size <= NITRO_IMAGE_OFFSET) {
         error_setg(errp, "%" PRIu64 " bytes were donated, the image would "
-                   "begin at %u", mem->size, NITRO_CONTROL_IMAGE_OFFSET);
+                   "begin at %" PRIu64, mem->size,
+                   (uint64_t)NITRO_IMAGE_OFFSET);
         image->unbootable = true;
         return false;
     }
-    src.size = mem->size - NITRO_CONTROL_IMAGE_OFFSET;
+    src.size = mem->size - NITRO_IMAGE_OFFSET;
     eif = eif_image_parse(&src, errp);
     if (!eif) {
         image->unbootable = !donated.lost;
@@ -118,7 +120,7 @@ bool nhv_image_copy(NhvImage *image, NhvMemory *mem, bool *done,
 
     while (image->copied < end) {
         uint64_t n = end - image->copied;
-        void *from = nhv_memory_map(mem, NITRO_CONTROL_IMAGE_OFFSET +
+        void *from = nhv_memory_map(mem, NITRO_IMAGE_OFFSET +
                                     image->copied, &n, errp);
 
         if (!from || !write_copy(image, from, n, errp)) {

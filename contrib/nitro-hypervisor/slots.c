@@ -7,13 +7,13 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/nitro/limits.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "slots.h"
 
-#define REGION_ALIGN (2 * MiB)
 
 typedef struct Slot {
     NhvEnclave *enclave;
@@ -186,7 +186,8 @@ static bool check_regions(const NhvRegion *regions, unsigned int n,
     unsigned int i;
 
     for (i = 0; i < n; i++) {
-        if (regions[i].paddr % REGION_ALIGN || regions[i].size % REGION_ALIGN) {
+        if (regions[i].paddr % NITRO_MEMORY_GRANULE ||
+            regions[i].size % NITRO_MEMORY_GRANULE) {
             error_setg(errp, "memory region %u (address 0x%" PRIx64
                        ", %" PRIu64 " bytes) is not made of 2 MiB blocks", i,
                        regions[i].paddr, regions[i].size);
@@ -236,7 +237,7 @@ static int start(NhvSlots *slots, const NitroControlHeader *header,
                     "are being ended", cid);
         return -ECANCELED;
     }
-    if (cid <= NITRO_CID_PARENT || cid >= UINT32_MAX) {
+    if (cid < NITRO_CID_FIRST || cid > NITRO_CID_LAST) {
         error_report("no enclave can have CID %" PRIu64, cid);
         return -EINVAL;
     }

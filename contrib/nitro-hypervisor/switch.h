@@ -37,11 +37,8 @@
 #define NITRO_SWITCH_H
 
 #include "qemu/iov.h"
+#include "hw/nitro/limits.h"
 #include "standard-headers/linux/virtio_vsock.h"
-
-#define NITRO_CID_HYPERVISOR 0
-#define NITRO_CID_HOST       2
-#define NITRO_CID_PARENT     3
 
 /* Largest receive buffer an endpoint can announce to its peer, in bytes */
 #define NITRO_SWITCH_WINDOW     (256 * 1024)

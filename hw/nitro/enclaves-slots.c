@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
 #include "hw/nitro/enclaves-slots.h"
+#include "hw/nitro/limits.h"
 #include "trace.h"
 
 void nitro_slots_init(NitroSlotTable *table, uint32_t max_regions,
@@ -137,7 +138,7 @@ int nitro_slot_check_memory(NitroSlotTable *table, NitroSlot *slot,
     if (!is_open(slot)) {
         return -EBUSY;
     }
-    if (!size || size % NITRO_PCI_MEM_ALIGN || paddr % NITRO_PCI_MEM_ALIGN ||
+    if (!size || size % NITRO_MEMORY_GRANULE || paddr % NITRO_MEMORY_GRANULE ||
         uadd64_overflow(paddr, size - 1, &last)) {
         return -EINVAL;
     }
@@ -225,7 +226,7 @@ static uint64_t choose_cid(NitroSlotTable *table)
     /* Ends: there are fewer slots than CIDs */
     do {
         cid = table->next_cid++;
-        if (table->next_cid > NITRO_PCI_CID_MAX) {
+        if (table->next_cid > NITRO_CID_LAST) {
             table->next_cid = NITRO_PCI_CID_FIRST_AUTO;
         }
     } while (nitro_slots_find_cid(table, cid));
@@ -242,7 +243,7 @@ int nitro_slot_start_begin(NitroSlotTable *table, NitroSlot *slot,
         !slot->vcpus->len || (flags & ~NITRO_PCI_START_DEBUG)) {
         return -EINVAL;
     }
-    if (cid && (cid < NITRO_PCI_CID_MIN || cid > NITRO_PCI_CID_MAX)) {
+    if (cid && (cid < NITRO_CID_FIRST || cid > NITRO_CID_LAST)) {
         return -EINVAL;
     }
     if (nitro_slots_find_cid(table, cid)) {

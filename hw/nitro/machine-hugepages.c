@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/nitro/limits.h"
 #include "machine-hugepages.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
@@ -23,8 +24,6 @@
 /* Sizes of huge pages that any kernel has are in between; powers of 2 */
 #define SMALLEST (64 * KiB)
 #define LARGEST (16 * GiB)
-/* An enclave can use these */
-#define SMALLEST_USABLE (2 * MiB)
 
 /* Pages of one size, of all nodes or of one */
 typedef struct HugePages {
@@ -100,19 +99,19 @@ static char *sizes(const char *sysfs, uint64_t least, const char *separator)
 
 uint64_t nitro_hugepages_default(const char *sysfs)
 {
-    for (uint64_t size = SMALLEST_USABLE; size <= LARGEST; size *= 2) {
+    for (uint64_t size = NITRO_MEMORY_GRANULE; size <= LARGEST; size *= 2) {
         uint64_t count;
 
         if (counter(sysfs, ALL_NODES, size, "nr_hugepages", &count)) {
             return size;
         }
     }
-    return SMALLEST_USABLE;
+    return NITRO_MEMORY_GRANULE;
 }
 
 char *nitro_hugepages_sizes(const char *sysfs, const char *separator)
 {
-    return sizes(sysfs, SMALLEST_USABLE, separator);
+    return sizes(sysfs, NITRO_MEMORY_GRANULE, separator);
 }
 
 static uint64_t available(const HugePages *pages)
@@ -141,7 +140,7 @@ static char *knob(uint64_t page_size)
 /* Pages of another size, of which there are enough, might do instead */
 static void hint_other_size(const char *sysfs, uint64_t size, Error **errp)
 {
-    for (uint64_t other = SMALLEST_USABLE; other <= LARGEST; other *= 2) {
+    for (uint64_t other = NITRO_MEMORY_GRANULE; other <= LARGEST; other *= 2) {
         g_autofree char *page = nitro_machine_size_str(other);
         HugePages pages;
 
@@ -157,7 +156,7 @@ static void hint_other_size(const char *sysfs, uint64_t size, Error **errp)
 /* What there is of each size, on each node when there are several */
 static void hint_inventory(const char *sysfs, Error **errp)
 {
-    for (uint64_t size = SMALLEST_USABLE; size <= LARGEST; size *= 2) {
+    for (uint64_t size = NITRO_MEMORY_GRANULE; size <= LARGEST; size *= 2) {
         g_autofree char *page = nitro_machine_size_str(size);
         g_autoptr(GString) nodes = g_string_new(NULL);
         HugePages all;
@@ -187,7 +186,7 @@ static bool refuse_size(const char *sysfs, uint64_t page_size, Error **errp)
     ERRP_GUARD();
     g_autofree char *page = nitro_machine_size_str(page_size);
     g_autofree char *known = sizes(sysfs, SMALLEST, ", ");
-    g_autofree char *usable = sizes(sysfs, SMALLEST_USABLE, ", ");
+    g_autofree char *usable = sizes(sysfs, NITRO_MEMORY_GRANULE, ", ");
 
     if (!*known) {
         return true;

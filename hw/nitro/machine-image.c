@@ -23,7 +23,7 @@ static void *image_place(MachineState *machine, const char *kind,
 {
     ERRP_GUARD();
     NitroLauncher *launcher = nitro_machine_launcher(machine);
-    uint64_t offset = NITRO_DEFAULT_LOAD_OFFSET;
+    uint64_t offset = NITRO_IMAGE_OFFSET;
     uint64_t ram_size = memory_region_size(machine->ram);
 
     if (launcher &&

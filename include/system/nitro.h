@@ -17,10 +17,8 @@
 
 #define TYPE_NITRO_ACCEL ACCEL_CLASS_NAME("nitro")
 
-/* The vsock numbers an enclave's CID may not have: see nitro_cid_valid() */
-#define NITRO_CID_AUTO      0           /* the hypervisor chooses */
-#define NITRO_CID_FIRST     4
-#define NITRO_CID_LAST      0xfffffffeU
+/* The CID of an enclave for which the hypervisor chooses one */
+#define NITRO_CID_AUTO      0
 
 extern bool nitro_allowed;
 

@@ -115,7 +115,7 @@ uint64_t region_paddr(int i)
 
 void donate(Fixture *f, const GByteArray *image)
 {
-    size_t pos, at = NITRO_CONTROL_IMAGE_OFFSET;
+    size_t pos, at = NITRO_IMAGE_OFFSET;
     int i;
 
     for (i = 0; i < REGIONS; i++) {

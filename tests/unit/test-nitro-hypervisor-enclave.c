@@ -386,7 +386,7 @@ static void test_little_memory(Fixture *f, gconstpointer data)
     StartBody body = start_body(16);
 
     fake(f, "run");
-    body.start.nr_regions = cpu_to_le32(NITRO_CONTROL_IMAGE_OFFSET /
+    body.start.nr_regions = cpu_to_le32(NITRO_IMAGE_OFFSET /
                                         REGION_SIZE);
     g_assert_true(request(f, NITRO_CONTROL_START, 1, &body));
     expect_end_at_once(f);

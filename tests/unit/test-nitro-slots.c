@@ -227,14 +227,14 @@ static void test_cids_wrap(void)
     NitroSlot *a, *b;
 
     nitro_slots_init(&t, 4, 8);
-    t.next_cid = NITRO_PCI_CID_MAX;
+    t.next_cid = NITRO_CID_LAST;
     a = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     b = nitro_slots_alloc(&t, NOW_MS, RANDOM);
     fill(&t, a, 1);
     fill(&t, b, 2);
     g_assert_cmpint(nitro_slot_start_begin(&t, a, 0, 0), ==, 0);
     g_assert_cmpint(nitro_slot_start_begin(&t, b, 0, 0), ==, 0);
-    g_assert_cmpuint(a->cid, ==, NITRO_PCI_CID_MAX);
+    g_assert_cmpuint(a->cid, ==, NITRO_CID_LAST);
     g_assert_cmpuint(b->cid, ==, NITRO_PCI_CID_FIRST_AUTO);
     nitro_slots_clear(&t);
 }

@@ -14,6 +14,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include "hw/core/eif-kernel.h"
+#include "hw/nitro/limits.h"
 #include "qemu/units.h"
 #include "memory.h"
 
@@ -24,7 +25,6 @@
 #define KERNEL_RUNS (60 * MiB)  /* its own, and what it must have free */
 #define KEPT_PART 32            /* of memory: list of pages, what stays free */
 #define FILE_BYTES 1536         /* inode and name in the caches */
-#define ALIGNMENT (2 * MiB)     /* of an enclave's memory */
 #define MAX_PAGES (1 * TiB / PAGE)  /* a bomb; its size is not of interest */
 
 typedef struct Reader {
@@ -150,5 +150,5 @@ uint64_t memory_need(const EifImage *image, const EifSource *src)
     loading = KERNEL_AT + MAX(kernel.memory, s->size) + ramdisks;
     running = KERNEL_RUNS + ramdisks + unpacked;
     running += running / (KEPT_PART - 1);
-    return DIV_ROUND_UP(MAX(loading, running), ALIGNMENT) * ALIGNMENT / MiB;
+    return ROUND_UP(MAX(loading, running), NITRO_MEMORY_GRANULE) / MiB;
 }

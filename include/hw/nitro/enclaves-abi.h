@@ -45,13 +45,8 @@
 #define NITRO_PCI_REG_RECV          0x100
 #define NITRO_PCI_DATA_SIZE         240
 
-/* Granularity of donated memory */
-#define NITRO_PCI_MEM_ALIGN         (2 * 1024 * 1024)
-
-/* Automatic CIDs count up from the first; requested ones are above 3 */
+/* Automatic CIDs count up from this */
 #define NITRO_PCI_CID_FIRST_AUTO    16
-#define NITRO_PCI_CID_MIN           4
-#define NITRO_PCI_CID_MAX           0xfffffffe
 
 #define NITRO_PCI_START_DEBUG       0x1
 

@@ -16,19 +16,13 @@
 #include "qemu/notify.h"
 #include "hw/boards.h"
 #include "hw/nitro/image.h"
+#include "hw/nitro/limits.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-common.h"
 #include "qapi/qapi-types-nitro.h"
 
 #define TYPE_NITRO_MACHINE MACHINE_TYPE_NAME("nitro")
 OBJECT_DECLARE_SIMPLE_TYPE(NitroMachineState, NITRO_MACHINE)
-
-/* The driver takes memory in blocks of this size only, and not less of it. */
-#define NITRO_MEMORY_GRANULE (2 * MiB)
-#define NITRO_MEMORY_MIN     (64 * MiB)
-
-/* Where an image goes when no driver can be asked (under qtest). */
-#define NITRO_DEFAULT_LOAD_OFFSET (8 * MiB)
 
 /**
  * NitroMachineState: the machine

@@ -32,7 +32,7 @@
  *
  * Donated memory is named by the parent's guest-physical addresses.  The
  * enclave's memory is the concatenation of the regions in the order given;
- * the image starts NITRO_CONTROL_IMAGE_OFFSET bytes into it.
+ * the image starts NITRO_IMAGE_OFFSET bytes into it.
  */
 
 #ifndef HW_NITRO_NITRO_CONTROL_H
@@ -45,7 +45,6 @@
 #define NITRO_CONTROL_MAX_SIZE      (64 * 1024)
 #define NITRO_CONTROL_MAX_REGIONS   2048
 #define NITRO_CONTROL_MAX_VCPUS     4096
-#define NITRO_CONTROL_IMAGE_OFFSET  0x800000
 
 /* NitroControlHeader.flags */
 #define NITRO_CONTROL_FLAG_REPLY    0x0001

@@ -55,7 +55,7 @@ static uint64_t amount(FuzzInput *in)
 
     return choice >= 0xff00 ? fuzz_u64(in)
            : choice & 0x8000 ? choice & 0x7fff
-           : (uint64_t)choice * NITRO_PCI_MEM_ALIGN;
+           : (uint64_t)choice * NITRO_MEMORY_GRANULE;
 }
 
 static void send_command(FuzzInput *in)

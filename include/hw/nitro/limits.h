@@ -1,0 +1,31 @@
+/*
+ * Nitro Enclaves: what the memory and the CID of an enclave may be
+ *
+ * Copyright (c) 2026 The QEMU Nitro contributors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The driver and EC2 set these numbers.  Launcher, emulated parent and image
+ * tool have them from here.
+ */
+
+#ifndef HW_NITRO_LIMITS_H
+#define HW_NITRO_LIMITS_H
+
+#include "qemu/units.h"
+
+/* An enclave's memory consists of blocks of this size, which it starts at */
+#define NITRO_MEMORY_GRANULE    (2 * MiB)
+/* The driver starts no enclave with less */
+#define NITRO_MEMORY_MIN        (64 * MiB)
+/* Where the image begins in the first block; EC2's driver reports this */
+#define NITRO_IMAGE_OFFSET      (8 * MiB)
+
+/* CIDs of those that are no enclaves, and of the first and last that can be */
+#define NITRO_CID_HYPERVISOR    0
+#define NITRO_CID_HOST          2
+#define NITRO_CID_PARENT        3
+#define NITRO_CID_FIRST         4
+#define NITRO_CID_LAST          0xfffffffeU
+
+#endif /* HW_NITRO_LIMITS_H */
