@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "hw/nitro/enclaves-slots.h"
+#include "hw/nitro/limits.h"
 
 /* A moment in 2022, what is drawn then, and what both make */
 #define NOW_MS 0x183d09086c24ULL

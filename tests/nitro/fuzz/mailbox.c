@@ -12,6 +12,7 @@
 
 #include "qemu/osdep.h"
 #include "fuzz.h"
+#include "hw/nitro/limits.h"
 #include "mailbox-world.h"
 #include "qemu/timer.h"
 
