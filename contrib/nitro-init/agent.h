@@ -56,7 +56,7 @@ struct agent_frame {
 struct agent {
     unsigned port;              /* 0: no agent */
     int fd;                     /* -1: not connected */
-    bool own;                   /* the connection is to the enclave's own port */
+    bool own;                   /* connected to the enclave's own port */
     bool connecting, waits_for_go;
     uint8_t *in, *out;
     size_t in_len, in_used, out_len;

@@ -5,8 +5,8 @@
  * Connections to the parent over vsock.
  *
  * All enclaves of an image have the same configured port, of which a parent has
- * one.  So each enclave has a port of its own, too, 65536 * PORT + its CID in 32
- * bits, which is tried first.  A port beyond 65535 is the only one.
+ * one.  So each enclave has a port of its own, too, 65536 * PORT + its CID in
+ * 32 bits, which is tried first.  A port beyond 65535 is the only one.
  */
 
 #ifndef NITRO_INIT_VSOCK_H

@@ -7,8 +7,8 @@
  * A network card of QEMU's whose other side is no guest driver but a stream of
  * Ethernet frames over vsock; docs/system/nitro-net.rst has its format.  In the
  * enclave nitro-init copies the frames from and to a TAP device.  The device
- * listens on the port of the parent that "port" and the enclave's CID give, from
- * the start on, and accepts this enclave only, one connection at a time.
+ * listens on the port of the parent that "port" and the enclave's CID give,
+ * from the start on, and accepts this enclave only, one connection at a time.
  *
  * Whatever comes is checked: a length that cannot be that of a frame closes the
  * connection.  Frames to the enclave wait in a queue of NITRO_FRAMES_QUEUE
