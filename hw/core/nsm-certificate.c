@@ -374,15 +374,51 @@ static bool certify(NSMIdentity *identity, NSMLevel level,
                 "sign a certificate", errp);
 }
 
+/* Does the number that the key is begin with a zero byte? */
+static bool is_short(gnutls_x509_privkey_t key)
+{
+    gnutls_datum_t k = { };
+    size_t zeros = 0;
+    bool result;
+
+    if (gnutls_x509_privkey_export_ecc_raw(key, NULL, NULL, NULL, &k) < 0) {
+        return false;
+    }
+    while (zeros < k.size && !k.data[zeros]) {
+        zeros++;
+    }
+    result = k.size - zeros < COORDINATE_LEN;
+    gnutls_memset(k.data, 0, k.size);
+    gnutls_free(k.data);
+    return result;
+}
+
+/*
+ * GnuTLS writes a key that begins with zeros in fewer bytes than RFC 5915 asks
+ * for, and OpenSSL refuses to read it.  So such a key is not used.
+ */
+static bool make_key(gnutls_x509_privkey_t *key, Error **errp)
+{
+    unsigned bits = GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1);
+
+    do {
+        gnutls_x509_privkey_deinit(*key);
+        *key = NULL;
+        if (!done(gnutls_x509_privkey_init(key), "have a key", errp) ||
+            !done(gnutls_x509_privkey_generate(*key, GNUTLS_PK_ECDSA, bits, 0),
+                  "make a key", errp)) {
+            return false;
+        }
+    } while (is_short(*key));
+    return true;
+}
+
 NSMIdentity *nsm_identity_new(NSMLevel level, const NSMIdentity *issuer,
                               const char *name, int64_t now, Error **errp)
 {
     g_autoptr(NSMIdentity) identity = identity_alloc(errp);
-    unsigned bits = GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1);
 
-    if (!identity ||
-        !done(gnutls_x509_privkey_generate(identity->key, GNUTLS_PK_ECDSA,
-                                           bits, 0), "make a key", errp) ||
+    if (!identity || !make_key(&identity->key, errp) ||
         !certify(identity, level, issuer ?: identity, name, now, errp) ||
         !identity_complete(identity, errp)) {
         return NULL;

@@ -219,6 +219,37 @@ static void test_names(void)
     lab_free(&lab);
 }
 
+/* Size of an identity's private key as PKCS #8 */
+static size_t key_size(const NSMIdentity *identity)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    gnutls_datum_t pem, der;
+    size_t size;
+
+    nsm_identity_append_key(identity, text, &error_abort);
+    pem.data = (uint8_t *)text->str;
+    pem.size = text->len;
+    g_assert_cmpint(gnutls_pem_base64_decode2("PRIVATE KEY", &pem, &der), ==,
+                    0);
+    size = der.size;
+    gnutls_free(der.data);
+    return size;
+}
+
+/*
+ * OpenSSL refuses a private key that is shorter than its curve, as one in 512
+ * of GnuTLS' is.  With 48 bytes all is 194 bytes, with a zero in front 195.
+ */
+static void test_key_size(void)
+{
+    for (int i = 0; i < 1024; i++) {
+        g_autoptr(NSMIdentity) root = nsm_identity_new(
+            NSM_LEVEL_ROOT, NULL, "root", NOW, &error_abort);
+
+        g_assert_cmpuint(key_size(root), >=, 194);
+    }
+}
+
 /* Number of the enclave, time of issue */
 static void test_leaf_serial(void)
 {
@@ -538,6 +569,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/nsm/sign/levels", test_levels);
     g_test_add_func("/nsm/sign/names", test_names);
+    g_test_add_func("/nsm/sign/key-size", test_key_size);
     g_test_add_func("/nsm/sign/leaf-serial", test_leaf_serial);
     g_test_add_func("/nsm/sign/long-name", test_long_name);
     g_test_add_func("/nsm/sign/document", test_document);
