@@ -317,6 +317,19 @@ static void conn_dead_input(NhvConn *conn, int side, uint16_t op)
     }
 }
 
+/*
+ * An answer that comes before the request was fetched is to one of before,
+ * which a refusal of something older has ended here.  Linux has a socket for
+ * it, which ignores further requests; so it is the answer to this one.
+ */
+static void conn_answered(NhvConn *conn)
+{
+    if (!conn->asked) {
+        conn->asked = true;
+        nhv_flow_discard(&conn->flow[conn->requester]);
+    }
+}
+
 const char *nhv_conn_input(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     uint16_t op = pkt->hdr.op;
@@ -330,10 +343,12 @@ const char *nhv_conn_input(NhvConn *conn, int side, const NhvPacket *pkt)
         conn_reset(conn, side, pkt);
         return NULL;
     }
-    if (conn->state == NITRO_CONN_REQUESTED && side != conn->requester &&
-        (!conn->asked || op != VIRTIO_VSOCK_OP_RESPONSE)) {
-        /* From a connection of before, which has been reset */
-        return NULL;
+    if (conn->state == NITRO_CONN_REQUESTED && side != conn->requester) {
+        if (op != VIRTIO_VSOCK_OP_RESPONSE) {
+            /* From a connection of before, which has been reset */
+            return NULL;
+        }
+        conn_answered(conn);
     }
     flow_credit(&conn->flow[side], &pkt->hdr);
     why = op == VIRTIO_VSOCK_OP_RESPONSE ? conn_response(conn, side)

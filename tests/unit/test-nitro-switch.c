@@ -430,6 +430,28 @@ static void test_hasty_close(Fixture *f, gconstpointer data)
     g_assert_cmpuint(f->reports, ==, 0);
 }
 
+/*
+ * A refusal of something older ends a request that A has taken.  A's socket
+ * would not answer the next one, so what it said is the answer to that.
+ */
+static void test_late_response(Fixture *f, gconstpointer data)
+{
+    char buf[16];
+
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, RST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->a);
+    parent_data(f, CID_A, "x", 1);
+    g_assert_cmpuint(wire_receive(f->a, buf, 16).len, ==, 1);
+    g_assert_cmpuint(f->reports, ==, 0);
+}
+
 /* One of the two goes away while a request waits behind a reset */
 static void test_again_and_gone(Fixture *f, gconstpointer data)
 {
@@ -866,6 +888,7 @@ int main(int argc, char **argv)
         { "/nitro/switch/doubted-reset", test_doubted_reset },
         { "/nitro/switch/source-port-again", test_source_port_again },
         { "/nitro/switch/hasty-close", test_hasty_close },
+        { "/nitro/switch/late-response", test_late_response },
         { "/nitro/switch/again-and-gone", test_again_and_gone },
         { "/nitro/switch/host-cid", test_host_cid },
         { "/nitro/switch/credit-passes", test_credit_passes },
