@@ -21,7 +21,6 @@ import unittest
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
-from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]
@@ -138,7 +137,7 @@ class ScopedTest(QemuBaseTest):
         super().setUp()
 
 
-class NitroParentTest(RerunTest, ScopedTest):
+class NitroParentTest(ScopedTest):
     """Scenarios in one emulated parent."""
 
     parent_cpus, parent_mib = 4, 448
@@ -232,7 +231,6 @@ class NitroParentTest(RerunTest, ScopedTest):
         text = '%s: %s\n%s' % (self.id(), error,
                                postmortem.describe(self.parent))
         Path(self.log_file('postmortem.log')).write_text(text)
-        self.stood_still = postmortem.stood_still(text)
         print(re.sub('(?m)^', '# ', text), file=sys.__stderr__, flush=True)
         stop_parent()
 

@@ -19,7 +19,6 @@ from unittest import mock
 
 from qemu_test import QemuBaseTest
 from nitro_parent import ScopedTest, only_wanted
-from nitro_rerun import RerunTest
 from nitro_scope import NOT_ON
 
 from nitro_lab import (accel, accounts, application, check, cli, config,
@@ -244,48 +243,6 @@ class FailedBoot(QemuBaseTest):
             self.assertFalse(silence.look())
             self.assertLess(silence.idle, 0.5)
             process.kill()
-
-
-class Rerun(QemuBaseTest):
-    """Scenarios whose parent stood still."""
-
-    def outcome(self, *outcomes):
-        """(times run, failures) of a scenario with these outcomes."""
-        class Case(RerunTest):
-            """The scenario."""
-            ran = 0
-
-            def runTest(self):
-                """Ends as the next of the outcomes says."""
-                self.stood_still, fails = outcomes[self.ran]
-                self.ran += 1
-                self.assertFalse(fails)
-
-        case, result = Case(), unittest.TestResult()
-        with mock.patch('sys.__stderr__'):
-            case.run(result)
-        self.assertEqual(result.testsRun, 1)
-        return case.ran, len(result.failures)
-
-    def test_once(self):
-        """A result counts when the parent was well."""
-        self.assertEqual(self.outcome((False, False)), (1, 0))
-        self.assertEqual(self.outcome((False, True)), (1, 1))
-
-    def test_once_more(self):
-        """One more time, and no third time."""
-        self.assertEqual(self.outcome((True, True), (False, False)), (2, 0))
-        self.assertEqual(self.outcome((True, True), (False, True)), (2, 1))
-        self.assertEqual(self.outcome((True, True), (True, True)), (2, 1))
-
-    def test_what_counts(self):
-        """Only a machine that runs and has a guest which does not answer."""
-        silent = 'no processes: ps: no end within 30 s'
-        self.assertTrue(postmortem.stood_still(
-            silent + '\n* CPU #0: thread_id=1'))
-        self.assertFalse(postmortem.stood_still(silent + '\nno cpus: gone'))
-        self.assertFalse(postmortem.stood_still(
-            'processes:\n* CPU #0: thread_id=1'))
 
 
 class Instance(QemuBaseTest):

@@ -59,12 +59,6 @@ def _woken(parent, patience):
     yield 'after stop and cont: status %d' % result.status
 
 
-def stood_still(text):
-    """Whether a description is that of a machine which runs, but whose guest
-    does not answer."""
-    return 'no processes: ' in text and 'CPU #0: thread_id=' in text
-
-
 def describe(parent, patience=30):
     """A text about the state of a parent; never fails.
 
