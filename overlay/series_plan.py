@@ -45,7 +45,7 @@ def load(path):
         unknown = set(series['needs']) - set(names[:number])
         if unknown:
             fail(f'series {names[number]} needs {" ".join(sorted(unknown))}, '
-                 'which is no earlier series',
+                 'which is not an earlier series',
                  'see "needs" in overlay/series.toml')
     for patch in (p for series in manifest['series'] for p in series['patch']):
         if not re.fullmatch(r'\S+: \S.{0,70}[^.]', patch['subject']):
@@ -268,7 +268,7 @@ class Plan:
 
     def _grow(self, name, mode):
         if name not in self.wanted:
-            fail(f'{name} is to grow but is no file of ours',
+            fail(f'{name} is to grow but is not a file of ours',
                  'remove it from "grow" in overlay/series.toml')
         before = self.base.get(name, (b'', 0))[0].decode()
         growth = Growth(name, before, self.wanted[name][0].decode(), mode)

@@ -243,7 +243,7 @@ class Refused(Case):
                     '"dev/Kconfig" = "paragraphs"\n', '')
 
     def test_no_such_file_to_grow(self):
-        self.refuse('none.c is to grow but is no file', '[grow]',
+        self.refuse('none.c is to grow but is not a file', '[grow]',
                     '[grow]\n"none.c" = "lines"')
 
     def test_early_include(self):
@@ -441,7 +441,7 @@ class Nightly(Case):
         for text, words in (('5', 'patches 1 to 4, no 5'),
                             ('3-2', 'patches 1 to 4, no 3-2'),
                             ('0', 'patches 1 to 4, no 0'),
-                            ('x', '"x" is no number')):
+                            ('x', '"x" is not a number')):
             with self.assertRaisesRegex(SystemExit, words):
                 self.command.choose(text, 4)
 

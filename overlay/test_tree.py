@@ -360,7 +360,7 @@ class Base(TreeCase):
     def test_unknown_series(self):
         status, output = self.run_base(BASE='10.1')
         self.assertEqual(status, 1)
-        self.assertIn('BASE=10.1 is no base of this tree', output)
+        self.assertIn('BASE=10.1 is not a base of this tree', output)
         self.assertIn('say BASE=10.0 or 10.2, or describe it in '
                       'overlay/base-10.1.conf', output)
 

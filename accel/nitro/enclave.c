@@ -413,11 +413,11 @@ static const char *cid_owner(uint64_t cid)
 {
     switch (cid) {
     case 1:
-        return "is that of local connections";
+        return "belongs to local connections";
     case 2:
-        return "is that of the host";
+        return "belongs to the host";
     case 3:
-        return "is that of the parent instance";
+        return "belongs to the parent instance";
     case UINT32_MAX:
         return "means any CID";
     default:

@@ -89,7 +89,7 @@ static const NeErrorRow rows[] = {
          "the CPU's core is outside of the enclave CPU pool",
          "Pick a CPU of " POOL "."),
     CODE(INVALID_VCPU,
-         "the CPU number is above those of this instance",
+         "this instance has no CPU with that number",
          "Pick a CPU of " POOL "."),
     CODE(INVALID_MEM_REGION_SIZE,
          "the size is not a multiple of 2 MiB",
@@ -178,7 +178,7 @@ static const NeErrorRow rows[] = {
           "Launch again; if it persists, stop and start the instance. "
           KERNEL_LOG),
     PLAIN(ENOTTY,
-          "the device is not that of the Nitro Enclaves driver",
+          "the device does not belong to the Nitro Enclaves driver",
           "Name the driver's device node: device=" NE_DEVICE_PATH "."),
     PLAIN(EMFILE, "this process has too many files open",
           NITRO_HINT_FILES),

@@ -38,8 +38,8 @@ bool ne_host_explain(const char *root, Error **errp)
         return false;
     }
     if (!strstr(functions, PCI_ID)) {
-        error_setg(errp, "this is no EC2 instance with enclaves enabled, PCI "
-                   "function 1d0f:e4c1 is missing");
+        error_setg(errp, "this is not an EC2 instance with enclaves enabled, "
+                   "PCI function 1d0f:e4c1 is missing");
         error_append_hint(errp, "Launch the instance with --enclave-options "
                           "Enabled=true, or try an emulated parent: see "
                           "-device nitro-enclaves-pci.\n");

@@ -131,7 +131,7 @@ bool nhv_kernel_needs_acpi(const void *kernel, size_t len,
     }
     if (has_word(cmdline, "pci=off") ||
         has_word(cmdline, "virtio_mmio.device=")) {
-        *reason = "command line is that of a kernel made for enclaves";
+        *reason = "command line fits a kernel made for enclaves";
         return false;
     }
     *reason = "command line does not look like that of a kernel made for "

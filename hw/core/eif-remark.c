@@ -213,7 +213,7 @@ static void remark_ramdisk(Remarks *r, unsigned n, EifFileKind before,
             "with %s", n, eif_file_kind_str(before));
     } else if (begin % INITRAMFS_ALIGN) {
         add(r, "the kernel does not see ramdisk %u: it begins at byte %"
-            PRIu64 " of them all, which is no multiple of %d", n, begin,
+            PRIu64 " of them all, which is not a multiple of %d", n, begin,
             INITRAMFS_ALIGN);
     }
 }

@@ -438,7 +438,7 @@ static bool is_pair(const NSMIdentity *identity, Error **errp)
         return false;
     }
     if (key_len != crt_len || memcmp(of_key, of_crt, key_len)) {
-        error_setg(errp, "the last certificate is not that of the key");
+        error_setg(errp, "the last certificate does not belong to the key");
         error_append_hint(errp, "Order the certificates from root to "
                           "instance\n");
         return false;

@@ -438,7 +438,7 @@ static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
     NitroHeartbeat *hb = NITRO_HEARTBEAT(dev);
 
     if (hb->timeout < TIMEOUT_AUTO) {
-        error_setg(errp, "heartbeat: %" PRId32 " s is no time limit",
+        error_setg(errp, "heartbeat: %" PRId32 " s is not a time limit",
                    hb->timeout);
         error_append_hint(errp, "Use timeout=SECONDS, 0 for no limit, or -1 "
                           "for the default.\n");

@@ -191,7 +191,7 @@ static bool refuse_size(const char *sysfs, uint64_t page_size, Error **errp)
     if (!*known) {
         return true;
     }
-    error_setg(errp, "the kernel has no huge pages of %s, it has those of %s",
+    error_setg(errp, "the kernel has no huge pages of %s, only of %s",
                page, known);
     if (*usable) {
         error_append_hint(errp, "Use -M nitro,page-size= with one of: %s.\n",

@@ -362,7 +362,7 @@ void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
     }
     if (size < NITRO_MEMORY_GRANULE || !is_power_of_2(size)) {
         text = nitro_machine_size_str(size);
-        error_setg(errp, "page-size=%s is no size of huge pages that an "
+        error_setg(errp, "page-size=%s is not a size of huge pages that an "
                    "enclave can use", text);
         sizes = nitro_hugepages_sizes(NITRO_SYSFS, " or page-size=");
         error_append_hint(errp, "The driver takes pages of 2 MiB and more.  "

@@ -152,7 +152,7 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp)
           "the hypervisor runs the vCPUs of an enclave" },
         { semihosting_enabled(false), "-semihosting",
           "the hypervisor runs the vCPUs of an enclave" },
-        { xen_given(), "-xen-domid", "an enclave is no guest of Xen" },
+        { xen_given(), "-xen-domid", "an enclave is not a guest of Xen" },
         { runstate_check(RUN_STATE_INMIGRATE), "-incoming",
           "an enclave cannot be migrated" },
     };

@@ -70,7 +70,7 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
     g_clear_pointer(&s->lost, g_free);
     if (cid > UINT32_MAX - NITRO_CONSOLE_PORT_BASE) {
         g_autofree char *reason =
-            g_strdup_printf("%d + CID %" PRIu32 " is no vsock port",
+            g_strdup_printf("%d + CID %" PRIu32 " is not a vsock port",
                             NITRO_CONSOLE_PORT_BASE, cid);
 
         serial_lost(s, reason);

@@ -137,7 +137,7 @@ static bool check_port(NitroVsockChardev *s, Error **errp)
     ERRP_GUARD();
 
     if (!s->port || s->port == PORT_ANY) {
-        error_setg(errp, "%s: %" PRIu32 " is no port to connect to or to "
+        error_setg(errp, "%s: %" PRIu32 " is not a port to connect to or to "
                    "listen on", TYPE_NITRO_VSOCK_CHARDEV, s->port);
         error_append_hint(errp, "Use port=PORT, the vsock port of the "
                           "application.\n");

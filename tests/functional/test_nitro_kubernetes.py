@@ -82,7 +82,7 @@ class Recipe(QemuBaseTest):
                              stdin=subprocess.DEVNULL, check=False,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.assertEqual(run.returncode, 3, run.stderr)
-        self.assertIn('the device is not that of the Nitro Enclaves driver',
+        self.assertIn('the device does not belong to the Nitro Enclaves driver',
                       ' '.join(run.stderr.split()))
 
     def test_packages(self):

@@ -423,7 +423,7 @@ class Driver(NitroParentTest):
             ' if grep -q 0xe4c1 $function/device; then'
             ' echo 1 > $function/remove; fi; done')
         try:
-            self.node_missing('this is no EC2 instance with enclaves enabled,'
+            self.node_missing('this is not an EC2 instance with enclaves enabled,'
                               ' PCI function 1d0f:e4c1 is missing',
                               'Enabled=true')
         finally:

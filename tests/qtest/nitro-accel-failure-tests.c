@@ -44,7 +44,7 @@ static const struct Failure {
       "cannot open /nonexistent/ne: No such file or directory",
       "modprobe nitro_enclaves", 3 },
     { "cid", NULL, NITRO ",enclave-cid=3", "",
-      "an enclave cannot have CID 3: it is that of the parent instance",
+      "an enclave cannot have CID 3: it belongs to the parent instance",
       "Use a number from 4 to 4294967294" },
     { "large-cid", NULL, NITRO ",enclave-cid=4294967296", "",
       "cannot have CID 4294967296: it does not fit in 32 bits", "or 0 to let" },

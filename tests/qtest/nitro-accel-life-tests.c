@@ -137,7 +137,7 @@ static void test_bad_deadline(void)
     Run *run = run_new();
 
     run_to_end(run, NITRO, "-global nitro-heartbeat.timeout=-2", 1);
-    assert_said(run, "heartbeat: -2 s is no time limit");
+    assert_said(run, "heartbeat: -2 s is not a time limit");
     run_free(run);
 }
 

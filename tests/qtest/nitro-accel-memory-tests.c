@@ -131,10 +131,10 @@ static const struct Refusal {
       "page-size=1G cannot be had of memory backend 'ram', which has pages of "
       "2M", "Leave out page-size= or the backend." },
     { "small-pages", "-m 64M -M nitro,page-size=4K",
-      "page-size=4K is no size of huge pages that an enclave can use",
+      "page-size=4K is not a size of huge pages that an enclave can use",
       "The driver takes pages of 2 MiB and more.  Use page-size=2M" },
     { "contiguous-pages", "-m 64M -M nitro,page-size=64K",
-      "page-size=64K is no size of huge pages that an enclave can use",
+      "page-size=64K is not a size of huge pages that an enclave can use",
       "The driver takes pages of 2 MiB and more.  Use page-size=2M" },
     { "odd-pages", "-m 64M -M nitro,page-size=6M",
       "page-size=6M is no size of huge pages", "Use page-size=2M" },
@@ -192,7 +192,7 @@ static void test_no_such_size(void)
     put_pages(run, "kernel/mm", "2048", "600\n", "600\n");
     run->memory = "-M nitro,page-size=1G -m 1G";
     run_to_end(run, NITRO, "", 1);
-    assert_said(run, "the kernel has no huge pages of 1G, it has those of 2M");
+    assert_said(run, "the kernel has no huge pages of 1G, only of 2M");
     assert_said(run, "page-size= with one of: 2M.");
     run_free(run);
 }

@@ -72,7 +72,7 @@ static const struct Refusal {
     { "cpu-pm", QTEST "-overcommit cpu-pm=on", "-overcommit cpu-pm cannot be "
       "used with machine nitro: the hypervisor runs the vCPUs of an enclave" },
     { "xen-domid", QTEST "-xen-domid 3", "-xen-domid cannot be used with "
-      "machine nitro: an enclave is no guest of Xen", .kvm = true },
+      "machine nitro: an enclave is not a guest of Xen", .kvm = true },
     { "too-many-cpus", QTEST "-smp 4097", "4096" },
     { "incoming", QTEST "-incoming defer", "-incoming cannot be used" },
     { "numa", QTEST "-numa node", "NUMA is not supported" },
@@ -225,11 +225,11 @@ static const struct Refusal {
       "can't take value 'c': chardev 'c' is already in use" },
     { "channel-port", QTEST "-chardev null,id=c "
       "-device nitro-vsock-chardev,chardev=c",
-      "nitro-vsock-chardev: 0 is no port to connect to or to listen on",
+      "nitro-vsock-chardev: 0 is not a port to connect to or to listen on",
       "Use port=PORT" },
     { "channel-port-any", QTEST "-chardev null,id=c "
       "-device nitro-vsock-chardev,chardev=c,port=4294967295",
-      "4294967295 is no port to connect to or to listen on" },
+      "4294967295 is not a port to connect to or to listen on" },
     { "channel-heartbeat", QTEST "-chardev null,id=c "
       "-device nitro-vsock-chardev,chardev=c,port=9000,direction=listen",
       "vsock port 9000 is for the heartbeat of enclaves" },

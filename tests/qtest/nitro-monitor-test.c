@@ -309,7 +309,7 @@ static void test_console(void)
 static void test_console_lost(void)
 {
     Run *run = run_new();
-    const char *reason = "10000 + CID 4294957296 is no vsock port";
+    const char *reason = "10000 + CID 4294957296 is not a vsock port";
     QDict *info, *data, *event, *reply;
 
     run_start(run, NITRO ",debug-mode=on,enclave-cid=4294957296",

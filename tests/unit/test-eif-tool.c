@@ -672,7 +672,7 @@ static const char *const unusual_remarks[] = {
     "nitro-cli cannot describe such an image",
     "section 4 (ramdisk) is empty",
     "the kernel does not see ramdisk 2: it begins at byte 5 of them all, which "
-    "is no multiple of 4",
+    "is not a multiple of 4",
     "the kernel may not see ramdisk 3: the one before it ends with a gzip file",
 };
 
@@ -723,7 +723,7 @@ static const struct {
     { FIRST(CPIO_END), SECOND(CPIO_END), NULL },
     { FIRST(CPIO_END "\0\0\0\0"), SECOND(CPIO_END), NULL },
     { FIRST(CPIO_END "\0"), SECOND(CPIO_END), "does not see ramdisk 1: it "
-      "begins at byte 125 of them all, which is no multiple of 4" },
+      "begins at byte 125 of them all, which is not a multiple of 4" },
     /* The second one brings the zeros that the first lacks */
     { FIRST(CPIO_END "\0\0\0"), SECOND("\0" CPIO_END), NULL },
     { FIRST(CPIO_END "\0\0\0"), SECOND("\0\0" CPIO_END), "it begins at byte "
@@ -876,7 +876,7 @@ static const Row other_rows[] = {
       "directory" },
     { "build -o none.eif", 1, "--kernel is needed" },
     { "build -k bzImage", 1, "--output is needed" },
-    { "build -k bzImage -o none.eif more", 1, "'more' is no option" },
+    { "build -k bzImage -o none.eif more", 1, "'more' is not an option" },
     { "build -k bzImage -o none.eif -I app", 1, "--init, --modules, --module,"
       " --settings, --max-size, --layout, --blobs, --root and arguments are "
       "for --container" },

@@ -503,8 +503,8 @@ static void test_cids(void)
         const char *reason;     /* NULL: permitted */
     } rows[] = {
         { 0, NULL },
-        { 1, "an enclave cannot have CID 1: it is that of local connections" },
-        { 2, "an enclave cannot have CID 2: it is that of the host" },
+        { 1, "an enclave cannot have CID 1: it belongs to local connections" },
+        { 2, "an enclave cannot have CID 2: it belongs to the host" },
         { 3, "an enclave cannot have CID 3: it is that of the parent" },
         { 4, NULL },
         { 5, NULL },

@@ -183,7 +183,7 @@ static void test_no_such_size(void)
     take_size(2 * MiB);
     g_assert_false(nitro_hugepages_check(sysfs, 64 * MiB, 2 * MiB, -1, &err));
     small = error_text(err);
-    assert_contains(small, "no huge pages of 2M, it has those of 64K");
+    assert_contains(small, "no huge pages of 2M, only of 64K");
     g_assert_null(strstr(small, "page-size="));
     take_size(64 * KiB);
     /* Nothing is known */

@@ -26,7 +26,7 @@ static const struct {
 } rows[] = {
     { NULL, NULL },
     { NULL, "0\n" },
-    { "", NULL, "this is no EC2 instance with enclaves enabled",
+    { "", NULL, "this is not an EC2 instance with enclaves enabled",
       "Enabled=true" },
     { OTHERS, NULL, "enclaves enabled, PCI function 1d0f:e4c1 is missing",
       "nitro-enclaves-pci" },

@@ -544,7 +544,7 @@ static void test_refused(void)
     nsm_identity_append_certificate(lab.levels[0], text);
     refused(text->str, NULL, "cannot read the private key");
     nsm_identity_append_key(lab.levels[1], text, &error_abort);
-    refused(text->str, NULL, "the last certificate is not that of the key");
+    refused(text->str, NULL, "the last certificate does not belong to the key");
     /* From instance to root */
     g_string_truncate(text, 0);
     nsm_identity_append_key(lab.levels[0], text, &error_abort);

@@ -397,7 +397,7 @@ static int check_build(Options *o, int argc, char **argv)
     int rc;
 
     if (!take_arguments(o, argc, argv)) {
-        return tool_bad_usage("build", "'%s' is no option", argv[optind]);
+        return tool_bad_usage("build", "'%s' is not an option", argv[optind]);
     }
     if (o->container.source && o->nr_initrds) {
         return tool_bad_usage("build", "--initrd and --container cannot be"

@@ -102,7 +102,7 @@ static QDict *parse_metadata(ToolImage *t, Error **errp)
     metadata = qobject_to(QDict, value);
     if (value && !metadata) {
         qobject_unref(value);
-        error_setg(errp, "the metadata of the image is no JSON object");
+        error_setg(errp, "the metadata of the image is not a JSON object");
     }
     return metadata;
 }

@@ -17,7 +17,7 @@ def _chosen(text):
     parts = text.replace(',', ' ').split() or list(PARTS)
     for part in parts:
         if part not in PARTS:
-            raise LabError('BENCH=%s is no part of the benchmark' % part,
+            raise LabError('BENCH=%s is not a part of the benchmark' % part,
                            'use: ' + ', '.join(PARTS))
     return parts
 

@@ -57,7 +57,7 @@ def extract_vmlinux(image):
     else:
         raise LabError('kernel payload of unknown kind: ' + data[:8].hex())
     if not kernel.startswith(b'\x7fELF'):
-        raise LabError('the payload of the kernel is no ELF file')
+        raise LabError('the payload of the kernel is not an ELF file')
     return kernel
 
 

@@ -34,7 +34,7 @@ def memory_mib(text):
     found = re.fullmatch(r'(\d+)([MGTmgt]?)', text)
     if not found:
         raise argparse.ArgumentTypeError(
-            f"'{text}' is no size of memory: use MiB, or a suffix M, G or T")
+            f"'{text}' is not a size of memory: use MiB, or a suffix M, G or T")
     return int(found[1]) << {'G': 10, 'T': 20}.get(found[2].upper(), 0)
 
 
@@ -58,7 +58,7 @@ def cpu_numbers(text):
     """CPU numbers separated by commas."""
     if not re.fullmatch(r'\d+(,\d+)*', text):
         raise argparse.ArgumentTypeError(
-            f"'{text}' is no list of CPU numbers: use for instance 2,3")
+            f"'{text}' is not a list of CPU numbers: use for instance 2,3")
     return [int(word) for word in text.split(',')]
 
 
@@ -91,7 +91,7 @@ def read_config(path):
             raise RunError(f"{path}: '{name}' is {json.dumps(value)}, "
                            f'expected is a {CONFIG[name].__name__}')
     if not all(type(cpu) is int for cpu in config.get('cpu_ids') or []):
-        raise RunError(f"{path}: 'cpu_ids' is no list of numbers")
+        raise RunError(f"{path}: 'cpu_ids' is not a list of numbers")
     return config
 
 
