@@ -113,7 +113,7 @@ class Options(NitroParentTest):
                               'echo 1 > /sys/kernel/mm/hugepages/'
                               'hugepages-1048576kB/nr_hugepages')),
                 ('1G', 64, ('-m 64M is not a multiple of page-size=1G',)),
-                ('4K', 64, ('page-size=4K is no size of huge pages',
+                ('4K', 64, ('page-size=4K is not a size of huge pages',
                             'Use page-size=2M'))):
             self.refuse(['-M', 'nitro,page-size=' + size, '-m',
                          '%dM' % mib], *words)

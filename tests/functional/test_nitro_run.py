@@ -123,11 +123,11 @@ class Options(QemuBaseTest):
     def test_bad_config(self):
         """What is wrong with a file."""
         for content, expected in (
-                ('{', 'cannot read'), ([], 'no JSON object'),
+                ('{', 'cannot read'), ([], 'not a JSON object'),
                 ({'memory': 1}, "unknown member 'memory'"),
                 ({'memory_mib': '1'}, "'memory_mib' is \"1\", expected"),
                 ({'cpu_count': True}, "'cpu_count' is true"),
-                ({'cpu_ids': ['1']}, 'no list of numbers'),
+                ({'cpu_ids': ['1']}, 'not a list of numbers'),
                 ('{"cpu_count": 2, "cpu_count": 4}',
                  "more than one 'cpu_count'"),
                 ({'eif_path': 'a', 'memory_mib': 64, 'cpu_ids': []},

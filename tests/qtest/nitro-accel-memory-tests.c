@@ -137,7 +137,7 @@ static const struct Refusal {
       "page-size=64K is not a size of huge pages that an enclave can use",
       "The driver takes pages of 2 MiB and more.  Use page-size=2M" },
     { "odd-pages", "-m 64M -M nitro,page-size=6M",
-      "page-size=6M is no size of huge pages", "Use page-size=2M" },
+      "page-size=6M is not a size of huge pages", "Use page-size=2M" },
     { "part-of-page", "-m 1536M -M nitro,page-size=1G",
       "-m 1536M is not a multiple of page-size=1G",
       "Use -m 2G, or smaller pages." },

@@ -505,7 +505,7 @@ static void test_cids(void)
         { 0, NULL },
         { 1, "an enclave cannot have CID 1: it belongs to local connections" },
         { 2, "an enclave cannot have CID 2: it belongs to the host" },
-        { 3, "an enclave cannot have CID 3: it is that of the parent" },
+        { 3, "an enclave cannot have CID 3: it belongs to the parent" },
         { 4, NULL },
         { 5, NULL },
         { 16, NULL },

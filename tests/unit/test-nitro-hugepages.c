@@ -174,8 +174,8 @@ static void test_no_such_size(void)
     put(ALL, 2 * MiB, "free_hugepages", 0);
     g_assert_false(nitro_hugepages_check(sysfs, 1 * GiB, 1 * GiB, -1, &err));
     large = error_text(err);
-    assert_contains(large, "the kernel has no huge pages of 1G, it has those "
-                    "of 64K, 2M");
+    assert_contains(large, "the kernel has no huge pages of 1G, only of "
+                    "64K, 2M");
     assert_contains(large, "Use -M nitro,page-size= with one of: 2M.");
     assert_contains(large, "boot the kernel with hugepagesz=1G");
 

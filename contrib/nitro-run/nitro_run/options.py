@@ -81,7 +81,7 @@ def read_config(path):
         raise RunError(f'cannot read {path}: {error}',
                        'give a JSON file') from error
     if not isinstance(config, dict):
-        raise RunError(f'{path} holds no JSON object')
+        raise RunError(f'the content of {path} is not a JSON object')
     for name, value in config.items():
         if name not in CONFIG:
             raise RunError(f"{path} has the unknown member '{name}'",
