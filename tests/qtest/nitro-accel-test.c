@@ -53,7 +53,7 @@ static void test_cont(void)
                      "{'execute': 'qom-set', 'arguments': {'path': "
                      "'/machine/nitro', 'property': 'debug-mode', "
                      "'value': true}}");
-    assert_qmp_error(run, "cannot have CID 3: it is that of the parent",
+    assert_qmp_error(run, "cannot have CID 3: it belongs to the parent",
                      "{'execute': 'qom-set', 'arguments': {'path': "
                      "'/machine/nitro', 'property': 'enclave-cid', "
                      "'value': 3}}");
