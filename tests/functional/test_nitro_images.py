@@ -412,8 +412,8 @@ class Lab(Case):
             self.assertIn('2048 MiB and 4 CPUs', self.ensure(2048, 2))
         self.assertEqual(self.asked(), [
             'exec --name nitro-run -- true',
-            'parent --keep --name nitro-run --mem 2048 --cpus 4 --share'
-            f' {self.store.path}:/mnt/images'])
+            'parent --keep --name nitro-run --mem 2048 --cpus 4 --net --kms'
+            f' --share {self.store.path}:/mnt/images'])
         self.assertEqual(self.ensure(2048, 4), '')
         self.assertEqual(self.asked(), ['exec --name nitro-run -- true'])
         for size in ((2049, 2), (64, 5)):
