@@ -30,7 +30,6 @@
 #include "system/nitro-compat.h"
 #include "system/runstate.h"
 #include "trace.h"
-#include "vsock.h"
 
 /* Connections that the kernel keeps until they are accepted */
 #define BACKLOG 16
@@ -419,21 +418,13 @@ static bool nitro_agent_prepare(NitroVsockDevice *dev, Error **errp)
 static bool nitro_agent_started(NitroVsockDevice *dev, uint32_t cid,
                                 Error **errp)
 {
-    ERRP_GUARD();
     NitroAgent *a = NITRO_AGENT(dev);
-    uint32_t port = nitro_vsock_own_port(a->port, cid);
-    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
-                                                        port);
 
     a->cid = cid;
     a->program.cid = cid;
-    a->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_AGENT, errp);
+    a->listener = nitro_peer_listen(a->port, cid, BACKLOG, TYPE_NITRO_AGENT,
+                                    "agent", errp);
     if (!a->listener) {
-        error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
-                      TYPE_NITRO_AGENT, port);
-        error_append_hint(errp, "End the program that has it (ss --vsock "
-                          "-lp), or use port=PORT and the same 'agent PORT' "
-                          "in the image's configuration.\n");
         return false;
     }
     qio_net_listener_set_client_func(a->listener, agent_accepted, a, NULL);

@@ -359,20 +359,12 @@ static bool nitro_net_prepare(NitroVsockDevice *dev, Error **errp)
 static bool nitro_net_started(NitroVsockDevice *dev, uint32_t cid,
                               Error **errp)
 {
-    ERRP_GUARD();
     NitroNet *n = NITRO_NET(dev);
-    uint32_t port = nitro_vsock_own_port(n->port, cid);
-    g_autoptr(SocketAddress) addr = nitro_vsock_address(NITRO_VSOCK_CID_ANY,
-                                                        port);
 
     n->cid = cid;
-    n->listener = nitro_listener_open(addr, BACKLOG, TYPE_NITRO_NET, errp);
+    n->listener = nitro_peer_listen(n->port, cid, BACKLOG, TYPE_NITRO_NET,
+                                    "net-port", errp);
     if (!n->listener) {
-        error_prepend(errp, "%s: cannot listen on vsock port %" PRIu32 ": ",
-                      TYPE_NITRO_NET, port);
-        error_append_hint(errp, "End the program that has it (ss --vsock "
-                          "-lp), or use port=PORT and the same 'net-port PORT' "
-                          "in the image's configuration.\n");
         return false;
     }
     qio_net_listener_set_client_func(n->listener, net_accepted, n, NULL);

@@ -9,6 +9,24 @@
 #define HW_NITRO_PEER_H
 
 #include "io/channel-socket.h"
+#include "io/net-listener.h"
+
+/**
+ * nitro_peer_listen: listen on the port of the parent that is an enclave's own
+ * @port: property of the device, see nitro_vsock_own_port()
+ * @cid: of the enclave
+ * @backlog: see nitro_listener_open()
+ * @name: of the device
+ * @setting: word in the configuration of nitro-init that has @port
+ * @errp: filled in when the port cannot be had, with a remedy
+ *
+ * Nothing is accepted before qio_net_listener_set_client_func().
+ *
+ * Returns: to be released with nitro_listener_close(); NULL on failure
+ */
+QIONetListener *nitro_peer_listen(uint32_t port, uint32_t cid, int backlog,
+                                  const char *name, const char *setting,
+                                  Error **errp);
 
 /**
  * nitro_peer_refusal: check a connection that was accepted
