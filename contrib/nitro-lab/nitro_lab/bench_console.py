@@ -11,14 +11,13 @@ import re
 import shutil
 import socket
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from . import bench_images as files
 from .bench_host import MIB, huge_pages
 from .bench_launch import memory_for
-from .bench_process import Process
+from .bench_process import Process, beside
 from .bench_stats import add, median
 from .config import LabError
 from .qmp import Qmp, SocketStream
@@ -99,31 +98,18 @@ class Enclave:
                                             status.read_text()))
 
 
-@contextlib.contextmanager
+def _send(sock, stopped):
+    """As much as is taken; one that found no room is not the last."""
+    data = bytes(BLOCK)
+    while not stopped.is_set():
+        with contextlib.suppress(OSError):
+            sock.send(data)
+
+
 def _flood(sock):
     """Send as much as is taken, from another thread."""
-    stopped = threading.Event()
-    data = bytes(BLOCK)
-
-    def send():
-        with contextlib.suppress(OSError):
-            while not stopped.is_set():
-                sock.send(data)
-
     sock.settimeout(0.1)
-    thread = threading.Thread(target=lambda: _until(stopped, send))
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _until(stopped, function):
-    """A send that found no room is no end."""
-    while not stopped.is_set():
-        function()
+    return beside(_send, sock)
 
 
 def percentile(values, percent):

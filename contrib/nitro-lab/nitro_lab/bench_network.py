@@ -12,7 +12,6 @@ import contextlib
 import socket
 import struct
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from . import bench_images as files
 from .bench_console import HEARTBEAT, HEARTBEAT_PORT
 from .bench_host import MIB, huge_pages
 from .bench_launch import memory_for
-from .bench_process import Process
+from .bench_process import Process, beside
 from .bench_stats import add, median
 from .config import LabError
 from .qmp import Qmp, SocketStream
@@ -143,19 +142,10 @@ def _send(sock, data, stopped):
                     return
 
 
-@contextlib.contextmanager
 def _traffic(sock, size):
     """Frames without end, from another thread; the last one is whole."""
-    stopped = threading.Event()
     sock.settimeout(0.5)
-    thread = threading.Thread(target=_send,
-                              args=(sock, _frames(size), stopped))
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+    return beside(_send, sock, _frames(size))
 
 
 def _receive(sock, seconds, buffer):

@@ -2,11 +2,13 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """One QEMU on a driver that is a model, and what it reports of the launch."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,21 @@ from .config import LabError, OUT
 FAKE = OUT / 'tests' / 'qtest' / 'nitro' / 'fake-ne.so'
 LOAD_OFFSET = 8 << 20
 PATIENCE = 60
+
+
+@contextlib.contextmanager
+def beside(function, *args):
+    """Run function(*args, stopped) in another thread until the end, at which
+    the event @stopped is set."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=function, args=(*args, stopped))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
 
 # Moments of a launch, in order: what ends there, request that begins then
 STEPS = (('exec to main', 'load'), ('main to enclave', 'CREATE_VM'),
