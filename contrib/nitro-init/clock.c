@@ -69,7 +69,7 @@ static bool read_source(enum clock_mode mode, int64_t *ns)
     }
     if (!(mode != CLOCK_NSM && read_ptp(ns)) &&
         !(mode != CLOCK_PTP && read_nsm(ns))) {
-        say("no clock to follow; the time stays as it was set at boot");
+        say("there is no clock to follow: the time is not corrected");
         return false;
     }
     if (*ns < EARLIEST || *ns > LATEST) {

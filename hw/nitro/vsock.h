@@ -29,8 +29,8 @@ SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port);
  * Several enclaves of a parent cannot have one port.  The init in the enclave
  * follows the same rule.
  *
- * Returns: 65536 * @port + @cid in 32 bits; @port where that is no port, or
- * @port is beyond 65535
+ * Returns: 65536 * @port + @cid in 32 bits, or @port itself when @port is above
+ * 65535 or the sum is VMADDR_PORT_ANY
  */
 static inline uint32_t nitro_vsock_own_port(uint32_t port, uint32_t cid)
 {

@@ -217,6 +217,15 @@ class Init(QemuBaseTest):
             self.expect(sock, packed(STOP))
             yield sock
 
+    def check_stop(self):
+        """A signal stops the program, whose status is the result."""
+        def init():
+            with self.stopping() as sock:
+                sock.sendall(state(2, 4))
+                self.expect(sock, packed(END))
+
+        self.assertEqual(self.run_with(init), 4)
+
 
 class Program(Init):
     """A process in the place of QEMU."""
@@ -250,12 +259,7 @@ class Program(Init):
 
     def test_stop(self):
         """A signal stops the program, which may end as it likes."""
-        def init():
-            with self.stopping() as sock:
-                sock.sendall(state(2, 4))
-                self.expect(sock, packed(END))
-
-        self.assertEqual(self.run_with(init), 4)
+        self.check_stop()
 
     def test_stop_twice(self):
         """The second signal ends QEMU."""
@@ -314,12 +318,7 @@ class Attached(Init):
 
     def test_stop(self):
         """A signal stops the program."""
-        def init():
-            with self.stopping() as sock:
-                sock.sendall(state(2, 4))
-                self.expect(sock, packed(END))
-
-        self.assertEqual(self.run_with(init), 4)
+        self.check_stop()
 
     def test_stop_twice(self):
         """After a second signal the enclave is left to itself."""
@@ -625,7 +624,7 @@ class Network(QemuBaseTest):
     def test_refused(self):
         """Before anything is built or started."""
         for words, text in (
-                (('-p80', '--net', 'none'), '--net none has none'),
+                (('-p80', '--net', 'none'), 'of its own, not --net none'),
                 (('-p80', '--net', 'tap=x'), '-p needs a network'),
                 (('-p80:1', '-p', '0.0.0.0:80:2'), 'another -p has that'),
                 (('--net', 'tap=nobody'), 'nobody does not exist'),

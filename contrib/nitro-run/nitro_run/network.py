@@ -140,8 +140,8 @@ def check(args):
     if args.net is None:
         args.net = USER if ports else NONE
     if ports and args.net not in (USER, PASST):
-        raise RunError(f'-p needs a network of its own, --net {args.net} has'
-                       ' none', 'leave --net out')
+        raise RunError(f'-p needs a network of its own, not --net {args.net}',
+                       'leave --net out')
     for number, one in enumerate(ports):
         if any(one.meets(other) for other in ports[:number]):
             raise RunError(f'-p {one.option()}: another -p has that port of'
