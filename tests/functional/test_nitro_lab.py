@@ -751,7 +751,8 @@ class Words(QemuBaseTest):
                     (['--name', ''], 'an empty word')):
                 self.refused(expected, command, *words)
             self.refused("'two' is not a whole number", command, CPUS='two')
-            self.refused("'much' is no size", command, MEM='much')
+            self.refused("'much' is not a size of memory", command,
+                         MEM='much')
         self.refused("'yes' is neither on nor off", 'run', DEBUG='yes')
         self.refused("'1' is neither on nor off", 'run', '--debug', '1')
         for option in ('--eif', '--image', '--kernel', '--launcher'):
