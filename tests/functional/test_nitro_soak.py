@@ -95,7 +95,10 @@ class Soak(NitroParentTest):
         self.assertIn("no processes: ps -o", text)
         self.assertRegex(text, r'(?m)^console, last of \d+ lines:$')
         self.assertRegex(text, r'(RIP|PC)=[0-9a-f]{16}.* CPU#1 ')
-        self.assertRegex(text, r'queue 5 of .*: last-avail-idx \d+, ')
+        self.assertRegex(text, r'(?m)^end of parent-qemu.log:$')
+        self.assertRegex(text, r'(?m)^device of .*: broken False$')
+        self.assertRegex(text, r'queue 5 of .*: vring-num \d+, last-avail')
+        self.assertRegex(text, r'(?m)^[0-9a-f]{16}: 0x[0-9a-f]{4} 0x')
 
 
 load_tests = only_wanted

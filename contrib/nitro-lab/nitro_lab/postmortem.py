@@ -12,9 +12,11 @@ from .config import LabError
 from .parent import PORT_NAME
 
 CONSOLE_LINES = 30
+# What QEMU and nitro-hypervisor had to complain about
+LOG_LINES = 10
 # Queues of the first generic port of virtio-serial, where commands go
 PORT_QUEUES = (4, 5)
-QUEUE_FIELDS = ('last-avail-idx', 'shadow-avail-idx', 'used-idx',
+QUEUE_FIELDS = ('vring-num', 'last-avail-idx', 'shadow-avail-idx', 'used-idx',
                 'signalled-used', 'signalled-used-valid', 'inuse')
 
 
@@ -30,6 +32,12 @@ def _console(parent, _patience):
     yield from lines[-CONSOLE_LINES:]
 
 
+def _logs(parent, _patience):
+    for path in (parent.vm.log, parent.hypervisor_log):
+        yield 'end of %s:' % path.name
+        yield from path.read_text(errors='replace').splitlines()[-LOG_LINES:]
+
+
 def _cpus(parent, _patience):
     """Where each virtual CPU is, twice: those that stand show the same."""
     for _ in range(2):
@@ -40,15 +48,26 @@ def _cpus(parent, _patience):
 
 
 def _queues(parent, _patience):
-    """The rings that carry commands and answers."""
+    """The rings that carry commands and answers.
+
+    An index that is further ahead than the ring is long has made QEMU give
+    the device up ("Guest moved used index"): the ring's memory shows whether
+    the guest has written it.
+    """
     for device in parent.qmp.command('x-query-virtio'):
         if device['name'] != 'virtio-serial':
             continue
+        status = parent.qmp.command('x-query-virtio-status',
+                                    path=device['path'])
+        yield 'device of %s: broken %s' % (PORT_NAME, status['broken'])
         for queue in PORT_QUEUES:
             state = parent.qmp.command('x-query-virtio-queue-status',
                                        path=device['path'], queue=queue)
             yield 'queue %d of %s: %s' % (queue, PORT_NAME, ', '.join(
                 '%s %s' % (field, state[field]) for field in QUEUE_FIELDS))
+            # Flags, index, entries, used_event
+            yield from parent.qmp.human('xp /%dhx %d' % (
+                state['vring-num'] + 3, state['vring-avail'])).splitlines()
 
 
 def _woken(parent, patience):
@@ -66,7 +85,7 @@ def describe(parent, patience=30):
     """
     lines = []
     # One that has ended would be waited for once with each question
-    for part in (_processes, _console, _cpus, _queues, _woken) \
+    for part in (_processes, _console, _logs, _cpus, _queues, _woken) \
             if parent.vm and parent.vm.running() else (_console,):
         try:
             lines += part(parent, patience)
