@@ -14,10 +14,11 @@ def directory(build, kind):
     return os.path.join(build, 'manual', kind)
 
 
-def make(build, kind, fresh=False):
-    """Build all pages as html or man; returns what Sphinx says.
+def make(build, kind, fresh=False, without=()):
+    """Build pages as html or man; returns what Sphinx says.
 
-    Pages that did not change are left as they are, unless `fresh`.
+    Pages that did not change are left as they are, unless `fresh`.  Those
+    that match `without`, patterns relative to docs, are left out.
     """
     if not shutil.which('sphinx-build'):
         raise tree.TreeError('there is no sphinx-build',
@@ -26,6 +27,7 @@ def make(build, kind, fresh=False):
     version = tree.read(os.path.join(qemu, 'VERSION')).decode().strip()
     run = subprocess.run(
         ['sphinx-build', '-q', '-j', 'auto', '-N', *(['-E'] if fresh else []),
+         *(['-Dexclude_patterns=' + ','.join(without)] if without else []),
          '-b', kind, '-Dversion=' + tree.series_of(version), '-Drelease=',
          '-d', directory(build, 'doctrees'), 'docs', directory(build, kind)],
         cwd=qemu, check=False, text=True,

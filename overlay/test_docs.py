@@ -339,10 +339,15 @@ class DriverErrors(unittest.TestCase):
 class Sphinx(unittest.TestCase):
     """The manual is built from our pages without a complaint."""
 
-    @staticmethod
-    def build(kind):
+    # More than half of the manual; nothing of ours is there or refers to it
+    OTHERS = ('devel/**', 'user/**', 'specs/**', 'about/**',
+              'interop/qemu-ga-ref.rst',
+              'interop/qemu-storage-daemon-qmp-ref.rst', 'system/arm/**',
+              'system/riscv/**', 'system/ppc/**', 'system/openrisc/**')
+
+    def build(self, kind):
         """Complaints of sphinx-build about pages of ours."""
-        said = manual.make(BUILD, kind, fresh=kind == 'html')
+        said = manual.make(BUILD, kind, kind == 'html', self.OTHERS)
         return [line for line in said.splitlines()
                 if re.search('nitro|eif', line)]
 
