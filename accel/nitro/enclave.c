@@ -122,7 +122,7 @@ static bool close_fd(NitroEnclave *e, Error **errp)
     return true;
 }
 
-static void publish(NitroEnclave *e)
+static void enclave_publish(NitroEnclave *e)
 {
     e->facts.slot_uid = e->slot_uid;
     e->facts.cid = e->cid;
@@ -132,7 +132,7 @@ static void publish(NitroEnclave *e)
 }
 
 /* The callback may end the enclave, or run the next step */
-static void advance(NitroEnclave *e)
+static void enclave_advance(NitroEnclave *e)
 {
     NitroLife reached = e->reached;
 
@@ -145,7 +145,7 @@ static void advance(NitroEnclave *e)
     }
 }
 
-static void closed(NitroEnclave *e)
+static void enclave_closed(NitroEnclave *e)
 {
     enclave_move(e, NITRO_LIFE_CLOSED);
     enclave_report(e);
@@ -160,17 +160,17 @@ static void step_done(NitroEnclave *e)
     if (e->facts.life == NITRO_LIFE_CLOSING) {
         error_free(err);
         if (e->fd < 0) {
-            closed(e);
+            enclave_closed(e);
         } else {
             nitro_enclave_run(e, close_fd);
         }
         return;
     }
-    publish(e);
+    enclave_publish(e);
     if (err) {
         nitro_enclave_fail(e, err);
     } else {
-        advance(e);
+        enclave_advance(e);
     }
 }
 
@@ -216,9 +216,9 @@ bool nitro_enclave_run_now(NitroEnclave *e, NitroEnclaveStep *step,
 
     assert(!e->facts.busy);
     ok = step(e, errp);
-    publish(e);
+    enclave_publish(e);
     if (ok) {
-        advance(e);
+        enclave_advance(e);
     }
     return ok;
 }
@@ -539,7 +539,7 @@ void nitro_enclave_close(NitroEnclave *e)
     }
     begin_close(e);
     if (!e->facts.busy) {
-        closed(e);              /* there was nothing to close */
+        enclave_closed(e);      /* there was nothing to close */
     }
 }
 

@@ -42,7 +42,7 @@ static void send_exited(const NitroAccelState *s, const NitroEnclaveFacts *f)
                                                   : NULL, s->application);
 }
 
-static void ended(const NitroAccelState *s, const NitroEnclaveFacts *f)
+static void info_ended(const NitroAccelState *s, const NitroEnclaveFacts *f)
 {
     if (f->error) {
         error_report_err(error_copy(f->error));
@@ -66,7 +66,7 @@ void nitro_info_changed(const NitroAccelState *s)
         break;
     case NITRO_LIFE_ENDED:
     case NITRO_LIFE_CLOSING:
-        ended(s, f);
+        info_ended(s, f);
         break;
     default:
         break;

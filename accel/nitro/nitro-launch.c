@@ -187,7 +187,7 @@ void nitro_launch_again(NitroAccelState *s)
 
 /* What sets it going */
 
-static void retry(void *opaque)
+static void launch_retry(void *opaque)
 {
     nitro_launch_proceed(opaque);
 }
@@ -222,7 +222,7 @@ bool nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
     if (!create_first(s, errp)) {
         return false;
     }
-    s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, retry, s);
+    s->retry_timer = timer_new_ms(QEMU_CLOCK_REALTIME, launch_retry, s);
     qemu_add_vm_change_state_handler(vm_state_changed, s);
     return true;
 }

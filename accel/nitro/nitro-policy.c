@@ -15,9 +15,10 @@
  *   launch failed                      shutdown, status 3 or 1
  *   reset                              launch again
  *
- * on-exit=reset launches again in place of the first three, see another().
- * Between the end of the enclave and QEMU's are the devices, which may hold
- * the latter for a moment to deliver what the enclave has written last.
+ * on-exit=reset launches again in place of the first three, see
+ * policy_relaunch().  Between the end of the enclave and QEMU's are the
+ * devices, which may hold the latter for a moment to deliver what the enclave
+ * has written last.
  */
 #include "qemu/osdep.h"
 #include "qapi/clone-visitor.h"
@@ -120,7 +121,7 @@ static void shut_down(NitroAccelState *s)
 }
 
 /* QEMU's rules for a panic, with a status of its own where QEMU ends */
-static void panic(NitroAccelState *s)
+static void policy_panic(NitroAccelState *s)
 {
     bool stays = panic_action == PANIC_ACTION_PAUSE ||
                  (panic_action == PANIC_ACTION_SHUTDOWN &&
@@ -139,7 +140,7 @@ static void give_up(NitroAccelState *s)
                                            NITRO_STATUS_DEADLINE);
 }
 
-static void fail(NitroAccelState *s)
+static void policy_fail(NitroAccelState *s)
 {
     qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
                                            nitro_policy_failure_status(
@@ -151,11 +152,11 @@ static const struct {
     bool may_reset;                     /* on-exit=reset changes that */
 } ends[NITRO_ENCLAVE_EXIT_CAUSE__MAX] = {
     [NITRO_ENCLAVE_EXIT_CAUSE_ENDED] = { shut_down, true },
-    [NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT] = { panic, true },
+    [NITRO_ENCLAVE_EXIT_CAUSE_ENDED_BEFORE_BOOT] = { policy_panic, true },
     [NITRO_ENCLAVE_EXIT_CAUSE_BOOT_TIMEOUT] = { give_up, true },
     [NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN] = { shut_down, false },
     [NITRO_ENCLAVE_EXIT_CAUSE_RESET] = { launch_again, false },
-    [NITRO_ENCLAVE_EXIT_CAUSE_START_FAILED] = { fail, false },
+    [NITRO_ENCLAVE_EXIT_CAUSE_START_FAILED] = { policy_fail, false },
 };
 
 static bool had_booted(const NitroEnclaveFacts *f)
@@ -168,7 +169,7 @@ static bool had_booted(const NitroEnclaveFacts *f)
  * on-exit=reset: not for an enclave that the user wanted to end, nor for a
  * crash that the user wants to look at.
  */
-static bool another(NitroAccelState *s)
+static bool policy_relaunch(NitroAccelState *s)
 {
     const NitroEnclaveFacts *f = facts(s);
 
@@ -191,7 +192,7 @@ static bool another(NitroAccelState *s)
 }
 
 /* Nobody holds QEMU's end any more */
-static void finish(NitroAccelState *s)
+static void policy_finish(NitroAccelState *s)
 {
     timer_del(s->hold_timer);
     if (s->again) {
@@ -199,7 +200,7 @@ static void finish(NitroAccelState *s)
         return;
     }
     nitro_enclave_close(s->enclave);
-    if (!another(s)) {
+    if (!policy_relaunch(s)) {
         ends[facts(s)->cause].stay(s);
     }
 }
@@ -209,7 +210,7 @@ static void hold_expired(void *opaque)
     NitroAccelState *s = opaque;
 
     trace_nitro_policy_hold_expired(facts(s)->cid, s->holds);
-    finish(s);
+    policy_finish(s);
 }
 
 void nitro_policy_hold(NitroLauncher *launcher, bool hold)
@@ -224,7 +225,7 @@ void nitro_policy_hold(NitroLauncher *launcher, bool hold)
     s->holds--;
     /* Pending timer: the stopped hook has returned */
     if (s->holds == 0 && timer_pending(s->hold_timer)) {
-        finish(s);
+        policy_finish(s);
     }
 }
 
@@ -347,7 +348,7 @@ static Situation situation(const NitroAccelState *s)
     return f->life >= NITRO_LIFE_ENDED ? ENDED : IDLE;
 }
 
-static void handle(NitroAccelState *s, NitroEvent event)
+static void policy_handle(NitroAccelState *s, NitroEvent event)
 {
     Situation now = situation(s);
 
@@ -358,14 +359,14 @@ static void handle(NitroAccelState *s, NitroEvent event)
 }
 
 /* Nothing to do before the first launch, when QEMU resets once */
-static void reset(void *opaque)
+static void policy_reset(void *opaque)
 {
-    handle(opaque, NITRO_EVENT_RESET);
+    policy_handle(opaque, NITRO_EVENT_RESET);
 }
 
 void nitro_policy_powerdown(NitroLauncher *launcher)
 {
-    handle(NITRO_ACCEL(launcher), NITRO_EVENT_POWERDOWN);
+    policy_handle(NITRO_ACCEL(launcher), NITRO_EVENT_POWERDOWN);
 }
 
 void nitro_policy_set_application(NitroLauncher *launcher,
@@ -383,28 +384,28 @@ void nitro_policy_set_application(NitroLauncher *launcher,
 void nitro_policy_deadline(NitroAccelState *s)
 {
     if (facts(s)->life == NITRO_LIFE_STARTED) {
-        handle(s, NITRO_EVENT_DEADLINE);
+        policy_handle(s, NITRO_EVENT_DEADLINE);
     }
 }
 
 /* What becomes of the enclave */
 
-static void started(NitroAccelState *s)
+static void policy_started(NitroAccelState *s)
 {
     NitroEvent kept = s->kept;
 
     nitro_launch_started(s);
     s->kept = NITRO_EVENT_NONE;
-    handle(s, kept);
+    policy_handle(s, kept);
 }
 
-static void ended(NitroAccelState *s)
+static void policy_ended(NitroAccelState *s)
 {
     s->kept = NITRO_EVENT_NONE;
     timer_del(s->grace_timer);
     nitro_launch_stopped(s);
     if (s->holds == 0 || facts(s)->error) {
-        finish(s);
+        policy_finish(s);
     } else {
         timer_mod(s->hold_timer, now_ms() + NITRO_SHUTDOWN_HOLD_MS);
     }
@@ -421,11 +422,11 @@ void nitro_policy_changed(void *opaque, NitroEnclave *enclave)
         nitro_launch_proceed(s);
         break;
     case NITRO_LIFE_STARTED:
-        started(s);
+        policy_started(s);
         break;
     case NITRO_LIFE_ENDED:
     case NITRO_LIFE_CLOSING:
-        ended(s);
+        policy_ended(s);
         break;
     case NITRO_LIFE_CLOSED:
         if (s->again && !timer_pending(s->hold_timer)) {
@@ -465,5 +466,5 @@ void nitro_policy_init(NitroAccelState *s)
     s->patience_timer = timer_new_ms(QEMU_CLOCK_REALTIME, lost_patience, s);
     s->exit_notifier.notify = qemu_exits;
     qemu_add_exit_notifier(&s->exit_notifier);
-    qemu_register_reset(reset, s);
+    qemu_register_reset(policy_reset, s);
 }

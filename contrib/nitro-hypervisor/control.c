@@ -30,7 +30,7 @@ struct NhvControl {
     GByteArray *output;
 };
 
-static void disconnect(NhvControl *control)
+static void control_disconnect(NhvControl *control)
 {
     g_clear_handle_id(&control->input_source, g_source_remove);
     g_clear_handle_id(&control->output_source, g_source_remove);
@@ -44,9 +44,9 @@ static void disconnect(NhvControl *control)
 }
 
 /* Ends the connection when the device has to go or has gone */
-static void lose(NhvControl *control, const char *why)
+static void control_lose(NhvControl *control, const char *why)
 {
-    disconnect(control);
+    control_disconnect(control);
     control->ops->lost(control->opaque, why);
 }
 
@@ -137,9 +137,9 @@ void nhv_control_exited(NhvControl *control, uint64_t slot_uid,
 }
 
 /* Returns: NULL, or why the device has to go */
-static const char *hello(NhvControl *control,
-                         const NitroControlHeader *header,
-                         const NitroControlHello *body)
+static const char *control_hello(NhvControl *control,
+                                 const NitroControlHeader *header,
+                                 const NitroControlHello *body)
 {
     NitroControlHello mine = {
         .version = cpu_to_le32(NITRO_CONTROL_VERSION),
@@ -192,8 +192,9 @@ static uint64_t body_size(uint16_t type, const void *body, size_t len)
 }
 
 /* Returns: NULL, or why the device has to go */
-static const char *handle(NhvControl *control,
-                          const NitroControlHeader *header, const void *body)
+static const char *control_handle(NhvControl *control,
+                                  const NitroControlHeader *header,
+                                  const void *body)
 {
     size_t len = header->size - sizeof(*header);
 
@@ -204,7 +205,7 @@ static const char *handle(NhvControl *control,
         return "message of an unknown type or a wrong size";
     }
     if (header->type == NITRO_CONTROL_HELLO) {
-        return hello(control, header, body);
+        return control_hello(control, header, body);
     }
     if (!control->greeted) {
         return "request before HELLO";
@@ -239,7 +240,8 @@ static const char *handle_input(NhvControl *control)
         if (control->input->len < header.size) {
             return NULL;
         }
-        why = handle(control, &header, control->input->data + sizeof(header));
+        why = control_handle(control, &header,
+                             control->input->data + sizeof(header));
         if (why) {
             return why;
         }
@@ -268,7 +270,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
     }
     control->input_source = 0;
     if (why) {
-        lose(control, why);
+        control_lose(control, why);
     }
     return G_SOURCE_REMOVE;
 }
@@ -283,14 +285,14 @@ void nhv_control_continue(NhvControl *control)
     control->held = false;
     why = handle_input(control);
     if (why) {
-        lose(control, why);
+        control_lose(control, why);
     } else if (!control->held) {
         control->input_source = g_unix_fd_add(control->fd, G_IO_IN,
                                               input_ready, control);
     }
 }
 
-static void accepted(void *opaque, int fd)
+static void control_accepted(void *opaque, int fd)
 {
     NhvControl *control = opaque;
 
@@ -310,7 +312,7 @@ NhvControl *nhv_control_new(const char *path, const NhvControlOps *ops,
     control->fd = -1;
     control->input = g_byte_array_new();
     control->output = g_byte_array_new();
-    control->listener = nhv_listener_new(path, accepted, control, errp);
+    control->listener = nhv_listener_new(path, control_accepted, control, errp);
     if (!control->listener) {
         nhv_control_free(control);
         return NULL;
@@ -323,7 +325,7 @@ void nhv_control_free(NhvControl *control)
     if (!control) {
         return;
     }
-    disconnect(control);
+    control_disconnect(control);
     nhv_listener_free(control->listener);
     g_byte_array_unref(control->input);
     g_byte_array_unref(control->output);

@@ -256,7 +256,7 @@ static bool issue_identity(NhvEnclave *enclave, int *fd, Error **errp)
     return true;
 }
 
-static bool spawn(NhvEnclave *enclave, Error **errp)
+static bool enclave_spawn(NhvEnclave *enclave, Error **errp)
 {
     NhvChildConfig config = {
         .opts = enclave->host.opts,
@@ -341,7 +341,7 @@ static void start_child(NhvEnclave *enclave)
 
     report_image(enclave);
     enclave->state = STATE_STARTING;
-    if (spawn(enclave, &err)) {
+    if (enclave_spawn(enclave, &err)) {
         enclave->timeout_source = g_timeout_add(NITRO_ENCLAVE_START_MS,
                                                 start_timeout, enclave);
         return;

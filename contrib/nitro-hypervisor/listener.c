@@ -25,7 +25,7 @@ struct NhvListener {
     void *opaque;
 };
 
-static gboolean retry(gpointer opaque)
+static gboolean listener_retry(gpointer opaque)
 {
     NhvListener *listener = opaque;
 
@@ -42,7 +42,7 @@ static void retry_later(NhvListener *listener, int err)
                     strerror(err));
     }
     listener->told = true;
-    listener->source = g_timeout_add(RETRY_MS, retry, listener);
+    listener->source = g_timeout_add(RETRY_MS, listener_retry, listener);
 }
 
 static gboolean peer_waiting(gint fd, GIOCondition condition, gpointer opaque)

@@ -52,7 +52,7 @@ static void guest_misbehaved(void *opaque, uint32_t cid, const char *what)
     nhv_report(&hv->report, "CID %u: %s", cid, what);
 }
 
-static void end(Hypervisor *hv)
+static void hypervisor_end(Hypervisor *hv)
 {
     hv->ending = true;
     nhv_slots_close(hv->slots);
@@ -60,7 +60,7 @@ static void end(Hypervisor *hv)
 
 static gboolean end_signal(gpointer opaque)
 {
-    end(opaque);
+    hypervisor_end(opaque);
     return G_SOURCE_CONTINUE;
 }
 
@@ -90,7 +90,7 @@ static void parent_gone(void *opaque)
     Hypervisor *hv = opaque;
 
     if (hv->opts.once) {
-        end(hv);
+        hypervisor_end(hv);
     } else {
         nhv_slots_reset(hv->slots);
     }
@@ -136,7 +136,7 @@ static bool open_pki(Hypervisor *hv, Error **errp)
     return true;
 }
 
-static bool start(Hypervisor *hv, Error **errp)
+static bool hypervisor_start(Hypervisor *hv, Error **errp)
 {
     const char *dir = hv->opts.runtime_dir;
     g_autofree char *vsock_path = g_build_filename(dir, "parent-vsock.sock",
@@ -168,7 +168,7 @@ static bool start(Hypervisor *hv, Error **errp)
     return true;
 }
 
-static void stop(Hypervisor *hv)
+static void hypervisor_stop(Hypervisor *hv)
 {
     nhv_control_free(hv->control);
     nhv_slots_free(hv->slots);
@@ -193,7 +193,7 @@ static void occupy_stdio(void)
     }
 }
 
-static int run(Hypervisor *hv)
+static int hypervisor_run(Hypervisor *hv)
 {
     hv->loop = g_main_loop_new(NULL, FALSE);
     g_unix_signal_add(SIGTERM, end_signal, hv);
@@ -249,11 +249,11 @@ int main(int argc, char **argv)
         status = check_kvm(&hv.opts);
     } else if (hv.opts.pki_command) {
         status = run_pki_command(&hv.opts);
-    } else if (start(&hv, &err)) {
-        status = run(&hv);
+    } else if (hypervisor_start(&hv, &err)) {
+        status = hypervisor_run(&hv);
     } else {
         error_report_err(err);
     }
-    stop(&hv);
+    hypervisor_stop(&hv);
     return status;
 }

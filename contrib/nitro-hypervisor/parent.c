@@ -164,7 +164,7 @@ bool nhv_memory_read(NhvMemory *mem, void *buf, size_t len,
     return true;
 }
 
-static void scrub(void *p, uint64_t len)
+static void parent_scrub(void *p, uint64_t len)
 {
     if (madvise(p, len, MADV_REMOVE)) {
         memset(p, 0, len);
@@ -182,7 +182,7 @@ bool nhv_memory_scrub(NhvMemory *mem, Error **errp)
         if (!p) {
             return false;
         }
-        scrub(p, n);
+        parent_scrub(p, n);
         offset += n;
     }
     return true;

@@ -90,8 +90,8 @@ static bool write_identity(NhvPki *pki, const char *name,
     return ok;
 }
 
-static bool make(NhvPki *pki, NSMLevel level, const NSMIdentity *issuer,
-                 const char *file, NSMIdentity **identity, Error **errp)
+static bool pki_make(NhvPki *pki, NSMLevel level, const NSMIdentity *issuer,
+                     const char *file, NSMIdentity **identity, Error **errp)
 {
     g_autoptr(NSMIdentity) made = nsm_identity_new(level, issuer, NULL,
                                                    time_now(), errp);
@@ -140,7 +140,7 @@ static bool open_root(NhvPki *pki, Error **errp)
         error_append_hint(errp, "Give a path that does not exist yet\n");
         return false;
     }
-    return make(pki, NSM_LEVEL_ROOT, NULL, ROOT_KEY_NAME, &pki->root, errp);
+    return pki_make(pki, NSM_LEVEL_ROOT, NULL, ROOT_KEY_NAME, &pki->root, errp);
 }
 
 /* The root's certificate alone, for those who must not have its key */
@@ -162,8 +162,8 @@ static bool publish_root(NhvPki *pki, Error **errp)
 
 static bool renew_regional(NhvPki *pki, Error **errp)
 {
-    return make(pki, NSM_LEVEL_REGIONAL, pki->root, REGIONAL_KEY_NAME,
-                &pki->regional, errp);
+    return pki_make(pki, NSM_LEVEL_REGIONAL, pki->root, REGIONAL_KEY_NAME,
+                    &pki->regional, errp);
 }
 
 static bool open_regional(NhvPki *pki, Error **errp)
@@ -245,7 +245,7 @@ static bool with_lock(NhvPki *pki, bool (*work)(NhvPki *pki, Error **errp),
 }
 
 /* What an instance that is made now needs above it */
-static bool prepare(NhvPki *pki, Error **errp)
+static bool pki_prepare(NhvPki *pki, Error **errp)
 {
     int64_t now = time_now();
 
@@ -257,7 +257,8 @@ static bool prepare(NhvPki *pki, Error **errp)
         !with_lock(pki, open_regional, errp)) {
         return false;
     }
-    return make(pki, NSM_LEVEL_ZONAL, pki->regional, NULL, &pki->zonal, errp);
+    return pki_make(pki, NSM_LEVEL_ZONAL, pki->regional, NULL, &pki->zonal,
+                    errp);
 }
 
 /* Key of a new instance, and its chain from the root on */
@@ -267,7 +268,7 @@ static GString *make_instance(NhvPki *pki, const char *id, int64_t *until,
     g_autoptr(NSMIdentity) instance = NULL;
     GString *text;
 
-    if (!prepare(pki, errp)) {
+    if (!pki_prepare(pki, errp)) {
         return NULL;
     }
     instance = nsm_identity_new(NSM_LEVEL_INSTANCE, pki->zonal, id,
@@ -306,7 +307,7 @@ static bool open_reader(NhvPkiInstance *instance, Error **errp)
  * A reader may see half of it: key and certificate do not fit together then,
  * and it keeps what it has.
  */
-static bool fill(NhvPkiInstance *instance, Error **errp)
+static bool pki_fill(NhvPkiInstance *instance, Error **errp)
 {
     int64_t until;
     GString *text = make_instance(instance->pki, instance->id, &until, errp);
@@ -333,7 +334,7 @@ void nhv_pki_renew(NhvPki *pki, int64_t now)
         Error *err = NULL;
 
         if (now + NSM_INSTANCE_LIFE / 2 > instance->until &&
-            !fill(instance, &err)) {
+            !pki_fill(instance, &err)) {
             error_reportf_err(err, "attestation: ");
         }
     }
@@ -359,7 +360,7 @@ NhvPkiInstance *nhv_pki_issue(NhvPki *pki, const char *id, Error **errp)
     }
     instance->fd = qemu_memfd_create("nitro-instance", 0, false, 0, 0, errp);
     if (instance->fd < 0 || !open_reader(instance, errp) ||
-        !fill(instance, errp)) {
+        !pki_fill(instance, errp)) {
         nhv_pki_instance_free(instance);
         return NULL;
     }

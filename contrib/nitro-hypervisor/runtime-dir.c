@@ -11,7 +11,7 @@
 #include "qapi/error.h"
 #include "runtime-dir.h"
 
-static bool create(NhvRuntimeDir *dir, Error **errp)
+static bool runtime_dir_create(NhvRuntimeDir *dir, Error **errp)
 {
     if (mkdir(dir->path, 0700) == 0) {
         dir->made = true;
@@ -46,7 +46,7 @@ static bool check_private(NhvRuntimeDir *dir, Error **errp)
 }
 
 /* A second process would take the sockets away */
-static bool lock(NhvRuntimeDir *dir, Error **errp)
+static bool runtime_dir_lock(NhvRuntimeDir *dir, Error **errp)
 {
     dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir->fd < 0 || flock(dir->fd, LOCK_EX | LOCK_NB)) {
@@ -62,7 +62,8 @@ bool nhv_runtime_dir_open(NhvRuntimeDir *dir, const char *path,
                           Error **errp)
 {
     *dir = (NhvRuntimeDir) { .path = g_strdup(path), .fd = -1 };
-    return create(dir, errp) && check_private(dir, errp) && lock(dir, errp);
+    return runtime_dir_create(dir, errp) && check_private(dir, errp) &&
+           runtime_dir_lock(dir, errp);
 }
 
 void nhv_runtime_dir_close(NhvRuntimeDir *dir)

@@ -68,7 +68,7 @@ static bool cid_in_use(NhvSlots *slots, uint32_t cid)
     return false;
 }
 
-static void forget(NhvSlots *slots, Slot *slot)
+static void slot_forget(NhvSlots *slots, Slot *slot)
 {
     nhv_enclave_free(slot->enclave);
     g_ptr_array_remove(slots->table, slot);
@@ -83,7 +83,7 @@ static void scrub_and_forget(NhvSlots *slots, Slot *slot)
         error_prepend(&err, "donated memory not scrubbed: ");
         warn_report_err(err);
     }
-    forget(slots, slot);
+    slot_forget(slots, slot);
 }
 
 static void forget_doomed(NhvSlots *slots)
@@ -94,7 +94,7 @@ static void forget_doomed(NhvSlots *slots)
         Slot *slot = g_ptr_array_index(slots->table, i);
 
         if (slot->doomed && nhv_enclave_is_down(slot->enclave)) {
-            forget(slots, slot);
+            slot_forget(slots, slot);
         } else {
             i++;
         }
@@ -127,7 +127,7 @@ static void settle_pending(NhvSlots *slots)
     }
 }
 
-static gboolean settle(gpointer opaque)
+static gboolean slots_settle(gpointer opaque)
 {
     NhvSlots *slots = opaque;
 
@@ -144,7 +144,7 @@ static gboolean settle(gpointer opaque)
 static void settle_later(NhvSlots *slots)
 {
     if (!slots->settle_source) {
-        slots->settle_source = g_idle_add_full(G_PRIORITY_DEFAULT, settle,
+        slots->settle_source = g_idle_add_full(G_PRIORITY_DEFAULT, slots_settle,
                                                slots, NULL);
     }
 }
@@ -219,8 +219,8 @@ static bool refuses_all(const NhvSlots *slots)
 }
 
 /* Returns: 0 when the enclave is being started, otherwise -errno */
-static int start(NhvSlots *slots, const NitroControlHeader *header,
-                 const NitroControlStart *body)
+static int slot_start(NhvSlots *slots, const NitroControlHeader *header,
+                      const NitroControlStart *body)
 {
     uint64_t cid = le64_to_cpu(body->cid);
     NhvEnclaveConfig config = {
@@ -277,7 +277,7 @@ bool nhv_slots_request(NhvSlots *slots, const NitroControlHeader *header,
     Slot *slot = find_slot(slots, header->slot_uid);
 
     if (header->type == NITRO_CONTROL_START) {
-        int rc = start(slots, header, body);
+        int rc = slot_start(slots, header, body);
 
         if (rc) {
             nhv_control_reply(slots->control, header, rc);

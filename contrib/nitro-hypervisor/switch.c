@@ -144,7 +144,7 @@ static bool packet_parse(NhvSwitchPort *port, NhvPacket *pkt,
 }
 
 /* Answer a packet that belongs to no connection */
-static void refuse(NhvSwitchPort *port, const NhvPacket *pkt)
+static void switch_refuse(NhvSwitchPort *port, const NhvPacket *pkt)
 {
     const struct virtio_vsock_hdr *hdr = &pkt->hdr;
     struct virtio_vsock_hdr *reset;
@@ -242,16 +242,16 @@ static bool too_many(NhvSwitchPort *port)
 }
 
 /* Returns: what was wrong with the packet, or NULL */
-static const char *request(NhvSwitchPort *port, NhvConn *conn,
-                           const NhvConnKey *key, int side,
-                           const NhvPacket *pkt)
+static const char *switch_request(NhvSwitchPort *port, NhvConn *conn,
+                                  const NhvConnKey *key, int side,
+                                  const NhvPacket *pkt)
 {
     NhvSwitchPort *to = nhv_switch_port(port->sw, side == NITRO_SIDE_OTHER
                                         ? NITRO_CID_PARENT : key->cid);
     NhvSwitchPort *other = side == NITRO_SIDE_OTHER ? port : to;
 
     if (!to || (!conn && too_many(other))) {
-        refuse(port, pkt);
+        switch_refuse(port, pkt);
         return NULL;
     }
     forget_refusals(port, pkt);
@@ -282,13 +282,13 @@ static const char *packet_input(NhvSwitchPort *port,
     if (defect && conn && conn->state != NITRO_CONN_DEAD) {
         nhv_conn_abort(conn);
     } else if (defect) {
-        refuse(port, pkt);
+        switch_refuse(port, pkt);
     } else if (pkt->hdr.op == VIRTIO_VSOCK_OP_REQUEST) {
-        return request(port, conn, key, side, pkt);
+        return switch_request(port, conn, key, side, pkt);
     } else if (conn) {
         return nhv_conn_input(conn, side, pkt);
     } else {
-        refuse(port, pkt);
+        switch_refuse(port, pkt);
     }
     return defect;
 }
@@ -305,7 +305,7 @@ void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
         return;
     }
     if (!packet_key(&pkt, &key, &side)) {
-        refuse(port, &pkt);
+        switch_refuse(port, &pkt);
         return;
     }
     defect = packet_input(port, &key, side, &pkt);

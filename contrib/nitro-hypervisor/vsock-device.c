@@ -190,7 +190,7 @@ static bool receive_packets(NhvVsockDevice *dev)
     return i == QUEUE_BUDGET;
 }
 
-static gboolean pump(gpointer opaque)
+static gboolean device_pump(gpointer opaque)
 {
     NhvVsockDevice *dev = opaque;
     bool more = false;
@@ -211,7 +211,7 @@ static void pump_later(void *opaque)
     NhvVsockDevice *dev = opaque;
 
     if (!dev->pump_source && is_running(dev)) {
-        dev->pump_source = g_idle_add_full(G_PRIORITY_DEFAULT, pump, dev,
+        dev->pump_source = g_idle_add_full(G_PRIORITY_DEFAULT, device_pump, dev,
                                            NULL);
     }
 }

@@ -138,7 +138,7 @@ static void queue_all(struct agent *agent, const struct output *output)
 }
 
 /* What the parent has not confirmed is sent again */
-static void opened(struct agent *agent)
+static void agent_opened(struct agent *agent)
 {
     agent->connecting = false;
     agent->sent = 0;
@@ -146,12 +146,12 @@ static void opened(struct agent *agent)
     queue_hello(agent);
 }
 
-static void begin(struct agent *agent, bool own)
+static void agent_begin(struct agent *agent, bool own)
 {
     agent->own = own;
     agent->fd = vsock_begin(agent->port, own, &agent->connecting);
     if (agent->fd >= 0 && !agent->connecting) {
-        opened(agent);
+        agent_opened(agent);
     }
 }
 
@@ -160,9 +160,9 @@ void agent_connect(struct agent *agent)
     if (!agent->port || agent->fd >= 0) {
         return;
     }
-    begin(agent, true);
+    agent_begin(agent, true);
     if (agent->fd < 0) {
-        begin(agent, false);
+        agent_begin(agent, false);
     }
 }
 
@@ -199,12 +199,12 @@ static void finish_connect(struct agent *agent)
     socklen_t len = sizeof(err);
 
     if (!getsockopt(agent->fd, SOL_SOCKET, SO_ERROR, &err, &len) && !err) {
-        opened(agent);
+        agent_opened(agent);
         return;
     }
     agent_close(agent);
     if (agent->own) {
-        begin(agent, false);
+        agent_begin(agent, false);
     }
 }
 
@@ -226,7 +226,7 @@ static void send_queued(struct agent *agent)
 }
 
 /* Frames that agent_next() has given make room first */
-static void receive(struct agent *agent)
+static void agent_receive(struct agent *agent)
 {
     ssize_t n;
 
@@ -256,7 +256,7 @@ void agent_work(struct agent *agent, short revents,
         revents &= POLLOUT;
     }
     if (agent->fd >= 0 && (revents & (POLLIN | POLLHUP | POLLERR))) {
-        receive(agent);
+        agent_receive(agent);
     }
     queue_all(agent, output);
     if (agent->fd >= 0 && agent->out_len) {

@@ -259,7 +259,7 @@ static void connect_parent(struct card *card)
 }
 
 /* The interface comes up late, so that nothing waits in it until then */
-static void begin(struct card *card)
+static void card_begin(struct card *card)
 {
     if (tap_up()) {
         warn("cannot bring " TAP_NAME " up");
@@ -273,7 +273,7 @@ static void begin(struct card *card)
 }
 
 /* Returns: -1 when the connection has ended, or is of no use */
-static int receive(struct card *card)
+static int card_receive(struct card *card)
 {
     if (frames_receive(&card->in, card->stream)) {
         say("the network's connection has ended");
@@ -286,7 +286,7 @@ static int receive(struct card *card)
     return 0;
 }
 
-static int serve(struct card *card)
+static int card_serve(struct card *card)
 {
     bool full = frames_pending(&card->out);
     struct pollfd fds[] = {
@@ -305,7 +305,7 @@ static int serve(struct card *card)
         say("the network's connection is broken");
         return -1;
     }
-    if (fds[1].revents & ~POLLOUT && receive(card)) {
+    if (fds[1].revents & ~POLLOUT && card_receive(card)) {
         return -1;
     }
     if (fds[2].revents) {
@@ -314,13 +314,13 @@ static int serve(struct card *card)
     return 0;
 }
 
-static void run(struct card *card)
+static void card_run(struct card *card)
 {
     prctl(PR_SET_NAME, "nitro-net");
     for (;;) {
         connect_parent(card);
-        begin(card);
-        while (!serve(card)) {
+        card_begin(card);
+        while (!card_serve(card)) {
             continue;
         }
         close(card->stream);
@@ -330,7 +330,7 @@ static void run(struct card *card)
 
 /* The process */
 
-static int prepare(struct card *card, const struct config *config)
+static int card_prepare(struct card *card, const struct config *config)
 {
     uint8_t mac[MAC_LEN];
     bool given = config->net_mac && mac_parse(mac, config->net_mac);
@@ -356,7 +356,7 @@ int card_start(const struct config *config)
     int fds[2];
     pid_t pid;
 
-    if (prepare(&card, config)) {
+    if (card_prepare(&card, config)) {
         return -1;
     }
     if (pipe2(fds, O_CLOEXEC)) {
@@ -367,7 +367,7 @@ int card_start(const struct config *config)
     if (pid == 0) {
         close(fds[0]);
         card.ready = fds[1];
-        run(&card);
+        card_run(&card);
     }
     if (pid < 0) {
         warn("no network: fork");

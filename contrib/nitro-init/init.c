@@ -88,7 +88,7 @@ static void linger(int ms)
     }
 }
 
-static void fail(const char *why)
+static void init_fail(const char *why)
 {
     say("%s", why);
     agent_set_state(&agent, STATE_FATAL, 0, why);
@@ -112,10 +112,10 @@ static void enter_root(void)
 
     if (failed) {
         warn("%s", failed);
-        fail("cannot mount the configured root image");
+        init_fail("cannot mount the configured root image");
     }
     if (config.root && mount_root(config.root)) {
-        fail("cannot enter the configured root");
+        init_fail("cannot enter the configured root");
     }
 }
 
@@ -127,7 +127,8 @@ static void do_heartbeat(void)
     }
     warn("no heartbeat at port 9000 of the parent");
     if (config.heartbeat == HEARTBEAT_REQUIRE) {
-        fail("no heartbeat, and the configuration says 'heartbeat require'");
+        init_fail("no heartbeat, and the configuration says "
+                  "'heartbeat require'");
     }
 }
 
@@ -150,7 +151,7 @@ static void open_signals(void)
     signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void start(void)
+static void init_start(void)
 {
     struct account account;
     char why[512];
@@ -158,12 +159,12 @@ static void start(void)
     if (account_find(&account, config.user, "/etc/passwd", "/etc/group", why,
                      sizeof(why)) ||
         app_start(&app, &config, &account, why, sizeof(why))) {
-        fail(why);
+        init_fail(why);
     }
     agent_set_state(&agent, STATE_RUNNING, 0, NULL);
 }
 
-static void stop(void)
+static void init_stop(void)
 {
     if (!kill_at) {
         app_signal(&app, config.stop_signal);
@@ -208,7 +209,7 @@ static uint32_t read_u32(const uint8_t *data)
 static void handle_frame(const struct agent_frame *frame)
 {
     if (frame->type == AGENT_STOP) {
-        stop();
+        init_stop();
     } else if (frame->type == AGENT_SIGNAL && frame->len == 4) {
         app_signal(&app, read_u32(frame->payload));
     } else if (frame->type == AGENT_TAKEN && frame->len == 8) {
@@ -226,7 +227,7 @@ static void handle_signals(void)
         if (info.ssi_signo == SIGCHLD) {
             app_reap(&app);
         } else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGPWR) {
-            stop();
+            init_stop();
         } else {
             app_signal(&app, info.ssi_signo);
         }
@@ -328,7 +329,7 @@ static void report_end(void)
     }
 }
 
-static void run(void)
+static void init_run(void)
 {
     struct pollfd fds[FD_COUNT];
 
@@ -383,8 +384,8 @@ int main(void)
         card_wait(card, config.net_wait_s);
     }
     open_signals();
-    start();
-    run();
+    init_start();
+    init_run();
     end_enclave();
     return 0;
 }

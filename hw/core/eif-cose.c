@@ -20,7 +20,7 @@
 #define HEADER_ALGORITHM 1
 #define SIGN1_PARTS 4
 
-static bool refuse(Error **errp, size_t pos, const char *what)
+static bool cose_refuse(Error **errp, size_t pos, const char *what)
 {
     error_setg(errp, "the COSE_Sign1 message is broken: %s expected at byte "
                "%zu", what, pos);
@@ -48,7 +48,7 @@ static bool take_bytes(EifCbor *c, EifCbor *content, const char *what,
     const uint8_t *data = eif_cbor_string(c, EIF_CBOR_BYTES, &len);
 
     if (!data) {
-        return refuse(errp, c->pos, what);
+        return cose_refuse(errp, c->pos, what);
     }
     /* Positions count from the start of the message */
     *content = (EifCbor) { c->data, c->pos, c->pos - len };
@@ -78,7 +78,7 @@ static bool decode_protected(EifCbor c, EifCose *cose, Error **errp)
     if (!take_this(&c, EIF_CBOR_MAP, 1) ||
         !take_this(&c, EIF_CBOR_UINT, HEADER_ALGORITHM) ||
         !eif_cbor_head(&c, EIF_CBOR_NEGATIVE, &value) || eif_cbor_left(&c)) {
-        return refuse(errp, start, "a map of the algorithm alone");
+        return cose_refuse(errp, start, "a map of the algorithm alone");
     }
     if (value >= INT_MAX || !eif_cose_signature_len(-1 - (int)value)) {
         error_setg(errp, "algorithm -%" PRIu64 " of the COSE_Sign1 message is "
@@ -93,22 +93,23 @@ static bool decode_protected(EifCbor c, EifCose *cose, Error **errp)
 static bool decode_payload(EifCbor c, EifCose *cose, Error **errp)
 {
     if (!take_this(&c, EIF_CBOR_MAP, 2)) {
-        return refuse(errp, c.pos, "a map of two entries");
+        return cose_refuse(errp, c.pos, "a map of two entries");
     }
     if (!eif_cbor_key(&c, "register_index") ||
         !take_this(&c, EIF_CBOR_UINT, 0)) {
-        return refuse(errp, c.pos, "\"register_index\": 0");
+        return cose_refuse(errp, c.pos, "\"register_index\": 0");
     }
     if (!eif_cbor_key(&c, "register_value") ||
         !take_this(&c, EIF_CBOR_ARRAY, EIF_PCR_LEN)) {
-        return refuse(errp, c.pos, "\"register_value\": 48 bytes");
+        return cose_refuse(errp, c.pos, "\"register_value\": 48 bytes");
     }
     for (int i = 0; i < EIF_PCR_LEN; i++) {
         if (!eif_cbor_byte(&c, &cose->pcr[i])) {
-            return refuse(errp, c.pos, "an integer of 8 bits");
+            return cose_refuse(errp, c.pos, "an integer of 8 bits");
         }
     }
-    return !eif_cbor_left(&c) || refuse(errp, c.pos, "the end of the payload");
+    return !eif_cbor_left(&c) ||
+           cose_refuse(errp, c.pos, "the end of the payload");
 }
 
 static bool decode_signature(EifCbor c, EifCose *cose, Error **errp)
@@ -132,14 +133,14 @@ static bool decode_start(EifCbor *c, EifCose *cose, EifCbor *payload,
     EifCbor header;
 
     if (!take_this(c, EIF_CBOR_ARRAY, SIGN1_PARTS)) {
-        return refuse(errp, c->pos, "a list of four");
+        return cose_refuse(errp, c->pos, "a list of four");
     }
     if (!take_bytes(c, &header, "a protected header", errp) ||
         !decode_protected(header, cose, errp)) {
         return false;
     }
     if (!take_this(c, EIF_CBOR_MAP, 0)) {
-        return refuse(errp, c->pos, "an empty map");
+        return cose_refuse(errp, c->pos, "an empty map");
     }
     if (!take_bytes(c, payload, "a payload", errp)) {
         return false;
@@ -157,7 +158,7 @@ static bool decode_end(EifCbor *c, EifCose *cose, Error **errp)
         !decode_signature(content, cose, errp)) {
         return false;
     }
-    return !eif_cbor_left(c) || refuse(errp, c->pos, "the end");
+    return !eif_cbor_left(c) || cose_refuse(errp, c->pos, "the end");
 }
 
 bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,

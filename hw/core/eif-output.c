@@ -28,7 +28,7 @@ typedef struct Output {
     struct stat former;
 } Output;
 
-static bool fail(const char *path, int err, Error **errp)
+static bool output_fail(const char *path, int err, Error **errp)
 {
     error_setg_errno(errp, err, "cannot write %s", path);
     return false;
@@ -146,7 +146,7 @@ static bool open_named(Output *o, Error **errp)
         watch_signals(o->temp);
     }
     unblock_signals(&former);
-    return o->fd >= 0 || fail(o->path, err, errp);
+    return o->fd >= 0 || output_fail(o->path, err, errp);
 }
 
 static bool fill_file(int fd, const char *path, uint64_t size,
@@ -162,11 +162,11 @@ static bool fill_file(int fd, const char *path, uint64_t size,
     /* With all blocks reserved, writing to the mapping cannot fail */
     rc = posix_fallocate(fd, 0, size);
     if (rc != 0) {
-        return fail(path, rc, errp);
+        return output_fail(path, rc, errp);
     }
     map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) {
-        return fail(path, errno, errp);
+        return output_fail(path, errno, errp);
     }
     ok = fill(map, size, opaque, errp);
     munmap(map, size);
@@ -250,7 +250,7 @@ static bool take_path(Output *o)
 static bool finish_file(Output *o, Error **errp)
 {
     return (take_rights(o) && fsync(o->fd) == 0 && take_path(o)) ||
-           fail(o->path, errno, errp);
+           output_fail(o->path, errno, errp);
 }
 
 bool eif_output_file(const char *path, uint64_t size, EifFillFunc *fill,

@@ -121,7 +121,7 @@ static gpointer read_chunks(gpointer opaque)
 }
 
 /* Whatever cannot have a thread is left to the others */
-static void run(Job *job, Reader *readers)
+static void read_run(Job *job, Reader *readers)
 {
     unsigned nr = MIN(g_get_num_processors(), MIN(job->nr_chunks, MAX_THREADS));
 
@@ -170,7 +170,7 @@ static void run_on_file(Job *job, Reader *readers, bool zeroed)
         position = lseek(job->src->fd, 0, SEEK_CUR);
     }
     job->skip_holes = position >= 0;
-    run(job, readers);
+    read_run(job, readers);
     if (job->skip_holes) {
         lseek(job->src->fd, position, SEEK_SET);
     }

@@ -25,7 +25,7 @@
 #define HINT_SIGN \
     "Sign the image again: 'qemu-eif sign' replaces the signature.\n"
 
-static bool refuse(Error **errp, size_t pos, const char *what)
+static bool signature_refuse(Error **errp, size_t pos, const char *what)
 {
     ERRP_GUARD();
 
@@ -43,7 +43,7 @@ static bool take_key(EifCbor *c, const char *key, Error **errp)
         return true;
     }
     what = g_strdup_printf("key \"%s\"", key);
-    return refuse(errp, c->pos, what);
+    return signature_refuse(errp, c->pos, what);
 }
 
 /* An array of integers below 256, each in its one or two byte form */
@@ -54,13 +54,13 @@ static bool take_bytes(EifCbor *c, GByteArray *bytes, Error **errp)
 
     if (!eif_cbor_head(c, EIF_CBOR_ARRAY, &n) || n == 0 ||
         n > eif_cbor_left(c)) {
-        return refuse(errp, start, "a list of bytes");
+        return signature_refuse(errp, start, "a list of bytes");
     }
     for (uint64_t i = 0; i < n; i++) {
         uint8_t byte;
 
         if (!eif_cbor_byte(c, &byte)) {
-            return refuse(errp, c->pos, "an integer of 8 bits");
+            return signature_refuse(errp, c->pos, "an integer of 8 bits");
         }
         g_byte_array_append(bytes, &byte, 1);
     }
@@ -74,7 +74,7 @@ static bool take_entry(EifCbor *c, GByteArray *pem, GByteArray *cose,
     uint64_t n;
 
     if (!eif_cbor_head(c, EIF_CBOR_MAP, &n) || n != 2) {
-        return refuse(errp, start, "a map of two entries");
+        return signature_refuse(errp, start, "a map of two entries");
     }
     return take_key(c, "signing_certificate", errp) &&
            take_bytes(c, pem, errp) &&
@@ -239,7 +239,7 @@ EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
 
     sig->cose = g_byte_array_new();
     if (!eif_cbor_head(&c, EIF_CBOR_ARRAY, &n) || n == 0) {
-        refuse(errp, 0, "a list of at least one signature");
+        signature_refuse(errp, 0, "a list of at least one signature");
         return NULL;
     }
     if (!take_entry(&c, pem, sig->cose, errp)) {
@@ -253,7 +253,7 @@ EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
         }
     }
     if (c.pos != len) {
-        refuse(errp, c.pos, "the end");
+        signature_refuse(errp, c.pos, "the end");
         return NULL;
     }
     sig->cert_der = pem_to_der(pem, errp);

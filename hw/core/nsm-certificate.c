@@ -352,9 +352,9 @@ static bool set_extensions(gnutls_x509_crt_t crt, const Profile *profile,
     return true;
 }
 
-static bool certify(NSMIdentity *identity, NSMLevel level,
-                    const NSMIdentity *issuer, const char *name, int64_t now,
-                    Error **errp)
+static bool certificate_make(NSMIdentity *identity, NSMLevel level,
+                             const NSMIdentity *issuer, const char *name,
+                             int64_t now, Error **errp)
 {
     const Profile *profile = &profiles[level];
     gnutls_x509_crt_t crt = identity->crt;
@@ -419,7 +419,8 @@ NSMIdentity *nsm_identity_new(NSMLevel level, const NSMIdentity *issuer,
     g_autoptr(NSMIdentity) identity = identity_alloc(errp);
 
     if (!identity || !make_key(&identity->key, errp) ||
-        !certify(identity, level, issuer ?: identity, name, now, errp) ||
+        !certificate_make(identity, level, issuer ?: identity, name, now,
+                          errp) ||
         !identity_complete(identity, errp)) {
         return NULL;
     }
@@ -663,7 +664,7 @@ GPtrArray *nsm_certificates_load(const char *pem, Error **errp)
 
 #else /* CAN_SIGN */
 
-static void refuse(Error **errp)
+static void certificate_refuse(Error **errp)
 {
     error_setg(errp, "this build has no GnuTLS 3.6, which signs attestation "
                "documents");
@@ -674,7 +675,7 @@ NSMIdentity *nsm_identity_new(NSMLevel level, const NSMIdentity *issuer,
                               const char *name, int64_t now, Error **errp)
 {
     ERRP_GUARD();
-    refuse(errp);
+    certificate_refuse(errp);
     return NULL;
 }
 
@@ -682,14 +683,14 @@ NSMIdentity *nsm_identity_load(const char *pem, const char *password,
                                Error **errp)
 {
     ERRP_GUARD();
-    refuse(errp);
+    certificate_refuse(errp);
     return NULL;
 }
 
 GPtrArray *nsm_certificates_load(const char *pem, Error **errp)
 {
     ERRP_GUARD();
-    refuse(errp);
+    certificate_refuse(errp);
     return NULL;
 }
 

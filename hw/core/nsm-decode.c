@@ -15,7 +15,7 @@
 
 #define TAG_HEAD (0xc0 | NSM_DOC_TAG)
 
-static bool refuse(Error **errp, size_t pos, const char *what)
+static bool decode_refuse(Error **errp, size_t pos, const char *what)
 {
     error_setg(errp, "the attestation document is broken: %s expected at byte "
                "%zu", what, pos);
@@ -33,7 +33,7 @@ static bool take_bytes(EifCbor *c, NSMBytes *bytes, size_t least, size_t most,
         g_autofree char *what =
             g_strdup_printf("a string of %zu to %zu bytes", least, most);
 
-        return refuse(errp, c->pos, what);
+        return decode_refuse(errp, c->pos, what);
     }
     *c = at;
     *bytes = (NSMBytes) { data, len };
@@ -48,7 +48,7 @@ static bool take_module_id(EifCbor *c, NSMDocument *claims, Error **errp)
     id->data = eif_cbor_string(&at, EIF_CBOR_TEXT, &id->len);
     if (!id->data || !id->len ||
         !g_utf8_validate((const char *)id->data, id->len, NULL)) {
-        return refuse(errp, c->pos, "a text that is not empty");
+        return decode_refuse(errp, c->pos, "a text that is not empty");
     }
     *c = at;
     return true;
@@ -57,7 +57,7 @@ static bool take_module_id(EifCbor *c, NSMDocument *claims, Error **errp)
 static bool take_digest(EifCbor *c, NSMDocument *claims, Error **errp)
 {
     return eif_cbor_key(c, NSM_DOC_SHA384) ||
-           refuse(errp, c->pos, "digest \"" NSM_DOC_SHA384 "\"");
+           decode_refuse(errp, c->pos, "digest \"" NSM_DOC_SHA384 "\"");
 }
 
 static bool take_timestamp(EifCbor *c, NSMDocument *claims, Error **errp)
@@ -67,7 +67,7 @@ static bool take_timestamp(EifCbor *c, NSMDocument *claims, Error **errp)
     /* Later times do not fit into the clocks of those who compare */
     if (!eif_cbor_head(c, EIF_CBOR_UINT, &claims->timestamp_ms) ||
         !claims->timestamp_ms || claims->timestamp_ms > INT64_MAX) {
-        return refuse(errp, pos, "a time in milliseconds");
+        return decode_refuse(errp, pos, "a time in milliseconds");
     }
     return true;
 }
@@ -85,14 +85,14 @@ static bool take_pcr(EifCbor *c, NSMDocument *claims, Error **errp)
 
     if (!eif_cbor_head(c, EIF_CBOR_UINT, &index) ||
         index >= NSM_DOC_MAX_PCRS || claims->pcrs[index].data) {
-        return refuse(errp, pos, "another register from 0 to 31");
+        return decode_refuse(errp, pos, "another register from 0 to 31");
     }
     pos = c->pos;
     if (!take_bytes(c, &value, 32, 64, errp)) {
         return false;
     }
     if (!pcr_len_is_known(value.len)) {
-        return refuse(errp, pos, "a register of 32, 48 or 64 bytes");
+        return decode_refuse(errp, pos, "a register of 32, 48 or 64 bytes");
     }
     claims->pcrs[index] = value;
     return true;
@@ -105,14 +105,14 @@ static bool take_pcrs(EifCbor *c, NSMDocument *claims, Error **errp)
     unsigned n = 0;
 
     if (!eif_cbor_open(c, EIF_CBOR_MAP, &entries)) {
-        return refuse(errp, pos, "a map of registers");
+        return decode_refuse(errp, pos, "a map of registers");
     }
     for (; eif_cbor_more(c, &entries); n++) {
         if (!take_pcr(c, claims, errp)) {
             return false;
         }
     }
-    return n || refuse(errp, pos, "at least one register");
+    return n || decode_refuse(errp, pos, "at least one register");
 }
 
 static bool take_certificate(EifCbor *c, NSMDocument *claims, Error **errp)
@@ -127,12 +127,12 @@ static bool take_cabundle(EifCbor *c, NSMDocument *claims, Error **errp)
     EifCborEntries entries;
 
     if (!eif_cbor_open(c, EIF_CBOR_ARRAY, &entries)) {
-        return refuse(errp, pos, "a list of certificates");
+        return decode_refuse(errp, pos, "a list of certificates");
     }
     while (eif_cbor_more(c, &entries)) {
         if (claims->nr_cabundle == NSM_CABUNDLE_MAX) {
-            return refuse(errp, c->pos, "the end of the cabundle after 16 "
-                          "certificates");
+            return decode_refuse(errp, c->pos, "the end of the cabundle "
+                                 "after 16 certificates");
         }
         if (!take_bytes(c, &claims->cabundle[claims->nr_cabundle++], 1,
                         NSM_DOC_CERTIFICATE_MAX, errp)) {
@@ -140,7 +140,7 @@ static bool take_cabundle(EifCbor *c, NSMDocument *claims, Error **errp)
         }
     }
     return claims->nr_cabundle ||
-           refuse(errp, pos, "at least one certificate");
+           decode_refuse(errp, pos, "at least one certificate");
 }
 
 static bool take_optional(EifCbor *c, NSMBytes *bytes, Error **errp)
@@ -190,7 +190,7 @@ static bool take_field(EifCbor *c, NSMDocument *claims, unsigned *seen,
             return fields[i].take(c, claims, errp);
         }
     }
-    return refuse(errp, c->pos, "another of the nine keys");
+    return decode_refuse(errp, c->pos, "another of the nine keys");
 }
 
 static bool check_complete(unsigned seen, size_t pos, Error **errp)
@@ -200,7 +200,7 @@ static bool check_complete(unsigned seen, size_t pos, Error **errp)
             g_autofree char *what = g_strdup_printf("key \"%s\"",
                                                     fields[i].key);
 
-            return refuse(errp, pos, what);
+            return decode_refuse(errp, pos, what);
         }
     }
     return true;
@@ -212,7 +212,7 @@ static bool decode_payload(EifCbor c, NSMDocument *claims, Error **errp)
     unsigned seen = 0;
 
     if (!eif_cbor_open(&c, EIF_CBOR_MAP, &entries)) {
-        return refuse(errp, c.pos, "a map");
+        return decode_refuse(errp, c.pos, "a map");
     }
     claims->indefinite = entries.indefinite;
     while (eif_cbor_more(&c, &entries)) {
@@ -221,7 +221,7 @@ static bool decode_payload(EifCbor c, NSMDocument *claims, Error **errp)
         }
     }
     if (eif_cbor_left(&c)) {
-        return refuse(errp, c.pos, "the end of the payload");
+        return decode_refuse(errp, c.pos, "the end of the payload");
     }
     return check_complete(seen, c.pos, errp);
 }

@@ -93,7 +93,7 @@ static bool can_stop(const NitroAgent *a)
 }
 
 /* The accelerator may have to ask it to end, and to end with its status */
-static void report(NitroAgent *a)
+static void agent_report(NitroAgent *a)
 {
     g_autoptr(NitroEnclaveApplication) info = nitro_agent_query(a);
     bool counts = a->exit_status == NITRO_AGENT_EXIT_STATUS_APP;
@@ -120,7 +120,7 @@ static void connection_close(NitroAgent *a)
     a->in_len = a->out_len = 0;
     a->eof = a->greeted = a->go = a->end = false;
     a->confirmed = 0;
-    report(a);
+    agent_report(a);
 }
 
 static void connection_fault(NitroAgent *a, unsigned type, uint32_t len)
@@ -162,7 +162,7 @@ static NitroTaken take_hello(NitroAgent *a, const uint8_t *payload,
         nitro_sigterm_catch(agent_sigterm, a);
     }
     a->go = lduw_be_p(payload + 2) & NITRO_AGENT_WAITS_FOR_GO;
-    report(a);
+    agent_report(a);
     return NITRO_TAKEN;
 }
 
@@ -174,7 +174,7 @@ static NitroTaken take_state(NitroAgent *a, const uint8_t *payload,
     if (taken == NITRO_TAKEN) {
         /* The init repeats it on each connection */
         a->end = nitro_program_has_ended(&a->program);
-        report(a);
+        agent_report(a);
     }
     return taken;
 }
@@ -363,7 +363,7 @@ static void agent_update(NitroAgent *a)
 
 /* Connections */
 
-static bool admits(NitroAgent *a, QIOChannelSocket *sioc)
+static bool agent_admits(NitroAgent *a, QIOChannelSocket *sioc)
 {
     uint32_t cid;
     const char *why = nitro_peer_refusal(sioc, a->cid, &cid);
@@ -382,7 +382,7 @@ static void agent_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
 {
     NitroAgent *a = opaque;
 
-    if (!admits(a, sioc)) {
+    if (!agent_admits(a, sioc)) {
         return;
     }
     a->sioc = QIO_CHANNEL_SOCKET(object_ref(OBJECT(sioc)));
@@ -406,7 +406,7 @@ static void agent_restart(NitroAgent *a)
     a->over = a->warned = a->terminated = a->stop = false;
     a->nr_connections = 0;
     nitro_program_restart(&a->program);
-    report(a);
+    agent_report(a);
 }
 
 static bool nitro_agent_prepare(NitroVsockDevice *dev, Error **errp)

@@ -42,9 +42,9 @@ static void hypervisor_missing(NitroEnclavesPCIState *s)
     }
 }
 
-static int ask(NitroEnclavesPCIState *s, NitroPciCommand command,
-               NitroControlType type, NitroSlot *slot, const void *body,
-               size_t len)
+static int command_ask(NitroEnclavesPCIState *s, NitroPciCommand command,
+                       NitroControlType type, NitroSlot *slot, const void *body,
+                       size_t len)
 {
     uint32_t seq = nitro_control_send(&s->control, type, slot->uid, body, len);
 
@@ -103,8 +103,8 @@ static int run_start(NitroEnclavesPCIState *s, const NitroRequest *req,
         return rc;
     }
     body = start_body(slot);
-    rc = ask(s, NITRO_PCI_CMD_START, NITRO_CONTROL_START, slot, body->data,
-             body->len);
+    rc = command_ask(s, NITRO_PCI_CMD_START, NITRO_CONTROL_START, slot,
+                     body->data, body->len);
     if (rc < 0) {
         hypervisor_missing(s);
         nitro_slot_start_done(slot, false);
@@ -141,8 +141,9 @@ static int run_stop(NitroEnclavesPCIState *s, const NitroRequest *req,
         return -ENOENT;
     }
     reply->slot_uid = slot->uid;
-    if (slot->remote && ask(s, NITRO_PCI_CMD_STOP, NITRO_CONTROL_STOP, slot,
-                            NULL, 0) == ANSWER_LATER) {
+    if (slot->remote &&
+        command_ask(s, NITRO_PCI_CMD_STOP, NITRO_CONTROL_STOP, slot, NULL,
+                    0) == ANSWER_LATER) {
         return ANSWER_LATER;
     }
     nitro_slot_stopped(slot);
@@ -158,8 +159,9 @@ static int run_free(NitroEnclavesPCIState *s, const NitroRequest *req,
         return -ENOENT;
     }
     reply->slot_uid = slot->uid;
-    if (slot->remote && ask(s, NITRO_PCI_CMD_FREE, NITRO_CONTROL_FREE, slot,
-                            NULL, 0) == ANSWER_LATER) {
+    if (slot->remote &&
+        command_ask(s, NITRO_PCI_CMD_FREE, NITRO_CONTROL_FREE, slot, NULL,
+                    0) == ANSWER_LATER) {
         return ANSWER_LATER;
     }
     nitro_slots_free(&s->slots, slot);

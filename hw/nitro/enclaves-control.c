@@ -59,7 +59,7 @@ fail(NitroControlChannel *ch, const char *fmt, ...)
     qemu_bh_schedule(ch->bh);
 }
 
-static void ended(NitroControlChannel *ch)
+static void channel_ended(NitroControlChannel *ch)
 {
     if (!ch->open) {
         return;
@@ -76,13 +76,13 @@ static void ended(NitroControlChannel *ch)
     ch->handlers->lost(ch->opaque);
 }
 
-static void opened(NitroControlChannel *ch)
+static void channel_opened(NitroControlChannel *ch)
 {
     NitroControlHello hello = {
         .version = cpu_to_le32(NITRO_CONTROL_VERSION),
     };
 
-    ended(ch);
+    channel_ended(ch);
     trace_nitro_control_opened(ch);
     ch->open = true;
     ch->seq = 0;
@@ -94,9 +94,9 @@ static void control_event(void *opaque, QEMUChrEvent event)
     NitroControlChannel *ch = opaque;
 
     if (event == CHR_EVENT_OPENED) {
-        opened(ch);
+        channel_opened(ch);
     } else if (event == CHR_EVENT_CLOSED) {
-        ended(ch);
+        channel_ended(ch);
     }
 }
 
@@ -109,7 +109,7 @@ static gboolean out_is_ready(void *do_not_use, GIOCondition cond, void *opaque)
     return G_SOURCE_REMOVE;
 }
 
-static void flush(NitroControlChannel *ch)
+static void channel_flush(NitroControlChannel *ch)
 {
     while (ch->open && ch->out->len) {
         int n = qemu_chr_fe_write(ch->chr, ch->out->data, ch->out->len);
@@ -133,10 +133,10 @@ static void control_bh(void *opaque)
     if (ch->failed) {
         qemu_chr_fe_disconnect(ch->chr);
         /* Not every kind of character device can be disconnected */
-        ended(ch);
+        channel_ended(ch);
         return;
     }
-    flush(ch);
+    channel_flush(ch);
 }
 
 static void control_timeout(void *opaque)
@@ -274,7 +274,8 @@ static int control_can_read(void *opaque)
 }
 
 /* Take what is missing of the header, then of the message */
-static size_t receive(NitroControlChannel *ch, const uint8_t *buf, size_t len)
+static size_t channel_receive(NitroControlChannel *ch, const uint8_t *buf,
+                              size_t len)
 {
     size_t want = sizeof(NitroControlHeader);
     size_t n;
@@ -301,7 +302,7 @@ static void control_read(void *opaque, const uint8_t *buf, int size)
     size_t done = 0;
 
     while (done < size && ch->open && !ch->failed) {
-        done += receive(ch, buf + done, size - done);
+        done += channel_receive(ch, buf + done, size - done);
     }
 }
 

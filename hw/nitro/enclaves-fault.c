@@ -250,7 +250,7 @@ bool nitro_faults_set(NitroFaults *faults, const char *text, Error **errp)
     return true;
 }
 
-static void merge(NitroFault *into, const NitroFault *from)
+static void fault_merge(NitroFault *into, const NitroFault *from)
 {
     into->silence |= from->silence;
     into->noreply |= from->noreply;
@@ -282,7 +282,7 @@ NitroFault nitro_faults_take(NitroFaults *faults, unsigned point)
 
         if (rule->point == point && call >= rule->first &&
             call <= rule->last) {
-            merge(&fault, &rule->fault);
+            fault_merge(&fault, &rule->fault);
         }
     }
     return fault;

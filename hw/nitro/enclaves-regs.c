@@ -157,7 +157,7 @@ void nitro_enclaves_disabled(NitroEnclavesPCIState *s)
 }
 
 /* ENABLE keeps reading 1 while enclaves are being ended */
-static void disable(NitroEnclavesPCIState *s)
+static void regs_disable(NitroEnclavesPCIState *s)
 {
     s->enabled = false;
     s->late.armed = false;
@@ -171,7 +171,7 @@ static void disable(NitroEnclavesPCIState *s)
 void nitro_enclaves_reset(NitroEnclavesPCIState *s)
 {
     trace_nitro_enclaves_reset(s->slots.count);
-    disable(s);
+    regs_disable(s);
     s->slots.next_cid = NITRO_PCI_CID_FIRST_AUTO;
     s->version = 0;
     s->replies = 0;
@@ -195,7 +195,7 @@ static void write_enable(NitroEnclavesPCIState *s, uint8_t value)
         s->enable_readback = 1;
         s->enable_forced = false;
     } else {
-        disable(s);
+        regs_disable(s);
     }
     fault = nitro_faults_take(&s->faults, value ? NITRO_FAULT_ENABLE
                                                 : NITRO_FAULT_DISABLE);

@@ -31,8 +31,10 @@ static bool must_measure(const NitroImagePolicy *policy, const EifImage *image)
     return policy->signature != NITRO_SIGNATURE_OFF && image->has_signature;
 }
 
-static bool measure(NitroImageFindings *found, const NitroImagePolicy *policy,
-                    const EifImage *image, const EifSource *src, Error **errp)
+static bool findings_measure(NitroImageFindings *found,
+                             const NitroImagePolicy *policy,
+                             const EifImage *image, const EifSource *src,
+                             Error **errp)
 {
     if (!eif_image_measure(image, src, &found->pcrs, errp)) {
         return false;
@@ -78,9 +80,9 @@ static void add_certificate(NitroEnclaveSignature *verdict,
 }
 
 /* Returns the verdict; @err: what is wrong, NULL when nothing is */
-static NitroEnclaveSignature *verify(const EifMeasurements *pcrs,
-                                     const EifImage *image,
-                                     const EifSource *src, Error **err)
+static NitroEnclaveSignature *findings_verify(const EifMeasurements *pcrs,
+                                              const EifImage *image,
+                                              const EifSource *src, Error **err)
 {
     g_autoptr(EifSignature) sig = NULL;
     g_autoptr(EifVerification) v = NULL;
@@ -117,7 +119,7 @@ static NitroEnclaveSignature *find_verdict(const NitroImageFindings *found,
     if (policy == NITRO_SIGNATURE_OFF) {
         return new_verdict(NITRO_ENCLAVE_SIGNATURE_STATE_UNCHECKED, NULL);
     }
-    return verify(&found->pcrs, image, src, err);
+    return findings_verify(&found->pcrs, image, src, err);
 }
 
 static bool must_refuse(NitroSignature policy,
@@ -162,7 +164,7 @@ bool nitro_findings_check(NitroImageFindings *found,
                           Error **errp)
 {
     if (must_measure(policy, image) &&
-        !measure(found, policy, image, src, errp)) {
+        !findings_measure(found, policy, image, src, errp)) {
         return false;
     }
     return check_pcrs(found, policy, errp) &&

@@ -282,7 +282,7 @@ NitroEnclaveImageKind nitro_image_kind(const NitroImage *image)
 
 /* Measuring, in a thread */
 
-static void measured(void *opaque)
+static void image_measured(void *opaque)
 {
     NitroImage *image = opaque;
     NitroImageFindings *found = &image->found;
@@ -305,7 +305,7 @@ static void *measure_thread(void *opaque)
         error_setg(&image->err,
                    "the file was changed after it had been loaded");
     }
-    aio_bh_schedule_oneshot(qemu_get_aio_context(), measured, image);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), image_measured, image);
     return NULL;
 }
 
@@ -432,7 +432,8 @@ static bool copy_eif(const NitroImage *image, void *dest, bool fresh,
     return false;
 }
 
-static bool copy(const NitroImage *image, void *dest, bool fresh, Error **errp)
+static bool image_copy(const NitroImage *image, void *dest, bool fresh,
+                       Error **errp)
 {
     uint64_t size = nitro_image_size(image);
 
@@ -477,8 +478,8 @@ static bool check_unchanged(const NitroImage *image, Error **errp)
     return false;
 }
 
-static bool check(const NitroImage *image, const EifSource *src,
-                  NitroImageFindings *found, Error **errp)
+static bool image_check(const NitroImage *image, const EifSource *src,
+                        NitroImageFindings *found, Error **errp)
 {
     ERRP_GUARD();
 
@@ -498,7 +499,8 @@ static bool accept_first(NitroImage *image, const void *bytes, Error **errp)
     EifSource src;
 
     eif_source_init_buffer(&src, bytes, nitro_image_size(image));
-    if (!check(image, &src, found, errp) || !check_unchanged(image, errp) ||
+    if (!image_check(image, &src, found, errp) ||
+        !check_unchanged(image, errp) ||
         (policy->eif_out && !write_eif_out(image, bytes, errp))) {
         return false;
     }
@@ -520,7 +522,7 @@ static bool accept_again(const NitroImage *image, const void *bytes,
     bool ok;
 
     eif_source_init_buffer(&src, bytes, nitro_image_size(image));
-    ok = check(image, &src, &found, errp);
+    ok = image_check(image, &src, &found, errp);
     nitro_findings_clear(&found);
     return ok;
 }
@@ -531,7 +533,7 @@ bool nitro_image_load(NitroImage *image, void *dest, bool fresh, Error **errp)
     uint32_t crc;
 
     if ((image->loaded && !may_reload(image, errp)) ||
-        !copy(image, dest, fresh, errp)) {
+        !image_copy(image, dest, fresh, errp)) {
         return false;
     }
     crc = be32_to_cpu(header->eif_crc32);

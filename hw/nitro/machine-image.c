@@ -57,7 +57,7 @@ static bool memory_is_fresh(MachineState *machine)
     return fd >= 0 && fstat(fd, &st) == 0 && st.st_blocks == 0;
 }
 
-static bool load(MachineState *machine, Error **errp)
+static bool machine_image_load(MachineState *machine, Error **errp)
 {
     NitroImage *image = NITRO_MACHINE(machine)->image;
     const char *kind = NitroEnclaveImageKind_str(nitro_image_kind(image));
@@ -95,7 +95,7 @@ bool nitro_machine_load_image(MachineState *machine, Error **errp)
                           "or a Linux kernel.\n");
         return false;
     }
-    if (!open_image(machine, errp) || !load(machine, errp)) {
+    if (!open_image(machine, errp) || !machine_image_load(machine, errp)) {
         return false;
     }
     nitro_machine_warn_memory(machine,
@@ -109,7 +109,7 @@ bool nitro_machine_reload_image(MachineState *machine, Error **errp)
     bool ok;
 
     rcu_register_thread();
-    ok = load(machine, errp);
+    ok = machine_image_load(machine, errp);
     rcu_unregister_thread();
     if (!ok) {
         error_prepend(errp, "cannot load the image again: ");

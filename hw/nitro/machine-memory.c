@@ -306,7 +306,7 @@ static bool check_nodes(HostMemoryBackend *memdev, Error **errp)
 }
 
 /* Neither a core dump nor KSM may read what belongs to an enclave */
-static bool hide(HostMemoryBackend *memdev, Error **errp)
+static bool memory_hide(HostMemoryBackend *memdev, Error **errp)
 {
     return object_property_set_bool(OBJECT(memdev), "dump", false, errp) &&
            object_property_set_bool(OBJECT(memdev), "merge", false, errp);
@@ -320,7 +320,7 @@ bool nitro_machine_check_memory(MachineState *machine, Error **errp)
            check_nodes(memdev, errp) &&
            (qtest_enabled() || (check_page_size(machine, errp) &&
                                 check_wanted_pages(machine, errp))) &&
-           hide(memdev, errp);
+           memory_hide(memdev, errp);
 }
 
 void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size)

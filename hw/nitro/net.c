@@ -83,7 +83,7 @@ NitroEnclaveNetwork *nitro_net_query(NitroNet *n)
 }
 
 /* "info network" shows it */
-static void show(NitroNet *n)
+static void net_show(NitroNet *n)
 {
     NetClientState *nc = qemu_get_queue(n->nic);
     size_t len;
@@ -111,7 +111,7 @@ static void connection_close(NitroNet *n)
     n->sioc = NULL;
     nitro_frames_in_destroy(&n->in);
     fifo8_destroy(&n->out);
-    show(n);
+    net_show(n);
 }
 
 static void G_GNUC_PRINTF(2, 3) connection_fault(NitroNet *n, const char *fmt,
@@ -147,7 +147,7 @@ static bool fits_mtu(const NitroNet *n, size_t len)
 /* From the enclave to QEMU's network */
 
 static void connection_update(NitroNet *n);
-static void deliver(NitroNet *n);
+static void net_deliver(NitroNet *n);
 
 /* QEMU's network has taken, or thrown away, the frame that it had to keep */
 static void frame_taken(NetClientState *nc, ssize_t len)
@@ -156,7 +156,7 @@ static void frame_taken(NetClientState *nc, ssize_t len)
 
     n->held = false;
     if (n->sioc) {
-        deliver(n);
+        net_deliver(n);
     }
 }
 
@@ -172,7 +172,7 @@ static void deliver_frame(NitroNet *n, const uint8_t *frame, uint32_t len)
                                       frame_taken);
 }
 
-static void deliver(NitroNet *n)
+static void net_deliver(NitroNet *n)
 {
     NitroFrameResult result = NITRO_FRAME_WHOLE;
     const uint8_t *frame;
@@ -222,7 +222,7 @@ static gboolean net_readable(QIOChannel *ioc, GIOCondition cond,
         connection_end(n);
     } else {
         nitro_frames_added(&n->in, len);
-        deliver(n);
+        net_deliver(n);
     }
     return G_SOURCE_REMOVE;
 }
@@ -334,7 +334,7 @@ static void net_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     fifo8_create(&n->out, NITRO_FRAMES_QUEUE);
     n->connections++;
     trace_nitro_net_accepted(n, cid, n->connections);
-    show(n);
+    net_show(n);
     connection_update(n);
 }
 
@@ -421,7 +421,7 @@ static void nitro_net_realize(DeviceState *dev, Error **errp)
     qemu_macaddr_default_if_unset(&n->conf.macaddr);
     n->nic = qemu_new_nic(&net_info, &n->conf, TYPE_NITRO_NET, dev->id,
                           &dev->mem_reentrancy_guard, n);
-    show(n);
+    net_show(n);
 }
 
 static void nitro_net_unrealize(DeviceState *dev)

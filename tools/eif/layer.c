@@ -372,8 +372,8 @@ static bool is_plain(const Layer *layer)
     return archive_filter_code(layer->unpacker, 0) == ARCHIVE_FILTER_NONE;
 }
 
-static bool run(Layer *layer, const char *digest, const char *diff_id,
-                Error **errp)
+static bool layer_run(Layer *layer, const char *digest, const char *diff_id,
+                      Error **errp)
 {
     layer->blob_buffer = g_malloc(BUFFER);
     layer->archive_buffer = g_malloc(BUFFER);
@@ -413,7 +413,7 @@ bool layer_apply(FileTree *tree, const Blob *blob, const char *digest,
     bool ok;
 
     layer_locale_enter(&locale);
-    ok = run(&layer, digest, diff_id, errp);
+    ok = layer_run(&layer, digest, diff_id, errp);
     layer_locale_leave(&locale);
     archive_read_free(layer.reader);
     archive_read_free(layer.unpacker);

@@ -165,7 +165,7 @@ static bool write_tar(FileTree *tree, int fd, Error **errp)
 }
 
 /* Returns: its process, or 0; @said gets what it has to say */
-static GPid start(const char *path, int input, int said, Error **errp)
+static GPid squashfs_start(const char *path, int input, int said, Error **errp)
 {
     const char *argv[] = {
         "tar2sqfs", "--quiet", "--no-skip", "--force", "--compressor", "zstd",
@@ -200,7 +200,7 @@ static char *read_words(int fd)
 }
 
 /* Its own words are a better reason than the pipe that broke, @err */
-static bool finish(GPid pid, int said, Error *err, Error **errp)
+static bool squashfs_finish(GPid pid, int said, Error *err, Error **errp)
 {
     g_autofree char *words = NULL;
     int status;
@@ -216,7 +216,8 @@ static bool finish(GPid pid, int said, Error *err, Error **errp)
     return ok && !err;
 }
 
-static bool run(FileTree *tree, const char *path, int said, Error **errp)
+static bool squashfs_run(FileTree *tree, const char *path, int said,
+                         Error **errp)
 {
     Error *err = NULL;
     int fds[2];
@@ -226,13 +227,13 @@ static bool run(FileTree *tree, const char *path, int said, Error **errp)
         error_setg_errno(errp, errno, "cannot make a pipe");
         return false;
     }
-    pid = start(path, fds[0], said, errp);
+    pid = squashfs_start(path, fds[0], said, errp);
     close(fds[0]);
     if (pid) {
         write_tar(tree, fds[1], &err);
     }
     close(fds[1]);
-    return pid && finish(pid, said, err, errp);
+    return pid && squashfs_finish(pid, said, err, errp);
 }
 
 bool squashfs_make(FileTree *tree, const char *path, Error **errp)
@@ -247,7 +248,7 @@ bool squashfs_make(FileTree *tree, const char *path, Error **errp)
         return false;
     }
     sigaction(SIGPIPE, &ignore, &old);
-    ok = run(tree, path, said, errp);
+    ok = squashfs_run(tree, path, said, errp);
     sigaction(SIGPIPE, &old, NULL);
     close(said);
     return ok;
