@@ -17,8 +17,8 @@ def directory(build, kind):
 def make(build, kind, fresh=False, without=()):
     """Build pages as html or man; returns what Sphinx says.
 
-    Pages that did not change are left as they are, unless `fresh`.  Those
-    that match `without`, patterns relative to docs, are left out.
+    @fresh: build all pages again; else only those that changed.
+    @without: patterns of pages to leave out, relative to docs.
     """
     if not shutil.which('sphinx-build'):
         raise tree.TreeError('there is no sphinx-build',

@@ -347,7 +347,8 @@ class Sphinx(unittest.TestCase):
 
     def build(self, kind):
         """Complaints of sphinx-build about pages of ours."""
-        said = manual.make(BUILD, kind, kind == 'html', self.OTHERS)
+        said = manual.make(BUILD, kind, fresh=kind == 'html',
+                           without=self.OTHERS)
         return [line for line in said.splitlines()
                 if re.search('nitro|eif', line)]
 

@@ -12,8 +12,6 @@ from .config import LabError
 from .parent import PORT_NAME
 
 CONSOLE_LINES = 30
-# What QEMU and nitro-hypervisor had to complain about
-LOG_LINES = 10
 # Queues of the first generic port of virtio-serial, where commands go
 PORT_QUEUES = (4, 5)
 QUEUE_FIELDS = ('vring-num', 'last-avail-idx', 'shadow-avail-idx', 'used-idx',
@@ -33,9 +31,10 @@ def _console(parent, _patience):
 
 
 def _logs(parent, _patience):
-    for path in (parent.vm.log, parent.hypervisor_log):
-        yield 'end of %s:' % path.name
-        yield from path.read_text(errors='replace').splitlines()[-LOG_LINES:]
+    """What QEMU and nitro-hypervisor had to complain about."""
+    for process in filter(None, (parent.vm, parent.hypervisor)):
+        yield 'end of %s:' % process.log.name
+        yield from process.tail().splitlines()
 
 
 def _cpus(parent, _patience):
