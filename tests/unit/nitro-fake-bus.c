@@ -62,6 +62,20 @@ bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
     return qemu_strtoui(dot + 1, NULL, 10, cid) == 0;
 }
 
+/* The bus whose devices ask for an address */
+static FakeBus *current;
+
+SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
+{
+    SocketAddress *addr = g_new0(SocketAddress, 1);
+
+    g_assert_cmpint(cid, ==, NITRO_VSOCK_CID_ANY);
+    g_assert_cmpint(port, ==, current->own_port);
+    addr->type = SOCKET_ADDRESS_TYPE_UNIX;
+    addr->u.q_unix.path = g_strdup(current->port);
+    return addr;
+}
+
 void fake_bus_address(struct sockaddr_un *addr, const char *path)
 {
     memset(addr, 0, sizeof(*addr));
@@ -114,10 +128,12 @@ void fake_bus_remove(NitroVsockDevice *dev)
     remove_object(dev);
 }
 
-FakeBus *fake_bus_new(void)
+FakeBus *fake_bus_new(uint32_t own_port)
 {
     FakeBus *bus = g_new0(FakeBus, 1);
 
+    current = bus;
+    bus->own_port = own_port;
     bus->dir = g_dir_make_tmp("nitro-bus-XXXXXX", NULL);
     bus->port = g_build_filename(bus->dir, "port", NULL);
     bus->bridge = NITRO_VSOCK_BRIDGE(object_new(TYPE_NITRO_VSOCK_BRIDGE));
@@ -136,4 +152,5 @@ void fake_bus_free(FakeBus *bus)
     g_free(bus->port);
     g_free(bus->dir);
     g_free(bus);
+    current = NULL;
 }

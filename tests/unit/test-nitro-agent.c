@@ -12,7 +12,6 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "hw/nitro/agent.h"
-#include "hw/nitro/vsock.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "nitro-fake-bus.h"
@@ -47,19 +46,6 @@ typedef struct Fixture {
 
 /* The one that the functions below work for */
 static Fixture *fixture;
-
-/* vsock */
-
-SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
-{
-    SocketAddress *addr = g_new0(SocketAddress, 1);
-
-    g_assert_cmpint(cid, ==, NITRO_VSOCK_CID_ANY);
-    g_assert_cmpint(port, ==, NITRO_AGENT_PORT * 65536 + OUR_CID);
-    addr->type = SOCKET_ADDRESS_TYPE_UNIX;
-    addr->u.q_unix.path = g_strdup(fixture->bus->port);
-    return addr;
-}
 
 /* Bridge */
 
@@ -169,7 +155,7 @@ static void set_up(Fixture *f, gconstpointer data)
     fixture = f;
     error_text_quiet = true;
     f->init = f->client = -1;
-    f->bus = fake_bus_new();
+    f->bus = fake_bus_new(NITRO_AGENT_PORT * 65536 + OUR_CID);
     f->out_path = g_build_filename(f->bus->dir, "out", NULL);
     f->err_path = g_build_filename(f->bus->dir, "err", NULL);
     f->dev = fake_bus_add(f->bus, TYPE_NITRO_AGENT);

@@ -56,12 +56,6 @@ int nitro_vsock_listen(uint32_t port, int backlog)
     return fd;
 }
 
-/* The heartbeat's port is no property: only other devices ask for addresses */
-SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
-{
-    g_assert_not_reached();
-}
-
 /* Bridge */
 
 void nitro_vsock_device_boot(NitroVsockDevice *dev, NitroBoot boot)
@@ -251,7 +245,7 @@ static void set_up(Fixture *f, gconstpointer data)
     fixture = f;
     haste = 1;
     error_text_quiet = true;
-    f->bus = fake_bus_new();
+    f->bus = fake_bus_new(0);
     f->dev = fake_bus_add(f->bus, TYPE_NITRO_HEARTBEAT);
     assert_state(f, "idle");
 }

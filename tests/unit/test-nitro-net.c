@@ -43,17 +43,6 @@ static Fixture *fixture;
 
 /* vsock */
 
-SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
-{
-    SocketAddress *addr = g_new0(SocketAddress, 1);
-
-    g_assert_cmpint(cid, ==, NITRO_VSOCK_CID_ANY);
-    g_assert_cmpint(port, ==, NITRO_NET_PORT * 65536 + OUR_CID);
-    addr->type = SOCKET_ADDRESS_TYPE_UNIX;
-    addr->u.q_unix.path = g_strdup(fixture->bus->port);
-    return addr;
-}
-
 void nitro_vsock_set_buffer(QIOChannelSocket *sioc, uint64_t bytes)
 {
     fixture->buffer = bytes;
@@ -167,7 +156,7 @@ static void setup(Fixture *f, gconstpointer data)
 {
     fixture = f;
     f->init = -1;
-    f->bus = fake_bus_new();
+    f->bus = fake_bus_new(NITRO_NET_PORT * 65536 + OUR_CID);
     f->sent = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
     f->dev = fake_bus_add(f->bus, TYPE_NITRO_NET);
     realize(f->dev, &error_abort);
@@ -513,7 +502,7 @@ static void test_mtu(void)
 
     fixture = &f;
     f.init = -1;
-    f.bus = fake_bus_new();
+    f.bus = fake_bus_new(NITRO_NET_PORT * 65536 + OUR_CID);
     f.sent = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
     f.dev = fake_bus_add(f.bus, TYPE_NITRO_NET);
     set(f.dev, "host_mtu", 1500);
@@ -541,7 +530,7 @@ static void test_options(void)
     Fixture f = { 0 };
 
     fixture = &f;
-    f.bus = fake_bus_new();
+    f.bus = fake_bus_new(NITRO_NET_PORT * 65536 + OUR_CID);
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         NitroVsockDevice *dev = fake_bus_add(f.bus, TYPE_NITRO_NET);
         g_autofree char *text = NULL;

@@ -19,7 +19,6 @@
 #include "contrib/nitro-init/nsm.h"
 #include "contrib/nitro-init/vsock.h"
 #include "hw/nitro/agent.h"
-#include "hw/nitro/vsock.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
@@ -48,15 +47,6 @@ static FakeBus *bus;
 static Notifier *powerdown;
 static bool holds;
 static int exit_status;
-
-SocketAddress *nitro_vsock_address(uint32_t cid, uint32_t port)
-{
-    SocketAddress *addr = g_new0(SocketAddress, 1);
-
-    addr->type = SOCKET_ADDRESS_TYPE_UNIX;
-    addr->u.q_unix.path = g_strdup(bus->port);
-    return addr;
-}
 
 void nitro_vsock_device_set_application(NitroVsockDevice *dev,
                                         const NitroEnclaveApplication *app,
@@ -93,7 +83,7 @@ static NitroVsockDevice *device(void)
     if (!dev) {
         module_call_init(MODULE_INIT_QOM);
         qemu_init_main_loop(&error_abort);
-        bus = fake_bus_new();
+        bus = fake_bus_new(NITRO_AGENT_PORT * 65536 + OUR_CID);
         dev = fake_bus_add(bus, TYPE_NITRO_AGENT);
         object_property_parse(OBJECT(dev), "exit-status", "app", &error_abort);
         DEVICE_GET_CLASS(dev)->realize(DEVICE(dev), &error_abort);
