@@ -12,17 +12,21 @@ LONG = ('all launchers take long in an emulated arm64 parent, where ours has'
 DAEMON = ('libvirtd takes minutes in an emulated arm64 parent; an arm64 domain'
           ' is validated in the other one, and its command line launched here')
 UNIT = 'the unit is the same everywhere'
+ALIKE = 'it depends on no architecture, and takes long where all is emulated'
 
 NOT_ON = {
     'aarch64': {
+        'AtOnce.test_four': ALIKE,
         'Boot.test_dmi':
             'an arm64 parent boots without firmware',
         'Boot.test_kernel_without_acpi':
             'its kernel enters the PVH way; arm64 enclaves have a device'
             ' tree, from which the demo enclave boots in every scenario',
+        'Console.test_flood_block': ALIKE, 'Console.test_flood_drop': ALIKE,
         'Debian12': DAEMON, 'Debian13': DAEMON, 'Examples': DAEMON,
         'DebianQemu': LONG, 'NitroRun': LONG, 'OurQemu': LONG,
         'Page': LONG, 'Sample': LONG,
+        'Device.test_ordinary_codes': ALIKE,
         'Driver.test_half_core':
             'a core of this parent has one thread',
         'Foreign.test_foreign':
@@ -38,10 +42,12 @@ NOT_ON = {
         'NewerKernel':
             "make check-launchers runs on this machine's architecture",
         'Ready': UNIT, 'Services': UNIT, 'Units': UNIT,
+        'Run.test_detached': ALIKE, 'Run.test_two': ALIKE,
         'Run.test_selftest':
             'qemu-eif, which makes its images, is not built for this parent',
         'Secrets.test_secret':
             'its client needs a static OpenSSL, which the cross-build lacks',
+        'Soak.test_load': ALIKE,
         'Reboot.test_words_acpi':
             'an arm64 enclave boots without ACPI tables',
     },

@@ -143,9 +143,7 @@ class Libvirt(NitroParentTest):
     def parent_files(cls):
         release = LibvirtRelease(cls.suite)
         files = {'/' + name: path for name, path in release.files().items()}
-        return {**super().parent_files(), **files,
-                TELLING: images.demo_image('telling', 'demo.tell=5006'),
-                PROGRAM_IMAGE: program_image()}
+        return {**super().parent_files(), **files}
 
     @classmethod
     def setUpClass(cls):
@@ -319,6 +317,27 @@ class Libvirt(NitroParentTest):
         self.assertEqual(self.state(name), state)
         self.assertEqual(self.query(name)['state'], 'booted')
 
+
+class Debian12(Libvirt):
+    """libvirt 9.0: a domain's life."""
+
+    suite = 'bookworm'
+
+
+class Debian13(Libvirt):
+    """libvirt 11.3: that, and all else."""
+
+    suite = 'trixie'
+
+    @classmethod
+    def parent_files(cls):
+        return {**super().parent_files(),
+                TELLING: images.demo_image('telling', 'demo.tell=5006'),
+                PROGRAM_IMAGE: program_image(),
+                SERVING: application.image(
+                    'libvirt-net', ['httpd', '-f', '-p', '80', '-h', '/etc'],
+                    net='dhcp')}
+
     def test_autostart(self):
         """The daemon starts two, which boot one after the other."""
         names = [self.define(adapted('eif', ('enclave-eif', 'enclave-%d' % n)))
@@ -353,24 +372,6 @@ class Libvirt(NitroParentTest):
                         'greeting in the log')
         self.virsh('shutdown', name)
         self.booted(name, 2)
-
-
-class Debian12(Libvirt):
-    """libvirt 9.0: what both have to do."""
-
-    suite = 'bookworm'
-
-
-class Debian13(Libvirt):
-    """libvirt 11.3: that, and all else."""
-
-    suite = 'trixie'
-
-    @classmethod
-    def parent_files(cls):
-        return {**super().parent_files(), SERVING: application.image(
-            'libvirt-net', ['httpd', '-f', '-p', '80', '-h', '/etc'],
-            net='dhcp')}
 
     def test_network(self):
         """A server in the enclave, reached by a port of the parent."""

@@ -8,11 +8,10 @@ import signal
 from nitro_parent import (DEMO, DEMO_MIB, ECHO_PORT, NitroParentTest,
                           ScopedTest, only_wanted)
 
-from nitro_lab.arch import GUEST
 from nitro_lab.launch import Launch
 
-# Enough of them to see a leak; an arm64 launcher is slow under emulation
-RESETS = {'x86_64': 20, 'aarch64': 6}[GUEST.name]
+# Enough of them to see a leak in accounts that are exact
+RESETS = 6
 AT_ONCE = 4
 
 

@@ -175,9 +175,9 @@ class Options(NitroParentTest):
 
     def test_accelerator_and_machine(self):
         """The two belong together."""
-        self.refused(['-accel', 'tcg', '-M', 'nitro', '-nographic', '-m',
+        self.refused(['-accel', 'kvm', '-M', 'nitro', '-nographic', '-m',
                       '64M', '-kernel', TINY],
-                     "accelerator 'tcg' cannot run machine 'nitro'",
+                     "accelerator 'kvm' cannot run machine 'nitro'",
                      "Machine 'nitro' needs -accel nitro")
         other = GUEST.machine.split(',')[0]
         self.refused(['-accel', 'nitro', '-M', other, '-nographic'],
