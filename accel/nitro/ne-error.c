@@ -16,11 +16,22 @@
 
 #define NE_REQUEST_ANY NE_REQUEST__MAX
 
-#define ALLOCATOR "/etc/nitro_enclaves/allocator.yaml and restart " \
-    "nitro-enclaves-allocator.service"
 #define POOL "/sys/module/nitro_enclaves/parameters/ne_cpus"
-#define HUGE_PAGES "/proc/sys/vm/nr_hugepages"
 #define KERNEL_LOG "Look at the kernel's log: dmesg | grep nitro_enclaves."
+
+/* What more than one row says */
+#define HINT_NO_DRIVER "The node has no driver behind it; load it: " \
+    "modprobe nitro_enclaves."
+#define HINT_OTHER_MEMORY "Leave out memory-backend= to get memory that fits."
+#define HINT_OTHER_CPU "Pick a CPU of " POOL "."
+#define HINT_RUN_AGAIN "Run QEMU again: each launch needs a new enclave."
+#define CAUSE_OTHER_PROCESS "this process is not the one that created the " \
+    "enclave, or the hypervisor failed"
+#define HINT_OTHER_PROCESS "Do not pass the enclave on to another process. " \
+    KERNEL_LOG
+#define CAUSE_GONE "the Nitro Enclaves device is gone"
+#define HINT_GONE "Load the driver again: modprobe nitro_enclaves."
+#define CAUSE_FORBIDDEN "the request is not permitted"
 
 typedef struct NeErrorRow {
     NeRequest request;
@@ -59,12 +70,8 @@ static const NeErrorRow rows[] = {
     PLAIN_AT(OPEN, EPERM, NULL,
              "Permit the device in the device cgroup of this service or "
              "container (libvirt: cgroup_device_acl in qemu.conf)."),
-    PLAIN_AT(OPEN, ENODEV, NULL,
-             "The node has no driver behind it; load it: "
-             "modprobe nitro_enclaves."),
-    PLAIN_AT(OPEN, ENXIO, NULL,
-             "The node has no driver behind it; load it: "
-             "modprobe nitro_enclaves."),
+    PLAIN_AT(OPEN, ENODEV, NULL, HINT_NO_DRIVER),
+    PLAIN_AT(OPEN, ENXIO, NULL, HINT_NO_DRIVER),
     PLAIN_AT(OPEN, EISDIR, NULL,
              "Name the driver's device node: device=" NE_DEVICE_PATH "."),
     PLAIN_AT(OPEN, ENOTDIR, NULL,
@@ -74,35 +81,36 @@ static const NeErrorRow rows[] = {
     CODE_AT(ADD_VCPU, NO_CPUS_AVAIL_IN_POOL,
             "the enclave CPU pool has no free CPU left for it",
             "Lower -smp, end another enclave, or raise cpu_count in "
-            ALLOCATOR "."),
+            NITRO_HINT_ALLOCATOR "."),
     CODE(NO_CPUS_AVAIL_IN_POOL,
          "the enclave CPU pool is empty or wholly in use",
-         "Raise cpu_count in " ALLOCATOR ", or end another enclave."),
+         "Raise cpu_count in " NITRO_HINT_ALLOCATOR
+         ", or end another enclave."),
     CODE(VCPU_ALREADY_USED,
          "the CPU belongs to this enclave already",
          "Name each CPU once, or let the driver choose."),
     CODE(VCPU_NOT_IN_CPU_POOL,
          "the CPU is not in the enclave CPU pool, or another enclave has it",
          "Pick a free one of " POOL ", or add it to cpu_pool in "
-         ALLOCATOR "."),
+         NITRO_HINT_ALLOCATOR "."),
     CODE(VCPU_INVALID_CPU_CORE,
          "the CPU's core is outside of the enclave CPU pool",
-         "Pick a CPU of " POOL "."),
+         HINT_OTHER_CPU),
     CODE(INVALID_VCPU,
          "this instance has no CPU with that number",
-         "Pick a CPU of " POOL "."),
+         HINT_OTHER_CPU),
     CODE(INVALID_MEM_REGION_SIZE,
          "the size is not a multiple of 2 MiB",
          "Use -m with a multiple of the huge page size, e.g. -m 512M."),
     CODE(INVALID_MEM_REGION_ADDR,
          "the address range is not memory of this process",
-         "Leave out memory-backend= to get memory that fits."),
+         HINT_OTHER_MEMORY),
     CODE(UNALIGNED_MEM_REGION_ADDR,
          "the address is not a multiple of 2 MiB",
-         "Leave out memory-backend= to get memory that fits."),
+         HINT_OTHER_MEMORY),
     CODE(MEM_REGION_ALREADY_USED,
          "this memory, or a part of it, was donated before",
-         "Run QEMU again: each launch needs a new enclave."),
+         HINT_RUN_AGAIN),
     CODE(MEM_NOT_HUGE_PAGE,
          "the memory is not backed by huge pages",
          "Leave out memory-backend= and -mem-path, or use "
@@ -135,7 +143,7 @@ static const NeErrorRow rows[] = {
          "e.g. -smp 2 or -smp 4."),
     CODE(NOT_IN_INIT_STATE,
          "the enclave was started before, or has ended",
-         "Run QEMU again: each launch needs a new enclave."),
+         HINT_RUN_AGAIN),
     CODE(INVALID_FLAG_VALUE,
          "the driver does not know the flags of this request",
          "Update the kernel: its driver is older than this QEMU expects."),
@@ -146,8 +154,9 @@ static const NeErrorRow rows[] = {
     /* Ordinary errors */
     PLAIN_AT(SET_USER_MEMORY_REGION, EFAULT,
              "a part of the memory has no huge page behind it",
-             "Reserve more huge pages in " HUGE_PAGES ", or raise the hugetlb "
-             "limit of the cgroup; prealloc=on finds this out earlier."),
+             "Reserve more huge pages in " NITRO_HINT_HUGE_PAGES
+             ", or raise the hugetlb limit of the cgroup; prealloc=on finds "
+             "this out earlier."),
     PLAIN_AT(SET_USER_MEMORY_REGION, ENOMEM,
              "the kernel cannot keep the list of so many pages",
              "Use larger pages (-M nitro,page-size=1G), or a smaller -m."),
@@ -164,14 +173,9 @@ static const NeErrorRow rows[] = {
     PLAIN_AT(START_ENCLAVE, ENOMEM,
              "the hypervisor has not enough memory to start the enclave",
              "Raise -m: image and its unpacked ramdisk must fit."),
-    PLAIN_AT(ADD_VCPU, EIO,
-             "this process is not the one that created the enclave, or the "
-             "hypervisor failed",
-             "Do not pass the enclave on to another process. " KERNEL_LOG),
-    PLAIN_AT(SET_USER_MEMORY_REGION, EIO,
-             "this process is not the one that created the enclave, or the "
-             "hypervisor failed",
-             "Do not pass the enclave on to another process. " KERNEL_LOG),
+    PLAIN_AT(ADD_VCPU, EIO, CAUSE_OTHER_PROCESS, HINT_OTHER_PROCESS),
+    PLAIN_AT(SET_USER_MEMORY_REGION, EIO, CAUSE_OTHER_PROCESS,
+             HINT_OTHER_PROCESS),
     PLAIN(EIO, "the hypervisor failed", KERNEL_LOG),
     PLAIN(ETIMEDOUT,
           "the hypervisor did not answer within the driver's 120 seconds",
@@ -193,15 +197,13 @@ static const NeErrorRow rows[] = {
           "hold its resources."),
     PLAIN(EAGAIN, "the hypervisor cannot do this now",
           "Launch again in a moment."),
-    PLAIN(ENODEV, "the Nitro Enclaves device is gone",
-          "Load the driver again: modprobe nitro_enclaves."),
-    PLAIN(ENXIO, "the Nitro Enclaves device is gone",
-          "Load the driver again: modprobe nitro_enclaves."),
+    PLAIN(ENODEV, CAUSE_GONE, HINT_GONE),
+    PLAIN(ENXIO, CAUSE_GONE, HINT_GONE),
     PLAIN(ENOENT, "the hypervisor does not know this enclave any more",
-          "Run QEMU again: each launch needs a new enclave."),
-    PLAIN(EACCES, "the request is not permitted",
+          HINT_RUN_AGAIN),
+    PLAIN(EACCES, CAUSE_FORBIDDEN,
           "Check the security policy (SELinux, AppArmor) of this process."),
-    PLAIN(EPERM, "the request is not permitted",
+    PLAIN(EPERM, CAUSE_FORBIDDEN,
           "Check the security policy (SELinux, AppArmor, seccomp) of this "
           "process."),
     PLAIN(EINVAL, "driver or hypervisor do not take the request's values",

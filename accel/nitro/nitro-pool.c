@@ -12,14 +12,13 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "system/nitro-hints.h"
 #include "system/nitro-pool.h"
 
 #define POOL_FILE "module/nitro_enclaves/parameters/ne_cpus"
 #define ONLINE_FILE "devices/system/cpu/online"
 #define SIBLINGS_FILE "devices/system/cpu/cpu%u/topology/thread_siblings_list"
 #define NODES_FILE "devices/system/node/possible"
-#define ALLOCATOR "/etc/nitro_enclaves/allocator.yaml and restart " \
-    "nitro-enclaves-allocator.service"
 
 /* Lists of numbers */
 
@@ -304,14 +303,14 @@ static bool check_size(const NitroPool *pool, unsigned vcpus, Error **errp)
     if (size == 0) {
         error_setg(errp, "%u vCPUs requested, the enclave CPU pool is empty",
                    vcpus);
-        error_append_hint(errp, "Set cpu_count in " ALLOCATOR ".\n");
+        error_append_hint(errp, "Set cpu_count in " NITRO_HINT_ALLOCATOR ".\n");
         return false;
     }
     if (vcpus > size) {
         error_setg(errp, "%u vCPUs requested, the enclave CPU pool holds %u "
                    "(CPUs %s)", vcpus, size, list);
         error_append_hint(errp, "Use -smp %u, or raise cpu_count in "
-                          ALLOCATOR ".\n", size);
+                          NITRO_HINT_ALLOCATOR ".\n", size);
         return false;
     }
     return true;
@@ -363,7 +362,7 @@ static bool check_members(const NitroPool *pool, const GArray *cpus,
             error_setg(errp, "CPU %u is not in the enclave CPU pool (CPUs %s)",
                        cpu, list);
             error_append_hint(errp, "Pick CPUs of the pool, or add it to "
-                              "cpu_pool in " ALLOCATOR ".\n");
+                              "cpu_pool in " NITRO_HINT_ALLOCATOR ".\n");
             return false;
         }
     }

@@ -15,6 +15,7 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
+#include "system/nitro-hints.h"
 #include "system/numa.h"
 #include "trace.h"
 
@@ -131,10 +132,15 @@ static char *knob(uint64_t page_size)
         if (found &&
             qemu_strtou64(found + strlen("\nHugepagesize:"), &found, 10,
                           &kib) == 0 && kib == page_size / KiB) {
-            return g_strdup("/proc/sys/vm/nr_hugepages");
+            return g_strdup(NITRO_HINT_HUGE_PAGES);
         }
     }
     return counter_path("/sys", ALL_NODES, page_size, "nr_hugepages");
+}
+
+static void hint_reserve(uint64_t pages, const char *file, Error **errp)
+{
+    error_append_hint(errp, "echo %" PRIu64 " > %s\n", pages, file);
 }
 
 /* Pages of another size, of which there are enough, might do instead */
@@ -221,8 +227,7 @@ static bool check_all(const char *sysfs, uint64_t size, uint64_t page_size,
                " reserved by others)", m, needed, page, available(pages),
                pages->total, pages->total - MIN(pages->unused, pages->total),
                pages->promised);
-    error_append_hint(errp, "echo %" PRIu64 " > %s\n",
-                      pages->total + needed - available(pages), file);
+    hint_reserve(pages->total + needed - available(pages), file, errp);
     hint_other_size(sysfs, size, errp);
     hint_inventory(sysfs, errp);
     return false;
@@ -248,8 +253,7 @@ static bool check_node(const char *sysfs, uint64_t size, uint64_t page_size,
                "%d, that of the enclave CPU pool: %" PRIu64 " are free there, %"
                PRIu64 " in all", m, needed, page, node, here.unused,
                all->unused);
-    error_append_hint(errp, "echo %" PRIu64 " > %s\n",
-                      here.total + needed - here.unused, file);
+    hint_reserve(here.total + needed - here.unused, file, errp);
     hint_inventory(sysfs, errp);
     return false;
 }

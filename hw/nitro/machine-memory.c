@@ -22,6 +22,7 @@
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
 #include "system/hostmem.h"
+#include "system/nitro-hints.h"
 #include "system/nitro-pool.h"
 #include "system/numa.h"
 #include "system/qtest.h"
@@ -125,7 +126,7 @@ static void hint_pages(uint64_t size, uint64_t page_size, Error *const *errp)
     g_autofree char *page = nitro_machine_size_str(page_size);
 
     error_append_hint(errp, "-m %s needs %" PRIu64 " huge pages of %s: reserve "
-                      "them in /proc/sys/vm/nr_hugepages, and look at the "
+                      "them in " NITRO_HINT_HUGE_PAGES ", and look at the "
                       "hugetlb limit of the cgroup and at ulimit -n.\n", m,
                       size / page_size, page);
 }

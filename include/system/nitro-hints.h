@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: remedies that more than one message has
+ * Nitro Enclaves: what remedies in more than one file name
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -10,5 +10,12 @@
 
 /* No descriptor is left (EMFILE) */
 #define NITRO_HINT_FILES "Raise the limit, e.g. ulimit -n 4096."
+
+/* What sets the enclave CPU pool, and makes the new setting count */
+#define NITRO_HINT_ALLOCATOR "/etc/nitro_enclaves/allocator.yaml and restart " \
+    "nitro-enclaves-allocator.service"
+
+/* The number of huge pages of the default size */
+#define NITRO_HINT_HUGE_PAGES "/proc/sys/vm/nr_hugepages"
 
 #endif /* SYSTEM_NITRO_HINTS_H */
