@@ -15,7 +15,6 @@
 #include "hw/nitro/agent.h"
 #include "agent-program.h"
 #include "agent-sigterm.h"
-#include "hw/nitro/heartbeat.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "io/channel-socket.h"
@@ -366,11 +365,8 @@ static void agent_update(NitroAgent *a)
 static bool agent_admits(NitroAgent *a, QIOChannelSocket *sioc)
 {
     uint32_t cid;
-    const char *why = nitro_peer_refusal(sioc, a->cid, &cid);
+    const char *why = nitro_peer_refusal(sioc, a->cid, a->sioc, &cid);
 
-    if (!why && a->sioc) {
-        why = "has a connection already";
-    }
     if (why) {
         trace_nitro_agent_refused(a, cid, why);
     }
@@ -488,39 +484,13 @@ static NitroOutput *output_open(NitroAgent *a, CharFrontend *fe)
 
 /* The device */
 
-static bool check_port(NitroAgent *a, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (!a->port || a->port == UINT32_MAX ||
-        a->port == NITRO_HEARTBEAT_PORT) {
-        error_setg(errp, "%s: vsock port %" PRIu32 " cannot be used",
-                   TYPE_NITRO_AGENT, a->port);
-        error_append_hint(errp, "Use port=PORT, as in the image's "
-                          "configuration (default %d).\n", NITRO_AGENT_PORT);
-        return false;
-    }
-    return true;
-}
-
-static bool check_backlog(NitroAgent *a, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (a->backlog < 4 * KiB || a->backlog > 64 * MiB) {
-        error_setg(errp, "%s: a backlog of %" PRIu64 " bytes is out of range",
-                   TYPE_NITRO_AGENT, a->backlog);
-        error_append_hint(errp, "Use backlog=SIZE, from 4K to 64M.\n");
-        return false;
-    }
-    return true;
-}
-
 static void nitro_agent_realize(DeviceState *dev, Error **errp)
 {
     NitroAgent *a = NITRO_AGENT(dev);
 
-    if (!check_port(a, errp) || !check_backlog(a, errp) ||
+    if (!nitro_peer_check_port(TYPE_NITRO_AGENT, a->port, NITRO_AGENT_PORT,
+                               errp) ||
+        !nitro_output_check_size(TYPE_NITRO_AGENT, a->backlog, errp) ||
         !nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp)) {
         return;
     }

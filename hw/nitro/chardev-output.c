@@ -15,6 +15,7 @@
 #include "qemu/osdep.h"
 #include "chardev-output.h"
 #include "chardev/char.h"
+#include "qapi/error.h"
 #include "qemu/fifo8.h"
 #include "trace.h"
 
@@ -48,6 +49,22 @@ static guint add_watch(NitroOutput *out)
 static bool is_there(NitroOutput *out)
 {
     return out->fe->chr && qemu_chr_has_peer(out->fe->chr);
+}
+
+bool nitro_output_check_size(const char *name, uint64_t backlog,
+                             Error **errp)
+{
+    ERRP_GUARD();
+
+    if (backlog < NITRO_OUTPUT_SIZE_MIN || backlog > NITRO_OUTPUT_SIZE_MAX) {
+        error_setg(errp, "%s: a backlog of %" PRIu64 " bytes is out of range",
+                   name, backlog);
+        error_append_hint(errp, "Use backlog=SIZE, from %dK to %dM.\n",
+                          (int)(NITRO_OUTPUT_SIZE_MIN / KiB),
+                          (int)(NITRO_OUTPUT_SIZE_MAX / MiB));
+        return false;
+    }
+    return true;
 }
 
 bool nitro_output_attended(NitroOutput *out)

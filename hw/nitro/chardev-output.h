@@ -22,9 +22,23 @@
 
 #include "chardev/char-fe.h"
 #include "qapi/qapi-types-nitro.h"
+#include "qemu/units.h"
 #include "system/nitro-compat.h"
 
 typedef struct NitroOutput NitroOutput;
+
+/* Bytes of a queue that a user may choose the size of */
+#define NITRO_OUTPUT_SIZE_MIN (4 * KiB)
+#define NITRO_OUTPUT_SIZE_MAX (64 * MiB)
+
+/**
+ * nitro_output_check_size: is the size that a user chose in range?
+ * @name: of the device
+ * @backlog: its property backlog
+ * @errp: filled in when it is not
+ */
+bool nitro_output_check_size(const char *name, uint64_t backlog,
+                             Error **errp);
 
 /**
  * NitroOutputOps: calls to the owner

@@ -13,6 +13,7 @@
 
 #include "qemu/osdep.h"
 #include "hw/nitro/heartbeat.h"
+#include "hw/nitro/limits.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
 #include "io/channel-socket.h"
@@ -183,7 +184,7 @@ static void heartbeat_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
 {
     NitroHeartbeat *hb = opaque;
     uint32_t cid;
-    const char *why = nitro_peer_refusal(sioc, hb->cid, &cid);
+    const char *why = nitro_peer_refusal(sioc, hb->cid, false, &cid);
 
     trace_nitro_heartbeat_peer(hb, cid);
     if (why) {

@@ -12,7 +12,6 @@
 
 #include "qemu/osdep.h"
 #include "hw/nitro/net.h"
-#include "hw/nitro/heartbeat.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
 #include "io/channel-socket.h"
@@ -318,11 +317,8 @@ static void net_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
 {
     NitroNet *n = opaque;
     uint32_t cid;
-    const char *why = nitro_peer_refusal(sioc, n->cid, &cid);
+    const char *why = nitro_peer_refusal(sioc, n->cid, n->sioc, &cid);
 
-    if (!why && n->sioc) {
-        why = "has a connection already";
-    }
     if (why) {
         trace_nitro_net_refused(n, cid, why);
         return;
@@ -381,21 +377,6 @@ static void nitro_net_stopped(NitroVsockDevice *dev)
 
 /* The device */
 
-static bool check_port(NitroNet *n, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (!n->port || n->port == UINT32_MAX ||
-        n->port == NITRO_HEARTBEAT_PORT) {
-        error_setg(errp, "%s: vsock port %" PRIu32 " cannot be used",
-                   TYPE_NITRO_NET, n->port);
-        error_append_hint(errp, "Use port=PORT, as in the image's "
-                          "configuration (default %d).\n", NITRO_NET_PORT);
-        return false;
-    }
-    return true;
-}
-
 static bool check_mtu(NitroNet *n, Error **errp)
 {
     ERRP_GUARD();
@@ -414,7 +395,9 @@ static void nitro_net_realize(DeviceState *dev, Error **errp)
 {
     NitroNet *n = NITRO_NET(dev);
 
-    if (!check_port(n, errp) || !check_mtu(n, errp) ||
+    if (!nitro_peer_check_port(TYPE_NITRO_NET, n->port, NITRO_NET_PORT,
+                               errp) ||
+        !check_mtu(n, errp) ||
         !nitro_vsock_device_is_only(NITRO_VSOCK_DEVICE(dev), errp)) {
         return;
     }

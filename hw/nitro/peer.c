@@ -6,11 +6,27 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/nitro/limits.h"
 #include "peer.h"
 #include "listener.h"
 #include "qapi/error.h"
 #include "system/nitro-compat.h"
 #include "vsock.h"
+
+bool nitro_peer_check_port(const char *name, uint32_t port, uint32_t usual,
+                           Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!port || port == UINT32_MAX || port == NITRO_HEARTBEAT_PORT) {
+        error_setg(errp, "%s: vsock port %" PRIu32 " cannot be used", name,
+                   port);
+        error_append_hint(errp, "Use port=PORT, as in the image's "
+                          "configuration (default %" PRIu32 ").\n", usual);
+        return false;
+    }
+    return true;
+}
 
 QIONetListener *nitro_peer_listen(uint32_t port, uint32_t cid, int backlog,
                                   const char *name, const char *setting,
@@ -33,7 +49,7 @@ QIONetListener *nitro_peer_listen(uint32_t port, uint32_t cid, int backlog,
 }
 
 const char *nitro_peer_refusal(QIOChannelSocket *sioc, uint32_t wanted,
-                               uint32_t *cid)
+                               bool taken, uint32_t *cid)
 {
     *cid = 0;
     if (!nitro_vsock_peer_cid(sioc, cid)) {
@@ -41,6 +57,9 @@ const char *nitro_peer_refusal(QIOChannelSocket *sioc, uint32_t wanted,
     }
     if (*cid != wanted) {
         return "is not our enclave";
+    }
+    if (taken) {
+        return "has a connection already";
     }
     if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
         return "cannot be set up";

@@ -12,6 +12,16 @@
 #include "io/net-listener.h"
 
 /**
+ * nitro_peer_check_port: can an enclave's own port be this one?
+ * @name: of the device
+ * @port: its property port
+ * @usual: default of that property, for the remedy
+ * @errp: filled in when it cannot
+ */
+bool nitro_peer_check_port(const char *name, uint32_t port, uint32_t usual,
+                           Error **errp);
+
+/**
  * nitro_peer_listen: listen on the port of the parent that is an enclave's own
  * @port: property of the device, see nitro_vsock_own_port()
  * @cid: of the enclave
@@ -32,6 +42,7 @@ QIONetListener *nitro_peer_listen(uint32_t port, uint32_t cid, int backlog,
  * nitro_peer_refusal: check a connection that was accepted
  * @sioc: the connection; does not block any more when it is good
  * @wanted: CID of the only enclave that may connect
+ * @taken: it has the one connection that it may have
  * @cid: filled in with the peer's CID, or 0, for traces
  *
  * Any process of the parent and any enclave can reach a port of the parent.
@@ -39,6 +50,6 @@ QIONetListener *nitro_peer_listen(uint32_t port, uint32_t cid, int backlog,
  * Returns: NULL when the connection is good, else why it is not; static
  */
 const char *nitro_peer_refusal(QIOChannelSocket *sioc, uint32_t wanted,
-                               uint32_t *cid);
+                               bool taken, uint32_t *cid);
 
 #endif

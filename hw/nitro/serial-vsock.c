@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "chardev-output.h"
 #include "hw/nitro/serial-vsock.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
@@ -93,21 +94,6 @@ static void nitro_serial_enclave_stopped(NitroVsockDevice *dev)
     }
 }
 
-static bool check_backlog(NitroSerialVsock *s, Error **errp)
-{
-    if (s->backlog < NITRO_CONSOLE_BACKLOG_MIN ||
-        s->backlog > NITRO_CONSOLE_BACKLOG_MAX) {
-        error_setg(errp, "%s: a backlog of %" PRIu64 " bytes is out of range",
-                   TYPE_NITRO_SERIAL_VSOCK, s->backlog);
-        error_append_hint(errp, "Use backlog=SIZE, from %" PRIu64 "K to %"
-                          PRIu64 "M.\n",
-                          (uint64_t)(NITRO_CONSOLE_BACKLOG_MIN / KiB),
-                          (uint64_t)(NITRO_CONSOLE_BACKLOG_MAX / MiB));
-        return false;
-    }
-    return true;
-}
-
 static NitroStream *serial_stream_new(NitroSerialVsock *s)
 {
     const NitroStreamOptions options = {
@@ -147,7 +133,7 @@ static void nitro_serial_realize(DeviceState *dev, Error **errp)
                           "with -device.\n");
         return;
     }
-    if (!check_backlog(s, errp)) {
+    if (!nitro_output_check_size(TYPE_NITRO_SERIAL_VSOCK, s->backlog, errp)) {
         return;
     }
     s->stream = serial_stream_new(s);

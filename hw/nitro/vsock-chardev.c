@@ -9,7 +9,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/nitro/heartbeat.h"
+#include "hw/nitro/limits.h"
 #include "hw/nitro/vsock-chardev.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
@@ -28,13 +28,15 @@
 /* In each direction */
 #define BUFFER_SIZE (64 * KiB)
 
+#define HINT_OTHER_PORT "Use another port=PORT.\n"
+
 /* What the stream asks and reports */
 
 static bool channel_admit(void *opaque, QIOChannelSocket *sioc)
 {
     NitroVsockChardev *s = opaque;
     uint32_t cid;
-    const char *why = nitro_peer_refusal(sioc, s->cid, &cid);
+    const char *why = nitro_peer_refusal(sioc, s->cid, false, &cid);
 
     if (why) {
         trace_nitro_vsock_chardev_refused(s, s->port, cid, why);
@@ -147,7 +149,7 @@ static bool check_port(NitroVsockChardev *s, Error **errp)
         s->port == NITRO_HEARTBEAT_PORT) {
         error_setg(errp, "%s: vsock port %d is for the heartbeat of enclaves",
                    TYPE_NITRO_VSOCK_CHARDEV, NITRO_HEARTBEAT_PORT);
-        error_append_hint(errp, "Use another port=PORT.\n");
+        error_append_hint(errp, HINT_OTHER_PORT);
         return false;
     }
     return true;
@@ -172,7 +174,7 @@ static bool check_others(NitroVsockChardev *s, Error **errp)
         if (same_listener(s, g_ptr_array_index(others, i))) {
             error_setg(errp, "%s: another one listens on vsock port %" PRIu32
                        " already", TYPE_NITRO_VSOCK_CHARDEV, s->port);
-            error_append_hint(errp, "Use another port=PORT.\n");
+            error_append_hint(errp, HINT_OTHER_PORT);
             return false;
         }
     }

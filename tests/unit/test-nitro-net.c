@@ -9,7 +9,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/nitro/heartbeat.h"
+#include "hw/nitro/limits.h"
 #include "hw/nitro/net.h"
 #include "hw/nitro/net-frames.h"
 #include "hw/nitro/vsock.h"

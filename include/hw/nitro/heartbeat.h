@@ -28,7 +28,6 @@
 #define TYPE_NITRO_HEARTBEAT "nitro-heartbeat"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroHeartbeat, NITRO_HEARTBEAT)
 
-#define NITRO_HEARTBEAT_PORT 9000
 #define NITRO_HEARTBEAT_BYTE 0xb7
 
 /* Connections of the enclave that may be open at the same time */

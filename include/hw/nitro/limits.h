@@ -1,12 +1,12 @@
 /*
- * Nitro Enclaves: what the memory and the CID of an enclave may be
+ * Nitro Enclaves: memory, CID and port that enclaves are bound to
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The driver and EC2 set these numbers.  Launcher, emulated parent and image
- * tool have them from here.
+ * tool take them from here.
  */
 
 #ifndef HW_NITRO_LIMITS_H
@@ -21,11 +21,14 @@
 /* Where the image begins in the first block; EC2's driver reports this */
 #define NITRO_IMAGE_OFFSET      (8 * MiB)
 
-/* CIDs of those that are no enclaves, and of the first and last that can be */
+/* CIDs that an enclave cannot have, and the first and last that it can */
 #define NITRO_CID_HYPERVISOR    0
 #define NITRO_CID_HOST          2
 #define NITRO_CID_PARENT        3
 #define NITRO_CID_FIRST         4
 #define NITRO_CID_LAST          0xfffffffeU
+
+/* vsock port of the parent where the init of an image announces itself */
+#define NITRO_HEARTBEAT_PORT    9000
 
 #endif /* HW_NITRO_LIMITS_H */

@@ -25,6 +25,7 @@
 #define HW_NITRO_SERIAL_VSOCK_H
 
 #include "chardev/char-fe.h"
+#include "hw/nitro/limits.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qemu/units.h"
@@ -34,13 +35,11 @@
 OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
 
 /* The console of the enclave with CID n is at CID 0, port 10000 + n. */
-#define NITRO_CONSOLE_CID 0
+#define NITRO_CONSOLE_CID NITRO_CID_HYPERVISOR
 #define NITRO_CONSOLE_PORT_BASE 10000
 
 /* Bytes in the backlog */
-#define NITRO_CONSOLE_BACKLOG_MIN     (4 * KiB)
 #define NITRO_CONSOLE_BACKLOG_DEFAULT (64 * KiB)
-#define NITRO_CONSOLE_BACKLOG_MAX     (64 * MiB)
 
 struct NitroSerialVsock {
     NitroVsockDevice parent_obj;
