@@ -277,7 +277,7 @@ static bool check_unchanged(const Part *part, Error **errp)
     if (now.size != part->src.size) {
         error_setg(errp, "the file had %" PRIu64 " bytes, now it has %" PRIu64,
                    part->src.size, now.size);
-        error_append_hint(errp, "Do not change the file during launch.\n");
+        error_append_hint(errp, EIF_HINT_UNCHANGED);
         return false;
     }
     return true;

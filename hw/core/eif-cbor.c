@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/host-utils.h"
 #include "eif-cbor.h"
@@ -15,6 +16,19 @@
 #define CBOR_NULL 0xf6
 #define CBOR_BREAK 0xff
 #define CBOR_INDEFINITE 31 /* in place of a number in the head */
+
+bool eif_cbor_refuse(const EifCbor *c, size_t pos, const char *what,
+                     Error **errp)
+{
+    ERRP_GUARD();
+
+    error_setg(errp, "%s is broken: %s expected at byte %zu", c->name, what,
+               pos);
+    if (c->hint) {
+        error_append_hint(errp, "%s", c->hint);
+    }
+    return false;
+}
 
 bool eif_cbor_head(EifCbor *c, EifCborMajor major, uint64_t *value)
 {

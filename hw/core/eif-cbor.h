@@ -27,12 +27,26 @@ typedef struct EifCbor {
     const uint8_t *data;
     size_t len;
     size_t pos;
+    const char *name;   /* what the bytes are, for eif_cbor_refuse() */
+    const char *hint;   /* remedy when they are broken, or NULL */
 } EifCbor;
 
 static inline size_t eif_cbor_left(const EifCbor *c)
 {
     return c->len - c->pos;
 }
+
+/**
+ * eif_cbor_refuse: report that the bytes are not as expected
+ * @c: their name and hint
+ * @pos: where
+ * @what: is expected there
+ * @errp: filled in
+ *
+ * Returns: false.
+ */
+bool eif_cbor_refuse(const EifCbor *c, size_t pos, const char *what,
+                     Error **errp);
 
 /**
  * eif_cbor_head: read the head of one item: its kind and number

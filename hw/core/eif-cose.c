@@ -20,13 +20,6 @@
 #define HEADER_ALGORITHM 1
 #define SIGN1_PARTS 4
 
-static bool cose_refuse(Error **errp, size_t pos, const char *what)
-{
-    error_setg(errp, "the COSE_Sign1 message is broken: %s expected at byte "
-               "%zu", what, pos);
-    return false;
-}
-
 /* An item of this kind and number; moves @c on success only */
 static bool take_this(EifCbor *c, EifCborMajor major, uint64_t expected)
 {
@@ -48,10 +41,13 @@ static bool take_bytes(EifCbor *c, EifCbor *content, const char *what,
     const uint8_t *data = eif_cbor_string(c, EIF_CBOR_BYTES, &len);
 
     if (!data) {
-        return cose_refuse(errp, c->pos, what);
+        eif_cbor_refuse(c, c->pos, what, errp);
+        return false;
     }
     /* Positions count from the start of the message */
-    *content = (EifCbor) { c->data, c->pos, c->pos - len };
+    *content = *c;
+    content->pos -= len;
+    content->len = c->pos;
     return true;
 }
 
@@ -78,7 +74,7 @@ static bool decode_protected(EifCbor c, EifCose *cose, Error **errp)
     if (!take_this(&c, EIF_CBOR_MAP, 1) ||
         !take_this(&c, EIF_CBOR_UINT, HEADER_ALGORITHM) ||
         !eif_cbor_head(&c, EIF_CBOR_NEGATIVE, &value) || eif_cbor_left(&c)) {
-        return cose_refuse(errp, start, "a map of the algorithm alone");
+        return eif_cbor_refuse(&c, start, "a map of the algorithm alone", errp);
     }
     if (value >= INT_MAX || !eif_cose_signature_len(-1 - (int)value)) {
         error_setg(errp, "algorithm -%" PRIu64 " of the COSE_Sign1 message is "
@@ -93,23 +89,24 @@ static bool decode_protected(EifCbor c, EifCose *cose, Error **errp)
 static bool decode_payload(EifCbor c, EifCose *cose, Error **errp)
 {
     if (!take_this(&c, EIF_CBOR_MAP, 2)) {
-        return cose_refuse(errp, c.pos, "a map of two entries");
+        return eif_cbor_refuse(&c, c.pos, "a map of two entries", errp);
     }
     if (!eif_cbor_key(&c, "register_index") ||
         !take_this(&c, EIF_CBOR_UINT, 0)) {
-        return cose_refuse(errp, c.pos, "\"register_index\": 0");
+        return eif_cbor_refuse(&c, c.pos, "\"register_index\": 0", errp);
     }
     if (!eif_cbor_key(&c, "register_value") ||
         !take_this(&c, EIF_CBOR_ARRAY, EIF_PCR_LEN)) {
-        return cose_refuse(errp, c.pos, "\"register_value\": 48 bytes");
+        return eif_cbor_refuse(&c, c.pos, "\"register_value\": 48 bytes",
+                               errp);
     }
     for (int i = 0; i < EIF_PCR_LEN; i++) {
         if (!eif_cbor_byte(&c, &cose->pcr[i])) {
-            return cose_refuse(errp, c.pos, "an integer of 8 bits");
+            return eif_cbor_refuse(&c, c.pos, "an integer of 8 bits", errp);
         }
     }
     return !eif_cbor_left(&c) ||
-           cose_refuse(errp, c.pos, "the end of the payload");
+           eif_cbor_refuse(&c, c.pos, "the end of the payload", errp);
 }
 
 static bool decode_signature(EifCbor c, EifCose *cose, Error **errp)
@@ -133,14 +130,14 @@ static bool decode_start(EifCbor *c, EifCose *cose, EifCbor *payload,
     EifCbor header;
 
     if (!take_this(c, EIF_CBOR_ARRAY, SIGN1_PARTS)) {
-        return cose_refuse(errp, c->pos, "a list of four");
+        return eif_cbor_refuse(c, c->pos, "a list of four", errp);
     }
     if (!take_bytes(c, &header, "a protected header", errp) ||
         !decode_protected(header, cose, errp)) {
         return false;
     }
     if (!take_this(c, EIF_CBOR_MAP, 0)) {
-        return cose_refuse(errp, c->pos, "an empty map");
+        return eif_cbor_refuse(c, c->pos, "an empty map", errp);
     }
     if (!take_bytes(c, payload, "a payload", errp)) {
         return false;
@@ -158,13 +155,15 @@ static bool decode_end(EifCbor *c, EifCose *cose, Error **errp)
         !decode_signature(content, cose, errp)) {
         return false;
     }
-    return !eif_cbor_left(c) || cose_refuse(errp, c->pos, "the end");
+    return !eif_cbor_left(c) || eif_cbor_refuse(c, c->pos, "the end", errp);
 }
 
 bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
                      Error **errp)
 {
-    EifCbor c = { .data = data, .len = len };
+    EifCbor c = {
+        .data = data, .len = len, .name = "the COSE_Sign1 message",
+    };
     EifCbor payload;
 
     return decode_start(&c, cose, &payload, errp) &&
@@ -175,7 +174,9 @@ bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
 bool eif_cose_split(const uint8_t *data, size_t len, EifCose *cose,
                     Error **errp)
 {
-    EifCbor c = { .data = data, .len = len };
+    EifCbor c = {
+        .data = data, .len = len, .name = "the COSE_Sign1 message",
+    };
     EifCbor payload;
 
     return decode_start(&c, cose, &payload, errp) &&

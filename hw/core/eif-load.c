@@ -63,7 +63,7 @@ static bool refuse_changed_file(Error **errp)
     ERRP_GUARD();
 
     error_setg(errp, "the image file changed while it was being read");
-    error_append_hint(errp, "Do not change the file during launch.\n");
+    error_append_hint(errp, EIF_HINT_UNCHANGED);
     return false;
 }
 

@@ -25,16 +25,6 @@
 #define HINT_SIGN \
     "Sign the image again: 'qemu-eif sign' replaces the signature.\n"
 
-static bool signature_refuse(Error **errp, size_t pos, const char *what)
-{
-    ERRP_GUARD();
-
-    error_setg(errp, "the signature section of the image is broken: %s "
-               "expected at byte %zu", what, pos);
-    error_append_hint(errp, HINT_SIGN);
-    return false;
-}
-
 static bool take_key(EifCbor *c, const char *key, Error **errp)
 {
     g_autofree char *what = NULL;
@@ -43,7 +33,7 @@ static bool take_key(EifCbor *c, const char *key, Error **errp)
         return true;
     }
     what = g_strdup_printf("key \"%s\"", key);
-    return signature_refuse(errp, c->pos, what);
+    return eif_cbor_refuse(c, c->pos, what, errp);
 }
 
 /* An array of integers below 256, each in its one or two byte form */
@@ -54,13 +44,13 @@ static bool take_bytes(EifCbor *c, GByteArray *bytes, Error **errp)
 
     if (!eif_cbor_head(c, EIF_CBOR_ARRAY, &n) || n == 0 ||
         n > eif_cbor_left(c)) {
-        return signature_refuse(errp, start, "a list of bytes");
+        return eif_cbor_refuse(c, start, "a list of bytes", errp);
     }
     for (uint64_t i = 0; i < n; i++) {
         uint8_t byte;
 
         if (!eif_cbor_byte(c, &byte)) {
-            return signature_refuse(errp, c->pos, "an integer of 8 bits");
+            return eif_cbor_refuse(c, c->pos, "an integer of 8 bits", errp);
         }
         g_byte_array_append(bytes, &byte, 1);
     }
@@ -74,7 +64,7 @@ static bool take_entry(EifCbor *c, GByteArray *pem, GByteArray *cose,
     uint64_t n;
 
     if (!eif_cbor_head(c, EIF_CBOR_MAP, &n) || n != 2) {
-        return signature_refuse(errp, start, "a map of two entries");
+        return eif_cbor_refuse(c, start, "a map of two entries", errp);
     }
     return take_key(c, "signing_certificate", errp) &&
            take_bytes(c, pem, errp) &&
@@ -232,14 +222,17 @@ GByteArray *eif_pem_certificate(const GByteArray *text, GByteArray **der,
 EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
                                    Error **errp)
 {
-    EifCbor c = { .data = data, .len = len };
+    EifCbor c = {
+        .data = data, .len = len,
+        .name = "the signature section of the image", .hint = HINT_SIGN,
+    };
     g_autoptr(GByteArray) pem = g_byte_array_new();
     g_autoptr(EifSignature) sig = g_new0(EifSignature, 1);
     uint64_t n;
 
     sig->cose = g_byte_array_new();
     if (!eif_cbor_head(&c, EIF_CBOR_ARRAY, &n) || n == 0) {
-        signature_refuse(errp, 0, "a list of at least one signature");
+        eif_cbor_refuse(&c, 0, "a list of at least one signature", errp);
         return NULL;
     }
     if (!take_entry(&c, pem, sig->cose, errp)) {
@@ -253,7 +246,7 @@ EifSignature *eif_signature_decode(const uint8_t *data, size_t len,
         }
     }
     if (c.pos != len) {
-        signature_refuse(errp, c.pos, "the end");
+        eif_cbor_refuse(&c, c.pos, "the end", errp);
         return NULL;
     }
     sig->cert_der = pem_to_der(pem, errp);

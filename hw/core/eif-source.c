@@ -38,7 +38,7 @@ static bool read_from_fd(const EifSource *src, void *buf, size_t len,
         if (n == 0) {
             error_setg(errp, "the file ended at byte %" PRIu64 " of %" PRIu64
                        " while it was being read", offset + done, src->size);
-            error_append_hint(errp, "Do not change the file during launch.\n");
+            error_append_hint(errp, EIF_HINT_UNCHANGED);
             return false;
         }
         done += n;

@@ -15,13 +15,6 @@
 
 #define TAG_HEAD (0xc0 | NSM_DOC_TAG)
 
-static bool decode_refuse(Error **errp, size_t pos, const char *what)
-{
-    error_setg(errp, "the attestation document is broken: %s expected at byte "
-               "%zu", what, pos);
-    return false;
-}
-
 static bool take_bytes(EifCbor *c, NSMBytes *bytes, size_t least, size_t most,
                        Error **errp)
 {
@@ -33,7 +26,7 @@ static bool take_bytes(EifCbor *c, NSMBytes *bytes, size_t least, size_t most,
         g_autofree char *what =
             g_strdup_printf("a string of %zu to %zu bytes", least, most);
 
-        return decode_refuse(errp, c->pos, what);
+        return eif_cbor_refuse(c, c->pos, what, errp);
     }
     *c = at;
     *bytes = (NSMBytes) { data, len };
@@ -48,7 +41,7 @@ static bool take_module_id(EifCbor *c, NSMDocument *claims, Error **errp)
     id->data = eif_cbor_string(&at, EIF_CBOR_TEXT, &id->len);
     if (!id->data || !id->len ||
         !g_utf8_validate((const char *)id->data, id->len, NULL)) {
-        return decode_refuse(errp, c->pos, "a text that is not empty");
+        return eif_cbor_refuse(c, c->pos, "a text that is not empty", errp);
     }
     *c = at;
     return true;
@@ -57,7 +50,7 @@ static bool take_module_id(EifCbor *c, NSMDocument *claims, Error **errp)
 static bool take_digest(EifCbor *c, NSMDocument *claims, Error **errp)
 {
     return eif_cbor_key(c, NSM_DOC_SHA384) ||
-           decode_refuse(errp, c->pos, "digest \"" NSM_DOC_SHA384 "\"");
+           eif_cbor_refuse(c, c->pos, "digest \"" NSM_DOC_SHA384 "\"", errp);
 }
 
 static bool take_timestamp(EifCbor *c, NSMDocument *claims, Error **errp)
@@ -67,7 +60,7 @@ static bool take_timestamp(EifCbor *c, NSMDocument *claims, Error **errp)
     /* Later times do not fit into the clocks of those who compare */
     if (!eif_cbor_head(c, EIF_CBOR_UINT, &claims->timestamp_ms) ||
         !claims->timestamp_ms || claims->timestamp_ms > INT64_MAX) {
-        return decode_refuse(errp, pos, "a time in milliseconds");
+        return eif_cbor_refuse(c, pos, "a time in milliseconds", errp);
     }
     return true;
 }
@@ -85,14 +78,15 @@ static bool take_pcr(EifCbor *c, NSMDocument *claims, Error **errp)
 
     if (!eif_cbor_head(c, EIF_CBOR_UINT, &index) ||
         index >= NSM_DOC_MAX_PCRS || claims->pcrs[index].data) {
-        return decode_refuse(errp, pos, "another register from 0 to 31");
+        return eif_cbor_refuse(c, pos, "another register from 0 to 31", errp);
     }
     pos = c->pos;
     if (!take_bytes(c, &value, 32, 64, errp)) {
         return false;
     }
     if (!pcr_len_is_known(value.len)) {
-        return decode_refuse(errp, pos, "a register of 32, 48 or 64 bytes");
+        return eif_cbor_refuse(c, pos, "a register of 32, 48 or 64 bytes",
+                               errp);
     }
     claims->pcrs[index] = value;
     return true;
@@ -105,14 +99,14 @@ static bool take_pcrs(EifCbor *c, NSMDocument *claims, Error **errp)
     unsigned n = 0;
 
     if (!eif_cbor_open(c, EIF_CBOR_MAP, &entries)) {
-        return decode_refuse(errp, pos, "a map of registers");
+        return eif_cbor_refuse(c, pos, "a map of registers", errp);
     }
     for (; eif_cbor_more(c, &entries); n++) {
         if (!take_pcr(c, claims, errp)) {
             return false;
         }
     }
-    return n || decode_refuse(errp, pos, "at least one register");
+    return n || eif_cbor_refuse(c, pos, "at least one register", errp);
 }
 
 static bool take_certificate(EifCbor *c, NSMDocument *claims, Error **errp)
@@ -127,12 +121,12 @@ static bool take_cabundle(EifCbor *c, NSMDocument *claims, Error **errp)
     EifCborEntries entries;
 
     if (!eif_cbor_open(c, EIF_CBOR_ARRAY, &entries)) {
-        return decode_refuse(errp, pos, "a list of certificates");
+        return eif_cbor_refuse(c, pos, "a list of certificates", errp);
     }
     while (eif_cbor_more(c, &entries)) {
         if (claims->nr_cabundle == NSM_CABUNDLE_MAX) {
-            return decode_refuse(errp, c->pos, "the end of the cabundle "
-                                 "after 16 certificates");
+            return eif_cbor_refuse(c, c->pos, "the end of the cabundle "
+                                   "after 16 certificates", errp);
         }
         if (!take_bytes(c, &claims->cabundle[claims->nr_cabundle++], 1,
                         NSM_DOC_CERTIFICATE_MAX, errp)) {
@@ -140,7 +134,7 @@ static bool take_cabundle(EifCbor *c, NSMDocument *claims, Error **errp)
         }
     }
     return claims->nr_cabundle ||
-           decode_refuse(errp, pos, "at least one certificate");
+           eif_cbor_refuse(c, pos, "at least one certificate", errp);
 }
 
 static bool take_optional(EifCbor *c, NSMBytes *bytes, Error **errp)
@@ -190,17 +184,17 @@ static bool take_field(EifCbor *c, NSMDocument *claims, unsigned *seen,
             return fields[i].take(c, claims, errp);
         }
     }
-    return decode_refuse(errp, c->pos, "another of the nine keys");
+    return eif_cbor_refuse(c, c->pos, "another of the nine keys", errp);
 }
 
-static bool check_complete(unsigned seen, size_t pos, Error **errp)
+static bool check_complete(const EifCbor *c, unsigned seen, Error **errp)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
         if (!fields[i].optional && !(seen & 1u << i)) {
             g_autofree char *what = g_strdup_printf("key \"%s\"",
                                                     fields[i].key);
 
-            return decode_refuse(errp, pos, what);
+            return eif_cbor_refuse(c, c->pos, what, errp);
         }
     }
     return true;
@@ -212,7 +206,7 @@ static bool decode_payload(EifCbor c, NSMDocument *claims, Error **errp)
     unsigned seen = 0;
 
     if (!eif_cbor_open(&c, EIF_CBOR_MAP, &entries)) {
-        return decode_refuse(errp, c.pos, "a map");
+        return eif_cbor_refuse(&c, c.pos, "a map", errp);
     }
     claims->indefinite = entries.indefinite;
     while (eif_cbor_more(&c, &entries)) {
@@ -221,9 +215,9 @@ static bool decode_payload(EifCbor c, NSMDocument *claims, Error **errp)
         }
     }
     if (eif_cbor_left(&c)) {
-        return decode_refuse(errp, c.pos, "the end of the payload");
+        return eif_cbor_refuse(&c, c.pos, "the end of the payload", errp);
     }
-    return check_complete(seen, c.pos, errp);
+    return check_complete(&c, seen, errp);
 }
 
 static bool decode_message(const uint8_t *data, size_t len, NSMDocument *claims,
@@ -249,7 +243,7 @@ static bool decode_message(const uint8_t *data, size_t len, NSMDocument *claims,
 bool nsm_document_decode(const uint8_t *data, size_t len, NSMDocument *claims,
                        Error **errp)
 {
-    EifCbor payload = { .data = data };
+    EifCbor payload = { .data = data, .name = "the attestation document" };
 
     memset(claims, 0, sizeof(*claims));
     if (len > NSM_DOC_MAX) {

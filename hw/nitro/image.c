@@ -474,7 +474,7 @@ static bool check_unchanged(const NitroImage *image, Error **errp)
     }
     error_setg(errp, "%s: the file changed while it was being read",
                changed->path);
-    error_append_hint(errp, "Do not change the file during launch.\n");
+    error_append_hint(errp, EIF_HINT_UNCHANGED);
     return false;
 }
 

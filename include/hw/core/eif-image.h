@@ -43,6 +43,9 @@
 #define EIF_SIGNATURE_MAX 32768 /* bytes of data in the signature section */
 #define EIF_PCR_LEN 48 /* SHA-384 */
 
+/* For files that are not what they were when they were looked at first */
+#define EIF_HINT_UNCHANGED "Do not change the file during launch.\n"
+
 /* File header; the CRC leaves out eif_crc32 only */
 typedef struct QEMU_PACKED EifHeader {
     uint8_t magic[EIF_MAGIC_LEN];
