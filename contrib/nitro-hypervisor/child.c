@@ -12,6 +12,8 @@
 #include <sys/prctl.h>
 #include "qapi/error.h"
 #include "qemu/sockets.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "child.h"
 
 #define READ_SIZE  (64 * 1024)
@@ -100,15 +102,29 @@ static void ask_monitor(NhvChild *child, const char *command)
  * An accelerator that cannot run a guest pauses it, and nobody would have it
  * go on.  The stop of a debugger has another status.
  */
-static void monitor_line(NhvChild *child, const char *line)
+static void take_answer(NhvChild *child, const QDict *answer)
 {
-    if (strstr(line, "\"event\": \"STOP\"")) {
+    const char *event = qdict_get_try_str(answer, "event");
+    QDict *result = qobject_to(QDict, qdict_get(answer, "return"));
+    const char *status = result ? qdict_get_try_str(result, "status") : NULL;
+
+    if (!g_strcmp0(event, "STOP")) {
         ask_monitor(child, "query-status");
-    } else if (strstr(line, "\"status\": \"internal-error\"") &&
-               child->pid) {
+    } else if (!g_strcmp0(status, "internal-error") && child->pid) {
         child->gave_up = true;
         kill(child->pid, SIGKILL);
     }
+}
+
+static void monitor_line(NhvChild *child, const char *line)
+{
+    QObject *object = qobject_from_json(line, NULL);
+    QDict *answer = qobject_to(QDict, object);
+
+    if (answer) {
+        take_answer(child, answer);
+    }
+    qobject_unref(object);
 }
 
 static void take_monitor(NhvChild *child, const char *buf, size_t len)
@@ -296,7 +312,7 @@ static bool child_fork(NhvChild *child, char **args, int message_fd,
                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (child->exec_errno == MAP_FAILED) {
         child->exec_errno = NULL;
-        error_setg_errno(errp, errno, "cannot create a process");
+        error_setg_errno(errp, errno, "cannot share memory with a process");
         return false;
     }
     child->pid = fork();
