@@ -193,12 +193,13 @@ static bool trial_judge(const Trial *trial, bool ended, int status,
     return false;
 }
 
-static bool check_device(const char *device, Error **errp)
+static bool check_device(const char *device, bool *forbidden, Error **errp)
 {
     if (access(device, R_OK | W_OK) == 0) {
         return true;
     }
-    if (errno == EACCES || errno == EPERM) {
+    *forbidden = errno == EACCES || errno == EPERM;
+    if (*forbidden) {
         error_setg(errp, "no permission for %s", device);
         error_append_hint(errp, "Join its group, and log in again: "
                           "usermod -aG kvm %s\n", g_get_user_name());
@@ -212,7 +213,7 @@ static bool check_device(const char *device, Error **errp)
 }
 
 static bool can_try(const char *device, const NhvOptions *opts,
-                    Error **errp)
+                    bool *forbidden, Error **errp)
 {
     if (!nhv_kvm_guest_size) {
         error_setg(errp, "KVM is not used on hosts of this architecture");
@@ -223,7 +224,7 @@ static bool can_try(const char *device, const NhvOptions *opts,
                    "for them is given", eif_arch_str(NITRO_HOST_ARCH));
         return false;
     }
-    return check_device(device, errp);
+    return check_device(device, forbidden, errp);
 }
 
 static int patience(void)
@@ -253,13 +254,14 @@ static bool try_guest(const NhvOptions *opts, int guest_fd, Error **errp)
     return result;
 }
 
-bool nhv_accel_check_kvm(const char *device, const NhvOptions *opts,
-                         Error **errp)
+/* @forbidden is set when permission for the device is what is missing */
+static bool check_kvm(const char *device, const NhvOptions *opts,
+                      bool *forbidden, Error **errp)
 {
     int guest_fd;
     bool result;
 
-    if (!can_try(device, opts, errp)) {
+    if (!can_try(device, opts, forbidden, errp)) {
         return false;
     }
     guest_fd = guest_open(errp);
@@ -271,23 +273,26 @@ bool nhv_accel_check_kvm(const char *device, const NhvOptions *opts,
     return result;
 }
 
-static bool is_forbidden(const char *device)
+bool nhv_accel_check_kvm(const char *device, const NhvOptions *opts,
+                         Error **errp)
 {
-    return access(device, R_OK | W_OK) && (errno == EACCES || errno == EPERM);
+    bool forbidden;
+
+    return check_kvm(device, opts, &forbidden, errp);
 }
 
 void nhv_accel_resolve(const char *device, NhvOptions *opts)
 {
     Error *err = NULL;
-    bool kvm;
+    bool kvm, forbidden = false;
 
     if (!g_str_equal(opts->accel, NITRO_ACCEL_AUTO)) {
         return;
     }
-    kvm = nhv_accel_check_kvm(device, opts, &err);
+    kvm = check_kvm(device, opts, &forbidden, &err);
     g_free(opts->accel);
     opts->accel = g_strdup(kvm ? "kvm" : NITRO_ACCEL_TCG);
-    if (err && is_forbidden(device)) {
+    if (forbidden) {
         warn_report_err(err);
     } else {
         error_free(err);

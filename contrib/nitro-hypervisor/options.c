@@ -15,6 +15,7 @@
 #include "tools/nitro-option-once.h"
 
 #define MAX_CONNECTIONS (1 << 24)
+#define HINT_HELP "Try --help\n"
 
 static const char summary[] =
     "Creates in the runtime directory:\n"
@@ -86,7 +87,7 @@ static bool options_check(NhvOptions *opts, const char *acpi, int rest,
     }
     if (rest > 1) {
         error_setg(errp, "arguments that are not options");
-        error_append_hint(errp, "Try --help\n");
+        error_append_hint(errp, HINT_HELP);
         return false;
     }
     if (opts->pki_command) {
@@ -96,7 +97,7 @@ static bool options_check(NhvOptions *opts, const char *acpi, int rest,
         (!opts->qemu && !opts->qemu_aarch64)) {
         error_setg(errp, "--runtime-dir and --qemu or --qemu-aarch64 are "
                    "needed");
-        error_append_hint(errp, "Try --help\n");
+        error_append_hint(errp, HINT_HELP);
         return false;
     }
     value = qapi_enum_parse(&OnOffAuto_lookup, acpi, ON_OFF_AUTO_AUTO, errp);
@@ -212,7 +213,7 @@ static bool parse_entries(const GOptionEntry *entries, int *argc, char ***argv,
         return true;
     }
     error_setg(errp, "%s", gerr->message);
-    error_append_hint(errp, "Try --help\n");
+    error_append_hint(errp, HINT_HELP);
     return false;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include "qapi/error.h"
 #include "pki-dir.h"
+#include "runtime-dir.h"
 
 #define LOCK_NAME "lock"
 /* A file that is being written; the lock's owner has the only one */
@@ -38,8 +39,7 @@ static bool open_directory(NhvPkiDir *dir, Error **errp)
     if (!is_private(&st)) {
         error_setg(errp, "%s is open to others or not your directory",
                    dir->path);
-        error_append_hint(errp, "Give a path that does not exist yet, or "
-                          "'chmod 700' a directory of yours\n");
+        error_append_hint(errp, "Give " NHV_HINT_PRIVATE_DIR);
         return false;
     }
     return true;

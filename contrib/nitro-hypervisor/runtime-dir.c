@@ -40,8 +40,7 @@ static bool check_private(NhvRuntimeDir *dir, Error **errp)
     } else {
         return true;
     }
-    error_append_hint(errp, "Give --runtime-dir a path that does not exist "
-                      "yet, or 'chmod 700' a directory of yours\n");
+    error_append_hint(errp, "Give --runtime-dir " NHV_HINT_PRIVATE_DIR);
     return false;
 }
 

@@ -12,6 +12,10 @@
 #ifndef NITRO_RUNTIME_DIR_H
 #define NITRO_RUNTIME_DIR_H
 
+/* What else to use when others can get at a directory */
+#define NHV_HINT_PRIVATE_DIR "a path that does not exist yet, or 'chmod 700' " \
+    "a directory of yours\n"
+
 /* All zeros is one that is not open */
 typedef struct NhvRuntimeDir {
     char *path;
