@@ -30,19 +30,23 @@ TRANSPORT = re.compile(r'^(?:oci|oci-archive|docker-archive|docker-daemon|'
 REMOTE = re.compile(r'containers-storage:|docker-daemon:|.*://', re.S)
 
 
-def run_tool(words, cause):
-    """Run a program; its output as text."""
+def run_tool(words, cause=''):
+    """Run a program; the result has its output and its remarks as text.
+
+    @cause: what an error begins with
+    """
+    cause = cause and cause + ': '
     try:
         result = subprocess.run(
             [str(word) for word in words], stdin=subprocess.DEVNULL,
             capture_output=True, text=True, errors='replace', check=False)
     except OSError as error:
-        raise RunError(f'{cause}: cannot run {words[0]}: {error.strerror}',
+        raise RunError(f'{cause}cannot run {words[0]}: {error.strerror}',
                        f'install {Path(words[0]).name}') from error
     if result.returncode:
         said = re.sub(r'^qemu-eif: ', '', result.stderr.strip(), flags=re.M)
-        raise RunError(f'{cause}: {said or shlex.join(map(str, words))}')
-    return result.stdout
+        raise RunError(f'{cause}{said or shlex.join(map(str, words))}')
+    return result
 
 
 def digest_of(path):
@@ -117,7 +121,7 @@ def source_digest(source):
     if path is not None:
         return _local_digest(path)
     return run_tool(['skopeo', 'inspect', '--format', '{{.Digest}}', source],
-                    f'cannot look at {source}').strip()
+                    f'cannot look at {source}').stdout.strip()
 
 
 def _version(source):
@@ -212,7 +216,7 @@ class Recipe:
         try:
             with progress(f'building an enclave image of {self.source}'):
                 said = run_tool(words, 'cannot build an image of '
-                                + self.source)
+                                + self.source).stdout
         finally:
             files['--settings'].unlink()
         if _version(self.source) != self.version:
@@ -241,7 +245,8 @@ def described(path):
     tool = find_tool()
     if not os.path.exists(tool):
         return {}
-    return known(run_tool([tool, 'describe', path], f'cannot read {path}'))
+    return known(run_tool([tool, 'describe', path],
+                          f'cannot read {path}').stdout)
 
 
 def check_additions(args):

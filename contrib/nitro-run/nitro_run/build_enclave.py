@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from .build import LOCAL, REMOTE, TOOL, find_tool
+from .build import LOCAL, REMOTE, find_tool, run_tool
 from .common import RunError, print_json, progress, tell
 
 DOCKER_SOCKET = '/var/run/docker.sock'
@@ -63,29 +63,15 @@ def _words(args):
     return words
 
 
-def _build(words):
-    """Output and remarks of qemu-eif; an error is a RunError."""
-    try:
-        result = subprocess.run([str(word) for word in words], check=False,
-                                stdin=subprocess.DEVNULL, text=True,
-                                capture_output=True, errors='replace')
-    except OSError as error:
-        raise RunError(f'cannot run {words[0]}: {error.strerror}',
-                       f'install {TOOL}') from error
-    if result.returncode:
-        raise RunError(result.stderr.strip().removeprefix('qemu-eif: '))
-    return result.stdout, result.stderr.strip()
-
-
 def _build_first(words, places):
     """Take the first place that has the image."""
     for place in places[:-1]:
         try:
-            return _build([*words, '--container', place])
+            return run_tool([*words, '--container', place])
         except RunError as error:
             if NOT_THERE not in str(error):
                 raise
-    return _build([*words, '--container', places[-1]])
+    return run_tool([*words, '--container', places[-1]])
 
 
 def build_enclave(args):
@@ -94,11 +80,11 @@ def build_enclave(args):
     places = [_build_container(args.docker_dir, args.docker_uri)] \
         if args.docker_dir else sources(args.docker_uri)
     with progress(f'building an enclave image of {args.docker_uri}'):
-        output, remarks = _build_first(_words(args), places)
-    if remarks:
+        built = _build_first(_words(args), places)
+    if remarks := built.stderr.strip():
         tell(remarks)
     tell('Enclave Image successfully created.')
-    print_json(json.loads(output))
+    print_json(json.loads(built.stdout))
     return 0
 
 
