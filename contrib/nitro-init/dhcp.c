@@ -6,6 +6,7 @@
  * stream, and a renewal then needs no route.
  */
 
+#include <endian.h>
 #include <string.h>
 
 #include "dhcp.h"
@@ -40,15 +41,17 @@ struct answer {
 
 static void put32(uint8_t *to, uint32_t value)
 {
-    to[0] = value >> 24;
-    to[1] = value >> 16;
-    to[2] = value >> 8;
-    to[3] = value;
+    uint32_t wire = htobe32(value);
+
+    memcpy(to, &wire, sizeof(wire));
 }
 
 static uint32_t get32(const uint8_t *from)
 {
-    return (uint32_t)from[0] << 24 | from[1] << 16 | from[2] << 8 | from[3];
+    uint32_t wire;
+
+    memcpy(&wire, from, sizeof(wire));
+    return be32toh(wire);
 }
 
 /* Sending */

@@ -10,6 +10,7 @@
  * has died, until the application's end is the enclave's.
  */
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -203,7 +204,10 @@ static void take_output(int *fd, enum output_stream stream)
 
 static uint32_t read_u32(const uint8_t *data)
 {
-    return (uint32_t)data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3];
+    uint32_t value;
+
+    memcpy(&value, data, sizeof(value));
+    return be32toh(value);
 }
 
 static void handle_frame(const struct agent_frame *frame)
