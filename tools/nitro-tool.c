@@ -25,7 +25,8 @@ int tool_fail(Error *err)
     return TOOL_FAILED;
 }
 
-int tool_try_help(const char *command)
+/* Point to the help, when the error itself is on stderr */
+static int tool_try_help(const char *command)
 {
     error_printf("Try '%s %s --help'.\n", tool_name, command);
     return TOOL_FAILED;
@@ -41,7 +42,7 @@ int tool_bad_usage(const char *command, const char *fmt, ...)
     return tool_try_help(command);
 }
 
-int tool_usage(const char *text)
+static int tool_usage(const char *text)
 {
     printf("%s", text);
     return TOOL_OK;

@@ -60,22 +60,6 @@ int tool_fail(Error *err);
 int tool_bad_usage(const char *command, const char *fmt, ...)
     G_GNUC_PRINTF(2, 3);
 
-/**
- * tool_try_help: point to the help, when the error itself is on stderr
- * @command: name of the command
- *
- * Returns: TOOL_FAILED.
- */
-int tool_try_help(const char *command);
-
-/**
- * tool_usage: how to use a command, for --help
- * @text: all of it
- *
- * Returns: TOOL_OK.
- */
-int tool_usage(const char *text);
-
 /* The command line of a command */
 typedef struct ToolOptions {
     const char *command;

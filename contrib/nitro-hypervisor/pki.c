@@ -11,7 +11,7 @@
 #include "qemu/error-report.h"
 #include "qemu/memfd.h"
 #include "hw/core/nsm-certificate.h"
-#include "pki.h"
+#include "pki-internal.h"
 #include "pki-dir.h"
 
 #define ROOT_NAME "root.pem"
@@ -289,6 +289,8 @@ static GString *make_instance(NhvPki *pki, const char *id, int64_t *until,
     return text;
 }
 
+#define CANNOT_HAND_OVER "cannot hand over an instance's key"
+
 /* Who only has the reader cannot write, also not by opening it again */
 static bool open_reader(NhvPkiInstance *instance, Error **errp)
 {
@@ -298,7 +300,7 @@ static bool open_reader(NhvPkiInstance *instance, Error **errp)
         instance->reader = open(path, O_RDONLY | O_CLOEXEC);
     }
     if (instance->reader < 0) {
-        error_setg_errno(errp, errno, "cannot hand over an instance's key");
+        error_setg_errno(errp, errno, CANNOT_HAND_OVER);
     }
     return instance->reader >= 0;
 }
@@ -318,7 +320,7 @@ static bool pki_fill(NhvPkiInstance *instance, Error **errp)
     }
     n = RETRY_ON_EINTR(pwrite(instance->fd, text->str, text->len, 0));
     if (n != text->len || ftruncate(instance->fd, n)) {
-        error_setg_errno(errp, errno, "cannot hand over an instance's key");
+        error_setg_errno(errp, errno, CANNOT_HAND_OVER);
         nsm_wipe(text);
         return false;
     }

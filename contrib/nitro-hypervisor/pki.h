@@ -61,20 +61,12 @@ char *nhv_pki_fingerprint(const NhvPki *pki);
  * @id: instance ID of the parent; copied
  * @errp: filled in on failure
  *
- * The main loop renews it, by nhv_pki_renew(), until it is freed.
+ * The main loop renews it, half a day before its end, until it is freed.
  *
  * Returns: the instance, or NULL.
  */
 NhvPkiInstance *nhv_pki_issue(NhvPki *pki, const char *id,
                               Error **errp);
-
-/**
- * nhv_pki_renew: renew instances that end within half a day
- * @now: Unix time in s
- *
- * What fails is reported, and tried again the next time.
- */
-void nhv_pki_renew(NhvPki *pki, int64_t now);
 
 /**
  * nhv_pki_instance_fd: descriptor to read key and chain from, not to write

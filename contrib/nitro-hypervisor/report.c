@@ -10,8 +10,12 @@
 #include "qemu/error-report.h"
 #include "report.h"
 
-bool nhv_report_allowed(NhvReport *report, int64_t now_ms,
-                        unsigned int *unsaid)
+/*
+ * Take one message out of the budget.  @unsaid is set to how many were
+ * suppressed in the period that has ended, to be mentioned once; usually 0.
+ */
+static bool report_allowed(NhvReport *report, int64_t now_ms,
+                           unsigned int *unsaid)
 {
     *unsaid = 0;
     if (!report->said || now_ms - report->since_ms >= NITRO_REPORT_PERIOD_MS) {
@@ -32,8 +36,7 @@ void nhv_report(NhvReport *report, const char *fmt, ...)
     unsigned int unsaid;
     va_list ap;
 
-    if (!nhv_report_allowed(report, g_get_monotonic_time() / 1000,
-                            &unsaid)) {
+    if (!report_allowed(report, g_get_monotonic_time() / 1000, &unsaid)) {
         return;
     }
     if (unsaid) {

@@ -23,18 +23,6 @@ typedef struct NhvReport {
 } NhvReport;
 
 /**
- * nhv_report_allowed: take one message out of the budget
- * @report: the budget
- * @now_ms: current time in milliseconds, from any epoch but always the same
- * @unsaid: set to the number of messages suppressed since the last period,
- *          to be mentioned once; usually 0
- *
- * Returns: whether the message may be printed.
- */
-bool nhv_report_allowed(NhvReport *report, int64_t now_ms,
-                        unsigned int *unsaid);
-
-/**
  * nhv_report: print a warning unless the budget is used up
  * @report: the budget
  * @fmt: one phrase, no full stop, no newline

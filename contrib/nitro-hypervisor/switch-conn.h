@@ -108,7 +108,6 @@ typedef struct NhvPacket {
 } NhvPacket;
 
 NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid);
-void nhv_switch_report(NhvSwitchPort *port, const char *what);
 
 /* Hash table helpers for NhvConnKey */
 void nhv_conn_hash_init(void);
@@ -174,9 +173,6 @@ void nhv_conn_detach(NhvConn *conn, int side);
  * @op: VIRTIO_VSOCK_OP_* of the packet
  */
 void nhv_conn_fetched(NhvConn *conn, int side, uint16_t op);
-
-/* Side that sends what is in @flow */
-int nhv_flow_sender(NhvFlow *flow);
 
 bool nhv_flow_empty(NhvFlow *flow);
 

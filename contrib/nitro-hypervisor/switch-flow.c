@@ -13,7 +13,8 @@
 
 #define OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
 
-int nhv_flow_sender(NhvFlow *flow)
+/* Side that sends what is in @flow */
+static int flow_sender(NhvFlow *flow)
 {
     return flow == &flow->conn->flow[NITRO_SIDE_PARENT] ? NITRO_SIDE_PARENT
                                                         : NITRO_SIDE_OTHER;
@@ -29,7 +30,7 @@ static NhvQueue *flow_home(NhvFlow *flow)
 {
     NhvSwitchPort *other = flow->conn->port[NITRO_SIDE_OTHER];
 
-    if (nhv_flow_sender(flow) == NITRO_SIDE_PARENT) {
+    if (flow_sender(flow) == NITRO_SIDE_PARENT) {
         return &other->in;
     }
     return other ? &other->out : &flow->conn->port[NITRO_SIDE_PARENT]->in;
@@ -70,8 +71,8 @@ static void flow_charge(NhvFlow *flow, size_t capacity_before)
         return;
     }
     was_full = nhv_switch_is_full(port);
-    port->queued[nhv_flow_sender(flow)] += flow->data.capacity;
-    port->queued[nhv_flow_sender(flow)] -= capacity_before;
+    port->queued[flow_sender(flow)] += flow->data.capacity;
+    port->queued[flow_sender(flow)] -= capacity_before;
     if (was_full && !nhv_switch_is_full(port)) {
         port->ready(port->opaque);
     }
@@ -89,7 +90,7 @@ void nhv_flow_discard(NhvFlow *flow)
 
 void nhv_flow_queue(NhvFlow *flow)
 {
-    NhvSwitchPort *port = flow->conn->port[!nhv_flow_sender(flow)];
+    NhvSwitchPort *port = flow->conn->port[!flow_sender(flow)];
 
     if (!port) {
         nhv_flow_discard(flow);
@@ -105,7 +106,7 @@ const char *nhv_flow_put(NhvFlow *flow, const NhvPacket *pkt)
 {
     NhvSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
     size_t capacity = flow->data.capacity;
-    size_t queued = port->queued[nhv_flow_sender(flow)];
+    size_t queued = port->queued[flow_sender(flow)];
 
     if (nhv_ring_growth(&flow->data, pkt->hdr.len) >
         port->sw->max_queued - queued) {
@@ -150,7 +151,7 @@ static void flow_header(NhvFlow *flow, struct virtio_vsock_hdr *hdr,
 {
     NhvConn *conn = flow->conn;
     NhvConnKey *key = &conn->key;
-    bool from_parent = nhv_flow_sender(flow) == NITRO_SIDE_PARENT;
+    bool from_parent = flow_sender(flow) == NITRO_SIDE_PARENT;
     uint32_t shutdown = op == VIRTIO_VSOCK_OP_SHUTDOWN ? flow->shutdown : 0;
 
     *hdr = (struct virtio_vsock_hdr) {
@@ -200,7 +201,7 @@ static size_t flow_emit(NhvFlow *flow, const struct iovec *iov,
     if (!nhv_flow_empty(flow)) {
         nhv_flow_queue(flow);
     }
-    nhv_conn_fetched(flow->conn, nhv_flow_sender(flow), op);
+    nhv_conn_fetched(flow->conn, flow_sender(flow), op);
     return sizeof(hdr) + len;
 }
 

@@ -15,7 +15,7 @@ NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid)
     return g_hash_table_lookup(sw->ports, GUINT_TO_POINTER(cid));
 }
 
-void nhv_switch_report(NhvSwitchPort *port, const char *what)
+static void switch_report(NhvSwitchPort *port, const char *what)
 {
     NhvSwitch *sw = port->sw;
 
@@ -56,7 +56,7 @@ NhvSwitchPort *nhv_switch_attach(NhvSwitch *sw, uint32_t cid,
 {
     NhvSwitchPort *port;
 
-    if (nhv_switch_in_use(sw, cid)) {
+    if (nhv_switch_port(sw, cid)) {
         return NULL;
     }
     port = g_new0(NhvSwitchPort, 1);
@@ -105,16 +105,6 @@ void nhv_switch_detach(NhvSwitchPort *port)
     g_free(port);
 }
 
-bool nhv_switch_in_use(NhvSwitch *sw, uint32_t cid)
-{
-    return nhv_switch_port(sw, cid) != NULL;
-}
-
-unsigned int nhv_switch_connections(NhvSwitch *sw)
-{
-    return g_hash_table_size(sw->conns);
-}
-
 static bool packet_parse(NhvSwitchPort *port, NhvPacket *pkt,
                          const struct iovec *iov, unsigned int iov_cnt)
 {
@@ -123,7 +113,7 @@ static bool packet_parse(NhvSwitchPort *port, NhvPacket *pkt,
     pkt->iov = iov;
     pkt->iov_cnt = iov_cnt;
     if (iov_to_buf(iov, iov_cnt, 0, hdr, sizeof(*hdr)) != sizeof(*hdr)) {
-        nhv_switch_report(port, "packet shorter than its header");
+        switch_report(port, "packet shorter than its header");
         return false;
     }
     hdr->src_cid = le64_to_cpu(hdr->src_cid);
@@ -137,7 +127,7 @@ static bool packet_parse(NhvSwitchPort *port, NhvPacket *pkt,
     hdr->buf_alloc = le32_to_cpu(hdr->buf_alloc);
     hdr->fwd_cnt = le32_to_cpu(hdr->fwd_cnt);
     if (hdr->src_cid != port->cid) {
-        nhv_switch_report(port, "packet with a foreign source CID dropped");
+        switch_report(port, "packet with a foreign source CID dropped");
         return false;
     }
     return true;
@@ -153,7 +143,7 @@ static void switch_refuse(NhvSwitchPort *port, const NhvPacket *pkt)
         return;
     }
     if (g_queue_get_length(&port->resets) >= NITRO_SWITCH_MAX_RESETS) {
-        nhv_switch_report(port, "too many refused packets, reset dropped");
+        switch_report(port, "too many refused packets, reset dropped");
         return;
     }
     reset = g_new0(struct virtio_vsock_hdr, 1);
@@ -237,7 +227,7 @@ static bool too_many(NhvSwitchPort *port)
     }
     text = g_strdup_printf("has %u connections, request refused; the limit "
                            "is --max-connections", port->nr_conns);
-    nhv_switch_report(port, text);
+    switch_report(port, text);
     return true;
 }
 
@@ -310,7 +300,7 @@ void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
     }
     defect = packet_input(port, &key, side, &pkt);
     if (defect) {
-        nhv_switch_report(port, defect);
+        switch_report(port, defect);
     }
 }
 

@@ -108,13 +108,6 @@ NhvSwitchPort *nhv_switch_attach(NhvSwitch *sw, uint32_t cid,
 void nhv_switch_detach(NhvSwitchPort *port);
 
 /**
- * nhv_switch_in_use: is a CID attached?
- * @sw: the switch
- * @cid: CID to look for
- */
-bool nhv_switch_in_use(NhvSwitch *sw, uint32_t cid);
-
-/**
  * nhv_switch_send: hand in one packet from an endpoint
  * @port: the sender
  * @iov: header and payload, little endian as on the wire, any layout
@@ -155,11 +148,5 @@ bool nhv_switch_pending(NhvSwitchPort *port);
  */
 size_t nhv_switch_receive(NhvSwitchPort *port, const struct iovec *iov,
                           unsigned int iov_cnt);
-
-/**
- * nhv_switch_connections: number of connections known to the switch
- * @sw: the switch
- */
-unsigned int nhv_switch_connections(NhvSwitch *sw);
 
 #endif

@@ -32,14 +32,8 @@ int agent_init(struct agent *agent, unsigned port, bool waits_for_go)
     return agent->in && agent->out ? 0 : -1;
 }
 
-void agent_free(struct agent *agent)
-{
-    agent_close(agent);
-    free(agent->in);
-    free(agent->out);
-}
-
-void agent_close(struct agent *agent)
+/* End the connection, for example after a faulty frame */
+static void agent_close(struct agent *agent)
 {
     if (agent->fd >= 0) {
         close(agent->fd);

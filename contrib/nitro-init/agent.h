@@ -70,8 +70,6 @@ struct agent {
 /* agent_init: returns 0, or -1 when memory is short; @port 0: no agent */
 int agent_init(struct agent *agent, unsigned port, bool waits_for_go);
 
-void agent_free(struct agent *agent);
-
 /*
  * agent_connect: begin to connect to the parent, if not connected: to the
  * enclave's own port, and to the configured one when that is refused
@@ -111,8 +109,5 @@ void agent_serve(struct agent *agent, const struct output *output, int ms);
 
 /* agent_next: get the next frame; false when no whole one has come */
 bool agent_next(struct agent *agent, struct agent_frame *frame);
-
-/* agent_close: end the connection, for example after a faulty frame */
-void agent_close(struct agent *agent);
 
 #endif

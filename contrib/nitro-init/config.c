@@ -80,7 +80,7 @@ char **strings_variable(const struct strings *list, const char *name,
     return NULL;
 }
 
-void strings_free(struct strings *list)
+static void strings_free(struct strings *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         free(list->item[i]);

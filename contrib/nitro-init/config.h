@@ -107,8 +107,6 @@ bool strings_has(const struct strings *list, const char *text, size_t len);
 char **strings_variable(const struct strings *list, const char *name,
                         size_t len);
 
-void strings_free(struct strings *list);
-
 /*
  * parse_number: read all of @text as a number
  * @base: 8 or 10

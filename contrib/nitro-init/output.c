@@ -18,12 +18,6 @@ int output_init(struct output *output)
     return output->ring ? 0 : -1;
 }
 
-void output_free(struct output *output)
-{
-    free(output->ring);
-    *output = (struct output) { 0 };
-}
-
 bool output_fits(const struct output *output)
 {
     return OUTPUT_SIZE - output->used >= MARK + OUTPUT_PIECE;

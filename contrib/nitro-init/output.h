@@ -32,8 +32,6 @@ struct output {
 /* output_init: returns 0, or -1 when memory is short */
 int output_init(struct output *output);
 
-void output_free(struct output *output);
-
 /* output_fits: whether a piece of OUTPUT_PIECE bytes fits without a loss */
 bool output_fits(const struct output *output);
 

@@ -10,7 +10,7 @@
 #define NITRO_VSOCK_WIRE_H
 
 #include "qemu/bswap.h"
-#include "contrib/nitro-hypervisor/switch.h"
+#include "contrib/nitro-hypervisor/switch-conn.h"
 
 typedef struct virtio_vsock_hdr VsockHdr;
 
@@ -76,6 +76,12 @@ static inline VsockHdr wire_receive(NhvSwitchPort *port, void *data,
         g_assert_cmpuint(got, ==, sizeof(hdr) + hdr.len);
     }
     return hdr;
+}
+
+/* Connections that the switch knows */
+static inline unsigned wire_connections(NhvSwitch *sw)
+{
+    return g_hash_table_size(sw->conns);
 }
 
 #endif

@@ -168,7 +168,7 @@ static void test_end(Fixture *f, gconstpointer data)
     parent_sends(f, OP(CREDIT_UPDATE), LOCAL, PORT, 4000, 4000);
     g_assert_cmpuint(take(f, 4000), ==, 1000);
     parent_sends(f, OP(RST), LOCAL, PORT, 0, 0);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 
     /* The backlog of an ended enclave can still be read */
     connect_reader(f, LOCAL + 1, 65536);
@@ -201,7 +201,7 @@ static void test_readers(Fixture *f, gconstpointer data)
     expect(f, OP(RST), LOCAL);
     enclave_writes(f, 5);
     g_assert_cmpuint(take(f, 100), ==, 5);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 1);
 }
 
 static void test_refusals(Fixture *f, gconstpointer data)
@@ -248,7 +248,7 @@ static void test_hang_up(Fixture *f, gconstpointer data)
     g_assert_cmpuint(wire_receive(f->parent, NULL, 0).op, ==, OP(RST));
     g_assert_cmpuint(wire_receive(f->parent, NULL, 0).op, ==, OP(RST));
     g_assert_false(nhv_switch_pending(f->parent));
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 
     /* Who connects again gets all that was kept */
     enclave_writes(f, 100);
@@ -280,7 +280,7 @@ static void test_parent_dies(Fixture *f, gconstpointer data)
     connect_reader(f, LOCAL, 65536);
     nhv_switch_detach(f->parent);
     run_service();
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
     enclave_writes(f, 1000);
     f->parent = nhv_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
     g_assert_false(nhv_switch_pending(f->parent));

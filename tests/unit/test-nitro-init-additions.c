@@ -11,6 +11,7 @@
 #include "contrib/nitro-init/additions.h"
 #include "contrib/nitro-init/nsm.h"
 #include "contrib/nitro-init/vsock.h"
+#include "tests/nitro/init-agent.h"
 
 #define WAIT_MS 60000   /* never over: all frames are there */
 
@@ -109,7 +110,7 @@ static void setup(Fixture *f, gconstpointer data)
 
 static void teardown(Fixture *f, gconstpointer data)
 {
-    agent_free(&f->agent);
+    init_agent_free(&f->agent);
     config_free(&f->config);
     close(f->peer);
     unlink(f->path);

@@ -9,8 +9,8 @@
 #include "qemu/osdep.h"
 #include <poll.h>
 #include "qemu/bswap.h"
-#include "contrib/nitro-init/agent.h"
 #include "contrib/nitro-init/vsock.h"
+#include "tests/nitro/init-agent.h"
 
 /* The parent's end, and what vsock_begin() gives next */
 static int peer = -1, next_fd = -1;
@@ -80,8 +80,8 @@ static void setup(Fixture *f, gconstpointer data)
 
 static void teardown(Fixture *f, gconstpointer data)
 {
-    agent_free(&f->agent);
-    output_free(&f->output);
+    init_agent_free(&f->agent);
+    free(f->output.ring);
     g_string_free(asked, true);
     close(peer);
 }
@@ -201,8 +201,9 @@ static void test_shared_port(Fixture *f, gconstpointer data)
         g_assert_cmpstr(asked->str, ==, "os");
         agent_work(&f->agent, POLLOUT, &f->output);
         get_hello();
-        agent_close(&f->agent);
         close(peer);
+        agent_work(&f->agent, POLLIN, &f->output);
+        g_assert_cmpint(f->agent.fd, ==, -1);
         g_string_truncate(asked, 0);
         offer(false);
     }

@@ -14,7 +14,7 @@
 #include "hw/core/nsm-sign.h"
 #include "../nitro/error-text.h"
 #include "../nitro/temp-tree.h"
-#include "../../contrib/nitro-hypervisor/pki.h"
+#include "contrib/nitro-hypervisor/pki-internal.h"
 
 #define MODULE "i-0123-enc0199aabbccdd1234"
 #define DAY (24 * 3600)

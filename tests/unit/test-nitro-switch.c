@@ -64,7 +64,7 @@ static void teardown(Fixture *f, gconstpointer data)
     nhv_switch_detach(f->parent);
     nhv_switch_detach(f->a);
     nhv_switch_detach(f->b);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
     nhv_switch_free(f->sw);
     g_free(f->last_report);
 }
@@ -136,12 +136,12 @@ static void test_handshake(Fixture *f, gconstpointer data)
     expect_op(f->parent, SHUTDOWN, CID_A, 77, CID_P, 9000);
     send_op(f->parent, RST, CID_P, 9000, CID_A, 77);
     expect_op(f->a, RST, CID_P, 9000, CID_A, 77);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
     g_assert_cmpuint(f->reports, ==, 0);
 
     connect_to(f, f->a, CID_A);
     connect_to(f, f->b, CID_B);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 2);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 2);
 }
 
 static void test_refusals(Fixture *f, gconstpointer data)
@@ -207,7 +207,7 @@ static void test_spoofing(Fixture *f, gconstpointer data)
     expect_nothing(f->a);
     send_op(f->a, RST, CID_B, 5005, CID_P, 1000);
     expect_nothing(f->parent);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 1);
 }
 
 static void test_malformed(Fixture *f, gconstpointer data)
@@ -272,7 +272,7 @@ static void test_wrong_state(Fixture *f, gconstpointer data)
     expect_report(f, "request crosses a request");
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 }
 
 /* The reset may be of an earlier connection: only the answer can tell */
@@ -288,7 +288,7 @@ static void test_withdrawn_request(Fixture *f, gconstpointer data)
     send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_nothing(f->parent);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 }
 
 /* A reset from a socket, as Linux sends when a program closes it */
@@ -374,7 +374,7 @@ static void test_doubted_reset(Fixture *f, gconstpointer data)
         send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
     }
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 }
 
 /* The parent ends a connection and asks again before A has fetched that */
@@ -406,7 +406,7 @@ static void test_source_port_again(Fixture *f, gconstpointer data)
         expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
     }
     g_assert_cmpuint(f->reports, ==, 0);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 1);
 }
 
 /* The socket was closed before the answer came; another has the same port */
@@ -470,7 +470,7 @@ static void test_again_and_gone(Fixture *f, gconstpointer data)
     expect_op(f->a, RW, CID_P, 1000, CID_A, 5005);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     expect_nothing(f->a);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
     f->parent = nhv_switch_attach(f->sw, CID_P, count_ready, f);
 }
 
@@ -556,7 +556,7 @@ static void test_credit_ignored(Fixture *f, gconstpointer data)
     expect_report(f, "data beyond the receiver's credit");
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 }
 
 static void test_split(Fixture *f, gconstpointer data)
@@ -651,7 +651,7 @@ static void test_death(Fixture *f, gconstpointer data)
     g_assert_cmpmem(buf, 10, "last words", 10);
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     expect_nothing(f->parent);
-    g_assert_cmpuint(nhv_switch_connections(f->sw), ==, 1);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 1);
 
     /* Refused while it is gone, as if new when it is back */
     send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
@@ -867,7 +867,7 @@ static void test_noise(Fixture *f, gconstpointer data)
         }
     }
     /* At most the 4 x 4 port pairs of two enclaves */
-    g_assert_cmpuint(nhv_switch_connections(f->sw), <=, 32);
+    g_assert_cmpuint(wire_connections(f->sw), <=, 32);
 }
 
 int main(int argc, char **argv)

@@ -70,7 +70,7 @@ static void teardown(Fixture *f, gconstpointer data)
 
 static bool is_up(Fixture *f)
 {
-    return nhv_switch_in_use(f->sw, NITRO_CID_PARENT);
+    return nhv_switch_port(f->sw, NITRO_CID_PARENT);
 }
 
 /* The connection had to go, and nothing else */

@@ -27,6 +27,7 @@
 #include "qemu/module.h"
 #include "qemu/notify.h"
 #include "system/runstate.h"
+#include "tests/nitro/init-agent.h"
 #include "tests/unit/nitro-fake-bus.h"
 #include "fuzz.h"
 
@@ -283,7 +284,7 @@ static void serve(FuzzInput *in, struct agent *agent)
         }
         drain();
     }
-    output_free(&output);
+    free(output.ring);
 }
 
 static void check_added(const struct config *config, unsigned arguments)
@@ -313,7 +314,7 @@ static void fuzz_init(FuzzInput *in)
     additions_collect(&agent, &config, 1);
     check_added(&config, len / AGENT_HEAD + 1);
     serve(in, &agent);
-    agent_free(&agent);
+    init_agent_free(&agent);
     config_free(&config);
     hang_up();
 }

@@ -143,7 +143,7 @@ static void finish(Net *net)
     }
     nhv_console_service_free(net->service);
     nhv_switch_detach(net->parent);
-    g_assert_cmpuint(nhv_switch_connections(net->sw), ==, 0);
+    g_assert_cmpuint(wire_connections(net->sw), ==, 0);
     nhv_switch_free(net->sw);
 }
 

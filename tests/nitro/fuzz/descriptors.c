@@ -182,9 +182,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     nhv_vsock_device_free(net.dev);
     vm_close(&net.m);
-    g_assert_false(nhv_switch_in_use(net.sw, NITRO_CID_PARENT));
+    g_assert_null(nhv_switch_port(net.sw, NITRO_CID_PARENT));
     nhv_switch_detach(net.enclave);
-    g_assert_cmpuint(nhv_switch_connections(net.sw), ==, 0);
+    g_assert_cmpuint(wire_connections(net.sw), ==, 0);
     nhv_switch_free(net.sw);
     return 0;
 }

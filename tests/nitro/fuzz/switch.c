@@ -179,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             attach(&net, i);
         }
     }
-    g_assert_cmpuint(nhv_switch_connections(net.sw), ==, 0);
+    g_assert_cmpuint(wire_connections(net.sw), ==, 0);
     nhv_switch_free(net.sw);
     return 0;
 }
