@@ -15,6 +15,14 @@
 #include "system/runstate.h"
 #include "trace.h"
 
+/* All is freed; ENABLE may read 0 */
+static void enclaves_disabled(NitroEnclavesPCIState *s)
+{
+    if (!s->enabled && !s->enable_forced) {
+        s->enable_readback = 0;
+    }
+}
+
 /* The slot is gone or was restarted under another uid: nothing to do */
 static bool update_slot(NitroEnclavesPCIState *s, NitroControlType type,
                         uint64_t slot_uid, bool ok)
@@ -67,7 +75,7 @@ static void control_reply(void *opaque, NitroControlType type, uint32_t seq,
     if (type == NITRO_CONTROL_RESET) {
         if (seq == s->reset_seq) {
             s->reset_seq = 0;
-            nitro_enclaves_disabled(s);
+            enclaves_disabled(s);
         }
         return;
     }
@@ -144,7 +152,7 @@ static void control_lost(void *opaque)
     }
     if (s->reset_seq) {
         s->reset_seq = 0;
-        nitro_enclaves_disabled(s);
+        enclaves_disabled(s);
     }
 }
 

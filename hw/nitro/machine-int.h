@@ -18,7 +18,12 @@
  *
  * Returns: the accelerator, or NULL when that is qtest
  */
-NitroLauncher *nitro_machine_launcher(MachineState *machine);
+static inline NitroLauncher *nitro_machine_launcher(MachineState *machine)
+{
+    Object *accel = OBJECT(machine->accelerator);
+
+    return (NitroLauncher *)object_dynamic_cast(accel, TYPE_NITRO_LAUNCHER);
+}
 
 /**
  * nitro_machine_check_options: refuse what an enclave cannot have

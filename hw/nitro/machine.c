@@ -75,12 +75,6 @@ static void machine_query(NitroGuest *guest, NitroEnclaveInfo *info)
 }
 
 /* Calls to the launcher, which is NULL under qtest */
-NitroLauncher *nitro_machine_launcher(MachineState *machine)
-{
-    Object *accel = OBJECT(machine->accelerator);
-
-    return (NitroLauncher *)object_dynamic_cast(accel, TYPE_NITRO_LAUNCHER);
-}
 
 static int failure_status(MachineState *machine)
 {

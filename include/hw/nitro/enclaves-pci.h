@@ -178,10 +178,4 @@ void nitro_enclaves_late(void *opaque);
  */
 void nitro_enclaves_reset(NitroEnclavesPCIState *s);
 
-/**
- * nitro_enclaves_disabled: the hypervisor has freed all; ENABLE may read 0
- * @s: the device
- */
-void nitro_enclaves_disabled(NitroEnclavesPCIState *s);
-
 #endif /* HW_NITRO_ENCLAVES_PCI_H */
