@@ -181,8 +181,11 @@ void nhv_conn_detach(NhvConn *conn, int side)
     conn_end(conn, side);
 }
 
-void nhv_conn_fetched(NhvConn *conn, int side, uint16_t op)
+void nhv_conn_fetched(NhvFlow *flow, uint16_t op)
 {
+    NhvConn *conn = flow->conn;
+    int side = flow - conn->flow;
+
     if (op == VIRTIO_VSOCK_OP_REQUEST) {
         conn->asked = true;
     } else if (op == VIRTIO_VSOCK_OP_RST) {

@@ -107,7 +107,11 @@ typedef struct NhvPacket {
     unsigned int iov_cnt;
 } NhvPacket;
 
-NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid);
+/* The endpoint that is attached with a CID, or NULL */
+static inline NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid)
+{
+    return g_hash_table_lookup(sw->ports, GUINT_TO_POINTER(cid));
+}
 
 /* Hash table helpers for NhvConnKey */
 void nhv_conn_hash_init(void);
@@ -168,11 +172,10 @@ void nhv_conn_detach(NhvConn *conn, int side);
 
 /**
  * nhv_conn_fetched: the receiver of a flow has fetched one packet of it
- * @conn: the connection; may be gone when the function returns
- * @side: side that had sent the packet
+ * @flow: the flow; its connection may be gone when the function returns
  * @op: VIRTIO_VSOCK_OP_* of the packet
  */
-void nhv_conn_fetched(NhvConn *conn, int side, uint16_t op);
+void nhv_conn_fetched(NhvFlow *flow, uint16_t op);
 
 bool nhv_flow_empty(NhvFlow *flow);
 
@@ -198,10 +201,11 @@ const char *nhv_flow_put(NhvFlow *flow, const NhvPacket *pkt);
  * @port: the receiver, on whose list there is a queue
  * @iov: destination, room for a header and at least one byte
  * @iov_cnt: number of elements in @iov
+ * @flow, @op: set to what was fetched, for nhv_conn_fetched()
  *
  * Returns: bytes stored, never 0.
  */
 size_t nhv_port_emit(NhvSwitchPort *port, const struct iovec *iov,
-                     unsigned int iov_cnt);
+                     unsigned int iov_cnt, NhvFlow **flow, uint16_t *op);
 
 #endif

@@ -61,6 +61,13 @@ void nhv_flow_dequeue(NhvFlow *flow)
     }
 }
 
+bool nhv_switch_is_full(NhvSwitchPort *port)
+{
+    /* One more packet may double the memory of one flow */
+    return port->queued[NITRO_SIDE_OTHER] >
+           port->sw->max_queued - NITRO_SWITCH_WINDOW;
+}
+
 /* The ring has changed: account for it, let a sender go on that had to wait */
 static void flow_charge(NhvFlow *flow, size_t capacity_before)
 {
@@ -181,9 +188,8 @@ static size_t flow_take_data(NhvFlow *flow, const struct iovec *iov,
 }
 
 static size_t flow_emit(NhvFlow *flow, const struct iovec *iov,
-                        unsigned int iov_cnt)
+                        unsigned int iov_cnt, uint16_t op)
 {
-    uint16_t op = flow_next_op(flow);
     struct virtio_vsock_hdr hdr;
     size_t len = 0;
 
@@ -201,17 +207,18 @@ static size_t flow_emit(NhvFlow *flow, const struct iovec *iov,
     if (!nhv_flow_empty(flow)) {
         nhv_flow_queue(flow);
     }
-    nhv_conn_fetched(flow->conn, flow_sender(flow), op);
     return sizeof(hdr) + len;
 }
 
 size_t nhv_port_emit(NhvSwitchPort *port, const struct iovec *iov,
-                     unsigned int iov_cnt)
+                     unsigned int iov_cnt, NhvFlow **flow, uint16_t *op)
 {
     NhvQueue *queue = QTAILQ_FIRST(&port->queues);
 
     /* The next packet comes from another queue */
     QTAILQ_REMOVE(&port->queues, queue, next);
     QTAILQ_INSERT_TAIL(&port->queues, queue, next);
-    return flow_emit(QTAILQ_FIRST(&queue->flows), iov, iov_cnt);
+    *flow = QTAILQ_FIRST(&queue->flows);
+    *op = flow_next_op(*flow);
+    return flow_emit(*flow, iov, iov_cnt, *op);
 }

@@ -10,11 +10,6 @@
 #include "qemu/bswap.h"
 #include "switch-conn.h"
 
-NhvSwitchPort *nhv_switch_port(NhvSwitch *sw, uint32_t cid)
-{
-    return g_hash_table_lookup(sw->ports, GUINT_TO_POINTER(cid));
-}
-
 static void switch_report(NhvSwitchPort *port, const char *what)
 {
     NhvSwitch *sw = port->sw;
@@ -304,13 +299,6 @@ void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
     }
 }
 
-bool nhv_switch_is_full(NhvSwitchPort *port)
-{
-    /* One more packet may double the memory of one flow */
-    return port->queued[NITRO_SIDE_OTHER] >
-           port->sw->max_queued - NITRO_SWITCH_WINDOW;
-}
-
 bool nhv_switch_pending(NhvSwitchPort *port)
 {
     return !QTAILQ_EMPTY(&port->queues) || !g_queue_is_empty(&port->resets);
@@ -320,6 +308,9 @@ size_t nhv_switch_receive(NhvSwitchPort *port, const struct iovec *iov,
                           unsigned int iov_cnt)
 {
     g_autofree struct virtio_vsock_hdr *reset = NULL;
+    NhvFlow *flow;
+    uint16_t op;
+    size_t len;
 
     if (!nhv_switch_pending(port) ||
         iov_size(iov, iov_cnt) <= sizeof(*reset)) {
@@ -329,5 +320,7 @@ size_t nhv_switch_receive(NhvSwitchPort *port, const struct iovec *iov,
     if (reset) {
         return iov_from_buf(iov, iov_cnt, 0, reset, sizeof(*reset));
     }
-    return nhv_port_emit(port, iov, iov_cnt);
+    len = nhv_port_emit(port, iov, iov_cnt, &flow, &op);
+    nhv_conn_fetched(flow, op);
+    return len;
 }
