@@ -29,11 +29,6 @@ typedef struct Walk {
     unsigned seen[EIF_SECTION_MAX];
 } Walk;
 
-const char *eif_arch_str(EifArch arch)
-{
-    return arch == EIF_ARCH_AARCH64 ? "arm64" : "x86_64";
-}
-
 const char *eif_section_type_str(uint16_t type)
 {
     static const char *const names[] = {
@@ -46,11 +41,6 @@ const char *eif_section_type_str(uint16_t type)
     };
 
     return type < ARRAY_SIZE(names) ? names[type] : "unknown";
-}
-
-bool eif_image_probe(const void *buf, size_t len)
-{
-    return len >= EIF_MAGIC_LEN && !memcmp(buf, EIF_MAGIC, EIF_MAGIC_LEN);
 }
 
 /* Set an error about the section in place @i; @type is -1 when not known yet */

@@ -116,6 +116,11 @@ static bool is_text(const uint8_t *buf, size_t len)
            (len == LOOK_AT && (const char *)buf + len - end < 4);
 }
 
+bool eif_image_probe(const void *buf, size_t len)
+{
+    return len >= EIF_MAGIC_LEN && !memcmp(buf, EIF_MAGIC, EIF_MAGIC_LEN);
+}
+
 EifFileKind eif_buffer_kind(const void *buf, size_t len)
 {
     if (len == 0) {
@@ -178,6 +183,11 @@ const char *eif_file_kind_hint(EifFileKind kind)
 {
     assert(kind < EIF_KIND__MAX);
     return kinds[kind].hint;
+}
+
+const char *eif_arch_str(EifArch arch)
+{
+    return arch == EIF_ARCH_AARCH64 ? "arm64" : "x86_64";
 }
 
 EifFileKind eif_arch_kernel(EifArch arch)
