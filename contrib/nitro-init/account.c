@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "account.h"
+#include "address.h"
 #include "config.h"
 
 #define LINE_SIZE 4096

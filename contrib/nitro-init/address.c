@@ -10,7 +10,24 @@
 #include <string.h>
 
 #include "address.h"
-#include "config.h"
+
+bool parse_number(const char *text, unsigned base, unsigned long max,
+                  unsigned long *number)
+{
+    *number = 0;
+    if (!*text) {
+        return false;
+    }
+    for (; *text; text++) {
+        unsigned digit = *text - '0';
+
+        if (digit >= base || *number > (max - digit) / base) {
+            return false;
+        }
+        *number = *number * base + digit;
+    }
+    return true;
+}
 
 #define GROUP_BIT 1     /* in the first octet of a MAC address */
 

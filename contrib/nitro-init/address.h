@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * Addresses of the network, as text and as bytes.
+ * Numbers and addresses of the network, out of text.
  */
 
 #ifndef NITRO_INIT_ADDRESS_H
@@ -19,6 +19,16 @@ struct address {
     uint8_t bytes[16];          /* AF_INET: the first 4 */
     unsigned prefix;            /* leading bits that are the network's */
 };
+
+/*
+ * parse_number: read all of @text as a number
+ * @base: 8 or 10
+ * @max: largest number
+ *
+ * Returns: whether it is one, without sign or space
+ */
+bool parse_number(const char *text, unsigned base, unsigned long max,
+                  unsigned long *number);
 
 /* address_bits: 32 or 128 */
 unsigned address_bits(const struct address *address);

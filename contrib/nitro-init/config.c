@@ -89,24 +89,6 @@ static void strings_free(struct strings *list)
     *list = (struct strings) { 0 };
 }
 
-bool parse_number(const char *text, unsigned base, unsigned long max,
-                  unsigned long *number)
-{
-    *number = 0;
-    if (!*text) {
-        return false;
-    }
-    for (; *text; text++) {
-        unsigned digit = *text - '0';
-
-        if (digit >= base || *number > (max - digit) / base) {
-            return false;
-        }
-        *number = *number * base + digit;
-    }
-    return true;
-}
-
 int signal_number(const char *name)
 {
     static const struct { const char *name; int number; } table[] = {

@@ -107,16 +107,6 @@ bool strings_has(const struct strings *list, const char *text, size_t len);
 char **strings_variable(const struct strings *list, const char *name,
                         size_t len);
 
-/*
- * parse_number: read all of @text as a number
- * @base: 8 or 10
- * @max: largest number
- *
- * Returns: whether it is one, without sign or space
- */
-bool parse_number(const char *text, unsigned base, unsigned long max,
-                  unsigned long *number);
-
 /* signal_number: "TERM", "SIGTERM" or "15" as a number; 0 if unknown */
 int signal_number(const char *name);
 
