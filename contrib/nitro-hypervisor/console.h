@@ -18,7 +18,6 @@
 
 #include "switch.h"
 
-#define NITRO_CONSOLE_PORT_BASE 10000
 #define NITRO_CONSOLE_BACKLOG   (1024 * 1024)
 
 typedef struct NhvConsoleService NhvConsoleService;

@@ -11,6 +11,7 @@
 
 #include "qemu/osdep.h"
 #include "chardev-output.h"
+#include "hw/nitro/limits.h"
 #include "hw/nitro/serial-vsock.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/qdev-properties.h"
@@ -79,7 +80,7 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
         return false;
     }
 
-    addr = nitro_vsock_address(NITRO_CONSOLE_CID,
+    addr = nitro_vsock_address(NITRO_CID_HYPERVISOR,
                                NITRO_CONSOLE_PORT_BASE + cid);
     nitro_stream_connect(s->stream, addr);
     return true;

@@ -34,6 +34,7 @@
 #include "lab.h"
 
 #define IMAGE_OFFSET (8 << 20)
+#define GRANULE ((uintptr_t)2 << 20)
 
 static int device = -1, enclave = -1;
 static void *memory;
@@ -63,13 +64,12 @@ static int64_t do_info(char **args)
 static int64_t map(const char *mib, int flags)
 {
     memory_size = number(mib) << 20;
-    memory = mmap(NULL, memory_size + (2 << 20), PROT_READ | PROT_WRITE,
+    memory = mmap(NULL, memory_size + GRANULE, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (memory == MAP_FAILED) {
         return -1;
     }
-    memory = (void *)(((uintptr_t)memory + (2 << 20) - 1) &
-                      ~(uintptr_t)((2 << 20) - 1));
+    memory = (void *)(((uintptr_t)memory + GRANULE - 1) & -GRANULE);
     return memory_size;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: memory, CID and port that enclaves are bound to
+ * Nitro Enclaves: memory, CIDs and ports that enclaves are bound to
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -30,5 +30,8 @@
 
 /* vsock port of the parent where the init of an image announces itself */
 #define NITRO_HEARTBEAT_PORT    9000
+
+/* The hypervisor has the console of the enclave with CID n at 10000 + n */
+#define NITRO_CONSOLE_PORT_BASE 10000
 
 #endif /* HW_NITRO_LIMITS_H */

@@ -25,7 +25,6 @@
 #define HW_NITRO_SERIAL_VSOCK_H
 
 #include "chardev/char-fe.h"
-#include "hw/nitro/limits.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qemu/units.h"
@@ -33,10 +32,6 @@
 
 #define TYPE_NITRO_SERIAL_VSOCK "nitro-serial-vsock"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
-
-/* The console of the enclave with CID n is at CID 0, port 10000 + n. */
-#define NITRO_CONSOLE_CID NITRO_CID_HYPERVISOR
-#define NITRO_CONSOLE_PORT_BASE 10000
 
 /* Bytes in the backlog */
 #define NITRO_CONSOLE_BACKLOG_DEFAULT (64 * KiB)
