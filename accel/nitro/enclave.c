@@ -257,7 +257,7 @@ static bool pause_unless_cancelled(NitroEnclave *e)
  * @ret: what the driver answered
  * @since_us: monotonic time of the first such answer, 0 before
  *
- * Returns: false when another attempt is no use
+ * Returns: false when no further attempt is to be made
  */
 static bool retry_later(NitroEnclave *e, int ret, int64_t *since_us)
 {

@@ -202,10 +202,10 @@ bool nitro_enclave_run_now(NitroEnclave *enclave, NitroEnclaveStep *step,
 
 /* What the main loop learns */
 
-/* An end before nitro_enclave_booted() is a failure to boot from now on */
+/* From now on an end before nitro_enclave_booted() is a failure to boot */
 void nitro_enclave_expect_boot(NitroEnclave *enclave);
 
-/* An end by itself is no failure from now on */
+/* From now on the enclave may end by itself without a failure */
 void nitro_enclave_expect_end(NitroEnclave *enclave);
 
 /* The heartbeat was received; ignored unless STARTED */
@@ -236,7 +236,7 @@ void nitro_enclave_end(NitroEnclave *enclave, NitroEnclaveExitCause cause);
 void nitro_enclave_close(NitroEnclave *enclave);
 
 /**
- * nitro_enclave_close_wait: close it when there is no main loop any more
+ * nitro_enclave_close_wait: close it after the end of the main loop
  * @timeout_ms: how long to wait for that
  *
  * Returns: true when it is closed, false when that takes longer: the kernel

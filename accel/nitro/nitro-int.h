@@ -55,7 +55,7 @@ struct NitroAccelState {
 
     NitroPool *pool;            /* NULL: not known */
     NitroEnclave *enclave;      /* that the monitor sees; NULL: init failed */
-    NitroEnclave *next;         /* that shall follow it; NULL: none yet */
+    NitroEnclave *next;         /* the one to follow; NULL: none yet */
 
     /* The launch */
     NitroEnclaveChanged *changed;

@@ -9,7 +9,7 @@
  * end of the enclave means for QEMU:
  *
  *   ended by itself, or by powerdown   as after a guest's power-off, status 0
- *                                      or that of its program
+ *                                      or its program's
  *   ended before its heartbeat         as after its panic, status 4
  *   no heartbeat in time               shutdown, status 5
  *   launch failed                      shutdown, status 3 or 1

@@ -5,9 +5,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * CPUs of the pool are offline, so sysfs has no topology for them.  It still
- * has their node.  The threads per core are those of CPU 0, which the driver
- * never takes.
+ * CPUs of the pool are offline, so sysfs has no topology for them, only their
+ * node.  The threads per core are taken from CPU 0, which the driver never
+ * takes.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -166,8 +166,8 @@ static bool numbered_as_cpu0(const NitroPool *pool, uint32_t cpu,
 }
 
 /*
- * How the threads of a core are numbered can be seen with CPUs that are
- * online; when all of them do as CPU 0 does, those of the pool will, too.
+ * CPUs that are online show how the threads of a core are numbered.  When all
+ * of them are numbered like CPU 0's, so are the CPUs of the pool.
  */
 static unsigned read_step(const char *sysfs, const NitroPool *pool,
                           const GArray *cpu0)

@@ -162,7 +162,7 @@ static int trial_reap(Trial *trial, bool kill_it)
     return status;
 }
 
-/* Returns: the first line that is no warning, or NULL; to be freed */
+/* Returns: the first line that is not a warning, or NULL; to be freed */
 static char *first_error(const char *text)
 {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);

@@ -8,7 +8,7 @@
  * Inherits these descriptors and nothing else: the vhost-user socket of its
  * vsock device, its monitor, its serial port (debug mode only), its image and,
  * on arm64, the parts of that, and what it signs attestation documents with.
- * Dies with this process, whatever kills that.
+ * Dies with this process, however that ends.
  */
 
 #ifndef NITRO_CHILD_H

@@ -77,7 +77,7 @@ NhvEnclave *nhv_enclave_start(const NhvEnclaveHost *host,
                               const NhvEnclaveOps *ops, void *opaque);
 
 /**
- * nhv_enclave_stop: end an enclave in whatever state it is
+ * nhv_enclave_stop: end an enclave, in any state
  * @enclave: the enclave; unless it is down already, @down will be called
  */
 void nhv_enclave_stop(NhvEnclave *enclave);

@@ -77,7 +77,7 @@ const char *nhv_options_accel(const NhvOptions *opts, EifArch arch);
  * nhv_options_id: instance ID of the parent
  * @opts: the options
  *
- * Returns: that of --parent-id, or one that stands for none.
+ * Returns: the ID of --parent-id, or a placeholder without that option.
  */
 const char *nhv_options_id(const NhvOptions *opts);
 

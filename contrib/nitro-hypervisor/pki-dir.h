@@ -33,8 +33,8 @@ void nhv_pki_dir_unlock(NhvPkiDir *dir);
 void nhv_pki_dir_close(NhvPkiDir *dir);
 
 /**
- * nhv_pki_dir_is_empty: are there no files but the lock and those of a write
- *                         that was interrupted?
+ * nhv_pki_dir_is_empty: are there no files except the lock and what an
+ *                       interrupted write has left?
  */
 bool nhv_pki_dir_is_empty(const NhvPkiDir *dir);
 

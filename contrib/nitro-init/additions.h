@@ -29,7 +29,7 @@ bool additions_allowed(const struct config *config);
  * @config: gets the variables and arguments
  *
  * An addition that is not allowed, or that could not be measured, is refused
- * and reported; the application starts all the same.
+ * and reported; the application still starts.
  */
 void additions_collect(struct agent *agent, struct config *config,
                        int wait_ms);

@@ -4,7 +4,7 @@
  *
  * The agent's connection: a stream of frames between init and parent, which
  * README.md describes.  The init never depends on it: without a parent that
- * speaks it, the application runs all the same.
+ * speaks it, the application still runs.
  *
  *   frame   | type u8 | 0 u8 x 3 | length u32 | payload, length bytes |
  *

@@ -65,7 +65,7 @@ struct config {
 };
 
 /*
- * config_init: set the defaults, which are those of an empty configuration
+ * config_init: set the defaults, as an empty configuration does
  */
 void config_init(struct config *config);
 

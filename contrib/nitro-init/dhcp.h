@@ -3,7 +3,7 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * Client of DHCP (RFC 2131, options of RFC 2132), without socket and clock:
- * the caller carries messages and tells the time.  The server is the parent's
+ * the caller carries messages and passes the time.  The server is the parent's
  * and not trusted: what it says is an address and where its network begins and
  * ends, nothing else is taken.
  */

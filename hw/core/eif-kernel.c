@@ -11,7 +11,7 @@
 #include "qemu/units.h"
 #include "hw/core/eif-kernel.h"
 
-/* The headers are at the start, that of the PE form among them */
+/* All headers are at the start, including the PE form's */
 #define HEAD_LEN 4096
 
 /* Header of a bzImage */

@@ -17,7 +17,7 @@
 #include "qemu/cutils.h"
 
 #define PERMISSIONS_NEW 0666 /* less the umask */
-#define PERMISSIONS_FILLING 0600 /* until it gets those of the former */
+#define PERMISSIONS_FILLING 0600 /* until it gets the old file's */
 #define MAX_NAMES 100 /* that are tried before all are held to be taken */
 
 typedef struct Output {

@@ -9,7 +9,7 @@
  * fresh huge pages have to be cleared by the kernel before anything can be
  * read into them, which takes as long as reading does.  The CRC is computed
  * over each piece right after it was read, while it is still in the cache;
- * those of the chunks are joined at the end.
+ * the CRCs of the chunks are joined at the end.
  */
 
 #include "qemu/osdep.h"

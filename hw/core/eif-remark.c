@@ -92,7 +92,7 @@ static bool remark_cmdline(Remarks *r, Error **errp)
  * All ramdisks are joined without padding.  Linux unpacks one archive after
  * the other and skips zeros between them.  Behind a cpio archive the next one
  * has to begin at a multiple of 4 bytes of them all, and most decompressors
- * take whatever follows for more of their own.
+ * take any bytes that follow for more of their own.
  */
 
 /* Position in a ramdisk while its archives are walked through */

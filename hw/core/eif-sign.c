@@ -298,7 +298,7 @@ EifSigningKey *eif_signing_key_new(const GByteArray *cert_pem,
     return NULL;
 }
 
-/* There is no key, so nothing can be asked about one */
+/* Without GnuTLS there is no key, so these are never called */
 
 const EifCertificate *eif_signing_key_certificate(const EifSigningKey *key)
 {

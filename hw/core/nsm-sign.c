@@ -16,7 +16,7 @@
 #define CBOR_NULL 0xf6
 #define CBOR_INDEFINITE_MAP 0xbf
 #define CBOR_BREAK 0xff
-/* A number of eight bytes, whatever its value */
+/* A number in eight bytes, for any value */
 #define CBOR_UINT64 0x1b
 
 struct NSMSigner {

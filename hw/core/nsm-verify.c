@@ -100,7 +100,7 @@ static bool root_is_trusted(const NSMVerification *v,
     return false;
 }
 
-/* All are decoded whatever the root is, so that a report can name them */
+/* All are decoded for any root, so that a report can name them */
 static void check_chain(NSMVerification *v, const NSMExpected *expected)
 {
     Error *broken = NULL;

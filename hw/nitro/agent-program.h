@@ -26,7 +26,7 @@
 
 /**
  * NitroTaken: what became of a frame
- * @NITRO_TAKEN: it is done with
+ * @NITRO_TAKEN: all of it was taken
  * @NITRO_TAKEN_LATER: there is no room for all of it; what was taken will be
  *     skipped when the same frame is tried again
  * @NITRO_TAKEN_FAULT: it is not of the protocol; nothing has changed

@@ -4,8 +4,8 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Who runs QEMU as a service or in a container ends it by SIGTERM, at which
- * QEMU ends an enclave at once.  A device can have it do something else first.
+ * Services and containers end QEMU by SIGTERM, at which QEMU ends an enclave at
+ * once.  A device can do something else first.
  */
 
 #ifndef HW_NITRO_AGENT_SIGTERM_H

@@ -576,7 +576,7 @@ static void nitro_agent_describe(ObjectClass *oc)
                                    get_exit_status, set_exit_status);
     object_class_property_set_description(oc, "exit-status",
         "Exit status of QEMU when an enclave ends that had booted: 0 "
-        "(enclave, default), or that of the program (app)");
+        "(enclave, default), or the program's (app)");
     object_class_property_add_str(oc, "state", get_state, NULL);
     object_class_property_set_description(oc, "state",
         "Read only: unknown, booting, running, exited, signalled or fatal");

@@ -5,9 +5,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Writing goes through a watch where the character device has one: a slow
- * reader costs nothing and stops nobody.  One that is not connected has no
- * watch, and that is how it is known that nobody is there; being "open" does
- * not tell, as stdio is closed at the end of its input.
+ * reader costs nothing and stops nobody.  A device that is not connected has no
+ * watch, which shows that nobody reads; "open" does not show it, because stdio
+ * is closed at the end of its input.
  *
  * The logfile gets each byte when it comes, so writing does not log.
  */
@@ -144,7 +144,7 @@ static void output_pump(NitroOutput *out)
         if (out->write_tag || !is_there(out)) {
             return;
         }
-        /* It has no watch, but takes all; or it would never tell */
+        /* It has no watch, but takes all; waiting would never end */
         if (write_oldest(out) < 0) {
             drop_oldest(out, fifo8_num_used(&out->fifo), "it takes none");
         }
@@ -191,7 +191,7 @@ static gboolean output_kicked(gpointer opaque)
 
 /*
  * The connection that the watch belongs to may be gone.  Pumping has to wait:
- * a character device may hold its lock for writing while it tells us.
+ * a character device may hold its lock for writing while it calls us.
  */
 void nitro_output_kick(NitroOutput *out)
 {

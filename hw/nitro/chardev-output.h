@@ -69,7 +69,7 @@ void nitro_output_free(NitroOutput *out);
  * nitro_output_set_overflow: what to do when it is full
  * @out: the queue
  * @attended: while there is a reader
- * @unattended: while there is none
+ * @unattended: without one
  */
 void nitro_output_set_overflow(NitroOutput *out,
                                NitroConsoleOverflow attended,
@@ -89,7 +89,7 @@ uint32_t nitro_output_room(NitroOutput *out);
  * nitro_output_put: append bytes, and write what can be written
  * @out: the queue
  * @data: the bytes
- * @len: how many, not more than nitro_output_room() has told
+ * @len: how many, not more than nitro_output_room() has returned
  */
 void nitro_output_put(NitroOutput *out, const uint8_t *data, uint32_t len);
 
@@ -104,7 +104,7 @@ void nitro_output_kick(NitroOutput *out);
 /* Forget what is in the queue; it does not count as dropped. */
 void nitro_output_clear(NitroOutput *out);
 
-/* Begin to count and to tell about dropped bytes anew. */
+/* Count and report dropped bytes afresh */
 void nitro_output_restart(NitroOutput *out);
 
 /* Is there somebody who could read what is written? */

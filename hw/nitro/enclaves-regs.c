@@ -159,7 +159,7 @@ static void mmio_write(void *opaque, hwaddr addr, uint64_t value,
     }
 }
 
-/* Drivers copy payloads with whatever their architecture copies with */
+/* Drivers copy payloads in accesses of any size, as their architecture does */
 const MemoryRegionOps nitro_enclaves_mmio_ops = {
     .read = mmio_read,
     .write = mmio_write,

@@ -35,7 +35,7 @@
 
 /*
  * Connections that the kernel keeps until the CID is known.  Other enclaves
- * can connect as well, hence more than ours alone could need.
+ * can connect as well, so more than ours alone needs.
  */
 #define BACKLOG 128
 
@@ -452,7 +452,7 @@ static void nitro_heartbeat_realize(DeviceState *dev, Error **errp)
     }
 }
 
-/* The enclave of before is no more: ready for the next */
+/* The last enclave has ended: ready for the next */
 static void nitro_heartbeat_reset_hold(Object *obj, ResetType type)
 {
     NitroHeartbeat *hb = NITRO_HEARTBEAT(obj);

@@ -326,7 +326,7 @@ static void begin_measuring(NitroImage *image)
 
 /* Loading */
 
-/* Does it boot?  What is not known may do so, only here nobody can tell */
+/* Does it boot?  A kernel of an unknown kind may, so it gets a warning only */
 static bool check_kernel(const NitroImage *image, const EifKernel *kernel,
                          Error **errp)
 {
@@ -343,7 +343,7 @@ static bool check_kernel(const NitroImage *image, const EifKernel *kernel,
     return true;
 }
 
-/* A line that is too long is cut by the kernel, which boots all the same */
+/* The kernel cuts a line that is too long, and still boots */
 static bool check_content(const NitroImage *image, const EifSource *src,
                           Error **errp)
 {
@@ -513,7 +513,7 @@ static bool accept_first(NitroImage *image, const void *bytes, Error **errp)
     return true;
 }
 
-/* What is found is that of the first launch, which the monitor may ask for */
+/* The findings of the first launch stay: the monitor may ask for them */
 static bool accept_again(const NitroImage *image, const void *bytes,
                          Error **errp)
 {

@@ -4,9 +4,9 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the kernel says of its pages of one size: all that exist, those that
- * are free, those of the free ones that are promised to somebody, and how many
- * it may make beyond the pool.  Per NUMA node it only tells the first two.
+ * The kernel counts its pages of one size: all that exist, the free ones, how
+ * many of the free ones are promised to somebody, and how many it may make
+ * beyond the pool.  Per NUMA node it has only the first two.
  */
 
 #include "qemu/osdep.h"

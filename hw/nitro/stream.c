@@ -183,7 +183,7 @@ static void give_up(NitroStream *s, Error *why)
     if (s->options.input) {
         qemu_chr_fe_disconnect(s->fe);
     }
-    /* Who comes next is worth a new try; who cannot leave is not */
+    /* The next peer is worth a new try; a peer that cannot leave is not */
     s->over = is_wanted(s);
 }
 

@@ -21,7 +21,7 @@
 
 /**
  * NitroStep: result of something that may have to wait for others
- * @NITRO_STEP_FAILED: it will not work; an Error tells why
+ * @NITRO_STEP_FAILED: it will not work; an Error says why
  * @NITRO_STEP_LATER: not now; to be called again in a moment
  * @NITRO_STEP_DONE: it worked
  */
@@ -115,13 +115,13 @@ DECLARE_CLASS_CHECKERS(NitroGuestClass, NITRO_GUEST, TYPE_NITRO_GUEST)
  *   NITRO_STEP_LATER it is called again until it returns something else; the
  *   callee bounds the time.  NITRO_STEP_FAILED gives up the launch.
  * @prepare_start: called once, directly before NE_START_ENCLAVE, in state
- *   PREPARED: whatever the enclave needs from its first instruction on has to
+ *   PREPARED: what the enclave needs from its first instruction on has to
  *   be ready on return (the heartbeat listens).  Returning false with @errp
  *   set gives up the launch; nothing was started.
  * @started: called once, directly after NE_START_ENCLAVE succeeded, in state
  *   STARTED, with the effective CID.  Cannot refuse: what fails here is a
  *   warning of the device concerned.
- * @stopped: called once the enclave is no more, in state EXITED: it ended by
+ * @stopped: called once the enclave has ended, in state EXITED: it ended by
  *   itself, was ended, or the launch failed after acquire; also in state
  *   PREPARED when the VM is stopped while acquire waits.  Devices that still
  *   have output to deliver hold the end of QEMU here.  Not called when QEMU
@@ -133,7 +133,7 @@ DECLARE_CLASS_CHECKERS(NitroGuestClass, NITRO_GUEST, TYPE_NITRO_GUEST)
  * @query: fill in what the machine knows (memory, image, devices), at any time,
  *   also before its init function was called
  *
- * What is called "once" is so in the life of each enclave; states are those of
+ * "Once" means once in the life of each enclave; states are of type
  * NitroEnclaveState.
  */
 struct NitroGuestClass {

@@ -25,8 +25,8 @@
  * NitroPool: what sysfs shows of the pool
  * @cpus: uint32_t each, ascending; empty when no pool was set
  * @threads: threads per core of this instance, 0 when not known
- * @step: from the number of one thread of a core to that of the next; 0 when
- *        not known
+ * @step: difference between the numbers of two threads of a core; 0 when not
+ *        known
  * @node: NUMA node of the pool, -1 when not known
  */
 typedef struct NitroPool {

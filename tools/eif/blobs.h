@@ -18,14 +18,14 @@
  * blobs_directory: which one it is
  * @option: the user's choice, or NULL
  *
- * Without a choice it is that of the environment variable NITRO_CLI_BLOBS,
- * or the one that the package uses.
+ * Without a choice the environment variable NITRO_CLI_BLOBS names it, or it is
+ * the directory of AWS's package.
  */
 const char *blobs_directory(const char *option);
 
 /**
  * blobs_kernel: name of the kernel's file
- * @directory: that of the blobs
+ * @directory: directory of the blobs
  * @arch: for which architecture; NULL: the one that is there
  * @errp: filled in when there is no kernel
  *
@@ -35,7 +35,7 @@ char *blobs_kernel(const char *directory, const EifArch *arch, Error **errp);
 
 /**
  * blobs_cmdline: the kernel command line
- * @directory: that of the blobs
+ * @directory: directory of the blobs
  * @errp: filled in on failure, also for a NUL byte in it
  *
  * Returns: the text without white space at its ends, to be freed, or NULL.

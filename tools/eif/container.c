@@ -517,7 +517,7 @@ static bool read_by_skopeo(Container *c, const char *source, EifArch arch,
     return ok;
 }
 
-/* Names of transports are those of skopeo */
+/* Transports have the names that skopeo uses */
 static const char *local_path(const char *source)
 {
     const char *path = source;

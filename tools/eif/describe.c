@@ -1,8 +1,8 @@
 /*
  * qemu-eif describe: print what an image holds, as JSON
  *
- * The members are named as in the output of "nitro-cli describe-eif"; those of
- * our own are at the end.
+ * The members are named as in the output of "nitro-cli describe-eif"; our own
+ * members are at the end.
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *

@@ -37,7 +37,7 @@ bool from_container_is_whole(const FromContainer *f, Error **errp);
 /**
  * from_container_find: find what a directory of blobs has for the image
  * @f: the options
- * @arch: architecture of the image; NULL: that of the kernel
+ * @arch: architecture of the image; NULL: the kernel's
  * @kernel: the kernel's file; set if it is NULL
  * @params: gets a command line if it has none
  * @errp: filled in when a file is missing

@@ -146,7 +146,7 @@ static bool read_content(Layer *layer, TreeFile *file, uint64_t size,
     }
 }
 
-/* NULL: there are none, as with nearly every file */
+/* Returns NULL without any, as for nearly every file */
 static GPtrArray *read_xattrs(struct archive_entry *entry)
 {
     GPtrArray *list = NULL;

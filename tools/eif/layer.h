@@ -48,7 +48,7 @@ typedef struct LayerLocale {
  * layer_locale_enter: use UTF-8 in this thread
  *
  * libarchive converts names in PAX headers between UTF-8 and the locale's
- * set, whatever the user's locale is.
+ * set, in any locale.
  */
 void layer_locale_enter(LayerLocale *locale);
 void layer_locale_leave(LayerLocale *locale);

@@ -43,7 +43,7 @@ bool modules_add(GPtrArray *list, const char *path, Error **errp);
  *        which lists what the kernel itself has
  *
  * These are the modules for devices on a memory bus, vsock, the Nitro Secure
- * Module and those of @more, each after those that it depends on.
+ * Module and the modules of @more, each after its dependencies.
  */
 bool modules_add_tree(GPtrArray *list, const char *directory,
                       ModulesNeeded more, Error **errp);

@@ -43,7 +43,7 @@ static void add_list(GString *text, const char *key, char **values)
     }
 }
 
-/* Arguments given here replace those of the image behind its entrypoint */
+/* Arguments of the user replace the image's, behind its entrypoint */
 static void add_command(GString *text, const Container *c,
                         const NativeParams *p)
 {

@@ -14,7 +14,7 @@
 
 #include "cpio.h"
 
-/* Adds all entries of a ramdisk; @opaque is that of ramdisks_make() */
+/* Adds all entries of a ramdisk; @opaque as passed to ramdisks_make() */
 typedef bool RamdiskFill(CpioWriter *w, void *opaque, Error **errp);
 
 /**

@@ -14,7 +14,7 @@
 #include "hw/core/eif-verify.h"
 #include "tools/nitro-tool.h"
 
-/* Exit status beside those of every tool, as in docs/tools/qemu-eif.rst */
+/* Exit statuses of this tool alone, see docs/tools/qemu-eif.rst */
 enum {
     TOOL_BAD_IMAGE = 2, /* structure or CRC */
     TOOL_BAD_SIGNATURE = 3, /* missing or not valid */

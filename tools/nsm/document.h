@@ -12,7 +12,7 @@
 #include "hw/core/nsm-verify.h"
 #include "tools/nitro-tool.h"
 
-/* Exit status beside those of every tool, as in docs/tools/qemu-nsm.rst */
+/* Exit statuses of this tool alone, see docs/tools/qemu-nsm.rst */
 enum {
     NSM_TOOL_MALFORMED = 2,
     NSM_TOOL_CHAIN = 3,

@@ -3,7 +3,7 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * lab dns NAME ADDRESS [AT]: a name server for one name, at UDP port 53 of
- * address AT, by default that of the loopback interface.  It prints
+ * address AT, by default the loopback interface's.  It prints
  * "listening" when it can be asked; other names do not exist.
  */
 

@@ -11,7 +11,7 @@
  * kernel takes is cut by it.  Builder, tool, launcher and hypervisor process
  * ask here, so they agree.
  *
- * Places and meanings are those of Linux' Documentation/arch/x86/boot.rst and
+ * Places and meanings are in Linux' Documentation/arch/x86/boot.rst and
  * Documentation/arch/arm64/booting.rst.
  *
  * Pure code as in eif-image.h.
@@ -37,7 +37,7 @@ typedef struct EifKernel {
  * @src: where it lies
  * @offset: where in the source it begins
  * @size: its length in bytes; must lie within the source
- * @kernel: filled in on success, whatever is found there
+ * @kernel: filled in on success, with any kind of file
  * @errp: filled in when it cannot be read
  *
  * Reads at most 4 KiB.

@@ -30,7 +30,7 @@ typedef bool EifFillFunc(void *dest, uint64_t size, void *opaque,
  * owner, group and permissions of the former; where the group cannot be kept,
  * neither group nor others have a right that one of them did not have.  On
  * failure nothing is left behind and the former file is unchanged.  A @path
- * that exists and is no regular file (device, pipe, directory) is refused.
+ * that exists and is not a regular file (device, pipe, directory) is refused.
  * Blocks until the content is on disk.
  *
  * When the process ends meanwhile, nothing is left behind either.  Exceptions
@@ -65,7 +65,7 @@ bool eif_output_data(const char *path, const void *data, uint64_t size,
  * @errp: filled in when both are one file, also through links, or when @path
  *        is in the directory @input
  *
- * A file that does not exist is no such file.
+ * A file that does not exist passes the check.
  *
  * Returns: true when @path may be written.
  */

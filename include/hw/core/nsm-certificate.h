@@ -22,8 +22,8 @@
 #define NSM_LAB_REGION "local-1"
 
 /*
- * Lifetimes, in seconds; that of the root ends before 2050, which X.509 would
- * write in another form
+ * Lifetimes, in seconds; the root ends before 2050, which X.509 would write in
+ * another form
  */
 #define NSM_ROOT_LIFE (20LL * 365 * 86400)
 #define NSM_REGIONAL_LIFE (20LL * 86400 + 3600)
@@ -64,7 +64,7 @@ NSMIdentity *nsm_identity_new(NSMLevel level, const NSMIdentity *issuer,
 /**
  * nsm_identity_load: read a key and its certificate
  * @pem: a private key (PKCS #8 or SEC 1) and a certificate, of the same pair;
- *       of several certificates the last one is that of the key
+ *       of several certificates the last one belongs to the key
  * @password: of an encrypted key, or NULL
  * @errp: filled in on failure
  *

@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The layout of a document is in nsm-document.h, the certificates are those of
- * nsm-certificate.h.  A signer makes a leaf for one module, and uses it for
+ * The layout of a document is in nsm-document.h, nsm-certificate.h has the
+ * certificates.  A signer makes a leaf for one module, and uses it for
  * all documents until shortly before its end.
  */
 
@@ -63,8 +63,8 @@ bool nsm_signer_load(NSMSigner *signer, const char *pem, const char *password,
  * nsm_signer_is_due: is it time to load the instance again?
  * @now: Unix time in s
  *
- * Returns: true when there is no leaf, when its end or that of the instance is
- *          near, or when it is not valid yet, because the clock was set back.
+ * Returns: true when there is no leaf, when its end or the instance's is near,
+ *          or when it is not valid yet, because the clock was set back.
  */
 bool nsm_signer_is_due(const NSMSigner *signer, int64_t now);
 

@@ -171,7 +171,7 @@ typedef struct NSMVerification {
  * @len: its length in bytes
  * @expected: what it has to be
  *
- * Takes some milliseconds, whatever the document is.
+ * Takes some milliseconds, for any document.
  *
  * Returns: the verdicts, never NULL; to be freed with
  * nsm_verification_free().

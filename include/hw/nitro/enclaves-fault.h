@@ -11,7 +11,7 @@
  *
  * POINT is a command (START GET_SLOT STOP ALLOC FREE ADD_MEM ADD_VCPU COUNT
  * NEXT INFO ADD_BULK), a write to a register (ENABLE for writing 1, DISABLE
- * for writing 0, VERSION) or EVENT for the interrupt that tells of an ended
+ * for writing 0, VERSION) or EVENT for the interrupt that reports an ended
  * enclave.  CALLS is N (the N-th call since the list was set, from 1), N+ (it
  * and all later ones) or * (all).  Several rules may meet in one call.
  *

@@ -52,7 +52,7 @@ typedef struct NitroReply {
  * @command: 0 when no command runs
  * @seq: of the request on the control channel
  * @slot_uid: the slot it is about
- * @fault: what shall go wrong with the reply
+ * @fault: what will go wrong with the reply
  */
 typedef struct NitroPending {
     NitroPciCommand command;
@@ -123,7 +123,7 @@ struct NitroEnclavesPCIState {
 /* BAR 3; @opaque is the device */
 extern const MemoryRegionOps nitro_enclaves_mmio_ops;
 
-/* What the control channel tells; @opaque is the device */
+/* What the control channel reports; @opaque is the device */
 extern const NitroControlHandlers nitro_enclaves_control_handlers;
 
 /**

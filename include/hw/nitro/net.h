@@ -4,19 +4,19 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A network card of QEMU's whose other side is no guest driver but a stream of
+ * A network card of QEMU whose other side is not a guest driver but a stream of
  * Ethernet frames over vsock; docs/system/nitro-net.rst has its format.  In the
  * enclave nitro-init copies the frames from and to a TAP device.  The device
  * listens on the port of the parent that "port" and the enclave's CID give,
  * from the start on, and accepts this enclave only, one connection at a time.
  *
- * Whatever comes is checked: a length that cannot be that of a frame closes the
+ * All input is checked: a length that no frame can have closes the
  * connection.  Frames to the enclave wait in a queue of NITRO_FRAMES_QUEUE
  * bytes; what does not fit is dropped and counted.  When QEMU's network takes
  * no more frames, the enclave waits.
  *
- * There is no reset of the device's own: each launch of an enclave, also the
- * one that a reset brings about, begins anew with nitro-vsock-bus.h's hooks.
+ * The device needs no reset: each launch of an enclave, also after a reset,
+ * starts afresh with the hooks of nitro-vsock-bus.h.
  */
 
 #ifndef HW_NITRO_NET_H

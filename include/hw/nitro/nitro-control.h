@@ -60,7 +60,7 @@
  *     #NitroControlStart, then nr_regions times #NitroControlRegion, then
  *     nr_vcpus times a 32-bit vCPU id.  The reply has no body and is sent once
  *     the outcome is known: -EEXIST for a CID in use, -ENOMEM, -EIO and so
- *     on.  An image that cannot boot is no failure: EXITED follows, as on EC2
+ *     on.  An image that cannot boot does not fail: EXITED follows, as on EC2
  *     (or -EINVAL, when the hypervisor is strict).  After a
  *     failure the slot may be started
  *     again, and FREE is still sent for it: what was begun may go on touching

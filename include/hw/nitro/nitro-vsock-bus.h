@@ -150,7 +150,7 @@ bool nitro_vsock_bridge_prepare(NitroVsockBridge *bridge, Error **errp);
 void nitro_vsock_bridge_started(NitroVsockBridge *bridge, uint32_t cid);
 
 /**
- * nitro_vsock_bridge_stopped: tell every device that the enclave has ended
+ * nitro_vsock_bridge_stopped: report to every device that the enclave has ended
  * @bridge: the bridge
  */
 void nitro_vsock_bridge_stopped(NitroVsockBridge *bridge);

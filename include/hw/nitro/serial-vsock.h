@@ -47,7 +47,7 @@ struct NitroSerialVsock {
 };
 
 /**
- * nitro_serial_query: tell state and amount
+ * nitro_serial_query: get state and amount
  * @s: the device
  *
  * Returns: to be freed by the caller

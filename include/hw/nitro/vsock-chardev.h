@@ -37,7 +37,7 @@ struct NitroVsockChardev {
 };
 
 /**
- * nitro_vsock_chardev_query: tell state and amounts
+ * nitro_vsock_chardev_query: get state and amounts
  * @s: the device
  *
  * Returns: to be freed by the caller
