@@ -249,10 +249,10 @@ bool nhv_options_parse(NhvOptions *opts, int argc, char **argv,
         { "max-connections", 0, 0, G_OPTION_ARG_STRING, &max_connections,
           "vsock connections one enclave may have (65536)", "N" },
         { "strict-image", 0, 0, G_OPTION_ARG_NONE, &opts->strict_image,
-          "Let START fail when the image cannot boot; the default is that of "
-          "EC2: the enclave ends at once", NULL },
+          "Let START fail when the image cannot boot; by default the "
+          "enclave ends at once, as on EC2", NULL },
         { "pki-dir", 0, 0, G_OPTION_ARG_FILENAME, &opts->pki_dir,
-          "Directory of the keys above those that sign attestation documents; "
+          "Directory of the keys of certificates in attestation documents; "
           "made if needed", "DIR" },
         { "pki", 0, 0, G_OPTION_ARG_STRING, &opts->pki_command,
           "Do one thing with --pki-dir and exit: show, export, renew, issue",

@@ -27,7 +27,7 @@ static const char usage[] =
     "  -n, --name=TEXT      ImageName (default: qemu)\n"
     "  -v, --version=TEXT   ImageVersion (default: 1.0)\n"
     "  -m, --metadata=FILE  CustomMetadata: JSON of at most 4096 bytes\n"
-    "  -a, --arch=ARCH      x86_64 or aarch64 (default: what the kernel is)\n"
+    "  -a, --arch=ARCH      x86_64 or aarch64 (default: as the kernel)\n"
     "  -s, --signing-certificate=FILE\n"
     "                       sign the image; X.509 certificate (PEM)\n"
     "  -p, --private-key=FILE\n"
@@ -39,12 +39,12 @@ static const char usage[] =
     "  -l, --layout=LAYOUT  native: with nitro-init; aws: with AWS's init and\n"
     "                       the registers of nitro-cli (default: native)\n"
     "  -B, --blobs=DIR      kernel, cmdline, init and nsm.ko of AWS (default:\n"
-    "                       NITRO_CLI_BLOBS, else that of nitro-cli, without\n"
+    "                       NITRO_CLI_BLOBS, else nitro-cli's, without\n"
     "                       --kernel and in the layout aws)\n"
     "  -I, --init=FILE      process 1 of the container's program (default: the\n"
-    "                       nitro-init that is installed, or that of the blobs)\n"
+    "                       installed nitro-init, or init of the blobs)\n"
     "  -T, --modules=DIR    the kernel's modules, such as /lib/modules/VERSION;\n"
-    "                       it loads those for vsock and attestation\n"
+    "                       those for vsock and attestation are loaded\n"
     "  -M, --module=FILE    another module; can be repeated, in load order\n"
     "  -S, --settings=FILE  further lines for its configuration\n"
     "  -R, --root=KIND      how the ramdisk holds the container's files: cpio,\n"
@@ -52,9 +52,9 @@ static const char usage[] =
     "  -L, --max-size=SIZE  most bytes of the container's files (default: 16G)\n"
     "  -h, --help           this text\n"
     "\n"
-    "The same inputs give the same image. BuildTime is what the environment\n"
-    "variable SOURCE_DATE_EPOCH says, else when the container was created, else\n"
-    "1970-01-01.\n";
+    "The same inputs make the same image. BuildTime comes from the environment\n"
+    "variable SOURCE_DATE_EPOCH, else from the container's time of creation,\n"
+    "else it is 1970-01-01.\n";
 
 static const struct option long_options[] = {
     { "kernel", required_argument, NULL, 'k' },

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""An emulated EC2 parent on the desk: images, virtual machines, launches."""
+"""An emulated EC2 parent: images, virtual machines, launches."""

@@ -63,12 +63,12 @@ def _pki(args):
 
 def _parser():
     parser = OnceParser(
-        prog='nitro-lab', description='An EC2 parent instance on the desk:'
+        prog='nitro-lab', description='An emulated EC2 parent instance:'
         ' boots a virtual machine with the real Nitro Enclaves driver and'
         ' launches enclaves in it.')
     parser.add_argument('--kernel', metavar='PACKAGE|FILE', dest='lab_kernel',
                         help='kernel of parent and demo enclave: a package'
-                        ' as linux-image-cloud-%s/trixie-backports, or'
+                        ' such as linux-image-cloud-%s/trixie-backports, or'
                         ' DIR/boot/vmlinuz-RELEASE' % GUEST.debian)
     commands = parser.add_subparsers(dest='command', required=True)
 
@@ -88,7 +88,7 @@ def _parser():
     image.set_defaults(main=_image)
 
     launch = commands.add_parser(
-        'run', help='boot an enclave, show its console, sum up',
+        'run', help='boot an enclave, show its console and a summary',
         description='Without an image the demo enclave is booted.  The'
         ' defaults of all options come from the environment variables EIF,'
         ' IMAGE, PORT, KERNEL, INITRD, APPEND, MEM, CPUS and DEBUG.')
@@ -100,8 +100,8 @@ def _parser():
                         ' build --container takes it')
     launch.add_argument('--port', default=env('IMAGE') and env('PORT')
                         or None, type=words.text,
-                        help='ports of the container, as -p of nitro-run run'
-                        ' takes them: that runs it')
+                        help='ports of the container, run by nitro-run run;'
+                        ' syntax as for its -p')
     launch.add_argument('--kernel', default=env('KERNEL') or None,
                         type=words.text, help='kernel to boot directly')
     launch.add_argument('--initrd', default=env('INITRD') or None,
@@ -120,17 +120,17 @@ def _parser():
     instance.add_options(launch)
     launch.add_argument('--launcher', metavar='COMMAND', type=words.text,
                         help='shell command that launches in place of QEMU;'
-                        ' {eif}, or {kernel} {initrd} {append}, and {mem}'
-                        ' {cpus} stand for what is in the parent, MiB, and'
-                        ' vCPUs')
+                        ' {eif}, or {kernel} {initrd} {append}, stand for'
+                        ' files and words in the parent, {mem} for MiB,'
+                        ' {cpus} for vCPUs')
     launch.add_argument('--keep', action='store_true', help='leave the parent'
-                        ' running, and use the one that such a run has left;'
+                        ' running, and use one that an earlier run has left;'
                         ' nitro-lab stop ends it',
                         default=bool(env('KEEP')))
     fitting.add_options(launch)
     launch.set_defaults(main=run)
 
-    parent = commands.add_parser('parent', help='a shell in the parent')
+    parent = commands.add_parser('parent', help='open a shell in the parent')
     parent.add_argument('--mem', type=memory_mib, default=env('MEM') or '512',
                         metavar='SIZE', help='memory for enclaves in MiB, or'
                         ' with a suffix M or G (512)')
@@ -138,8 +138,8 @@ def _parser():
                         help='CPUs for enclaves (2)')
     parent.add_argument('--keep', nargs='?', const=shell.FULL,
                         choices=(shell.FULL, shell.BARE), help='no shell: it'
-                        " stays until nitro-lab stop, says 'ready', and,"
-                        ' unless bare, has nitro-run and Python in it')
+                        " prints 'ready', runs until nitro-lab stop, and"
+                        ' contains nitro-run and Python, unless bare')
     instance.add_options(parent)
     fitting.add_options(parent)
     parent.set_defaults(main=shell.parent_shell)
@@ -184,7 +184,7 @@ def _parser():
     wear.add_argument('--launches', type=words.some, metavar='LAUNCHES',
                       default=env('LAUNCHES') or 200, help='how many (200)')
     wear.add_argument('--seed', type=int, default=env('SEED') or None,
-                      help='for the same ends again')
+                      help='repeat a run with this seed')
     wear.add_argument('--at-once', type=words.some, default=4, metavar='N',
                       help='launches side by side (4)')
     wear.set_defaults(main=soak.soak)
@@ -213,7 +213,7 @@ def _add_boots(commands):
 
 def _add_pki(commands):
     keys = commands.add_parser(
-        'pki', help='keys above those that sign attestation documents',
+        'pki', help='keys of the certificates in attestation documents',
         description='The root of this lab is not AWS.  show: root and region'
         ' with their dates and fingerprints.  export: certificate of the'
         ' root, for those who verify.  renew: another region.  issue: key'
@@ -237,9 +237,9 @@ def _add_visits(commands):
     execute.add_argument('--terminal', '-t', action='store_true',
                          help='give it a terminal')
     execute.add_argument('--forward', action='append', default=[],
-                         metavar='RULE', type=words.text, help='a port of'
-                         ' this machine that leads to the parent as long as'
-                         ' the program runs: tcp:127.0.0.1:8080:80 or udp:...;'
+                         metavar='RULE', type=words.text, help='forward a'
+                         ' port of this machine to the parent while the'
+                         ' program runs: tcp:127.0.0.1:8080:80 or udp:...;'
                          ' the parent needs --net; may be repeated')
     execute.add_argument('command', nargs=argparse.REMAINDER,
                          metavar='PROGRAM ...')

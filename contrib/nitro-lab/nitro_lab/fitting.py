@@ -24,20 +24,20 @@ def add_options(parser):
                        type=words.text, help='a virtio disk, raw or qcow2;'
                        ' may be repeated')
     group.add_argument('--root', metavar='DIR|IMAGE', type=words.text,
-                       help='root of a distribution in place of the own one;'
+                       help='root of a distribution in place of the lab\'s;'
                        ' it is not written to')
     group.add_argument('--threads', type=int, choices=(1, 2),
                        help='threads of a core (2; on arm64 1)')
     group.add_argument('--nodes', type=int, choices=(1, 2), default=1,
                        help='NUMA nodes (1); enclaves are on the last')
     group.add_argument('--gigantic', type=words.any_number, default=0,
-                       metavar='N', help='huge pages of 1 GiB, beside those of'
-                       ' 2 MiB (0)')
+                       metavar='N', help='huge pages of 1 GiB, in addition to pages'
+                       ' of 2 MiB (0)')
     group.add_argument('--net', action='store_true', help="a network card"
-                       " that leads to this machine's network; exec --forward"
-                       ' leads back')
-    group.add_argument('--kms', action='store_true', help='vsock port %d of it'
-                       ' leads to the key service of the lab (nitro-lab kms)'
+                       " with access to this machine's network; exec --forward"
+                       ' opens ports in the other direction')
+    group.add_argument('--kms', action='store_true', help='connect its vsock port %d'
+                       ' to the key service of the lab (nitro-lab kms)'
                        % kms.VSOCK_PORT)
 
 

@@ -91,11 +91,11 @@ def build_enclave(args):
 def add_options(commands):
     """Options of build-enclave."""
     build = commands.add_parser(
-        'build-enclave', help='build an enclave image of a container image',
-        description='The registers are those of nitro-cli with the same'
-        ' files (NITRO_CLI_BLOBS).  No daemon is needed: an image comes from'
-        ' that of Docker, if there is one, from the storage of podman, or'
-        ' from its registry.')
+        'build-enclave', help='build an enclave image from a container image',
+        description='With the same files (NITRO_CLI_BLOBS) the registers are'
+        ' the same as with nitro-cli.  No daemon is needed: an image comes'
+        ' from the daemon of Docker, if it runs, from the storage of podman,'
+        ' or from its registry.')
     build.add_argument('--docker-uri', required=True, metavar='URI',
                        help='container image: its name, or as qemu-eif build'
                        ' --container takes it')
@@ -108,7 +108,7 @@ def add_options(commands):
                        ('private-key', 'key of that certificate')):
         build.add_argument('--' + name, metavar='FILE', help=what)
     build.add_argument('--name', metavar='TEXT',
-                       help='in the metadata (that of the container image)')
+                       help='in the metadata (name of the container image)')
     build.add_argument('--version', metavar='TEXT', help='the same (digest of'
                        " the container's configuration)")
     build.add_argument('--metadata', metavar='FILE',

@@ -46,13 +46,13 @@ def add_program(commands):
     run_it = commands.add_parser(
         'run', help='run a program in an enclave, in the foreground',
         usage='%(prog)s [options] SOURCE [-- WORD...]',
-        description='Builds an enclave image of a container image, unless'
-        ' that has been done, and launches it: in the emulated parent of the'
-        ' lab where this machine has no device for enclaves.  Shows the'
-        ' output of the program, stops it on SIGINT and SIGTERM, and ends'
-        ' with its status.', epilog='What follows -- replaces the arguments'
-        ' of a container image; behind an enclave image with nitro-init it'
-        ' is added to them, if that allows it.')
+        description='Builds an enclave image from a container image, if it'
+        ' does not exist yet, and launches it; on a machine without a device'
+        ' for enclaves, in the emulated parent of the lab.  Shows the output'
+        ' of the program, stops it on SIGINT and SIGTERM, and has its exit'
+        ' status.', epilog='Words behind -- replace the arguments of a'
+        ' container image; behind an enclave image with nitro-init they are'
+        ' added to its arguments, if it allows that.')
     run_it.add_argument('source', metavar='SOURCE', help='container image, as'
                         ' qemu-eif build --container takes it, or an enclave'
                         ' image')
@@ -73,7 +73,7 @@ def add_program(commands):
     run_it.add_argument('--env-file', metavar='FILE',
                         help='the same, NAME=VALUE on each line')
     run_it.add_argument('--name', '--enclave-name', dest='enclave_name',
-                        metavar='NAME', help='name (that of the image)')
+                        metavar='NAME', help='name (name of the image)')
     run_it.add_argument('--debug', '--debug-mode', dest='debug_mode',
                         action='store_true',
                         help='with a console; attests zeros')
@@ -95,8 +95,8 @@ def add_recipe(parser):
     group = parser.add_argument_group('of a container image')
     group.add_argument('--settings', metavar='FILE', help='further lines for'
                        " nitro-init, such as 'allow-env NAME'")
-    group.add_argument('--kernel', metavar='FILE', help="kernel (that of AWS's"
-                       " packages; in the lab the distribution's)")
+    group.add_argument('--kernel', metavar='FILE', help="kernel (AWS's"
+                       " package; in the lab the distribution's)")
     group.add_argument('--modules', metavar='DIR', help='of that kernel')
     group.add_argument('--signing-certificate', metavar='FILE',
                        help='sign the image, as qemu-eif build does')
@@ -128,13 +128,13 @@ def add_detached(commands):
     command.add_argument('name', metavar='NAME')
     command.set_defaults(main=later('detached', 'logs'))
     command = commands.add_parser('wait', help='wait for the end of one, and'
-                                  ' end with its status')
+                                  ' return its exit status')
     command.add_argument('name', metavar='NAME')
     command.set_defaults(main=later('detached', 'wait'))
     for name, main, text in (
-            ('stop', 'stop', 'end them by their stop signal'),
-            ('inspect', 'inspect', 'show what is known of them, as JSON'),
-            ('rm', 'remove', 'forget those that have ended')):
+            ('stop', 'stop', 'send them their stop signal'),
+            ('inspect', 'inspect', 'show details as JSON'),
+            ('rm', 'remove', 'remove ended ones')):
         command = commands.add_parser(name, help=text)
         command.add_argument('names', nargs='+', metavar='NAME')
         command.set_defaults(main=later('detached', main))
@@ -151,7 +151,7 @@ def add_relay(commands):
         'relay', help="output, stop and status of a program whose enclave"
         ' another launcher runs',
         description='Shows the output of a program under nitro-init, stops'
-        ' it on SIGINT and SIGTERM, and ends with its status.  The enclave'
+        ' it on SIGINT and SIGTERM, and has its exit status.  The enclave'
         ' may have been launched by nitro-cli or any other launcher; the'
         ' output that its init has kept comes first.')
     choice = attach.add_mutually_exclusive_group(required=True)
@@ -174,7 +174,7 @@ def add_run(commands):
     launch = commands.add_parser(
         'run-enclave', help='launch an enclave',
         usage='%(prog)s [options] [-- OPTION_OF_QEMU...]',
-        epilog='What follows -- is passed on to QEMU.')
+        epilog='Options behind -- are passed on to QEMU.')
     launch.add_argument('--eif-path', metavar='FILE', help='enclave image')
     cpus = launch.add_mutually_exclusive_group()
     cpus.add_argument('--cpu-count', type=int, metavar='NUMBER')
@@ -185,7 +185,7 @@ def add_run(commands):
     launch.add_argument('--enclave-cid', type=int, metavar='CID',
                      help='vsock CID (chosen by the hypervisor)')
     launch.add_argument('--enclave-name', metavar='NAME',
-                     help='name (that of the image file)')
+                     help='name (name of the image file)')
     launch.add_argument('--debug-mode', action='store_true',
                      help='with a console; attests zeros')
     launch.add_argument('--attach-console', action='store_true',
@@ -200,8 +200,8 @@ def add_doctor(commands):
     """Options of doctor."""
     examine = commands.add_parser(
         'doctor', help='what this instance has and lacks for enclaves',
-        description='Each line is ok, warn or fail; a command follows that'
-        ' mends it.  Changes nothing.  Status 1 when a line is fail.')
+        description='Each line is ok, warn or fail; a command that fixes it'
+        ' follows.  Changes nothing.  Status 1 when a line is fail.')
     examine.add_argument('--json', action='store_true',
                          help='for programs')
     add_qemu(examine)
@@ -211,10 +211,10 @@ def add_doctor(commands):
 def add_selftest(commands):
     """Options of selftest."""
     test = commands.add_parser(
-        'selftest', help="try out this instance's device, and report",
-        description='Launches enclaves, ends them, and asks for what has to'
-        ' be refused, on the device of this instance.  Uses what is free of'
-        ' the CPU pool and of the huge pages; leaves nothing behind.',
+        'selftest', help="test this instance's device, and report",
+        description='Launches enclaves, ends them, and makes requests that'
+        ' have to be refused, on the device of this instance.  Uses free CPUs'
+        ' of the pool and free huge pages; leaves nothing behind.',
         epilog='Status: 0 all is well; 1 it cannot run here; 3 a scenario'
         ' failed; of a comparison: 4 another result, 5 a scenario ran in one'
         ' report only, 6 only the machines differ.')
@@ -223,14 +223,14 @@ def add_selftest(commands):
     test.add_argument('--report', metavar='FILE', help='write it as JSON')
     test.add_argument('--compare', nargs='+', metavar='REPORT',
                       help="run and compare with a report, or compare two;"
-                      " 'parent' is that of the emulated parent")
+                      " 'parent' is the emulated parent's report")
     image = test.add_mutually_exclusive_group()
     image.add_argument('--eif', metavar='FILE',
                        help='image of the demo enclave (built)')
     image.add_argument('--kernel', metavar='FILE', help="of the enclaves"
-                       " (that of AWS's packages, or of this machine)")
+                       " (AWS's package's, or this machine's)")
     test.add_argument('--modules', metavar='DIR', help='of that kernel'
-                      ' (those of this machine)')
+                      ' (modules of this machine)')
     # Given or not makes a difference there
     add_qemu(test, default=None)
     test.set_defaults(main=later('selftest', 'selftest'))
@@ -256,7 +256,7 @@ def parser():
     look = commands.add_parser('console', help='show the debug console')
     add_choice(look)
     look.add_argument('--disconnect-timeout', type=float, metavar='SECONDS',
-                      help='stop reading then')
+                      help='stop reading after this time')
     look.set_defaults(main=later('commands', 'console'))
     add_doctor(commands)
     add_selftest(commands)
