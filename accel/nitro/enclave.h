@@ -181,7 +181,7 @@ bool nitro_enclave_load_offset(NitroEnclave *enclave, uint64_t *offset,
                                Error **errp);
 
 /**
- * nitro_enclave_run: run a step beside the main loop
+ * nitro_enclave_run: run a step outside of the main loop
  * @step: the step; the enclave must not be busy
  *
  * The outcome is reported through the callback: each state that was reached,

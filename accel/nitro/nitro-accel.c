@@ -154,7 +154,8 @@ static void nitro_setup_post(NITRO_SETUP_POST_PARAMS)
 
     if (!nitro_launch_setup(NITRO_ACCEL(as), &err)) {
         error_report_err(err);
-        exit(nitro_policy_failure_status(NITRO_LAUNCHER(as)));
+        exit(NITRO_LAUNCHER_GET_CLASS(as)->failure_status(
+                 NITRO_LAUNCHER(as)));
     }
 }
 
@@ -368,11 +369,8 @@ static void add_launcher_methods(NitroLauncherClass *lc)
     lc->load_offset = nitro_get_load_offset;
     lc->cid = nitro_launcher_cid;
     lc->debug_mode = nitro_launcher_debug_mode;
-    lc->failure_status = nitro_policy_failure_status;
     lc->boot = nitro_launcher_boot;
-    lc->hold = nitro_policy_hold;
-    lc->set_application = nitro_policy_set_application;
-    lc->powerdown = nitro_policy_powerdown;
+    nitro_policy_add_methods(lc);
 }
 
 static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)

@@ -123,11 +123,11 @@ bool nitro_launch_init(NitroAccelState *s, NitroEnclaveChanged *changed,
  *
  * To be called once, when QEMU is set up, before there is a main loop.
  *
- * Returns: true when the launch went on as far as it may now
+ * Returns: true when the launch has done all that it may do now
  */
 bool nitro_launch_setup(NitroAccelState *s, Error **errp);
 
-/* Go on as far as it goes; to be called when the enclave has changed */
+/* Take the steps that are possible now; to be called at each change */
 void nitro_launch_proceed(NitroAccelState *s);
 
 /* The enclave is closed: begin to launch another one like it */
@@ -159,12 +159,7 @@ void nitro_policy_changed(void *opaque, NitroEnclave *enclave);
 /* No heartbeat came in time */
 void nitro_policy_deadline(NitroAccelState *s);
 
-/* Methods of NitroLauncherClass */
-int nitro_policy_failure_status(NitroLauncher *launcher);
-void nitro_policy_hold(NitroLauncher *launcher, bool hold);
-void nitro_policy_powerdown(NitroLauncher *launcher);
-void nitro_policy_set_application(NitroLauncher *launcher,
-                                  const NitroEnclaveApplication *app,
-                                  uint32_t stop_grace, int exit_status);
+/* Methods of a launcher that are the policy's */
+void nitro_policy_add_methods(NitroLauncherClass *lc);
 
 #endif /* ACCEL_NITRO_INT_H */

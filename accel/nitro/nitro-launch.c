@@ -10,7 +10,7 @@
  * afterwards; with --preconfig there is no machine yet when set-up completes.
  * The last of these events continues the launch.
  *
- * Each later launch loads the image again first, beside the main loop.
+ * Each later launch first loads the image again, outside of the main loop.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"

@@ -51,7 +51,7 @@ static const NitroEnclaveFacts *facts(const NitroAccelState *s)
     return nitro_enclave_facts(s->enclave);
 }
 
-int nitro_policy_failure_status(NitroLauncher *launcher)
+static int policy_failure_status(NitroLauncher *launcher)
 {
     const NitroEnclaveFacts *f = facts(NITRO_ACCEL(launcher));
 
@@ -143,7 +143,7 @@ static void give_up(NitroAccelState *s)
 static void policy_fail(NitroAccelState *s)
 {
     qemu_system_shutdown_request_with_code(SHUTDOWN_CAUSE_HOST_ERROR,
-                                           nitro_policy_failure_status(
+                                           policy_failure_status(
                                                NITRO_LAUNCHER(s)));
 }
 
@@ -213,7 +213,7 @@ static void hold_expired(void *opaque)
     policy_finish(s);
 }
 
-void nitro_policy_hold(NitroLauncher *launcher, bool hold)
+static void policy_hold(NitroLauncher *launcher, bool hold)
 {
     NitroAccelState *s = NITRO_ACCEL(launcher);
 
@@ -364,14 +364,14 @@ static void policy_reset(void *opaque)
     policy_handle(opaque, NITRO_EVENT_RESET);
 }
 
-void nitro_policy_powerdown(NitroLauncher *launcher)
+static void policy_powerdown(NitroLauncher *launcher)
 {
     policy_handle(NITRO_ACCEL(launcher), NITRO_EVENT_POWERDOWN);
 }
 
-void nitro_policy_set_application(NitroLauncher *launcher,
-                                  const NitroEnclaveApplication *app,
-                                  uint32_t stop_grace, int exit_status)
+static void policy_set_application(NitroLauncher *launcher,
+                                   const NitroEnclaveApplication *app,
+                                   uint32_t stop_grace, int exit_status)
 {
     NitroAccelState *s = NITRO_ACCEL(launcher);
 
@@ -467,4 +467,12 @@ void nitro_policy_init(NitroAccelState *s)
     s->exit_notifier.notify = qemu_exits;
     qemu_add_exit_notifier(&s->exit_notifier);
     qemu_register_reset(policy_reset, s);
+}
+
+void nitro_policy_add_methods(NitroLauncherClass *lc)
+{
+    lc->failure_status = policy_failure_status;
+    lc->hold = policy_hold;
+    lc->powerdown = policy_powerdown;
+    lc->set_application = policy_set_application;
 }

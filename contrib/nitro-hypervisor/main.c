@@ -237,7 +237,7 @@ int main(int argc, char **argv)
     int status = EXIT_FAILURE;
 
     occupy_stdio();
-    umask(077);     /* sockets and logs are nobody else's */
+    umask(077);     /* sockets and logs are private */
     error_init(argv[0]);
     if (qcrypto_init(&err) < 0 ||
         !nhv_options_parse(&hv.opts, argc, argv, &err)) {

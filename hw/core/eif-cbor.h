@@ -2,7 +2,7 @@
  * Enclave Image Format: read and write CBOR, for signature sections and
  * attestation documents
  *
- * Only what these need: no tags, no floats.  Lengths are definite, but for
+ * Only what these need: no tags, no floats.  Lengths are definite, except with
  * eif_cbor_open(), which takes both forms of a container.
  *
  * Copyright (c) 2026 The QEMU Nitro contributors

@@ -174,7 +174,7 @@ const EifCertificate *eif_signing_key_certificate(const EifSigningKey *key)
     return key->cert;
 }
 
-/* @number right-aligned in @width bytes, which it fits but for zeros ahead */
+/* @number right-aligned in @width bytes; it fits, without leading zeros */
 static void append_number(GByteArray *to, const gnutls_datum_t *number,
                           size_t width)
 {

@@ -79,7 +79,7 @@ NitroTaken nitro_program_take_state(NitroAgentProgram *program,
 
 bool nitro_program_has_ended(const NitroAgentProgram *program);
 
-/* Is there output that somebody is there for? */
+/* Is there output that a reader waits for? */
 bool nitro_program_is_pending(const NitroAgentProgram *program);
 
 /**

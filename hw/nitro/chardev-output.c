@@ -136,7 +136,7 @@ static gboolean output_writable(void *do_not_use, GIOCondition cond,
     return G_SOURCE_REMOVE;
 }
 
-/* Write, or wait until that is possible, or until somebody is there */
+/* Write, or wait until that is possible or a reader comes */
 static void output_pump(NitroOutput *out)
 {
     while (!fifo8_is_empty(&out->fifo) && !out->write_tag) {

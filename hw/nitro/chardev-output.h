@@ -6,11 +6,11 @@
  *
  * Bytes go in when they come from the enclave, and out when the character
  * device takes them.  What happens when the queue is full depends on whether
- * somebody is there to read (the character device is "attended"): a queue that
- * blocks takes no more, one that drops forgets the oldest bytes.  What was in
- * the queue while nobody was there is for the reader that comes later.  The
- * logfile of the character device gets each byte once and in order, also
- * those that are dropped, and does not wait for a reader.
+ * there is a reader (the character device is "attended"): a queue that blocks
+ * takes no more, one that drops forgets the oldest bytes.  A reader that comes
+ * later gets what is in the queue.  The logfile of the character device gets
+ * each byte once and in order, also dropped ones, and does not wait for a
+ * reader.
  *
  * The owner has the handlers of the character device, and passes on that this
  * was opened or closed, unless it leaves them to nitro_output_attach().  Needs
@@ -107,10 +107,10 @@ void nitro_output_clear(NitroOutput *out);
 /* Count and report dropped bytes afresh */
 void nitro_output_restart(NitroOutput *out);
 
-/* Is there somebody who could read what is written? */
+/* Is there a reader? */
 bool nitro_output_attended(NitroOutput *out);
 
-/* Are there bytes that somebody is there for? */
+/* Are there bytes that a reader waits for? */
 bool nitro_output_pending(NitroOutput *out);
 
 bool nitro_output_is_empty(NitroOutput *out);

@@ -75,10 +75,10 @@ void nitro_machine_reserve_vcpus(unsigned nr_cpus);
  */
 void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size);
 
-/* Accessors of property page-size, type "size" */
-void nitro_machine_get_page_size(Object *obj, Visitor *v, const char *name,
-                                 void *opaque, Error **errp);
-void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
-                                 void *opaque, Error **errp);
+/**
+ * nitro_machine_add_memory_properties: add the properties about memory
+ * @oc: class of the machine
+ */
+void nitro_machine_add_memory_properties(ObjectClass *oc);
 
 #endif

@@ -342,16 +342,16 @@ void nitro_machine_warn_memory(MachineState *machine, uint64_t image_size)
 
 /* Property page-size */
 
-void nitro_machine_get_page_size(Object *obj, Visitor *v, const char *name,
-                                 void *opaque, Error **errp)
+static void get_page_size(Object *obj, Visitor *v, const char *name,
+                          void *opaque, Error **errp)
 {
     uint64_t size = wanted_page_size(NITRO_MACHINE(obj));
 
     visit_type_size(v, name, &size, errp);
 }
 
-void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
-                                 void *opaque, Error **errp)
+static void set_page_size(Object *obj, Visitor *v, const char *name,
+                          void *opaque, Error **errp)
 {
     ERRP_GUARD();
     g_autofree char *text = NULL;
@@ -371,4 +371,13 @@ void nitro_machine_set_page_size(Object *obj, Visitor *v, const char *name,
         return;
     }
     NITRO_MACHINE(obj)->page_size = size;
+}
+
+void nitro_machine_add_memory_properties(ObjectClass *oc)
+{
+    object_class_property_add(oc, "page-size", "size", get_page_size,
+                              set_page_size, NULL, NULL);
+    object_class_property_set_description(oc, "page-size",
+        "Size of the huge pages of the memory that the machine makes, 2M or "
+        "more (default: the smallest of these that the kernel has)");
 }

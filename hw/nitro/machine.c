@@ -321,12 +321,7 @@ static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
     hc->pre_plug = machine_pre_plug;
     add_guest_methods(NITRO_GUEST_CLASS(oc));
 
-    object_class_property_add(oc, "page-size", "size",
-                              nitro_machine_get_page_size,
-                              nitro_machine_set_page_size, NULL, NULL);
-    object_class_property_set_description(oc, "page-size",
-        "Size of the huge pages of the memory that the machine makes, 2M or "
-        "more (default: the smallest of these that the kernel has)");
+    nitro_machine_add_memory_properties(oc);
 
     object_class_property_add(oc, "heartbeat", "OnOffAuto",
                               machine_get_heartbeat, machine_set_heartbeat,

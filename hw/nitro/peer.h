@@ -28,7 +28,7 @@ bool nitro_peer_check_port(const char *name, uint32_t port, uint32_t usual,
  * @backlog: see nitro_listener_open()
  * @name: of the device
  * @setting: word in the configuration of nitro-init that has @port
- * @errp: filled in when the port cannot be had, with a remedy
+ * @errp: filled in when the port is not available, with a remedy
  *
  * Nothing is accepted before qio_net_listener_set_client_func().
  *

@@ -93,7 +93,7 @@ static bool is_connecting(const NitroStream *s)
     return s->attempt || s->retry_tag;
 }
 
-/* Is there somebody to connect for? */
+/* Is there a peer to connect for? */
 static bool is_wanted(NitroStream *s)
 {
     return !s->options.input || nitro_output_attended(s->output);

@@ -164,7 +164,7 @@ void nitro_stream_accept(NitroStream *s);
  */
 bool nitro_stream_finish(NitroStream *s);
 
-/* OPEN also while there is data that somebody is there for */
+/* OPEN also while there is data that a reader waits for */
 NitroEnclaveChannelState nitro_stream_state(const NitroStream *s);
 
 NitroStreamCounts nitro_stream_counts(const NitroStream *s);

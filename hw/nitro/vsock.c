@@ -56,7 +56,7 @@ bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid)
     return true;
 }
 
-/* A buffer that cannot be had is a matter of speed only */
+/* Without that buffer the stream is slower, nothing else */
 void nitro_vsock_set_buffer(QIOChannelSocket *sioc, uint64_t bytes)
 {
     setsockopt(sioc->fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &bytes,

@@ -29,7 +29,7 @@
 #define NITRO_INIT_MACHINE_PARAMS AccelState *as, MachineState *ms
 #define NITRO_SETUP_POST_PARAMS AccelState *as
 
-/* What a class_init gets beside the class */
+/* Second argument of a class_init */
 typedef const void NitroClassData;
 
 #else

@@ -77,11 +77,11 @@ DECLARE_CLASS_CHECKERS(NitroLauncherClass, NITRO_LAUNCHER, TYPE_NITRO_LAUNCHER)
  *     NITRO_SHUTDOWN_HOLD_MS at the latest.  Holds are counted and only make a
  *     difference from within NitroGuestClass.stopped on.
  * @set_application: what is known of the enclave's program.  @app is copied
- *     and becomes part of NITRO_ENCLAVE_EXITED; @stop_grace is the seconds
- *     that system_powerdown leaves the enclave at least, as somebody asks its
- *     program to end, 0 when nobody does; @exit_status is QEMU's when the
- *     enclave ends after its boot.  To be called whenever one of them changes,
- *     and once before each start.
+ *     and becomes part of NITRO_ENCLAVE_EXITED.  @stop_grace is the minimum of
+ *     seconds between system_powerdown and the end of the enclave, for a caller
+ *     that asks the program to end; otherwise 0.  @exit_status is QEMU's when
+ *     the enclave ends after its boot.  To be called whenever one of them
+ *     changes, and once before each start.
  * @powerdown: end the enclave as system_powerdown wants it: it may end by
  *     itself for as long as property powerdown-grace or @stop_grace says, and
  *     is ended then.  Without an enclave that runs QEMU shuts down at once.

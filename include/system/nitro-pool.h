@@ -68,7 +68,7 @@ GArray *nitro_cpus_parse(const char *text, Error **errp);
 char *nitro_cpus_str(const GArray *cpus, char separator);
 
 /**
- * nitro_pool_check: can these vCPUs be had from the pool, other enclaves apart?
+ * nitro_pool_check: has the pool these vCPUs, if no other enclave uses it?
  * @pool: the pool, NULL when it is not known
  * @cpus: CPUs the user named (uint32_t), NULL or empty: the driver chooses
  * @vcpus: number of vCPUs

@@ -9,7 +9,7 @@
 #define SYSTEM_NITRO_THREAD_H
 
 /**
- * nitro_thread_start: run something beside the main loop
+ * nitro_thread_start: run something outside of the main loop
  * @name: of the thread
  * @func: what to run; its result is ignored
  * @opaque: passed to @func

@@ -186,7 +186,7 @@ EifFileKind eif_arch_kernel(EifArch arch);
  * @name: how to call the file in the message, usually its path
  * @errp: filled in when not; says what the file is, with a hint what to do
  *
- * x86_64 takes a bzImage, arm64 an uncompressed Image.  An EIF is no plain
+ * x86_64 takes a bzImage, arm64 an uncompressed Image.  An EIF is not a plain
  * kernel: ask for EIF_KIND_EIF first.
  *
  * Returns: true when it can.
@@ -354,7 +354,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifImage, eif_image_free)
  * Every image has a kernel and a cmdline, and at most one section of each type
  * but ramdisk.
  *
- * Returns: the section, owned by @image; NULL when there is no such one.
+ * Returns: the section, owned by @image; NULL when the image has none.
  */
 const EifSection *eif_image_section(const EifImage *image, uint16_t type,
                                     unsigned n);
@@ -609,7 +609,7 @@ bool eif_build_write_fresh(const EifBuild *build, void *dest,
  * @src: filled in; needs no cleanup
  * @build: the plan; it and its files stay open while @src is used
  *
- * Gives the bytes that eif_build_write() writes, but for the CRC, which is 0.
+ * The bytes are as eif_build_write() writes them, except the CRC, which is 0.
  * So eif_image_parse() and eif_image_measure() can be used, while
  * eif_image_verify_crc() cannot.
  */

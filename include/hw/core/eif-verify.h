@@ -64,7 +64,7 @@ bool eif_cose_decode(const uint8_t *data, size_t len, EifCose *cose,
  * eif_cose_split: decode a COSE_Sign1 message with any payload
  * @data: the message, must stay valid as long as @cose is used
  * @len: its length in bytes, at most 64 KiB
- * @cose: filled in on success, but for the register
+ * @cose: filled in on success, except the register
  * @errp: filled in on failure, with what was expected at which byte
  *
  * Returns: true on success.

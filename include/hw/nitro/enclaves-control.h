@@ -46,7 +46,7 @@ typedef struct NitroControlHandlers {
     (sizeof(NitroControlHeader) + sizeof(NitroControlHello))
 
 /**
- * struct NitroControlChannel: private but for @ready
+ * struct NitroControlChannel: private except @ready
  * @chr: the character device, owned by the device
  * @timeout_ms: longest time for an answer, in guest time
  * @open: there is a connection and it has not failed
