@@ -162,6 +162,6 @@ def run(build, paths):
                     symlinks=True)
     root.install(paths)
     try_out(root)
-    # Those that others depend on come last
+    # Those that others depend on are last
     remove(root, [os.path.basename(path).partition('_')[0]
-                  for path in reversed(paths)], before)
+                  for path in paths], before)

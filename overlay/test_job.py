@@ -187,7 +187,7 @@ class Jobs(unittest.TestCase):
         with mock.patch.dict(os.environ, TRY='1'):
             steps = job.JOBS['deb']()
         self.assertEqual(names(steps), names(job.build_steps()) +
-                         ['lab-image', 'deb'])
+                         ['deps-deb', 'lab-image', 'deb'])
         self.assertEqual(steps[-1].command, ['overlay/deb', '--try'])
 
     def printed(self, log, counts):

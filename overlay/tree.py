@@ -22,7 +22,7 @@ from git import Repository, TreeError
 # Top-level names that are ours alone and never copied into QEMU
 OURS_ALONE = {
     '.ci', '.git', '.github', '.gitignore', 'LICENSE', 'Makefile',
-    'README.md', 'build', 'configure', 'dist', 'overlay',
+    'README.md', 'build', 'configure', 'debian', 'dist', 'overlay',
 }
 IGNORED_DIRS = {'__pycache__'}
 IGNORED_ENDS = ('.orig', '.rej', '.pyc', '~', '.swp')
