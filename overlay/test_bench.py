@@ -221,7 +221,3 @@ class Files(unittest.TestCase):
         self.assertEqual([took for _, took in times.steps()],
                          [0.5, 0.5, 0.5, 5.5, 0.5])
         self.assertEqual(times.kib('VmSwap'), 0)
-
-
-if __name__ == '__main__':
-    unittest.main()

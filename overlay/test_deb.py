@@ -8,16 +8,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 import unittest
 from unittest import mock
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import deb_try  # noqa: E402
-import output  # noqa: E402
-import testing  # noqa: E402
-import tree  # noqa: E402
+import deb_try
+import output
+import testing
+import tree
 
 # Where a package may put files without being in the way of others
 OURS = re.compile(r'^usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
@@ -28,12 +25,11 @@ OURS = re.compile(r'^usr/(lib/qemu-nitro/.+|share/doc/qemu-nitro(-lab|-doc)?'
                   r'(nitro-\w+|qemu-eif|qemu-nsm)[.1gz]*)$')
 
 
-class Stage(testing.RefusalCase):
+class Stage(testing.Case):
     """What comes before debhelper, in a build directory with stand-ins."""
 
     def setUp(self):
-        self.top = tempfile.mkdtemp(prefix='nitro-deb-')
-        self.addCleanup(shutil.rmtree, self.top)
+        super().setUp()
         self.deb = testing.command('deb')
         self.deb.BUILD = self.top
         # Stands in for Sphinx, which test_docs.py has to work
@@ -47,10 +43,7 @@ class Stage(testing.RefusalCase):
                            ('manual/html/system/nitro.html', 'Nitro'),
                            *((f'manual/man/{n}.1', '.TH') for n in pages),
                            *(('out/' + n, '') for n in output.PROGRAMS)):
-            path = os.path.join(self.top, name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(text)
+            self.write(name, text)
 
     def make(self):
         """Build all packages: {name: path}."""
@@ -148,17 +141,15 @@ class Packages(Stage):
                                 ('systemd-sysusers', 1)):
             for name in ('systemd-sysusers', 'systemd-tmpfiles', 'systemctl',
                          'udevadm'):
-                path = os.path.join(self.top, name)
-                with open(path, 'w', encoding='utf-8') as f:
-                    f.write(f'#!/bin/sh\nexit {int(name == failing)}\n')
-                os.chmod(path, 0o755)
+                self.write(name, f'#!/bin/sh\nexit {int(name == failing)}\n',
+                           0o755)
             run = subprocess.run(
                 ['/bin/sh', '-c', script, 'postinst', 'configure'],
                 env={'PATH': self.top}, check=False)
             self.assertEqual(run.returncode, status, failing)
 
 
-class Trial(testing.RefusalCase):
+class Trial(testing.Case):
     """The clean root, as far as it goes without one."""
 
     def test_no_clean_root(self):
@@ -175,14 +166,13 @@ class Trial(testing.RefusalCase):
 
     def test_leftovers(self):
         """What a removal leaves is named; notes are not looked at."""
-        with tempfile.TemporaryDirectory() as top, \
-                contextlib.redirect_stdout(io.StringIO()):
-            root = deb_try.Root.__new__(deb_try.Root)
-            root.path, root.say = top, lambda *_words: ''
-            os.makedirs(top + '/var/log')
-            before = root.names()
-            os.mkdir(top + '/var/log/apt')
+        root = deb_try.Root.__new__(deb_try.Root)
+        root.path, root.say = self.top, lambda *_words: ''
+        os.makedirs(self.top + '/var/log')
+        before = root.names()
+        os.mkdir(self.top + '/var/log/apt')
+        with contextlib.redirect_stdout(io.StringIO()):
             deb_try.remove(root, ['x'], before)
-            os.mkdir(top + '/usr')
+            os.mkdir(self.top + '/usr')
             self.assert_refused("'/usr'", 'look around', lambda:
                                 deb_try.remove(root, ['x'], before))

@@ -10,12 +10,10 @@ import errno
 import fnmatch
 import os
 import re
-import sys
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import manual  # noqa: E402
-import tree  # noqa: E402
+import manual
+import tree
 
 REPO = tree.repository()
 BUILD = os.environ.get('BUILD', os.path.join(REPO, 'build'))
@@ -401,7 +399,3 @@ class Maintainers(unittest.TestCase):
 
     def test_nobody_is_named(self):
         self.assertNotRegex(text_of('MAINTAINERS.patch'), r'(?m)^\+[MR]:')
-
-
-if __name__ == '__main__':
-    unittest.main()

@@ -2,13 +2,10 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Tests of the report on failed tests, from logs of each kind."""
 
-import os
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import failures  # noqa: E402
+import failures
 
 # A file of functional tests; what unittest prints stands before each result
 FUNCTIONAL = '''\
@@ -174,7 +171,3 @@ class Short(unittest.TestCase):
         self.assertLessEqual(text.count('\n'), 32)
         self.assertTrue(text.endswith('\n\n[91 more failed]'), text)
         self.assertIn('said 8\n', text)
-
-
-if __name__ == '__main__':
-    unittest.main()

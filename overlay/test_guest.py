@@ -144,7 +144,3 @@ class Relay(unittest.TestCase):
         thread.join(PATIENCE)
         self.assertEqual((output == BULK, errors, self.relay.returncode),
                          (True, b'', 0))
-
-
-if __name__ == '__main__':
-    unittest.main()

@@ -9,18 +9,14 @@ import collections
 import contextlib
 import io
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 from unittest import mock
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import testing  # noqa: E402
+import testing
+import tree
 
-OVERLAY = os.path.dirname(os.path.abspath(__file__))
-REPO = os.path.dirname(OVERLAY)
 Uname = collections.namedtuple('Uname', 'machine')
 
 
@@ -219,23 +215,16 @@ class Jobs(unittest.TestCase):
             self.assertIn('line 99\nfull', text)
 
 
-class Configure(unittest.TestCase):
+class Configure(testing.Case):
     """Choices of ./configure and its helpers."""
-
-    def setUp(self):
-        self.top = tempfile.mkdtemp(prefix='nitro-uname-')
-        self.addCleanup(shutil.rmtree, self.top)
 
     def run_on(self, machine, *command):
         """Run a script of the repository with a uname of ours."""
-        path = os.path.join(self.top, 'uname')
-        with open(path, 'w', encoding='utf-8') as f:
-            f.write(f'#!/bin/sh\necho {machine}\n')
-        os.chmod(path, 0o755)
+        self.write('uname', f'#!/bin/sh\necho {machine}\n', 0o755)
         env = dict(os.environ, PATH=self.top + ':' + os.environ['PATH'],
                    BUILD=os.path.join(self.top, 'build'))
-        return subprocess.run(command, cwd=REPO, env=env, check=False,
-                              text=True, stdout=subprocess.PIPE,
+        return subprocess.run(command, cwd=tree.repository(), env=env,
+                              check=False, text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)
 
     def choice(self, machine, *options):
@@ -266,10 +255,8 @@ class Configure(unittest.TestCase):
     def test_other_source(self):
         """--source= configures a tree of QEMU as it is, firmware and all."""
         source = os.path.join(self.top, 'a tree')
-        os.makedirs(source)
-        with open(source + '/configure', 'w', encoding='utf-8') as f:
-            f.write('#!/bin/sh\necho "in $PWD:"; printf "%s\\n" "$@"\n')
-        os.chmod(source + '/configure', 0o755)
+        self.write('a tree/configure', '#!/bin/sh\necho "in $PWD:"; '
+                   'printf "%s\\n" "$@"\n', 0o755)
         run = self.run_on('x86_64', './configure', '--bare', '--out=deep/out',
                           '--source=' + source, '--enable-x')
         out = os.path.join(self.top, 'build', 'deep', 'out')

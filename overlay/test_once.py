@@ -10,7 +10,8 @@ import os
 import subprocess
 import unittest
 
-OVERLAY = os.path.dirname(os.path.abspath(__file__))
+from testing import OVERLAY
+
 FUZZ = '../tests/nitro/fuzz/fuzz'
 LAB = '../contrib/nitro-lab/nitro-lab'
 # Program, words before the option, the option (with a value: '--name=value')
@@ -48,7 +49,3 @@ class Once(unittest.TestCase):
             [os.path.join(OVERLAY, 'check-series'), '--option=a',
              '--option=b', '--help'], check=False, stdout=subprocess.PIPE)
         self.assertEqual(run.returncode, 0)
-
-
-if __name__ == '__main__':
-    unittest.main()

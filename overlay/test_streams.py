@@ -9,10 +9,9 @@ import threading
 import unittest
 from unittest import mock
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import streams  # noqa: E402
+import streams
+from testing import OVERLAY
 
-OVERLAY = os.path.dirname(os.path.abspath(__file__))
 HELP = tuple([name, '--help'] for name in (
     'check-series', 'check-tree', 'compose', 'deb', 'job', 'refresh',
     'run-tests', 'series', '../tests/nitro/fuzz/fuzz'))
@@ -27,6 +26,7 @@ THREAD = '''
 import signal, sys, threading
 sys.path.insert(0, %r)
 import streams
+from testing import OVERLAY
 
 def main():
     def stop(_number, _frame):
@@ -98,7 +98,3 @@ class Streams(unittest.TestCase):
         with mock.patch.object(threading, '__excepthook__') as shown:
             streams._thread_failed(failure)
         shown.assert_called_once_with(failure)
-
-
-if __name__ == '__main__':
-    unittest.main()

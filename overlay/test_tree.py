@@ -6,52 +6,38 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
-import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import testing  # noqa: E402
-import tree  # noqa: E402
+import testing
+import tree
 
-OVERLAY = os.path.dirname(os.path.abspath(__file__))
 LINES = [f'line {n}\n' for n in range(1, 11)]
-
-
-def write(path, text):
-    """Write a file, making its directory."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(text)
 
 
 def text(path):
     """Contents of a file."""
-    with open(path, encoding='utf-8') as f:
-        return f.read()
+    return tree.read(path).decode()
 
 
-class TreeCase(testing.RefusalCase):
+class TreeCase(testing.Case):
     """A repository, a base and an output directory of their own."""
 
     def setUp(self):
-        self.top = tempfile.mkdtemp(prefix='nitro-tree-')
-        self.addCleanup(shutil.rmtree, self.top)
+        super().setUp()
         self.repo = os.path.join(self.top, 'repo')
         self.base = os.path.join(self.top, 'base')
         self.out = os.path.join(self.top, 'build', 'qemu')
-        shutil.copytree(OVERLAY, os.path.join(self.repo, 'overlay'))
+        shutil.copytree(testing.OVERLAY, os.path.join(self.repo, 'overlay'))
         shutil.rmtree(self.repo + '/overlay/base-10.2')
-        write(self.base + '/VERSION', '10.0.13\n')
-        write(self.base + '/hw/a.c', ''.join(LINES))
-        write(self.base + '/untouched.c', 'base\n')
-        write(self.repo + '/hw/new.c', 'new\n')
+        self.write(self.base + '/VERSION', '10.0.13\n')
+        self.write(self.base + '/hw/a.c', ''.join(LINES))
+        self.write(self.base + '/untouched.c', 'base\n')
+        self.write(self.repo + '/hw/new.c', 'new\n')
         self.edit('line 5\n', 'line five\n')
 
     def edit(self, before, after):
         """An edit of hw/a.c that turns one line into another."""
         at = LINES.index(before) if before in LINES else 4
-        write(self.repo + '/hw/a.c.patch',
+        self.write(self.repo + '/hw/a.c.patch',
               'subject\n\nwhy\n\nUpstream: not submitted, test\n\n'
               '--- a/hw/a.c\n+++ b/hw/a.c\n'
               f'@@ -{at},3 +{at},3 @@\n {LINES[at - 1]}-{before}+{after}'
@@ -97,7 +83,7 @@ class Compose(TreeCase):
 
     def test_only_changed_files_are_touched(self):
         self.compose()
-        write(self.repo + '/hw/new.c', 'newer\n')
+        self.write(self.repo + '/hw/new.c', 'newer\n')
         self.assertEqual(self.compose(), ['hw/new.c'])
 
     def test_removed_file_and_edit_go_away(self):
@@ -115,15 +101,15 @@ class Compose(TreeCase):
         self.assertTrue(os.access(self.out + '/hw/new.c', os.X_OK))
 
     def test_leftovers_of_editors_are_ignored(self):
-        write(self.repo + '/hw/new.c.orig', 'x\n')
-        write(self.repo + '/hw/new.c~', 'x\n')
+        self.write(self.repo + '/hw/new.c.orig', 'x\n')
+        self.write(self.repo + '/hw/new.c~', 'x\n')
         self.assertNotIn('hw/new.c.orig', self.compose())
         self.assertFalse(os.path.exists(self.out + '/hw/new.c~'))
 
     def test_another_base_starts_anew(self):
         self.compose()
-        write(self.base + '/VERSION', '10.0.14\n')
-        write(self.base + '/untouched.c', 'newer base\n')
+        self.write(self.base + '/VERSION', '10.0.14\n')
+        self.write(self.base + '/untouched.c', 'newer base\n')
         self.compose()
         self.assertEqual(text(self.out + '/untouched.c'), 'newer base\n')
 
@@ -131,14 +117,14 @@ class Compose(TreeCase):
         """They come beside the edits for all, or in place of one."""
         own = self.repo + '/overlay/base-10.2/'
         edit = text(self.repo + '/hw/a.c.patch')
-        write(own + 'hw/a.c.patch', edit.replace('five', 'V'))
-        write(self.base + '/hw/b.c', ''.join(LINES))
-        write(own + 'hw/b.c.patch', edit.replace('hw/a.c', 'hw/b.c'))
-        write(self.base + '/VERSION', '10.0.13\n')
+        self.write(own + 'hw/a.c.patch', edit.replace('five', 'V'))
+        self.write(self.base + '/hw/b.c', ''.join(LINES))
+        self.write(own + 'hw/b.c.patch', edit.replace('hw/a.c', 'hw/b.c'))
+        self.write(self.base + '/VERSION', '10.0.13\n')
         self.compose()
         self.assertIn('line five\n', text(self.out + '/hw/a.c'))
         self.assertNotIn('line five\n', text(self.out + '/hw/b.c'))
-        write(self.base + '/VERSION', '10.2.2\n')
+        self.write(self.base + '/VERSION', '10.2.2\n')
         self.compose()
         self.assertIn('line V\n', text(self.out + '/hw/a.c'))
         self.assertIn('line five\n', text(self.out + '/hw/b.c'))
@@ -152,7 +138,7 @@ class Compose(TreeCase):
         """Every series that has a description can be the base."""
         self.assertEqual(tree.bases(), ['10.0', '10.2'])
         for version in ('10.0.13', '10.2.0', '10.2.50'):
-            write(self.base + '/VERSION', version + '\n')
+            self.write(self.base + '/VERSION', version + '\n')
             self.assertIn('hw/a.c', self.compose())
 
 
@@ -165,7 +151,7 @@ class Refused(TreeCase):
 
     def test_other_series(self):
         for version in ('9.2.4', '10.1.0', '11.0.0', '100.0'):
-            write(self.base + '/VERSION', version + '\n')
+            self.write(self.base + '/VERSION', version + '\n')
             self.assert_refused(f'is QEMU {version}', 'QEMU_SRC=',
                                 self.compose)
 
@@ -176,17 +162,17 @@ class Refused(TreeCase):
         self.assertFalse(os.path.exists(self.out + '/hw/a.c'))
 
     def test_no_fuzz(self):
-        write(self.base + '/hw/a.c',
+        self.write(self.base + '/hw/a.c',
               ''.join(LINES).replace('line 4\n', 'line four\n'))
         self.assert_refused('does not apply', 'dry-run', self.compose)
 
     def test_edit_without_origin(self):
-        write(self.repo + '/hw/gone.c.patch', text(self.repo
+        self.write(self.repo + '/hw/gone.c.patch', text(self.repo
                                                    + '/hw/a.c.patch'))
         self.assert_refused('the base does not have', 'git mv', self.compose)
 
     def test_new_file_over_a_file_of_the_base(self):
-        write(self.repo + '/untouched.c', 'ours\n')
+        self.write(self.repo + '/untouched.c', 'ours\n')
         self.assert_refused('would replace', 'untouched.c.patch',
                             self.compose)
 
@@ -202,7 +188,7 @@ class Refused(TreeCase):
         self.assertEqual(text(self.out + '/hw/new.c'), 'new\n')
 
     def test_command_says_cause_and_remedy(self):
-        write(self.base + '/VERSION', '9.0.0\n')
+        self.write(self.base + '/VERSION', '9.0.0\n')
         status, output = self.tool('compose')
         self.assertEqual(status, 1)
         self.assertIn('this tree fits 10.0 and 10.2\n', output)
@@ -225,10 +211,10 @@ class Refresh(TreeCase):
 
     def test_context_stays_as_wide_as_it_was(self):
         for name, wide in (('hw/a.c', 1), ('untouched.c', 3)):
-            write(self.base + '/' + name, ''.join(LINES))
-            write(self.base + '/VERSION', '10.0.13\n')
+            self.write(self.base + '/' + name, ''.join(LINES))
+            self.write(self.base + '/VERSION', '10.0.13\n')
             self.compose()
-            write(self.out + '/' + name,
+            self.write(self.out + '/' + name,
                   ''.join(LINES).replace('line 5\n', 'five\n'))
             self.assertEqual(self.tool('refresh', name)[0], 0)
             edit = text(f'{self.repo}/{name}.patch')
@@ -237,20 +223,20 @@ class Refresh(TreeCase):
 
     def test_new_edit_gets_a_template(self):
         self.compose()
-        write(self.out + '/untouched.c', 'touched\n')
+        self.write(self.out + '/untouched.c', 'touched\n')
         self.assertEqual(self.tool('refresh', 'untouched.c')[0], 0)
         self.assertIn('Upstream:', text(self.repo + '/untouched.c.patch'))
         self.assertEqual(self.compose(), [])
 
     def test_new_file_is_copied_back(self):
         self.compose()
-        write(self.out + '/hw/new.c', 'changed\n')
+        self.write(self.out + '/hw/new.c', 'changed\n')
         self.assertEqual(self.tool('refresh', 'hw/new.c')[0], 0)
         self.assertEqual(text(self.repo + '/hw/new.c'), 'changed\n')
 
     def test_edit_that_is_gone(self):
         self.compose()
-        write(self.out + '/hw/a.c', ''.join(LINES))
+        self.write(self.out + '/hw/a.c', ''.join(LINES))
         self.assertEqual(self.tool('refresh', 'hw/a.c')[0], 0)
         self.assertFalse(os.path.exists(self.repo + '/hw/a.c.patch'))
 
@@ -275,7 +261,7 @@ class Base(TreeCase):
 
     def pack(self, path, version='10.0.13'):
         """A release tarball with that version."""
-        write(self.top + '/src/qemu-x/VERSION', version + '\n')
+        self.write(self.top + '/src/qemu-x/VERSION', version + '\n')
         os.makedirs(os.path.dirname(path), exist_ok=True)
         subprocess.run(['tar', '-C', self.top + '/src', '-caf', path,
                         'qemu-x'], check=True)
@@ -286,7 +272,8 @@ class Base(TreeCase):
         words = text(conf).replace('sha256=\n', f'sha256={digest}\n')
         words = words.replace('release_url=https://download.qemu.org',
                               f'release_url=file://{self.top}/site')
-        write(conf, words.replace('package=qemu', 'package=no-such-package'))
+        self.write(conf, words.replace('package=qemu',
+                                       'package=no-such-package'))
 
     def test_directory(self):
         status, output = self.run_base(QEMU_SRC=self.base)
@@ -367,9 +354,9 @@ class Base(TreeCase):
     def test_unreachable(self):
         """A series that nobody has is reported, not left out."""
         conf = self.repo + '/overlay/base-10.2.conf'
-        write(conf, text(conf).replace('qemu=1:10.2.2', 'no-such-package'))
+        self.write(conf, text(conf).replace('qemu=1:10.2.2', 'no-such-package'))
         os.makedirs(self.top + '/bin')
-        write(self.top + '/bin/apt-get', '#!/bin/sh\nexit 100\n')
+        self.write(self.top + '/bin/apt-get', '#!/bin/sh\nexit 100\n')
         os.chmod(self.top + '/bin/apt-get', 0o755)
         status, output = self.run_base(
             BASE='10.2', PATH=self.top + '/bin:' + os.environ['PATH'])
@@ -383,7 +370,3 @@ class Base(TreeCase):
         status, output = self.run_base(QEMU_SRC=self.top + '/src')
         self.assertEqual(status, 1)
         self.assertIn('no QEMU source', output)
-
-
-if __name__ == '__main__':
-    unittest.main()

@@ -5,6 +5,8 @@
 import importlib.machinery
 import importlib.util
 import os
+import shutil
+import tempfile
 import unittest
 
 import tree
@@ -22,8 +24,20 @@ def command(name):
     return module
 
 
-class RefusalCase(unittest.TestCase):
-    """A test case that looks for words of a TreeError."""
+class Case(unittest.TestCase):
+    """A test case with a directory that looks for words of a TreeError."""
+
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix='nitro-overlay-')
+        self.addCleanup(shutil.rmtree, self.top)
+
+    def write(self, name, text, mode=0o644):
+        """Write a file below that directory."""
+        path = os.path.join(self.top, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(path, mode)
 
     def assert_refused(self, cause, remedy, call):
         """`call` raises a TreeError with these words in it."""
