@@ -273,6 +273,22 @@ class Configure(testing.Case):
                 '--bare', '--out=deep/out', '--source=' + source,
                 '--enable-x'])
 
+    def test_keep(self):
+        """A build directory is made anew for other options alone."""
+        self.write('tree/configure',
+                   '#!/bin/sh\necho "ran: $*"; : > build.ninja\n', 0o755)
+        source = ['--bare', f'--source={self.top}/tree']
+        for options, ran in ((source + ['-Dx'], ' -Dx\n'),
+                             (source + ['-Dx'], ''), ([], ''),
+                             (source + ['-Dy'], ' -Dy\n'), ([], '')):
+            run = self.run_on('x86_64', './configure', '--keep', *options)
+            self.assertEqual(run.returncode, 0, run.stdout)
+            self.assertEqual(run.stdout[-len(ran):] if ran else run.stdout,
+                             ran)
+        os.unlink(self.top + '/build/out/build.ninja')
+        run = self.run_on('x86_64', './configure', '--keep')
+        self.assertIn(' -Dy\n', run.stdout)
+
     def test_cross_on_arm64(self):
         """Nobody cross-builds for the machine at hand."""
         run = self.run_on('aarch64', 'overlay/cross-arm64')

@@ -497,24 +497,6 @@ class Nightly(Case):
         self.assertEqual([w for w in options if w.startswith('--with')], [])
         self.assertIn('--enable-libcbor', options)
 
-    def test_configured_once(self):
-        """A build directory is made anew for other options alone."""
-        check = self.command.Check(1)
-        self.write('series.check/out/build.ninja', '')
-        ran = []
-
-        def run(*words):
-            ran.append(words)
-            self.write('series.check/out.configured',
-                       '\n'.join(('digest', *words[1:])) + '\n')
-        with mock.patch.object(check, 'run', run):
-            for more, times in (([], 1), ([], 1), (['-Dx=y'], 2)):
-                check.more = more
-                check.configure()
-                self.assertEqual(len(ran), times)
-        self.assertEqual(ran[0][1:4], (
-            '--bare', f'--source={check.qemu}', '--out=series.check/out'))
-
     def test_failure(self):
         check = self.command.Check(1)
         check.log = self.top + '/log'
