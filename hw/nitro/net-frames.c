@@ -9,6 +9,9 @@
 #include "net-frames.h"
 #include "qemu/bswap.h"
 
+/* For local experiments: a kernel drops what nobody has asked for */
+#define ETHERTYPE_EXPERIMENTAL 0x88b5
+
 void nitro_frames_in_init(NitroFramesIn *in)
 {
     in->data = g_malloc(NITRO_FRAMES_BUFFER);
@@ -82,4 +85,16 @@ bool nitro_frames_add(Fifo8 *out, const uint8_t *frame, size_t len)
     fifo8_push_all(out, head, sizeof(head));
     fifo8_push_all(out, frame, len);
     return true;
+}
+
+void nitro_frames_greet(Fifo8 *out, const MACAddr *address, uint32_t uncut)
+{
+    uint8_t frame[NITRO_GREETING_LEN];
+
+    memset(frame, 0xff, sizeof(address->a));
+    memcpy(frame + 6, address->a, sizeof(address->a));
+    stw_be_p(frame + 12, ETHERTYPE_EXPERIMENTAL);
+    memcpy(frame + 14, "nitronet", 8);
+    stl_be_p(frame + 22, uncut);
+    nitro_frames_add(out, frame, sizeof(frame));
 }

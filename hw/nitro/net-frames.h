@@ -9,6 +9,12 @@
  *
  *     | length u32 | Ethernet frame, length bytes | length u32 | ...
  *
+ * The first one to the enclave is a greeting, which only nitro-init
+ * understands.  It says how long a frame with TCP over IPv4 may be that the
+ * init need not cut to the MTU; 0: it has to cut each.
+ *
+ *     | ff x 6 | address of the card | 0x88b5 | "nitronet" | length u32 |
+ *
  * Both directions are buffers without a socket.  Many frames go into one read
  * or write: a write costs on vsock about as much with 64 KiB as with 64 bytes.
  */
@@ -25,6 +31,9 @@
 /* A header of Ethernet, and what QEMU's network layer takes at most */
 #define NITRO_FRAME_MIN 14
 #define NITRO_FRAME_MAX NET_BUFSIZE
+
+/* Bytes of a greeting, as a frame */
+#define NITRO_GREETING_LEN 26
 
 /* Bytes for one read or write */
 #define NITRO_FRAMES_BATCH (64 * KiB)
@@ -84,5 +93,13 @@ size_t nitro_frames_left(const NitroFramesIn *in);
  * Returns: false when there is no room for it
  */
 bool nitro_frames_add(Fifo8 *out, const uint8_t *frame, size_t len);
+
+/**
+ * nitro_frames_greet: queue the greeting
+ * @out: is empty
+ * @address: of the card
+ * @uncut: bytes of the longest frame of that kind
+ */
+void nitro_frames_greet(Fifo8 *out, const MACAddr *address, uint32_t uncut);
 
 #endif

@@ -35,7 +35,8 @@
 #define SOCKET_BUFFER (8 * MiB)
 
 /* Beside the packet itself: header of Ethernet, and a VLAN's tag */
-#define FRAME_EXTRA (14 + 4)
+#define ETHERNET 14
+#define FRAME_EXTRA (ETHERNET + 4)
 
 struct NitroNet {
     NitroVsockDevice parent_obj;
@@ -312,6 +313,18 @@ static NetClientInfo net_info = {
 
 /* Connections */
 
+/*
+ * slirp is the other end of each TCP connection, and takes segments of any
+ * length over IPv4.  Each frame costs it a system call, and an acknowledgement.
+ */
+static uint32_t longest_uncut(const NitroNet *n)
+{
+    const NetClientState *peer = qemu_get_queue(n->nic)->peer;
+
+    return peer && peer->info->type == NET_CLIENT_DRIVER_USER
+           ? n->host_mtu + ETHERNET : 0;
+}
+
 static void net_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
                          gpointer opaque)
 {
@@ -331,6 +344,7 @@ static void net_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     n->connections++;
     trace_nitro_net_accepted(n, cid, n->connections);
     net_show(n);
+    nitro_frames_greet(&n->out, &n->conf.macaddr, longest_uncut(n));
     connection_update(n);
 }
 

@@ -31,7 +31,7 @@ typedef struct Fixture {
     int init;                   /* its end of the connection, or -1 */
     NICState nic;
     NetClientState nc, peer;
-    NetClientInfo *info;
+    NetClientInfo *info, peer_info;
     bool busy;                  /* the back end takes nothing */
     NetPacketSent *waiting;     /* for the frame that it keeps */
     GPtrArray *sent;            /* frames that it has got, GBytes */
@@ -59,6 +59,7 @@ NICState *qemu_new_nic(NetClientInfo *info, NICConf *conf, const char *model,
     fixture->nic.opaque = opaque;
     fixture->nc.peer = &fixture->peer;
     fixture->peer.name = (char *)"net0";
+    fixture->peer.info = &fixture->peer_info;
     return &fixture->nic;
 }
 
@@ -135,11 +136,38 @@ static void start(Fixture *f)
                                                &error_abort));
 }
 
-static void init_connect(Fixture *f)
+static void expect_bytes(Fixture *f, void *to, size_t len)
+{
+    size_t got = 0;
+
+    while (got < len) {
+        ssize_t n;
+
+        wait_until((n = read(f->init, (uint8_t *)to + got, len - got)) > 0);
+        got += n;
+    }
+}
+
+/* Returns: the number in it */
+static uint32_t expect_greeting(Fixture *f)
+{
+    static const uint8_t want[] = {
+        0, 0, 0, NITRO_GREETING_LEN, 255, 255, 255, 255, 255, 255,
+        0, 0, 0, 0, 0, 0, 0x88, 0xb5, 'n', 'i', 't', 'r', 'o', 'n', 'e', 't',
+    };
+    uint8_t got[NITRO_FRAME_HEAD + NITRO_GREETING_LEN];
+
+    expect_bytes(f, got, sizeof(got));
+    g_assert_cmpmem(got, sizeof(want), want, sizeof(want));
+    return ldl_be_p(got + sizeof(want));
+}
+
+static uint32_t init_connect(Fixture *f)
 {
     f->init = fake_bus_connect(f->bus, OUR_CID);
     g_assert_cmpint(f->init, >=, 0);
     wait_until(is_connected(f));
+    return expect_greeting(f);
 }
 
 static void realize(NitroVsockDevice *dev, Error **errp)
@@ -182,18 +210,6 @@ static void receive(Fixture *f, uint8_t byte, size_t len)
 
     memset(frame, byte, len);
     g_assert_cmpint(f->info->receive(&f->nc, frame, len), ==, len);
-}
-
-static void expect_bytes(Fixture *f, void *to, size_t len)
-{
-    size_t got = 0;
-
-    while (got < len) {
-        ssize_t n;
-
-        wait_until((n = read(f->init, (uint8_t *)to + got, len - got)) > 0);
-        got += n;
-    }
 }
 
 static void expect_frame(Fixture *f, uint8_t byte, uint32_t len)
@@ -289,6 +305,23 @@ static void test_both_ways(Fixture *f, gconstpointer data)
     g_assert_cmpuint(info->faults, ==, 0);
     g_assert_cmpstr(info->netdev, ==, "net0");
     g_assert_null(info->error);
+}
+
+/* Only slirp takes what was not cut, up to the limit of the card */
+static void test_greeting(Fixture *f, gconstpointer data)
+{
+    g_assert_cmpuint(init_connect(f), ==, 0);
+    for (uint32_t mtu = 1500; mtu <= 3000; mtu += 1500) {
+        f->peer_info.type = NET_CLIENT_DRIVER_USER;
+        set(f->dev, "host_mtu", mtu);
+        close(f->init);
+        wait_until(!is_connected(f));
+        g_assert_cmpuint(init_connect(f), ==, mtu + ETHERNET);
+    }
+    f->nc.peer = NULL;
+    close(f->init);
+    wait_until(!is_connected(f));
+    g_assert_cmpuint(init_connect(f), ==, 0);
 }
 
 /* However the stream cuts them */
@@ -554,6 +587,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     stream_test_init(&argc, &argv);
     ADD("both-ways", test_both_ways);
+    ADD("greeting", test_greeting);
     ADD("pieces", test_pieces);
     ADD("many", test_many);
     ADD("queue-full", test_queue_full);
