@@ -283,6 +283,7 @@ static int card_receive(struct card *card)
         say("a frame of the network has an impossible length");
         return -1;
     }
+    card->out.uncut = card->in.uncut;
     return 0;
 }
 
@@ -333,16 +334,16 @@ static void card_run(struct card *card)
 static int card_prepare(struct card *card, const struct config *config)
 {
     uint8_t mac[MAC_LEN];
-    bool given = config->net_mac && mac_parse(mac, config->net_mac);
+    bool given = config->net_mac && mac_parse(mac, config->net_mac), offload;
 
     *card = (struct card) { .config = config, .stream = -1, .dhcp_fd = -1 };
-    card->tap = tap_open(given ? mac : NULL);
+    card->tap = tap_open(given ? mac : NULL, &offload);
     if (card->tap < 0) {
         warn("no network: cannot make a TAP device");
         return -1;
     }
-    if (tap_mac(card->mac) || frames_init(&card->out) ||
-        frames_init(&card->in) ||
+    if (tap_mac(card->mac) || frames_init(&card->out, offload) ||
+        frames_init(&card->in, offload) ||
         tap_set_mtu(config->net_mtu ? config->net_mtu : DEFAULT_MTU)) {
         warn("no network: cannot set " TAP_NAME " up");
         return -1;

@@ -14,15 +14,20 @@
 
 #include "frames.h"
 
-int frames_init(struct frames *frames)
+int frames_init(struct frames *frames, bool offload)
 {
-    *frames = (struct frames) { .data = malloc(FRAMES_SIZE) };
+    *frames = (struct frames) {
+        .data = malloc(FRAMES_SIZE),
+        .offload = offload,
+    };
     return frames->data ? 0 : -1;
 }
 
 void frames_reset(struct frames *frames)
 {
     frames->start = frames->end = 0;
+    frames->begun = false;
+    frames->uncut = 0;
 }
 
 void frames_free(struct frames *frames)
@@ -53,19 +58,49 @@ static size_t read_length(const uint8_t *head)
     return be32toh(len);
 }
 
+/* Returns: as read(), but without the header of a device with offloads */
+static ssize_t read_frame(const struct frames *frames, int tap,
+                          struct virtio_net_hdr *head, uint8_t *to)
+{
+    struct iovec parts[] = { { head, sizeof(*head) }, { to, FRAME_MAX } };
+    ssize_t n;
+
+    if (!frames->offload) {
+        return read(tap, to, FRAME_MAX);
+    }
+    n = readv(tap, parts, 2);
+    return n < 0 ? n : n - (ssize_t)sizeof(*head);
+}
+
+static void add_heads(struct frames *frames, const struct split *split)
+{
+    for (size_t i = 1; i <= split->count; i++) {
+        size_t len = i == split->count ? split->last : split->len;
+        uint32_t head = htobe32(len);
+
+        memcpy(frames->data + frames->end, &head, sizeof(head));
+        frames->end += FRAME_HEAD + len;
+    }
+}
+
+/* What cannot be sent is lost */
 void frames_collect(struct frames *frames, int tap)
 {
+    struct virtio_net_hdr head = { 0 };
+    struct split split;
+
     move_to_front(frames);
     while (frames->end < FRAMES_BATCH) {
-        uint8_t *head = frames->data + frames->end;
-        ssize_t n = read(tap, head + FRAME_HEAD, FRAME_MAX);
-        uint32_t len = htobe32(n);
+        uint8_t *frame = frames->data + frames->end + FRAME_HEAD;
+        ssize_t n = read_frame(frames, tap, &head, frame);
 
         if (n < FRAME_MIN) {
             return;
         }
-        memcpy(head, &len, sizeof(len));
-        frames->end += FRAME_HEAD + n;
+        if (offload_split(&head, frames->uncut, frame, n, FRAME_HEAD,
+                          frames->data + FRAMES_SIZE - frame, &split)) {
+            add_heads(frames, &split);
+        }
     }
 }
 
@@ -100,22 +135,68 @@ int frames_receive(struct frames *frames, int stream)
     return n > 0 || (n < 0 && is_transient()) ? 0 : -1;
 }
 
+/* What the device does not take is lost */
+static void write_frame(struct frames *frames, int tap)
+{
+    unsigned count = offload_merged(&frames->merge);
+    unsigned skipped = frames->offload ? 0 : 1;
+
+    if (writev(tap, frames->merge.pieces + skipped, count - skipped) < 0) {
+        return;
+    }
+}
+
+static void deliver_frame(struct frames *frames, int tap, uint8_t *frame,
+                          size_t len)
+{
+    if (!offload_merge(&frames->merge, frame, len)) {
+        write_frame(frames, tap);
+        offload_merge(&frames->merge, frame, len);
+    }
+    /* A device without offloads gets each by itself */
+    if (!frames->offload) {
+        write_frame(frames, tap);
+    }
+}
+
+/* Only the first one: others may come from somebody in the same network */
+static bool take_greeting(struct frames *frames, const uint8_t *frame,
+                          size_t len)
+{
+    static const char word[] = "\x88\xb5nitronet";
+    bool is_first = !frames->begun;
+
+    frames->begun = true;
+    if (!is_first || len != GREETING_LEN ||
+        memcmp(frame + 12, word, sizeof(word) - 1)) {
+        return false;
+    }
+    frames->uncut = read_length(frame + 22);
+    return true;
+}
+
 int frames_deliver(struct frames *frames, int tap)
 {
+    int result = 0;
+
     while (frames_pending(frames) >= FRAME_HEAD) {
-        const uint8_t *head = frames->data + frames->start;
+        uint8_t *head = frames->data + frames->start;
         size_t len = read_length(head);
 
         if (len < FRAME_MIN || len > FRAME_MAX) {
-            return -1;
+            result = -1;
+            break;
         }
         if (frames_pending(frames) - FRAME_HEAD < len) {
-            return 0;
+            break;
         }
         frames->start += FRAME_HEAD + len;
-        if (write(tap, head + FRAME_HEAD, len) < 0) {
-            continue;
+        if (!take_greeting(frames, head + FRAME_HEAD, len)) {
+            deliver_frame(frames, tap, head + FRAME_HEAD, len);
         }
     }
-    return 0;
+    if (frames->merge.count) {
+        write_frame(frames, tap);
+    }
+    return result;
 }

@@ -10,6 +10,12 @@
  * as with -netdev stream, passt and QEMU's device nitro-net.  One write()
  * carries as many frames as there are, up to FRAMES_BATCH bytes: on EC2 one
  * costs about as much with 64 KiB as with 64 bytes.
+ *
+ * A nitro-net device begins with a greeting, which is not for the TAP device:
+ *
+ *   | addresses, 12 bytes | 0x88b5 | "nitronet" | u32, big-endian |
+ *
+ * The number is offload_split()'s @uncut; it may be 0.
  */
 
 #ifndef NITRO_INIT_FRAMES_H
@@ -19,20 +25,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "offload.h"
+
 #define FRAME_HEAD   4
 #define FRAME_MIN    14                 /* a header of Ethernet */
 #define FRAME_MAX    (4096 + 65536)     /* as QEMU has it */
+#define GREETING_LEN 26
 #define FRAMES_BATCH (64 * 1024)
-#define FRAMES_SIZE  (FRAME_HEAD + FRAME_MAX + FRAMES_BATCH)
+/* For a batch, and 64 KiB of data in frames of the least size that TCP has */
+#define FRAMES_SIZE  (512 * 1024)
 
 /* Bytes of one direction */
 struct frames {
     uint8_t *data;              /* FRAMES_SIZE bytes */
     size_t start, end;
+    bool offload;               /* the TAP device has offload.h's headers */
+    struct merge merge;         /* to the device */
+    bool begun;                 /* the connection's first frame has come */
+    uint32_t uncut;             /* see offload_split() */
 };
 
-/* frames_init: returns 0, or -1 when memory is short */
-int frames_init(struct frames *frames);
+/*
+ * frames_init: an empty buffer
+ * @offload: the TAP device has headers
+ *
+ * Returns: 0, or -1 when memory is short
+ */
+int frames_init(struct frames *frames, bool offload);
 
 /* frames_reset: forget what is there, for another connection */
 void frames_reset(struct frames *frames);
@@ -67,6 +86,7 @@ int frames_receive(struct frames *frames, int stream);
 
 /*
  * frames_deliver: write all whole frames to a TAP device
+ * @frames: has what a greeting said in @uncut
  * @tap: what it does not take is lost, as on any network
  *
  * Returns: 0; -1 when a length is out of range: no frame that follows can be

@@ -30,7 +30,8 @@ static void make_pair(int type, int *one, int *other)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    g_assert_cmpint(frames_init(&f->frames), ==, 0);
+    /* @data: the device has offloads */
+    g_assert_cmpint(frames_init(&f->frames, data != NULL), ==, 0);
     make_pair(SOCK_SEQPACKET, &f->tap, &f->net);
     make_pair(SOCK_STREAM, &f->stream, &f->parent);
 }
@@ -50,6 +51,17 @@ static void put_packet(Fixture *f, uint8_t byte, size_t len)
 
     memset(packet, byte, len);
     g_assert_cmpint(write(f->net, packet, len), ==, len);
+}
+
+/* Of a device with offloads: a header, which says nothing, and a packet */
+static void put_headed(Fixture *f, uint8_t byte, size_t len)
+{
+    struct virtio_net_hdr head = { 0 };
+    g_autofree uint8_t *packet = g_malloc(len);
+    struct iovec parts[] = { { &head, sizeof(head) }, { packet, len } };
+
+    memset(packet, byte, len);
+    g_assert_cmpint(writev(f->net, parts, 2), ==, sizeof(head) + len);
 }
 
 static void expect_packet(Fixture *f, uint8_t byte, size_t len)
@@ -230,9 +242,168 @@ static void test_refused(Fixture *f, gconstpointer data)
     expect_no_packet(f);
 }
 
+static void put_greeting(GByteArray *to, uint32_t uncut)
+{
+    uint8_t frame[FRAME_HEAD + GREETING_LEN] = { [3] = GREETING_LEN };
+
+    memset(frame + FRAME_HEAD, 0xff, 12);
+    memcpy(frame + FRAME_HEAD + 12, "\x88\xb5nitronet", 10);
+    stl_be_p(frame + FRAME_HEAD + 22, uncut);
+    g_byte_array_append(to, frame, sizeof(frame));
+}
+
+static void receive(Fixture *f, const GByteArray *bytes)
+{
+    put_stream(f, bytes->data, bytes->len);
+    g_assert_cmpint(frames_receive(&f->frames, f->stream), ==, 0);
+    g_assert_cmpint(frames_deliver(&f->frames, f->tap), ==, 0);
+}
+
+/* It is the first frame of a connection, or an ordinary one */
+static void test_greeting(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+
+    put_greeting(bytes, 65534);
+    put_frame(bytes, 'a', 60);
+    put_greeting(bytes, 1);
+    receive(f, bytes);
+    g_assert_cmpuint(f->frames.uncut, ==, 65534);
+    expect_packet(f, 'a', 60);
+    g_assert_cmpint(read(f->net, bytes->data, bytes->len), ==, GREETING_LEN);
+    expect_no_packet(f);
+    frames_reset(&f->frames);
+    g_assert_cmpuint(f->frames.uncut, ==, 0);
+    g_byte_array_set_size(bytes, 0);
+    put_greeting(bytes, 2);
+    receive(f, bytes);
+    g_assert_cmpuint(f->frames.uncut, ==, 2);
+    expect_no_packet(f);
+}
+
+static void test_no_greeting(Fixture *f, gconstpointer data)
+{
+    for (int i = 0; i < 4; i++) {
+        g_autoptr(GByteArray) bytes = g_byte_array_new();
+        uint8_t got[64];
+        size_t len;
+
+        frames_reset(&f->frames);
+        put_greeting(bytes, 65534);
+        switch (i) {
+        case 0:
+            bytes->data[FRAME_HEAD + 12] = 8;
+            break;
+        case 1:
+            bytes->data[FRAME_HEAD + 21] = 'T';
+            break;
+        case 2:
+            bytes->data[3]--;
+            g_byte_array_set_size(bytes, bytes->len - 1);
+            break;
+        default:
+            bytes->data[3]++;
+            g_byte_array_append(bytes, got, 1);
+            break;
+        }
+        len = bytes->data[3];
+        put_greeting(bytes, 65534);
+        receive(f, bytes);
+        g_assert_cmpuint(f->frames.uncut, ==, 0);
+        g_assert_cmpint(read(f->net, got, sizeof(got)), ==, len);
+        g_assert_cmpint(read(f->net, got, sizeof(got)), ==, GREETING_LEN);
+    }
+}
+
+/* A device with offloads has headers, the stream has none */
+static void test_offload(Fixture *f, gconstpointer data)
+{
+    struct virtio_net_hdr head;
+    uint8_t got[1024];
+
+    put_headed(f, 'a', 60);
+    put_headed(f, 'b', 100);
+    frames_collect(&f->frames, f->tap);
+    g_assert_cmpint(frames_send(&f->frames, f->stream), ==, 0);
+    g_assert_cmpint(read(f->parent, got, sizeof(got)), ==, 168);
+    g_assert_cmpuint(ldl_be_p(got + 64), ==, 100);
+    g_assert_cmpuint(got[64 + FRAME_HEAD], ==, 'b');
+
+    put_stream(f, got, 168);
+    g_assert_cmpint(frames_receive(&f->frames, f->stream), ==, 0);
+    g_assert_cmpint(frames_deliver(&f->frames, f->tap), ==, 0);
+    g_assert_cmpint(read(f->net, got, sizeof(got)), ==, sizeof(head) + 60);
+    g_assert_cmpuint(got[sizeof(head)], ==, 'a');
+    g_assert_cmpint(read(f->net, got, sizeof(got)), ==, sizeof(head) + 100);
+    g_assert_cmpuint(got[sizeof(head) + 99], ==, 'b');
+    expect_no_packet(f);
+}
+
+/* What the kernel did not describe properly is lost, alone */
+static void test_offload_refused(Fixture *f, gconstpointer data)
+{
+    struct virtio_net_hdr head = { .gso_type = VIRTIO_NET_HDR_GSO_TCPV4 };
+    uint8_t frame[60] = { 0 };
+    struct iovec parts[] = { { &head, sizeof(head) },
+                             { frame, sizeof(frame) } };
+
+    g_assert_cmpint(writev(f->net, parts, 2), ==,
+                    sizeof(head) + sizeof(frame));
+    put_headed(f, 'a', 100);
+    frames_collect(&f->frames, f->tap);
+    g_assert_cmpuint(frames_pending(&f->frames), ==, FRAME_HEAD + 100);
+}
+
+/* One that is long becomes several, and several that follow become one */
+static void test_offload_tcp(Fixture *f, gconstpointer data)
+{
+    static const uint8_t headers[54] = {
+        [12] = 8, [14] = 0x45, [16] = 0x0b, [17] = 0xe0, [20] = 0x40,
+        [22] = 64, [23] = 6, [29] = 1, [33] = 2, [46] = 0x50, [47] = 0x10,
+    };
+    g_autofree uint8_t *frame = g_malloc0(54 + 3000);
+    g_autofree uint8_t *got = g_malloc(FRAMES_SIZE);
+    struct virtio_net_hdr head = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+        .hdr_len = 54, .gso_size = 1000, .csum_start = 34, .csum_offset = 16,
+    };
+    struct iovec parts[] = { { &head, sizeof(head) }, { frame, 54 + 3000 } };
+    size_t all = 3 * (FRAME_HEAD + 54 + 1000);
+
+    memcpy(frame, headers, sizeof(headers));
+    /* The sum so far: addresses, protocol, length */
+    stw_be_p(frame + 50, 1 + 2 + 6 + 20 + 3000);
+    g_assert_cmpint(writev(f->net, parts, 2), ==, sizeof(head) + 3054);
+    frames_collect(&f->frames, f->tap);
+    g_assert_cmpuint(frames_pending(&f->frames), ==, all);
+    g_assert_cmpint(frames_send(&f->frames, f->stream), ==, 0);
+    g_assert_cmpint(read(f->parent, got, FRAMES_SIZE), ==, all);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpuint(ldl_be_p(got + i * (FRAME_HEAD + 1054)), ==, 1054);
+    }
+
+    put_stream(f, got, all);
+    g_assert_cmpint(frames_receive(&f->frames, f->stream), ==, 0);
+    g_assert_cmpint(frames_deliver(&f->frames, f->tap), ==, 0);
+    g_assert_cmpint(read(f->net, got, FRAMES_SIZE), ==, sizeof(head) + 3054);
+    g_assert_cmpmem(got, sizeof(head), &head, sizeof(head));
+    g_assert_cmpuint(lduw_be_p(got + sizeof(head) + 16), ==, 3040);
+    expect_no_packet(f);
+
+    /* A peer that takes it whole */
+    f->frames.uncut = 3054;
+    g_assert_cmpint(writev(f->net, parts, 2), ==, sizeof(head) + 3054);
+    frames_collect(&f->frames, f->tap);
+    g_assert_cmpuint(frames_pending(&f->frames), ==, FRAME_HEAD + 3054);
+}
+
 #define ADD(name, function) \
     g_test_add("/nitro/init/frames/" name, Fixture, NULL, setup, function, \
                teardown)
+#define ADD_OFFLOAD(name, function) \
+    g_test_add("/nitro/init/frames/offload" name, Fixture, "", setup, \
+               function, teardown)
 
 int main(int argc, char **argv)
 {
@@ -246,5 +417,10 @@ int main(int argc, char **argv)
     ADD("largest", test_largest);
     ADD("bad-length", test_bad_length);
     ADD("refused", test_refused);
+    ADD("greeting", test_greeting);
+    ADD("no-greeting", test_no_greeting);
+    ADD_OFFLOAD("", test_offload);
+    ADD_OFFLOAD("/refused", test_offload_refused);
+    ADD_OFFLOAD("/tcp", test_offload_tcp);
     return g_test_run();
 }
