@@ -25,7 +25,7 @@ static const struct Refusal {
     const char *message;
     const char *hint;
     const char *arch; /* NULL: all */
-    bool kvm; /* only a QEMU with KVM has the option */
+    bool kvm, tcg; /* only a QEMU with it has the option */
 } refusals[] = {
     /* options */
     { "bios", QTEST "-bios x", "-bios cannot be used with machine nitro: an "
@@ -84,7 +84,7 @@ static const struct Refusal {
     { "fw_cfg", QTEST "-fw_cfg name=opt/x,string=y",
       "fw_cfg device not available" },
     { "icount", QTEST "-icount auto",
-      "-icount is not allowed with hardware virtualization" },
+      "-icount is not allowed with hardware virtualization", .tcg = true },
     { "loadvm", QTEST "-kernel %s/eif -m 64M -loadvm x",
       "no block device can store vmstate for snapshot" },
     { "append-alone", QTEST "-append x",
@@ -332,7 +332,8 @@ void nitro_machine_add_refusals(void)
 
         if ((!refusals[i].arch ||
              g_str_equal(refusals[i].arch, qtest_get_arch())) &&
-            (!refusals[i].kvm || kvm)) {
+            (!refusals[i].kvm || kvm) &&
+            (!refusals[i].tcg || qtest_has_accel("tcg"))) {
             qtest_add_data_func(path, &refusals[i], test_refusal);
         }
     }
