@@ -42,7 +42,8 @@ NOT_ON = {
         'NewerKernel':
             "make check-launchers runs on this machine's architecture",
         'Ready': UNIT, 'Services': UNIT, 'Units': UNIT,
-        'Run.test_detached': ALIKE, 'Run.test_two': ALIKE,
+        'Run.test_detached': ALIKE, 'Run.test_pod': ALIKE,
+        'Run.test_two': ALIKE,
         'Run.test_selftest':
             'qemu-eif, which makes its images, is not built for this parent',
         'Secrets.test_secret':

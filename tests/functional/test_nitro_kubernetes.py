@@ -36,6 +36,16 @@ def recipe():
             yield line.split(maxsplit=1)
 
 
+def commands():
+    """Command lines of a container: by itself, and in a pod."""
+    parts = {name: yaml.safe_load(rest) for name, rest in recipe()
+             if name in ('ENTRYPOINT', 'CMD')}
+    pod, = yaml.safe_load((HERE / 'enclave.yaml').read_text())[
+        'spec']['template']['spec']['containers']
+    return [parts['ENTRYPOINT'] + words for words in (parts['CMD'],
+                                                      pod['args'])]
+
+
 class Recipe(QemuBaseTest):
     """The image."""
 
@@ -64,12 +74,8 @@ class Recipe(QemuBaseTest):
 
     def test_entry(self):
         """QEMU takes the command line: it gets as far as the device."""
-        parts = {name: yaml.safe_load(rest) for name, rest in recipe()
-                 if name in ('ENTRYPOINT', 'CMD')}
-        pod, = yaml.safe_load((HERE / 'enclave.yaml').read_text())[
-            'spec']['template']['spec']['containers']
-        for arguments in parts['CMD'], pod['args']:
-            self.check_launch(parts['ENTRYPOINT'] + arguments)
+        for words in commands():
+            self.check_launch(words)
 
     def check_launch(self, words):
         """The line is right, but for what is not there."""

@@ -24,7 +24,7 @@ OURS, THEIRS, OURS6, THEIRS6 = '10.9.0.1', '10.9.0.2', 'fd09::1', 'fd09::2'
 LARGE_MTU = 65520
 BYTES = 4 << 20
 # One after another, and at once
-CONNECTIONS, AT_ONCE = 200, 50
+CONNECTIONS, AT_ONCE = 450, 50
 PASST_SOCKET = '/tmp/passt.sock'
 
 # What the program reports, as lines NAME=VALUE; then it serves

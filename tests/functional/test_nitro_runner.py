@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from test_nitro_kubernetes import commands
 from test_nitro_launchers import DEBIAN, FAULTS, PAGE, SCENARIOS, Qemu, table
 from test_nitro_manual import blocks
 from test_nitro_nsm import verified
@@ -23,6 +24,7 @@ from nitro_parent import (DEMO, DEMO_MIB, POOL, NitroParentTest, ScopedTest,
 
 from nitro_lab import application, eif, foreign, images, python
 from nitro_lab.arch import FOREIGN, GUEST
+from nitro_lab.arch import PROGRAM as QEMU
 from nitro_lab.patience import PATIENCE
 
 TOP = '/lab/tree'
@@ -47,6 +49,9 @@ while True:
         break
     except TimeoutError:
         pass"""
+# SIGTERM for process 1 of the namespace that unshare has made
+KILL_FIRST = ['sh', '-c',
+              'kill -TERM $(cat /proc/$(pidof unshare)/task/*/children)']
 PROGRAM_IMAGE, HTTP_IMAGE = '/lab/program.eif', '/lab/http.eif'
 DESCRIBE_INFO = RUN_INFO + ['State', 'Flags', 'Measurements', 'ImageName',
                             'ImageVersion']
@@ -207,9 +212,21 @@ class Run(NitroParentTest):
         job = self.parent.spawn(['unshare', '-f', '-p', '-m', TOOL, 'run',
                                  '--memory', '128', PROGRAM_IMAGE])
         job.wait_for('a= args=\n')
-        self.parent.check(['sh', '-c', 'kill -TERM $(cat /proc/$(pidof'
-                           ' unshare)/task/*/children)'])
+        self.parent.check(KILL_FIRST)
         self.assertEqual(job.wait(), 3, job.errors)
+
+    def test_pod(self):
+        """QEMU as process 1 of a pod, with the manifest's arguments, does the
+        same."""
+        words = commands()[1]
+        words[0] = QEMU
+        words[words.index('/app.eif')] = PROGRAM_IMAGE
+        words[words.index('512M')] = '128M'
+        job = self.parent.spawn(['unshare', '-f', '-p', '-m', *words])
+        job.wait_for('a= args=\n')
+        self.parent.check(KILL_FIRST)
+        self.assertEqual(job.wait(), 3, job.errors)
+        self.assertIn('stopped\n', job.text())
 
     def check_served(self):
         """HTTP at a published port: the answer is attested, and of its image;
