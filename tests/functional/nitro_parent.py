@@ -21,11 +21,11 @@ import unittest
 from pathlib import Path
 
 from qemu_test import QemuBaseTest
-from nitro_scope import NOT_ON
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]
                        / 'contrib' / 'nitro-lab'))
 
+from nitro_scope import NOT_ON                          # noqa: E402
 from nitro_lab import (config, eif, images, packages,   # noqa: E402
                        postmortem)
 from nitro_lab.arch import GUEST, PROGRAM               # noqa: E402
