@@ -28,6 +28,7 @@ class TreeCase(testing.Case):
         self.out = os.path.join(self.top, 'build', 'qemu')
         shutil.copytree(testing.OVERLAY, os.path.join(self.repo, 'overlay'))
         shutil.rmtree(self.repo + '/overlay/base-10.2')
+        os.unlink(self.repo + '/overlay/base-10.2.toml')
         self.write(self.base + '/VERSION', '10.0.13\n')
         self.write(self.base + '/hw/a.c', ''.join(LINES))
         self.write(self.base + '/untouched.c', 'base\n')
@@ -142,6 +143,92 @@ class Compose(TreeCase):
             self.assertIn('hw/a.c', self.compose())
 
 
+class Rewrite(TreeCase):
+    """Our C files become those of another base when they are composed."""
+
+    NEW = '#include "old.h"\nint f(Old *a, Old *b) < 0;\n'
+    RULES = (('"old\\.h"', '"new.h"'), (r'\bOld \*', 'const New *'),
+             (r'^(int )(f\(.*\)) < 0', r'\1!\2'))
+
+    def setUp(self):
+        super().setUp()
+        self.write(self.repo + '/hw/new.c', self.NEW)
+        self.table(*self.RULES)
+        self.write(self.base + '/VERSION', '10.2.2\n')
+
+    def table(self, *rules):
+        """What base-10.2.toml says."""
+        self.text_of_table(''.join(
+            f"[[rewrite]]\nwhy = \"x\"\nfrom = '{old}'\nto = '{new}'\n"
+            for old, new in rules))
+
+    def text_of_table(self, words):
+        """Write base-10.2.toml."""
+        self.write(self.repo + '/overlay/base-10.2.toml', words)
+
+    def test_only_for_that_base(self):
+        self.compose()
+        self.assertEqual(
+            text(self.out + '/hw/new.c'),
+            '#include "new.h"\nint !f(const New *a, const New *b);\n')
+        self.assertEqual(text(self.repo + '/hw/new.c'), self.NEW)
+        self.write(self.base + '/VERSION', '10.0.13\n')
+        self.compose()
+        self.assertEqual(text(self.out + '/hw/new.c'), self.NEW)
+
+    def test_only_our_c_files(self):
+        """Files of the base, our edits and other files stay the same."""
+        for name in ('hw/new.h', 'hw/new.py', 'hw/new.txt'):
+            self.write(self.repo + '/' + name, 'Old *\n')
+        self.write(self.base + '/untouched.c', 'Old *\n')
+        self.edit('line 5\n', 'Old *\n')
+        self.compose()
+        self.assertEqual(text(self.out + '/hw/new.h'), 'const New *\n')
+        for name in ('hw/new.py', 'hw/new.txt', 'untouched.c', 'hw/a.c'):
+            self.assertIn('Old *\n', text(self.out + '/' + name))
+
+    def test_in_this_order(self):
+        self.table((r'\bOld\b', 'Newer'), ('Newer', 'Newest'))
+        self.compose()
+        self.assertIn('f(Newest *a', text(self.out + '/hw/new.c'))
+
+    def test_idempotent(self):
+        self.compose()
+        self.assertEqual(self.compose(), [])
+
+    def test_another_table(self):
+        self.write(self.repo + '/hw/other.c', 'other\n')
+        self.compose()
+        self.table(('Old', 'Young'))
+        self.assertEqual(self.compose(), ['hw/new.c'])
+
+    def test_one_that_matches_nowhere(self):
+        """What other files say does not count."""
+        self.write(self.repo + '/hw/new.txt', 'gone\n')
+        self.table(*self.RULES, ('gone', 'x'), ('lost', 'y'))
+        self.assert_refused(
+            '2 rewrite(s) of overlay/base-10.2.toml match nothing in 1 .c and '
+            '.h files of ours: from = gone, lost', 'remove them from '
+            'overlay/base-10.2.toml', self.compose)
+        self.assertFalse(os.path.exists(self.out + '/hw/new.c'))
+
+    def test_faulty_table(self):
+        entry = "[[rewrite]]\nwhy = 'x'\nfrom = '%s'\nto = '%s'\n"
+        for words, cause in (
+                ('[[rewrite', 'Expected'),
+                (entry % ('(Old', 'x'), 'missing ), unterminated'),
+                (entry % ('Old', r'\1'), 'invalid group reference 1'),
+                (entry % ('Old', 'x') + "[[rewrite]]\nfrom = 'x'\nto = 'y'\n",
+                 'rewrite 2 has from, to'),
+                (entry % ('Old', 'x') + "then = 'y'\n",
+                 'rewrite 1 has why, from, to, then'),
+                ("[[rewrites]]\nwhy = 'x'\n", 'rewrites is not known')):
+            self.text_of_table(words)
+            self.assert_refused(
+                'cannot use overlay/base-10.2.toml: ' + cause,
+                'each with why, from and to', self.compose)
+
+
 class Refused(TreeCase):
     """Each error names its cause and the next command."""
 
@@ -233,6 +320,34 @@ class Refresh(TreeCase):
         self.write(self.out + '/hw/new.c', 'changed\n')
         self.assertEqual(self.tool('refresh', 'hw/new.c')[0], 0)
         self.assertEqual(text(self.repo + '/hw/new.c'), 'changed\n')
+
+    def test_rewritten_file_is_not_copied_back(self):
+        """Words of one base would get into the files for all."""
+        self.write(self.base + '/VERSION', '10.2.2\n')
+        self.write(self.repo + '/hw/other.c', 'other\n')
+        self.write(self.repo + '/overlay/base-10.2.toml',
+                   "[[rewrite]]\nwhy = 'x'\nfrom = 'new'\nto = 'newer'\n")
+        self.compose()
+        self.assertEqual(text(self.out + '/hw/new.c'), 'newer\n')
+        for words in ('newer\n', 'newer\nmore\n'):
+            self.write(self.out + '/hw/new.c', words)
+            status, output = self.tool('refresh', 'hw/new.c')
+            self.assertEqual(status, 1)
+            self.assertIn('refresh: hw/new.c is not copied back: composing '
+                          'rewrote it for QEMU 10.2.2 by 1 rewrite(s) of '
+                          'overlay/base-10.2.toml\n', output)
+            self.assertIn(f'refresh: make the change in {self.repo}/hw/new.c',
+                          output)
+            self.assertIn('overlay/compose --force', output)
+            self.assertEqual(text(self.repo + '/hw/new.c'), 'new\n')
+        self.assert_refused('hw/new.c', 'overlay/refresh', self.compose)
+        for name in ('hw/other.c', 'hw/more.c'):
+            self.write(self.out + '/' + name, 'changed\n')
+            self.assertEqual(self.tool('refresh', name),
+                             (0, f'{name} copied back\n'))
+            self.assertEqual(text(self.repo + '/' + name), 'changed\n')
+        self.assertEqual(self.tool('compose', '--force')[0], 0)
+        self.assertEqual(text(self.out + '/hw/new.c'), 'newer\n')
 
     def test_edit_that_is_gone(self):
         self.compose()

@@ -4,7 +4,8 @@
 
 A file of the repository lies where QEMU would have it.  `X.patch` is our edit
 of the base's file X; every other file is new.  overlay/base-SERIES holds edits
-that one series of bases needs beside ours, or in their place.  Git composes
+that one series of bases needs beside ours, or in their place, and
+overlay/base-SERIES.toml how our C files are rewritten for it.  Git composes
 them in a repository beside the composed tree: the base is a commit, and what
 the tree should be replaces what it was, touching only what changed, so that
 ninja rebuilds little.  A file that was edited there by hand is never
@@ -16,6 +17,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 
 from git import Repository, TreeError
 
@@ -28,6 +30,8 @@ IGNORED_DIRS = {'__pycache__'}
 IGNORED_ENDS = ('.orig', '.rej', '.pyc', '~', '.swp')
 HEADER = 'include/standard-headers/linux/nitro_enclaves.h'
 KERNEL_HEADER = '/usr/include/linux/nitro_enclaves.h'
+# Files of ours that may be rewritten for a base
+REWRITTEN = ('.c', '.h')
 
 
 def repository():
@@ -121,6 +125,62 @@ def edit_of(repo, base, name):
     return own if os.path.isfile(own) else os.path.join(repo, name + '.patch')
 
 
+class Rewrites:
+    """What one series of bases has in place of words of our C files."""
+
+    def __init__(self, repo, base):
+        self.repo = repo
+        path = own_edits(repo, base) + '.toml'
+        self.name = os.path.relpath(path, repo)
+        self.table = self._load(path) if os.path.isfile(path) else []
+
+    def _load(self, path):
+        """The table: [(pattern, replacement)]."""
+        result = []
+        try:
+            content = tomllib.loads(read(path).decode())
+            for entry in content.pop('rewrite', []):
+                if sorted(entry) != ['from', 'to', 'why']:
+                    raise ValueError(
+                        f'rewrite {len(result) + 1} has {", ".join(entry)}')
+                pattern = re.compile(entry['from'].encode(), re.M)
+                pattern.sub(entry['to'].encode(), b'')
+                result.append((pattern, entry['to'].encode()))
+            if content:
+                raise ValueError(f'{", ".join(content)} is not known')
+        except (ValueError, re.error) as error:
+            raise TreeError(f'cannot use {self.name}: {error}',
+                            'let it hold [[rewrite]] only, each with why, '
+                            'from and to') from error
+        return result
+
+    def rewritten(self, name):
+        """A file of ours for this base, and the patterns that it matches."""
+        data, matched = read(os.path.join(self.repo, name)), []
+        for pattern, words in self.table if name.endswith(REWRITTEN) else []:
+            data, count = pattern.subn(words, data)
+            matched += [pattern] if count else []
+        return data, matched
+
+    def of(self, names):
+        """Those of our files that differ for this base: {name: contents}."""
+        result = {}
+        unused = [pattern for pattern, _words in self.table]
+        names = [n for n in names if n.endswith(REWRITTEN)]
+        for name in names if self.table else []:
+            data, matched = self.rewritten(name)
+            unused = [p for p in unused if p not in matched]
+            if matched:
+                result[name] = data
+        if unused:
+            raise TreeError(
+                f'{len(unused)} rewrite(s) of {self.name} match nothing in '
+                f'{len(names)} .c and .h files of ours: from = '
+                + ', '.join(p.pattern.decode() for p in unused),
+                f'remove them from {self.name}, or repair their "from"')
+        return result
+
+
 def import_header():
     """The driver's UAPI header, from the kernel headers, in the form that
     scripts/update-linux-headers.sh gives to include/standard-headers.
@@ -196,6 +256,7 @@ class Plan:
         self.git, self.repo, self.base = composed.git, repo, base
         self.env = self.git.index('wanted', repo)
         self.new, edits = overlay_files(repo)
+        self.rewrites = Rewrites(repo, base)
         own = own_edits(repo, base)
         self.edits = {
             name: edit_of(repo, base, name)
@@ -212,12 +273,17 @@ class Plan:
         self._apply(*self.edits.values())
         self.run('update-index', '--add', '-z', '--stdin',
                  data='\0'.join(self.new).encode())
+        for name, data in self.rewrites.of(self.new).items():
+            self._put(name, data)
         if HEADER not in self.new:
-            blob = self.git.git('hash-object', '-w', '--stdin',
-                                data=import_header()).strip()
-            self.run('update-index', '--add', '--cacheinfo',
-                     f'100644,{blob},{HEADER}')
+            self._put(HEADER, import_header())
         return self.run('write-tree').strip()
+
+    def _put(self, name, data):
+        """Let a file be something that is nowhere on disk."""
+        blob = self.git.git('hash-object', '-w', '--stdin', data=data).strip()
+        self.run('update-index', '--add', '--cacheinfo',
+                 f'100644,{blob},{name}')
 
     def _check_names(self):
         there = set(self.run('ls-files', '-z').split('\0'))
