@@ -228,6 +228,19 @@ class Rewrite(TreeCase):
                 'cannot use overlay/base-10.2.toml: ' + cause,
                 'each with why, from and to', self.compose)
 
+    def test_ours(self):
+        """Each table of this repository fits its files."""
+        repo = tree.repository()
+        new, _edits = tree.overlay_files(repo)
+        tables = 0
+        for series in tree.bases():
+            self.write(self.base + '/VERSION', series + '.0\n')
+            rewrites = tree.Rewrites(repo, self.base)
+            tables += bool(rewrites.table)
+            for name, data in rewrites.of(new).items():
+                self.assertNotEqual(data, tree.read(f'{repo}/{name}'), name)
+        self.assertEqual(tables, len(tree.bases()) - 1)
+
 
 class Refused(TreeCase):
     """Each error names its cause and the next command."""

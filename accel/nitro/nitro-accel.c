@@ -123,7 +123,7 @@ static bool check_machine(MachineState *ms, Error **errp)
     return false;
 }
 
-static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
+static int nitro_init_machine(MachineState *ms)
 {
     NitroAccelState *s = NITRO_ACCEL(ms->accelerator);
     Error *err = NULL;
@@ -148,7 +148,7 @@ static int nitro_init_machine(NITRO_INIT_MACHINE_PARAMS)
     return 0;
 }
 
-static void nitro_setup_post(NITRO_SETUP_POST_PARAMS)
+static void nitro_setup_post(MachineState *ms, AccelState *as)
 {
     Error *err = NULL;
 
@@ -373,7 +373,7 @@ static void add_launcher_methods(NitroLauncherClass *lc)
     nitro_policy_add_methods(lc);
 }
 
-static void nitro_accel_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_accel_class_init(ObjectClass *oc, void *data)
 {
     AccelClass *ac = ACCEL_CLASS(oc);
 

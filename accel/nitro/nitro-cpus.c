@@ -11,19 +11,19 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/module.h"
-#include "system/nitro-compat.h"
+#include "system/accel-ops.h"
+#include "system/cpus.h"
 
 static bool nitro_supports_guest_debug(void)
 {
     return false;
 }
 
-static void nitro_accel_ops_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_accel_ops_class_init(ObjectClass *oc, void *data)
 {
     AccelOpsClass *ops = ACCEL_OPS_CLASS(oc);
 
     ops->create_vcpu_thread = dummy_start_vcpu_thread;
-    ops->handle_interrupt = generic_handle_interrupt;
     ops->supports_guest_debug = nitro_supports_guest_debug;
 }
 

@@ -20,10 +20,10 @@
 #define ACCEL_NITRO_INT_H
 
 #include "enclave.h"
+#include "qemu/accel.h"
 #include "qemu/notify.h"
 #include "qemu/timer.h"
 #include "system/nitro.h"
-#include "system/nitro-compat.h"
 #include "system/nitro-launch.h"
 #include "system/nitro-pool.h"
 

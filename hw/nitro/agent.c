@@ -26,7 +26,6 @@
 #include "qemu/module.h"
 #include "qemu/notify.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 #include "system/runstate.h"
 #include "trace.h"
 
@@ -43,7 +42,7 @@
 struct NitroAgent {
     NitroVsockDevice parent_obj;
 
-    CharFrontend fe[2];                 /* properties stdout, stderr */
+    CharBackend fe[2];                  /* properties stdout, stderr */
     uint32_t port;                      /* property */
     uint32_t stop_timeout;              /* property, s */
     uint64_t backlog;                   /* property */
@@ -468,7 +467,7 @@ static const NitroOutputOps output_ops = {
     .dropped = output_dropped,
 };
 
-static NitroOutput *output_open(NitroAgent *a, CharFrontend *fe)
+static NitroOutput *output_open(NitroAgent *a, CharBackend *fe)
 {
     NitroOutput *output;
 
@@ -582,7 +581,7 @@ static void nitro_agent_describe(ObjectClass *oc)
         "Read only: unknown, booting, running, exited, signalled or fatal");
 }
 
-static void nitro_agent_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_agent_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);

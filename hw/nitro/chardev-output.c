@@ -23,7 +23,7 @@
 #define HUNG_UP_RETRY_MS 100
 
 struct NitroOutput {
-    CharFrontend *fe;
+    CharBackend *fe;
     const NitroOutputOps *ops;
     void *opaque;
     NitroConsoleOverflow attended;
@@ -235,7 +235,7 @@ void nitro_output_set_overflow(NitroOutput *out,
     out->unattended = unattended;
 }
 
-NitroOutput *nitro_output_new(CharFrontend *fe, uint32_t size,
+NitroOutput *nitro_output_new(CharBackend *fe, uint32_t size,
                               const NitroOutputOps *ops, void *opaque)
 {
     NitroOutput *out = g_new0(NitroOutput, 1);

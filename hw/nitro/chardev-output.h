@@ -23,7 +23,6 @@
 #include "chardev/char-fe.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 
 typedef struct NitroOutput NitroOutput;
 
@@ -61,7 +60,7 @@ typedef struct NitroOutputOps {
  *
  * Returns: the queue, to be freed with nitro_output_free()
  */
-NitroOutput *nitro_output_new(CharFrontend *fe, uint32_t size,
+NitroOutput *nitro_output_new(CharBackend *fe, uint32_t size,
                               const NitroOutputOps *ops, void *opaque);
 void nitro_output_free(NitroOutput *out);
 

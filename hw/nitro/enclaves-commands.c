@@ -10,12 +10,12 @@
  */
 
 #include "qemu/osdep.h"
+#include "exec/address-spaces.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/guest-random.h"
 #include "qemu/timer.h"
 #include "hw/nitro/enclaves-pci.h"
-#include "system/nitro-compat.h"
 #include "trace.h"
 
 /* A handler that left the answer to the hypervisor; not an errno */

@@ -342,7 +342,7 @@ uint32_t nitro_control_send(NitroControlChannel *ch, NitroControlType type,
     return ch->seq;
 }
 
-void nitro_control_init(NitroControlChannel *ch, CharFrontend *chr,
+void nitro_control_init(NitroControlChannel *ch, CharBackend *chr,
                         DeviceState *dev, uint32_t timeout_ms,
                         const NitroControlHandlers *handlers, void *opaque)
 {

@@ -209,7 +209,7 @@ static void describe_properties(ObjectClass *oc)
         "Read only: number of slots in use");
 }
 
-static void nitro_enclaves_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_enclaves_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     PCIDeviceClass *pc = PCI_DEVICE_CLASS(oc);

@@ -25,7 +25,6 @@
 #include "qemu/queue.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 #include "system/nitro-hints.h"
 #include "trace.h"
 #include "vsock.h"
@@ -500,7 +499,7 @@ static void nitro_heartbeat_describe(ObjectClass *oc)
         "let it run and go on waiting (run)");
 }
 
-static void nitro_heartbeat_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);

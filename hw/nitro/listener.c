@@ -7,7 +7,6 @@
 
 #include "qemu/osdep.h"
 #include "listener.h"
-#include "system/nitro-compat.h"
 
 QIONetListener *nitro_listener_adopt(QIOChannelSocket *sioc, const char *name,
                                      Error **errp)
@@ -15,7 +14,7 @@ QIONetListener *nitro_listener_adopt(QIOChannelSocket *sioc, const char *name,
     QIONetListener *listener;
 
     /* A peer that gives up while it waits must not leave us in accept() */
-    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), errp)) {
+    if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, errp) < 0) {
         return NULL;
     }
     listener = qio_net_listener_new();

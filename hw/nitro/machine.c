@@ -27,7 +27,6 @@
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 #include "system/nitro-pool.h"
 #include "system/qtest.h"
 #include "system/runstate.h"
@@ -297,7 +296,7 @@ static void add_guest_methods(NitroGuestClass *gc)
     gc->query = machine_query;
 }
 
-static void nitro_machine_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_machine_class_init(ObjectClass *oc, void *data)
 {
     static const char *const accels[] = { "nitro", "qtest", NULL };
     MachineClass *mc = MACHINE_CLASS(oc);

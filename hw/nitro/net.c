@@ -21,7 +21,6 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
-#include "system/nitro-compat.h"
 #include "trace.h"
 #include "vsock.h"
 
@@ -435,7 +434,7 @@ static const Property nitro_net_properties[] = {
     DEFINE_PROP_UINT32("host_mtu", NitroNet, host_mtu, NITRO_NET_MTU_MAX),
 };
 
-static void nitro_net_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_net_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);

@@ -15,7 +15,6 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
-#include "system/nitro-compat.h"
 #include "trace.h"
 
 /* Children are kept newest first: backwards is the order they were added in */
@@ -217,7 +216,7 @@ static void nitro_vsock_bus_print_dev(Monitor *mon, DeviceState *dev,
     }
 }
 
-static void nitro_vsock_bus_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_vsock_bus_class_init(ObjectClass *oc, void *data)
 {
     BusClass *bc = BUS_CLASS(oc);
 
@@ -242,7 +241,7 @@ static void nitro_vsock_bridge_init(Object *obj)
         "Read only: vsock CID of the enclave, 0 while none runs");
 }
 
-static void nitro_vsock_bridge_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_vsock_bridge_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
 
@@ -254,7 +253,7 @@ static void nitro_vsock_bridge_class_init(ObjectClass *oc, NitroClassData *data)
     set_bit(DEVICE_CATEGORY_BRIDGE, dc->categories);
 }
 
-static void nitro_vsock_device_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_vsock_device_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
 

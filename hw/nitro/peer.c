@@ -10,7 +10,6 @@
 #include "peer.h"
 #include "listener.h"
 #include "qapi/error.h"
-#include "system/nitro-compat.h"
 #include "vsock.h"
 
 bool nitro_peer_check_port(const char *name, uint32_t port, uint32_t usual,
@@ -61,7 +60,7 @@ const char *nitro_peer_refusal(QIOChannelSocket *sioc, uint32_t wanted,
     if (taken) {
         return "has a connection already";
     }
-    if (!nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
+    if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, NULL) < 0) {
         return "cannot be set up";
     }
     return NULL;

@@ -203,7 +203,7 @@ static const Property nitro_serial_properties[] = {
                      NITRO_CONSOLE_BACKLOG_DEFAULT),
 };
 
-static void nitro_serial_class_init(ObjectClass *oc, NitroClassData *data)
+static void nitro_serial_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);

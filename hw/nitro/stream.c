@@ -34,7 +34,7 @@ typedef struct NitroStreamAttempt {
 } NitroStreamAttempt;
 
 struct NitroStream {
-    CharFrontend *fe;
+    CharBackend *fe;
     NitroStreamOptions options;
     const NitroStreamOps *ops;
     void *opaque;
@@ -149,7 +149,7 @@ static void attempt_done(QIOTask *task, gpointer opaque)
     }
     s->attempt = NULL;
     if (qio_task_propagate_error(task, &err) ||
-        !nitro_set_nonblocking(QIO_CHANNEL(sioc), &err)) {
+        qio_channel_set_blocking(QIO_CHANNEL(sioc), false, &err) < 0) {
         attempt_failed(s, s->pause_ms, err);
         return;
     }
@@ -535,9 +535,10 @@ static void stream_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
         trace_nitro_stream_busy(s);
         return;
     }
-    if (nitro_set_nonblocking(QIO_CHANNEL(sioc), NULL)) {
-        session_begin(s, sioc);
+    if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, NULL) < 0) {
+        return;
     }
+    session_begin(s, sioc);
 }
 
 /* A launch */
@@ -611,7 +612,7 @@ NitroStreamCounts nitro_stream_counts(const NitroStream *s)
     return counts;
 }
 
-NitroStream *nitro_stream_new(CharFrontend *fe,
+NitroStream *nitro_stream_new(CharBackend *fe,
                               const NitroStreamOptions *options,
                               const NitroStreamOps *ops, void *opaque)
 {

@@ -38,7 +38,6 @@
 #include "io/channel-socket.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qapi/qapi-types-sockets.h"
-#include "system/nitro-compat.h"
 
 #define NITRO_STREAM_LINGER_MS 2000
 
@@ -123,7 +122,7 @@ typedef struct NitroStreamCounts {
  *
  * Returns: the stream, to be freed with nitro_stream_free()
  */
-NitroStream *nitro_stream_new(CharFrontend *fe,
+NitroStream *nitro_stream_new(CharBackend *fe,
                               const NitroStreamOptions *options,
                               const NitroStreamOps *ops, void *opaque);
 

@@ -281,8 +281,7 @@ static void describe(ObjectClass *oc)
         "connecting, listening, open or closed");
 }
 
-static void nitro_vsock_chardev_class_init(ObjectClass *oc,
-                                           NitroClassData *data)
+static void nitro_vsock_chardev_class_init(ObjectClass *oc, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
     NitroVsockDeviceClass *ndc = NITRO_VSOCK_DEVICE_CLASS(oc);

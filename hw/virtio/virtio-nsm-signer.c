@@ -16,7 +16,6 @@
 #include "hw/core/nsm-certificate.h"
 #include "hw/core/nsm-sign.h"
 #include "hw/virtio/virtio-nsm-signer.h"
-#include "system/nitro-compat.h"
 
 /* A key and a chain have less than 8 KiB */
 #define FILE_MAX (64 * 1024)
@@ -398,7 +397,7 @@ static void signer_finalize(Object *obj)
     g_free(s->password_id);
 }
 
-static void signer_class_init(ObjectClass *oc, NitroClassData *data)
+static void signer_class_init(ObjectClass *oc, void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 

@@ -14,9 +14,8 @@
 #include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qemu/sockets.h"
-#include "system/nitro-compat.h"
 
-static void device_class_init(ObjectClass *oc, NitroClassData *data)
+static void device_class_init(ObjectClass *oc, void *data)
 {
     DEVICE_CLASS(oc)->bus_type = TYPE_NITRO_VSOCK_BUS;
 }

@@ -31,7 +31,7 @@ typedef struct Fixture {
     SocketAddress addr;
     NitroStreamOptions options;
     Chardev *chr;
-    CharFrontend be;
+    CharBackend be;
     NitroStream *stream;
     int listener;               /* of the peer */
     int peer;

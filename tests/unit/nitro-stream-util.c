@@ -173,7 +173,7 @@ void stream_stdio_remove(const char *path)
     unlink(out);
 }
 
-Chardev *stream_chardev(CharFrontend *be, const char *options)
+Chardev *stream_chardev(CharBackend *be, const char *options)
 {
     QemuOpts *opts = qemu_opts_parse(&qemu_chardev_opts, options, true,
                                      &error_abort);

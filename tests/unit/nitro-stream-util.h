@@ -18,7 +18,6 @@
 #include "qemu/main-loop.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 #include "tests/nitro/patience.h"
 
 /* A timer that ends the test, for wait_until() */
@@ -68,7 +67,7 @@ char *stream_stdio(const char *path, int *writer, int *reader);
 void stream_stdio_remove(const char *path);
 
 /* A character device that a front end can be attached to */
-Chardev *stream_chardev(CharFrontend *be, const char *options);
+Chardev *stream_chardev(CharBackend *be, const char *options);
 
 /* In place of g_test_init() */
 void stream_test_init(int *argc, char ***argv);

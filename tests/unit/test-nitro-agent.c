@@ -91,7 +91,7 @@ void qemu_system_killed(int number, pid_t pid)
 static void set_chr(Object *obj, Visitor *v, const char *name, void *opaque,
                     Error **errp)
 {
-    CharFrontend *fe = object_field_prop_ptr(obj, opaque);
+    CharBackend *fe = object_field_prop_ptr(obj, opaque);
     g_autofree char *label = NULL;
 
     g_assert(visit_type_str(v, name, &label, errp));

@@ -19,7 +19,7 @@ typedef struct Fixture {
     char *out_path;
     char *log_path;
     Chardev *chr;
-    CharFrontend be;
+    CharBackend be;
     NitroOutput *out;
     size_t put;
     bool mux;

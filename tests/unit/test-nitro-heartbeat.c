@@ -17,7 +17,6 @@
 #include "qemu/module.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 #include "tests/nitro/error-text.h"
 #include "tests/nitro/patience.h"
 

@@ -24,7 +24,6 @@
 #include "chardev/char-fe.h"
 #include "hw/nitro/nitro-control.h"
 #include "hw/qdev-core.h"
-#include "system/nitro-compat.h"
 
 /**
  * struct NitroControlHandlers: calls to the owner
@@ -58,7 +57,7 @@ typedef struct NitroControlHandlers {
  * @waiting: requests without an answer, oldest first
  */
 typedef struct NitroControlChannel {
-    CharFrontend *chr;
+    CharBackend *chr;
     const NitroControlHandlers *handlers;
     void *opaque;
     uint32_t timeout_ms;
@@ -84,7 +83,7 @@ typedef struct NitroControlChannel {
  * @timeout_ms: longest time for an answer, in guest time
  * @handlers: called with @opaque; live as long as @ch
  */
-void nitro_control_init(NitroControlChannel *ch, CharFrontend *chr,
+void nitro_control_init(NitroControlChannel *ch, CharBackend *chr,
                         DeviceState *dev, uint32_t timeout_ms,
                         const NitroControlHandlers *handlers, void *opaque);
 

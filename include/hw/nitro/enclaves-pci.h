@@ -29,7 +29,6 @@
 #include "hw/nitro/enclaves-slots.h"
 #include "hw/pci/pci_device.h"
 #include "qom/object.h"
-#include "system/nitro-compat.h"
 
 #define TYPE_NITRO_ENCLAVES_PCI "nitro-enclaves-pci"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroEnclavesPCIState, NITRO_ENCLAVES_PCI)
@@ -92,7 +91,7 @@ typedef struct NitroLate {
 struct NitroEnclavesPCIState {
     PCIDevice parent_obj;
 
-    CharFrontend chr;
+    CharBackend chr;
     uint32_t mem_regions;
     uint32_t reply_timeout_ms;
     uint16_t nr_vectors;

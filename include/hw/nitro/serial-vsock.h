@@ -28,7 +28,6 @@
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-nitro.h"
 #include "qemu/units.h"
-#include "system/nitro-compat.h"
 
 #define TYPE_NITRO_SERIAL_VSOCK "nitro-serial-vsock"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
@@ -39,7 +38,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroSerialVsock, NITRO_SERIAL_VSOCK)
 struct NitroSerialVsock {
     NitroVsockDevice parent_obj;
 
-    CharFrontend chr;                   /* property "chardev" */
+    CharBackend chr;                    /* property "chardev" */
     uint64_t backlog;                   /* property "backlog" */
     NitroConsoleOverflow overflow;      /* property "overflow" */
     struct NitroStream *stream;

@@ -19,7 +19,6 @@
 #include "chardev/char-fe.h"
 #include "hw/nitro/nitro-vsock-bus.h"
 #include "qapi/qapi-types-nitro.h"
-#include "system/nitro-compat.h"
 
 #define TYPE_NITRO_VSOCK_CHARDEV "nitro-vsock-chardev"
 OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockChardev, NITRO_VSOCK_CHARDEV)
@@ -27,7 +26,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockChardev, NITRO_VSOCK_CHARDEV)
 struct NitroVsockChardev {
     NitroVsockDevice parent_obj;
 
-    CharFrontend chr;                   /* property "chardev" */
+    CharBackend chr;                    /* property "chardev" */
     uint32_t port;                      /* property "port" */
     NitroChannelDirection direction;    /* property "direction" */
     uint32_t connect_timeout;           /* property "connect-timeout", s */

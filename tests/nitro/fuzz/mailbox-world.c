@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "block/aio.h"
 #include "crypto/random.h"
+#include "exec/address-spaces.h"
 #include "hw/pci/msix.h"
 #include "mailbox-world.h"
 #include "qapi/error.h"
@@ -16,7 +17,6 @@
 #include "qemu/module.h"
 #include "qemu/timer.h"
 #include "system/cpu-timers.h"
-#include "system/nitro-compat.h"
 #include "system/runstate.h"
 
 World world;
@@ -152,7 +152,7 @@ uint64_t world_read(uint16_t addr, unsigned size)
 
 /* The character device */
 
-void qemu_chr_fe_set_handlers(CharFrontend *be, IOCanReadHandler *can_read,
+void qemu_chr_fe_set_handlers(CharBackend *be, IOCanReadHandler *can_read,
                               IOReadHandler *read, IOEventHandler *event,
                               BackendChangeHandler *change, void *opaque,
                               GMainContext *context, bool set_open)
@@ -166,7 +166,7 @@ void qemu_chr_fe_set_handlers(CharFrontend *be, IOCanReadHandler *can_read,
     }
 }
 
-int qemu_chr_fe_write(CharFrontend *be, const uint8_t *buf, int len)
+int qemu_chr_fe_write(CharBackend *be, const uint8_t *buf, int len)
 {
     size_t n = MIN(len, world.room);
 
@@ -190,7 +190,7 @@ static gboolean watch_ready(void *opaque)
     return watch->func(NULL, G_IO_OUT, watch->opaque);
 }
 
-guint qemu_chr_fe_add_watch(CharFrontend *be, GIOCondition cond,
+guint qemu_chr_fe_add_watch(CharBackend *be, GIOCondition cond,
                             FEWatchFunc func, void *user_data)
 {
     Watch *watch = g_new(Watch, 1);
@@ -199,7 +199,7 @@ guint qemu_chr_fe_add_watch(CharFrontend *be, GIOCondition cond,
     return g_idle_add_full(G_PRIORITY_DEFAULT, watch_ready, watch, g_free);
 }
 
-void qemu_chr_fe_disconnect(CharFrontend *be)
+void qemu_chr_fe_disconnect(CharBackend *be)
 {
     world_connect(false);
 }
