@@ -465,7 +465,7 @@ const TreeFile *file_tree_lookup(const FileTree *tree, const char *path)
     return node ? node->file : NULL;
 }
 
-static gint compare_names(gconstpointer a, gconstpointer b)
+static gint compare_names(gconstpointer a, gconstpointer b, gpointer unused)
 {
     const Node *left = a, *right = b;
 
@@ -482,8 +482,8 @@ static bool walk(Node *node, GString *path, FileTreeVisit *visit,
         return false;
     }
     if (node->children) {
-        children = g_list_sort(g_hash_table_get_values(node->children),
-                               compare_names);
+        children = g_list_sort_with_data(
+            g_hash_table_get_values(node->children), compare_names, NULL);
     }
     for (GList *child = children; child; child = child->next) {
         Node *next = child->data;
