@@ -6,9 +6,9 @@
  * stream, and a renewal then needs no route.
  */
 
-#include <endian.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "dhcp.h"
 
 /* Places in a message */
@@ -38,21 +38,6 @@ struct answer {
     struct dhcp_lease lease;
     uint8_t kind;
 };
-
-static void put32(uint8_t *to, uint32_t value)
-{
-    uint32_t wire = htobe32(value);
-
-    memcpy(to, &wire, sizeof(wire));
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    uint32_t wire;
-
-    memcpy(&wire, from, sizeof(wire));
-    return be32toh(wire);
-}
 
 /* Sending */
 
@@ -150,7 +135,7 @@ static void take_option(struct answer *answer, enum option option,
     } else if (option == DURATION && len == 4) {
         lease->duration_ms = get32(data) * 1000LL;
     } else if (option == MTU && len == 2) {
-        lease->mtu = data[0] << 8 | data[1];
+        lease->mtu = get16(data);
     }
 }
 

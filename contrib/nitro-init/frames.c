@@ -6,12 +6,12 @@
  * frame; so nothing is moved but that.
  */
 
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "frames.h"
 
 int frames_init(struct frames *frames, bool offload)
@@ -50,14 +50,6 @@ static void move_to_front(struct frames *frames)
     frames->end = pending;
 }
 
-static size_t read_length(const uint8_t *head)
-{
-    uint32_t len;
-
-    memcpy(&len, head, sizeof(len));
-    return be32toh(len);
-}
-
 /* Returns: as read(), but without the header of a device with offloads */
 static ssize_t read_frame(const struct frames *frames, int tap,
                           struct virtio_net_hdr *head, uint8_t *to)
@@ -76,9 +68,8 @@ static void add_heads(struct frames *frames, const struct split *split)
 {
     for (size_t i = 1; i <= split->count; i++) {
         size_t len = i == split->count ? split->last : split->len;
-        uint32_t head = htobe32(len);
 
-        memcpy(frames->data + frames->end, &head, sizeof(head));
+        put32(frames->data + frames->end, len);
         frames->end += FRAME_HEAD + len;
     }
 }
@@ -171,7 +162,7 @@ static bool take_greeting(struct frames *frames, const uint8_t *frame,
         memcmp(frame + 12, word, sizeof(word) - 1)) {
         return false;
     }
-    frames->uncut = read_length(frame + 22);
+    frames->uncut = get32(frame + 22);
     return true;
 }
 
@@ -181,7 +172,7 @@ int frames_deliver(struct frames *frames, int tap)
 
     while (frames_pending(frames) >= FRAME_HEAD) {
         uint8_t *head = frames->data + frames->start;
-        size_t len = read_length(head);
+        size_t len = get32(head);
 
         if (len < FRAME_MIN || len > FRAME_MAX) {
             result = -1;

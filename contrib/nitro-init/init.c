@@ -10,7 +10,6 @@
  * has died, until the application's end is the enclave's.
  */
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,6 +27,7 @@
 #include "additions.h"
 #include "agent.h"
 #include "app.h"
+#include "bytes.h"
 #include "card.h"
 #include "clock.h"
 #include "config.h"
@@ -202,23 +202,15 @@ static void take_output(int *fd, enum output_stream stream)
     }
 }
 
-static uint32_t read_u32(const uint8_t *data)
-{
-    uint32_t value;
-
-    memcpy(&value, data, sizeof(value));
-    return be32toh(value);
-}
-
 static void handle_frame(const struct agent_frame *frame)
 {
     if (frame->type == AGENT_STOP) {
         init_stop();
     } else if (frame->type == AGENT_SIGNAL && frame->len == 4) {
-        app_signal(&app, read_u32(frame->payload));
+        app_signal(&app, get32(frame->payload));
     } else if (frame->type == AGENT_TAKEN && frame->len == 8) {
-        output_taken(&output, (uint64_t)read_u32(frame->payload) << 32 |
-                              read_u32(frame->payload + 4));
+        output_taken(&output, (uint64_t)get32(frame->payload) << 32 |
+                              get32(frame->payload + 4));
     }
 }
 

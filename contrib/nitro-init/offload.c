@@ -10,6 +10,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "offload.h"
 
 #define ETHERNET        14
@@ -51,28 +52,6 @@
 #define FLAG_CWR        0x80
 
 #define LENGTH_MAX      65535           /* of a packet */
-
-static uint16_t read16(const uint8_t *at)
-{
-    return at[0] << 8 | at[1];
-}
-
-static uint32_t read32(const uint8_t *at)
-{
-    return (uint32_t)read16(at) << 16 | read16(at + 2);
-}
-
-static void write16(uint8_t *at, uint16_t value)
-{
-    at[0] = value >> 8;
-    at[1] = value;
-}
-
-static void write32(uint8_t *at, uint32_t value)
-{
-    write16(at, value >> 16);
-    write16(at + 2, value);
-}
 
 /*
  * Checksums: sums of 16-bit words in the order of memory, which is the same
@@ -117,7 +96,7 @@ static void write_sum(uint8_t *at, uint16_t sum)
 
 static void write_ipv4_checksum(uint8_t *ip, size_t len)
 {
-    write16(ip + IPV4_CHECKSUM, 0);
+    put16(ip + IPV4_CHECKSUM, 0);
     write_sum(ip + IPV4_CHECKSUM, ~sum_fold(sum_bytes(ip, len, 0)));
 }
 
@@ -143,10 +122,10 @@ static size_t find_ip(const uint8_t *frame, size_t len, bool is_ipv6)
 {
     size_t ip = ETHERNET;
 
-    if (len >= ip && read16(frame + ETHERNET_TYPE) == TYPE_VLAN) {
+    if (len >= ip && get16(frame + ETHERNET_TYPE) == TYPE_VLAN) {
         ip += VLAN;
     }
-    return len >= ip && read16(frame + ip - sizeof(uint16_t)) ==
+    return len >= ip && get16(frame + ip - sizeof(uint16_t)) ==
                         (is_ipv6 ? TYPE_IPV6 : TYPE_IPV4) ? ip : 0;
 }
 
@@ -180,11 +159,11 @@ static void write_length(uint8_t *frame, const struct segment *segment,
     uint8_t *ip = frame + segment->ip;
 
     if (segment->is_ipv6) {
-        write16(ip + IPV6_LENGTH, len - segment->ip - IPV6);
+        put16(ip + IPV6_LENGTH, len - segment->ip - IPV6);
         return;
     }
-    write16(ip + IPV4_LENGTH, len - segment->ip);
-    write16(ip + IPV4_ID, read16(ip + IPV4_ID) + number);
+    put16(ip + IPV4_LENGTH, len - segment->ip);
+    put16(ip + IPV4_ID, get16(ip + IPV4_ID) + number);
     write_ipv4_checksum(ip, segment->tcp - segment->ip);
 }
 
@@ -200,7 +179,7 @@ static void write_part(uint8_t *frame, const struct segment *segment,
     uint16_t begun, whole_sum;
 
     write_length(frame, segment, len, number);
-    write32(tcp + TCP_SEQUENCE, read32(tcp + TCP_SEQUENCE) + offset);
+    put32(tcp + TCP_SEQUENCE, get32(tcp + TCP_SEQUENCE) + offset);
     if (!is_last) {
         tcp[TCP_FLAGS] &= ~(FLAG_FIN | FLAG_PSH);
     }
@@ -210,7 +189,7 @@ static void write_part(uint8_t *frame, const struct segment *segment,
     /* The kernel has begun the sum: pseudo header, with the whole's length */
     memcpy(&begun, tcp + TCP_CHECKSUM, sizeof(begun));
     whole_sum = htobe16(whole - segment->tcp);
-    write16(tcp + TCP_CHECKSUM, 0);
+    put16(tcp + TCP_CHECKSUM, 0);
     write_sum(tcp + TCP_CHECKSUM, ~sum_fold(
         sum_bytes(tcp, len - segment->tcp,
                   sum_value(len - segment->tcp,
@@ -293,13 +272,13 @@ static size_t find_tcp(struct neighbour *n, size_t len)
     size_t length;
 
     if (n->is_ipv6) {
-        length = read16(ip + IPV6_LENGTH);
+        length = get16(ip + IPV6_LENGTH);
         return ip[0] >> 4 == 6 && ip[IPV6_PROTOCOL] == PROTOCOL_TCP &&
                length <= len - IPV6 ? length : 0;
     }
-    length = read16(ip + IPV4_LENGTH);
+    length = get16(ip + IPV4_LENGTH);
     return ip[0] == 0x45 && ip[IPV4_PROTOCOL] == PROTOCOL_TCP &&
-           !(read16(ip + IPV4_FRAGMENT) & ~IPV4_NO_MORE) &&
+           !(get16(ip + IPV4_FRAGMENT) & ~IPV4_NO_MORE) &&
            length >= IPV4 && length <= len ? length - IPV4 : 0;
 }
 
@@ -313,7 +292,7 @@ static bool find_neighbour(struct neighbour *n, const uint8_t *frame,
     if (len < ETHERNET + IPV6) {
         return false;
     }
-    type = read16(frame + ETHERNET_TYPE);
+    type = get16(frame + ETHERNET_TYPE);
     n->frame = frame;
     n->ip = frame + ETHERNET;
     n->is_ipv6 = type == TYPE_IPV6;
@@ -374,7 +353,7 @@ static bool belongs(const struct merge *merge, const struct neighbour *first,
                     const struct neighbour *n)
 {
     return n->headers == merge->headers && n->is_ipv6 == first->is_ipv6 &&
-           read32(n->tcp + TCP_SEQUENCE) == merge->next &&
+           get32(n->tcp + TCP_SEQUENCE) == merge->next &&
            n->data <= merge->size &&
            n->headers - ETHERNET + merge->data + n->data <= LENGTH_MAX &&
            same(first->frame, n->frame, 0, ETHERNET) && same_ip(first, n) &&
@@ -389,7 +368,7 @@ static void add_piece(struct merge *merge, const uint8_t *data, size_t len)
 static void add_data(struct merge *merge, const struct neighbour *n)
 {
     merge->data += n->data;
-    merge->next = read32(n->tcp + TCP_SEQUENCE) + n->data;
+    merge->next = get32(n->tcp + TCP_SEQUENCE) + n->data;
     merge->complete = n->data < merge->size ||
                       n->tcp[TCP_FLAGS] & FLAG_PSH ||
                       merge->count == OFFLOAD_PIECES;
@@ -441,14 +420,14 @@ bool offload_merge(struct merge *merge, uint8_t *frame, size_t len)
 static void finish(struct merge *merge)
 {
     uint8_t *frame = merge->pieces[1].iov_base, *ip = frame + ETHERNET;
-    bool is_ipv6 = read16(frame + ETHERNET_TYPE) == TYPE_IPV6;
+    bool is_ipv6 = get16(frame + ETHERNET_TYPE) == TYPE_IPV6;
     size_t len = merge->headers + merge->data;
 
     merge->pieces[1].iov_len = merge->headers + merge->size;
     if (is_ipv6) {
-        write16(ip + IPV6_LENGTH, len - ETHERNET - IPV6);
+        put16(ip + IPV6_LENGTH, len - ETHERNET - IPV6);
     } else {
-        write16(ip + IPV4_LENGTH, len - ETHERNET);
+        put16(ip + IPV4_LENGTH, len - ETHERNET);
         write_ipv4_checksum(ip, IPV4);
     }
     write_sum(frame + merge->tcp + TCP_CHECKSUM,

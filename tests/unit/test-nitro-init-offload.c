@@ -257,6 +257,7 @@ typedef struct Change {
     const char *name;
     unsigned at;                /* offset in the frame, or in the head */
     uint8_t value;
+    bool both;                  /* in two frames, too, it keeps them apart */
 } Change;
 
 #define HEAD(field) offsetof(struct virtio_net_hdr, field)
@@ -568,19 +569,19 @@ static void test_merge_full(void)
 /* One byte that differs is enough, though the checksums are right again */
 static const Change differences[] = {
     { "MAC address", 3, 9 },
-    { "protocol of Ethernet", 12, 9 },
+    { "protocol of Ethernet", 12, 9, true },
     { "version", IP, 0x55 },
     { "shorter header", IP, 0x44 },
-    { "longer header", IP, 0x46 },
+    { "longer header", IP, 0x46, true },
     { "congestion", IP + 1, 3 },
-    { "length too large", IP + 2, 0x7f },
-    { "length too small", IP + 3, 19 },
+    { "length too large", IP + 2, 0x7f, true },
+    { "length too small", IP + 3, 19, true },
     { "length of the headers", IP + 3, 52 },
     { "fragments", IP + 6, 0 },
-    { "more fragments", IP + 6, 0x20 },
+    { "more fragments", IP + 6, 0x20, true },
     { "last fragment", IP + 7, 5 },
     { "TTL", IP + 8, 63 },
-    { "UDP", IP + 9, 17 },
+    { "UDP", IP + 9, 17, true },
     { "source", IP + 15, 1 },
     { "destination", IP + 19, 1 },
     { "source port", TCP4 + 1, 1 },
@@ -588,17 +589,18 @@ static const Change differences[] = {
     { "gap", TCP4 + 7, 0xff },
     { "overlap", TCP4 + 7, 19 },
     { "acknowledgement", TCP4 + 11, 1 },
-    { "no header", TCP4 + 12, 0x40 },
+    { "no header", TCP4 + 12, 0x40, true },
     { "other options", TCP4 + 12, 0x70 },
-    { "header beyond the end", TCP4 + 12, 0xf0 },
-    { "reserved bits", TCP4 + 12, 0x81 },
-    { "FIN", TCP4 + 13, ACK | FIN },
-    { "SYN", TCP4 + 13, ACK | SYN },
-    { "RST", TCP4 + 13, ACK | RST },
-    { "URG", TCP4 + 13, ACK | URG },
-    { "ECE", TCP4 + 13, ACK | ECE },
-    { "CWR", TCP4 + 13, ACK | CWR },
+    { "header beyond the end", TCP4 + 12, 0xf0, true },
+    { "reserved bits", TCP4 + 12, 0x81, true },
+    { "FIN", TCP4 + 13, ACK | FIN, true },
+    { "SYN", TCP4 + 13, ACK | SYN, true },
+    { "RST", TCP4 + 13, ACK | RST, true },
+    { "URG", TCP4 + 13, ACK | URG, true },
+    { "ECE", TCP4 + 13, ACK | ECE, true },
+    { "CWR", TCP4 + 13, ACK | CWR, true },
     { "no ACK", TCP4 + 13, PSH },
+    { "no flags", TCP4 + 13, 0, true },
     { "window", TCP4 + 14, 1 },
     { "urgent pointer", TCP4 + 19, 1 },
     { "option", TCP4 + 31, 0 },
@@ -667,27 +669,10 @@ static void test_apart(void)
 /* What is odd in both is not merged either */
 static void test_apart_both(void)
 {
-    static const Change changes[] = {
-        { "protocol of Ethernet", 12, 9 },
-        { "longer header", IP, 0x46 },
-        { "length too large", IP + 2, 0x7f },
-        { "length too small", IP + 3, 19 },
-        { "more fragments", IP + 6, 0x20 },
-        { "UDP", IP + 9, 17 },
-        { "no header", TCP4 + 12, 0x40 },
-        { "header beyond the end", TCP4 + 12, 0xf0 },
-        { "reserved bits", TCP4 + 12, 0x81 },
-        { "FIN", TCP4 + 13, ACK | FIN },
-        { "SYN", TCP4 + 13, ACK | SYN },
-        { "RST", TCP4 + 13, ACK | RST },
-        { "URG", TCP4 + 13, ACK | URG },
-        { "ECE", TCP4 + 13, ACK | ECE },
-        { "CWR", TCP4 + 13, ACK | CWR },
-        { "no ACK", TCP4 + 13, 0 },
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(changes); i++) {
-        expect_apart(&changes[i], false, BOTH);
+    for (size_t i = 0; i < G_N_ELEMENTS(differences); i++) {
+        if (differences[i].both) {
+            expect_apart(&differences[i], false, BOTH);
+        }
     }
 }
 
