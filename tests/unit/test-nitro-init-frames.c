@@ -315,7 +315,7 @@ static void test_no_greeting(Fixture *f, gconstpointer data)
     }
 }
 
-/* A device with offloads has headers, the stream has none */
+/* Only a device with offloads has a header before each frame */
 static void test_offload(Fixture *f, gconstpointer data)
 {
     struct virtio_net_hdr head;

@@ -354,7 +354,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(EifImage, eif_image_free)
  * Every image has a kernel and a cmdline, and at most one section of each type
  * but ramdisk.
  *
- * Returns: the section, owned by @image; NULL when the image has none.
+ * Returns: the section, owned by @image; NULL when there are not that many.
  */
 const EifSection *eif_image_section(const EifImage *image, uint16_t type,
                                     unsigned n);
