@@ -21,6 +21,9 @@
  */
 #define DEVICE_WORDS_LEN (2 * 38)
 
+/* A machine with more memory has a hole for devices here */
+#define PVH_MAX (3 * GiB)
+
 static void G_GNUC_PRINTF(2, 3) add(GPtrArray *args, const char *fmt, ...)
 {
     va_list ap;
@@ -81,12 +84,30 @@ static bool has_room(const NhvChildConfig *config, size_t len,
     return false;
 }
 
+static bool is_tcg(const NhvChildConfig *config)
+{
+    return g_str_has_prefix(nhv_options_accel(config->opts,
+                                              config->image->arch), "tcg");
+}
+
+/* An initrd follows the kernel, both are smaller than the image */
+int nhv_child_kernel(const NhvChildConfig *config)
+{
+    const NhvImage *image = config->image;
+    uint64_t end = image->unpacked.end;
+
+    return !end || config->opts->no_unpack || !is_tcg(config) ||
+           end + image->size > MIN(config->memory, PVH_MAX)
+        ? -1 : image->unpacked.fd;
+}
+
 static void add_machine(GPtrArray *args, const NhvChildConfig *config)
 {
     const char *reason;
     bool acpi = nhv_child_has_acpi(config->opts, config->image, &reason);
     GString *machine = g_string_new("nitro-enclave,vsock=vsock");
     g_autofree char *parent = parent_id(config);
+    int kernel = nhv_child_kernel(config);
 
     g_string_append_printf(machine, ",id=%s-enc%016" PRIx64, parent,
                            config->slot_uid);
@@ -100,6 +121,10 @@ static void add_machine(GPtrArray *args, const NhvChildConfig *config)
     }
     add_measured(machine, "parent-id", config->opts->parent_id);
     add_measured(machine, "parent-role", config->opts->parent_role);
+    if (kernel >= 0) {
+        g_string_append_printf(machine, ",unpacked-kernel=/proc/self/fd/%d",
+                               kernel);
+    }
     add(args, "-M");
     g_ptr_array_add(args, g_string_free(machine, FALSE));
     if (acpi) {
@@ -117,12 +142,6 @@ static void add_smp(GPtrArray *args, unsigned int vcpus, unsigned int threads)
     add(args, "-smp");
     add(args, "%u,sockets=1,cores=%u,threads=%u", vcpus, vcpus / threads,
         threads);
-}
-
-static bool is_tcg(const NhvChildConfig *config)
-{
-    return g_str_has_prefix(nhv_options_accel(config->opts,
-                                              config->image->arch), "tcg");
 }
 
 /* Frequency of this host's time stamp counter, 0 when unknown */

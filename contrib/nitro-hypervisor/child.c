@@ -20,7 +20,7 @@
 #define LOG_MAX    (1024 * 1024)
 #define LAST_WORDS 512
 /* Descriptors a child can get */
-#define MAX_KEEP   10
+#define MAX_KEEP   11
 /* More than any answer of the monitor that matters */
 #define LINE_MAX_BYTES  4096
 
@@ -401,6 +401,7 @@ static int collect_fds(const NhvChildConfig *config,
         STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, inherited->vsock,
         inherited->monitor, inherited->serial, config->image->fd,
         config->image->kernel_fd, config->image->initrd_fd, config->signer_fd,
+        nhv_child_kernel(config),
     };
     int i, n = 0;
 

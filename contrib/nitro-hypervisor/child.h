@@ -65,6 +65,17 @@ bool nhv_child_has_acpi(const NhvOptions *opts, const NhvImage *image,
                         const char **reason);
 
 /**
+ * nhv_child_kernel: the kernel that an enclave boots in place of its image's
+ * @config: what to run
+ *
+ * Under TCG, x86_64 kernels are booted unpacked.  Where memory is too short for
+ * the kernel to unpack itself it has to fail as it does on EC2.
+ *
+ * Returns: a descriptor that belongs to the image, or -1.
+ */
+int nhv_child_kernel(const NhvChildConfig *config);
+
+/**
  * nhv_child_args: command line of an enclave
  * @config: what to run
  * @fds: what the process inherits

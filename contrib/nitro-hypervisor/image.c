@@ -44,6 +44,7 @@ NhvImage *nhv_image_new(void)
     NhvImage *image = g_new0(NhvImage, 1);
 
     image->fd = image->kernel_fd = image->initrd_fd = -1;
+    image->unpacked.fd = -1;
     return image;
 }
 
@@ -139,8 +140,9 @@ static void probe_kernel(NhvImage *image, const EifImage *eif,
     g_autofree char *cmdline = g_strndup((const char *)bytes +
                                          line->data_offset, line->size);
 
-    image->needs_acpi = nhv_kernel_needs_acpi(bytes + kernel->data_offset,
-                                              kernel->size, cmdline,
+    nhv_kernel_unpack(&image->unpacked, bytes + kernel->data_offset,
+                      kernel->size);
+    image->needs_acpi = nhv_kernel_needs_acpi(&image->unpacked, cmdline,
                                               &image->acpi_reason);
 }
 
@@ -259,6 +261,7 @@ void nhv_image_free(NhvImage *image)
     close_fd(image->fd);
     close_fd(image->kernel_fd);
     close_fd(image->initrd_fd);
+    nhv_kernel_close(&image->unpacked);
     g_free(image->cmdline);
     g_free(image->cmdline_error);
     g_free(image->sha384);

@@ -14,6 +14,7 @@
 #define NITRO_IMAGE_H
 
 #include "hw/core/eif-image.h"
+#include "kernel-unpack.h"
 #include "parent.h"
 
 typedef struct NhvImage {
@@ -31,6 +32,7 @@ typedef struct NhvImage {
     const char *acpi_reason;
     uint64_t cmdline_room;      /* characters its kernel takes in addition */
     char *cmdline_error;        /* why the line is too long, NULL: it is not */
+    NhvKernel unpacked;         /* of an x86_64 image */
     /* Of an arm64 image, see nhv_image_split() */
     int kernel_fd;
     int initrd_fd;              /* -1 without a ramdisk */
@@ -98,8 +100,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(NhvImage, nhv_image_free)
 
 /**
  * nhv_kernel_needs_acpi: how does a kernel find its virtio devices?
- * @kernel: kernel section of the image
- * @len: its length
+ * @kernel: the kernel of the image, unpacked if it could be
  * @cmdline: kernel command line of the image
  * @reason: set to a phrase that says why
  *
@@ -109,7 +110,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(NhvImage, nhv_image_free)
  *
  * Returns: true when ACPI tables are the way.
  */
-bool nhv_kernel_needs_acpi(const void *kernel, size_t len,
-                           const char *cmdline, const char **reason);
+bool nhv_kernel_needs_acpi(const NhvKernel *kernel, const char *cmdline,
+                           const char **reason);
 
 #endif

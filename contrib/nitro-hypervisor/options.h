@@ -37,6 +37,7 @@ typedef struct NhvOptions {
     OnOffAuto acpi;
     unsigned int max_connections;   /* of one enclave */
     bool strict_image;      /* START fails when the image cannot boot */
+    bool no_unpack;         /* kernels unpack themselves */
     bool check_kvm;         /* the only thing to do */
     bool once;
     bool keep_logs;

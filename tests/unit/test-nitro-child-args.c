@@ -52,6 +52,9 @@ typedef struct Row {
     int initrd_fd;
     int signer_fd;              /* 0: none */
     const char *cmdline;        /* arm64 only */
+    NhvKernel unpacked;         /* x86_64 only */
+    uint64_t image_size;
+    bool no_unpack;
     const char *line;
 } Row;
 
@@ -152,11 +155,13 @@ static char **row_args(const Row *row, const char *cmdline)
         .parent_role = (char *)row->role, .acpi = row->acpi,
         .qemu_args = row->extra ? (char **)extra : NULL,
         .firmware_dirs = row->firmware ? (char **)firmware : NULL,
+        .no_unpack = row->no_unpack,
     };
     const NhvImage image = {
         .arch = row->arch, .fd = 9, .kernel_fd = 10,
         .initrd_fd = row->initrd_fd, .cmdline = (char *)cmdline,
-        .cmdline_room = room,
+        .cmdline_room = room, .size = row->image_size,
+        .unpacked = row->unpacked,
         .needs_acpi = row->needs_acpi, .pcrs = measured(row->is_signed),
     };
     const NhvChildConfig config = {
@@ -209,6 +214,40 @@ static void test_tcg_x86(void)
         g_assert_cmpuint(lpj, ==, khz * 4);
         g_assert_cmpuint(khz, >, 0);
         g_assert_true(g_str_has_suffix(append, " no_timer_check"));
+    }
+}
+
+/* A kernel is booted unpacked where that saves time and changes no outcome */
+static void test_unpacked(void)
+{
+    static const struct {
+        const char *accel;
+        uint64_t end, image_size;
+        bool no_unpack, foreign, expected;
+    } row[] = {
+        { "tcg", 50 * MiB, 14 * MiB, .expected = true },
+        { "kvm", 50 * MiB, 14 * MiB, .foreign = true, .expected = true },
+        { "tcg", 50 * MiB, 14 * MiB + 1 },
+        { "tcg", 64 * MiB, 1 },
+        { "tcg", 0, 14 * MiB },
+        { "tcg", 50 * MiB, 14 * MiB, .no_unpack = true },
+        { "kvm", 50 * MiB, 14 * MiB },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(row); i++) {
+        const Row one = {
+            .arch = EIF_ARCH_X86_64, .accel = row[i].accel, .vcpus = 2,
+            .foreign = row[i].foreign, .initrd_fd = -1,
+            .unpacked = { .fd = 13, .end = row[i].end },
+            .image_size = row[i].image_size, .no_unpack = row[i].no_unpack,
+        };
+        g_auto(GStrv) args = row_args(&one, NULL);
+
+        g_assert_cmpint(g_str_has_suffix(
+                            value_of(args, "-M"),
+                            ",unpacked-kernel=/proc/self/fd/13"), ==,
+                        row[i].expected);
+        g_assert_cmpstr(value_of(args, "-kernel"), ==, "/proc/self/fd/9");
     }
 }
 
@@ -351,6 +390,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &rows[i], test_row);
     }
     g_test_add_func("/nitro/child-args/tcg-x86", test_tcg_x86);
+    g_test_add_func("/nitro/child-args/unpacked", test_unpacked);
     g_test_add_func("/nitro/child-args/foreign", test_foreign);
     g_test_add_func("/nitro/child-args/long-line", test_long_line);
     g_test_add_func("/nitro/child-args/room/arm", test_room_arm);
