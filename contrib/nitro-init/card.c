@@ -334,16 +334,16 @@ static void card_run(struct card *card)
 static int card_prepare(struct card *card, const struct config *config)
 {
     uint8_t mac[MAC_LEN];
-    bool given = config->net_mac && mac_parse(mac, config->net_mac), offload;
+    bool given = config->net_mac && mac_parse(mac, config->net_mac);
 
     *card = (struct card) { .config = config, .stream = -1, .dhcp_fd = -1 };
-    card->tap = tap_open(given ? mac : NULL, &offload);
+    card->tap = tap_open(given ? mac : NULL);
     if (card->tap < 0) {
         warn("no network: cannot make a TAP device");
         return -1;
     }
-    if (tap_mac(card->mac) || frames_init(&card->out, offload) ||
-        frames_init(&card->in, offload) ||
+    if (tap_mac(card->mac) || frames_init(&card->out) ||
+        frames_init(&card->in) ||
         tap_set_mtu(config->net_mtu ? config->net_mtu : DEFAULT_MTU)) {
         warn("no network: cannot set " TAP_NAME " up");
         return -1;

@@ -14,12 +14,9 @@
 #include "bytes.h"
 #include "frames.h"
 
-int frames_init(struct frames *frames, bool offload)
+int frames_init(struct frames *frames)
 {
-    *frames = (struct frames) {
-        .data = malloc(FRAMES_SIZE),
-        .offload = offload,
-    };
+    *frames = (struct frames) { .data = malloc(FRAMES_SIZE) };
     return frames->data ? 0 : -1;
 }
 
@@ -50,17 +47,12 @@ static void move_to_front(struct frames *frames)
     frames->end = pending;
 }
 
-/* Returns: as read(), but without the header of a device with offloads */
-static ssize_t read_frame(const struct frames *frames, int tap,
-                          struct virtio_net_hdr *head, uint8_t *to)
+/* Returns: as read(), but without the header */
+static ssize_t read_frame(int tap, struct virtio_net_hdr *head, uint8_t *to)
 {
     struct iovec parts[] = { { head, sizeof(*head) }, { to, FRAME_MAX } };
-    ssize_t n;
+    ssize_t n = readv(tap, parts, 2);
 
-    if (!frames->offload) {
-        return read(tap, to, FRAME_MAX);
-    }
-    n = readv(tap, parts, 2);
     return n < 0 ? n : n - (ssize_t)sizeof(*head);
 }
 
@@ -83,7 +75,7 @@ void frames_collect(struct frames *frames, int tap)
     move_to_front(frames);
     while (frames->end < FRAMES_BATCH) {
         uint8_t *frame = frames->data + frames->end + FRAME_HEAD;
-        ssize_t n = read_frame(frames, tap, &head, frame);
+        ssize_t n = read_frame(tap, &head, frame);
 
         if (n < FRAME_MIN) {
             return;
@@ -130,9 +122,8 @@ int frames_receive(struct frames *frames, int stream)
 static void write_frame(struct frames *frames, int tap)
 {
     unsigned count = offload_merged(&frames->merge);
-    unsigned skipped = frames->offload ? 0 : 1;
 
-    if (writev(tap, frames->merge.pieces + skipped, count - skipped) < 0) {
+    if (writev(tap, frames->merge.pieces, count) < 0) {
         return;
     }
 }
@@ -143,10 +134,6 @@ static void deliver_frame(struct frames *frames, int tap, uint8_t *frame,
     if (!offload_merge(&frames->merge, frame, len)) {
         write_frame(frames, tap);
         offload_merge(&frames->merge, frame, len);
-    }
-    /* A device without offloads gets each by itself */
-    if (!frames->offload) {
-        write_frame(frames, tap);
     }
 }
 

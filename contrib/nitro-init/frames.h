@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
- * Ethernet frames between a TAP device and a stream to the parent.  On the
- * stream each frame follows its length:
+ * Ethernet frames between a TAP device with offloads and a stream to the
+ * parent.  On the stream each frame follows its length:
  *
  *   | length u32, big-endian | frame, length bytes | length u32 | ...
  *
@@ -39,7 +39,6 @@
 struct frames {
     uint8_t *data;              /* FRAMES_SIZE bytes */
     size_t start, end;
-    bool offload;               /* the TAP device has offload.h's headers */
     struct merge merge;         /* to the device */
     bool begun;                 /* the connection's first frame has come */
     uint32_t uncut;             /* see offload_split() */
@@ -47,11 +46,10 @@ struct frames {
 
 /*
  * frames_init: an empty buffer
- * @offload: the TAP device has headers
  *
  * Returns: 0, or -1 when memory is short
  */
-int frames_init(struct frames *frames, bool offload);
+int frames_init(struct frames *frames);
 
 /* frames_reset: forget what is there, for another connection */
 void frames_reset(struct frames *frames);

@@ -60,38 +60,28 @@ static int interface_ioctl(unsigned long number, struct ifreq *request)
     return 0;
 }
 
-static int open_device(short flags)
+/* With what Linux has had since 2.6.27 */
+static int open_device(void)
 {
-    struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | flags };
+    struct ifreq request = {
+        .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+    };
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0) {
         return -1;
     }
     strcpy(request.ifr_name, TAP_NAME);
-    return ioctl(fd, TUNSETIFF, &request) ? close_keeping_errno(fd) : fd;
-}
-
-static int open_with_offload(void)
-{
-    int fd = open_device(IFF_VNET_HDR);
-
-    if (fd < 0) {
-        return -1;
-    }
-    return ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+    return ioctl(fd, TUNSETIFF, &request) ||
+           ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
         ? close_keeping_errno(fd) : fd;
 }
 
-int tap_open(const uint8_t *mac, bool *offload)
+int tap_open(const uint8_t *mac)
 {
     struct ifreq hardware = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
-    int fd = open_with_offload();
+    int fd = open_device();
 
-    *offload = fd >= 0;
-    if (fd < 0) {
-        fd = open_device(0);
-    }
     if (fd < 0) {
         return -1;
     }

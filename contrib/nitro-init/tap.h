@@ -9,8 +9,6 @@
 #ifndef NITRO_INIT_TAP_H
 #define NITRO_INIT_TAP_H
 
-#include <stdbool.h>
-
 #include "address.h"
 
 #define TAP_NAME "eth0"
@@ -18,12 +16,12 @@
 /*
  * tap_open: make the interface, which is down
  * @mac: its address; NULL leaves the choice to the kernel
- * @offload: whether the kernel has offloads, and so each frame offload.h's
- *           header
+ *
+ * Each frame is behind offload.h's header.
  *
  * Returns: a descriptor in non-blocking mode, or -1 with errno set
  */
-int tap_open(const uint8_t *mac, bool *offload);
+int tap_open(const uint8_t *mac);
 
 /* tap_mac: returns 0, or -1 with errno set */
 int tap_mac(uint8_t mac[MAC_LEN]);
