@@ -17,10 +17,10 @@ from nitro_kms import (ACCOUNT, IMAGE_KEY, OTHER, decoded, encoded, policy_of,
                        statement, when)
 
 from nitro_lab import config, eif, images
-from nitro_lab.kms import keys, options, server, sockets
+from nitro_lab.kms import keys, place, server, sockets
 from nitro_lab.kms.attestation import Verifier
 from nitro_lab.kms.operations import Service
-from nitro_lab.kms.options import REGION, VSOCK_PORT
+from nitro_lab.kms.place import REGION, VSOCK_PORT
 from nitro_lab.kms.tls import Authority
 from nitro_lab.patience import PATIENCE
 from nitro_lab.proxy import Proxy
@@ -129,8 +129,8 @@ class Proxied(NitroParentTest):
 
     def test_nobody(self):
         """Without a key service the connection ends, and a line says why."""
-        where = self.proxy(options.connect)
-        with mock.patch.object(options, 'SOCKET', Path('/nowhere/kms.sock')), \
+        where = self.proxy(place.connect)
+        with mock.patch.object(place, 'SOCKET', Path('/nowhere/kms.sock')), \
                 self.assertLogs('nitro-lab', 'WARNING') as log:
             self.parent.spawn(['lab', 'vsock', 'connect', *where]).wait()
         self.assertIn('no key service: No such file or directory; start one:'

@@ -4,7 +4,7 @@
 that they make."""
 
 from . import directories, equipment, instance, words
-from .kms import options as kms
+from .kms import place as kms
 from .parent import Parent
 
 

@@ -19,8 +19,7 @@ from .attestation import Verifier
 from .errors import Refusal
 from .keys import SPECS, Keys, key_id_of
 from .operations import PLAINTEXT_MAX, Service, warn
-from .options import (ACCOUNT, DIRECTORY, REGION, SOCKET, SYMMETRIC,
-                      VSOCK_PORT)
+from .place import ACCOUNT, DIRECTORY, REGION, SOCKET, SYMMETRIC, VSOCK_PORT
 from .policy import Principal
 from .request import decode_base64
 from .tls import LAB_NAME, Authority

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ..config import LabError
 from .errors import Refusal
 from .files import locked, private_directory, read_private, write_private
-from .options import SYMMETRIC
+from .place import SYMMETRIC
 from .policy import Policy
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,62}')

@@ -1,32 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Copyright (c) 2026 The QEMU Nitro contributors
-"""nitro-lab kms: its command line, and the way to the key service.
+"""nitro-lab kms: its command line.
 
 All else needs python3-cryptography, which other commands of the lab do not.
 """
 
 import importlib
 import os
-from pathlib import Path
 
-from ..config import LAB, LabError
-from .sockets import connect_unix
-
-DIRECTORY = Path(os.environ.get('KMS_DIRECTORY') or LAB / 'kms').absolute()
-SOCKET = DIRECTORY / 'kms.sock'
-VSOCK_PORT = 8000           # of AWS's vsock-proxy
-PORT = 8443
-REGION, ACCOUNT = 'us-east-1', '000000000000'
-SYMMETRIC = 'SYMMETRIC_DEFAULT'
-
-
-def connect():
-    """A connection to the key service of this lab."""
-    try:
-        return connect_unix(SOCKET)
-    except OSError as error:
-        raise OSError('%s: no key service: %s; start one: nitro-lab kms serve'
-                      % (SOCKET, error.strerror)) from error
+from ..config import LabError
+from .place import DIRECTORY, PORT, REGION, SYMMETRIC
 
 
 def _main(name):

@@ -282,7 +282,7 @@ class Policy:
                            in enumerate(statements, 1)]
 
     def decide(self, principal, action, resource, values):
-        """A Decision; @values are those of the condition keys."""
+        """A Decision; @values: of the condition keys."""
         mine = [s for s in self.statements
                 if s.concerns(principal, action, resource)]
         for statement in mine:
