@@ -22,6 +22,8 @@
 /* What more than one row says */
 #define HINT_NO_DRIVER "The node has no driver behind it; load it: " \
     "modprobe nitro_enclaves."
+#define HINT_DEVICE \
+    "Name the driver's device node: device=" NE_DEVICE_PATH "."
 #define HINT_OTHER_MEMORY "Leave out memory-backend= to get memory that fits."
 #define HINT_OTHER_CPU "Pick a CPU of " POOL "."
 #define HINT_RUN_AGAIN "Run QEMU again: each launch needs a new enclave."
@@ -72,10 +74,8 @@ static const NeErrorRow rows[] = {
              "container (libvirt: cgroup_device_acl in qemu.conf)."),
     PLAIN_AT(OPEN, ENODEV, NULL, HINT_NO_DRIVER),
     PLAIN_AT(OPEN, ENXIO, NULL, HINT_NO_DRIVER),
-    PLAIN_AT(OPEN, EISDIR, NULL,
-             "Name the driver's device node: device=" NE_DEVICE_PATH "."),
-    PLAIN_AT(OPEN, ENOTDIR, NULL,
-             "Name the driver's device node: device=" NE_DEVICE_PATH "."),
+    PLAIN_AT(OPEN, EISDIR, NULL, HINT_DEVICE),
+    PLAIN_AT(OPEN, ENOTDIR, NULL, HINT_DEVICE),
 
     /* The driver's own codes, by what makes them different per request */
     CODE_AT(ADD_VCPU, NO_CPUS_AVAIL_IN_POOL,
@@ -181,9 +181,8 @@ static const NeErrorRow rows[] = {
           "the hypervisor did not answer within the driver's 120 seconds",
           "Launch again; if it persists, stop and start the instance. "
           KERNEL_LOG),
-    PLAIN(ENOTTY,
-          "the device does not belong to the Nitro Enclaves driver",
-          "Name the driver's device node: device=" NE_DEVICE_PATH "."),
+    PLAIN(ENOTTY, "the device does not belong to the Nitro Enclaves driver",
+          HINT_DEVICE),
     PLAIN(EMFILE, "this process has too many files open",
           NITRO_HINT_FILES),
     PLAIN(ENFILE, "the system has too many files open",

@@ -598,7 +598,7 @@ class Launches(QemuBaseTest):
                            production=self.stream(run))
         self.fails('are not zero', selftest_launches.debug_console, bench)
         bench.images.registers.return_value = ['b' * 96] * 3
-        self.fails('not those of the image',
+        self.fails("not the image's",
                    selftest_launches.production_registers, bench)
         bench.running['production'] = self.stream(lambda sock: sock.close())
         with self.assertRaisesRegex(scenario.Skip, 'needs a security module'):

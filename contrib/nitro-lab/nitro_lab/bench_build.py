@@ -108,7 +108,7 @@ def _write_layout(top, size_mb, programs=None):
 
 
 def _anonymous_mib(pid):
-    """Memory of a process that is not that of files; 0 behind its end."""
+    """Memory of a process, but for its files; 0 after its end."""
     try:
         text = Path('/proc/%d/status' % pid).read_text()
     except OSError:

@@ -93,7 +93,7 @@ class Process:
         self.env = dict(os.environ, LD_PRELOAD=str(FAKE),
                         NE_FAKE_VSOCK=str(self.dir),
                         NE_FAKE_TIMES=str(self.dir / 'times'))
-        # Without huge pages nobody shall count those of the real machine
+        # Without huge pages, the real machine's must not be counted
         self.env.update({'NE_FAKE_HUGE': '1'} if huge else
                         {'NE_FAKE_SYS': str(self.dir / 'sys')})
         self.pid = self.times = None

@@ -46,7 +46,7 @@ def assemble(sections, arch=X86_64, version=VERSION, gap=0, flags=0):
     """Bytes of an image of (type, data) sections in this order.
 
     There are `gap` bytes before each section, and `flags` in the file header
-    beside that of the architecture and in the section headers.
+    beside the architecture's and in the section headers.
     """
     offsets, sizes, body = [], [], bytearray()
     for kind, data in sections:

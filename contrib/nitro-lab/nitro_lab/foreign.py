@@ -19,7 +19,7 @@ from .config import LAB, LabError, describe_inputs, making
 # The first release of QEMU with this accelerator is in backports only
 SUITE = 'trixie-backports'
 PACKAGE = {'x86_64': 'qemu-system-x86', 'aarch64': 'qemu-system-arm'}
-# It has libraries of its own, as the parent's are those of this machine
+# It has libraries of its own: the parent's are this machine's
 PLACE = '/foreign'
 QEMU = PLACE + '/' + PROGRAM
 

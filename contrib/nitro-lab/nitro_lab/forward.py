@@ -56,7 +56,7 @@ class Forwards:
         return ''
 
     def remove(self, visitor):
-        """Close those of a visitor."""
+        """Close the ports of a visitor."""
         for text in [text for text, owner in list(self.owners.items())
                      if owner is visitor]:
             kind, address, outer, _ = RULE.fullmatch(text).groups()

@@ -215,7 +215,7 @@ PASSWD = b'''root:x:0:0:root:/lab:/bin/sh
 ec2-user:x:1000:990::/home/ec2-user:/bin/sh
 nobody:x:65534:65534:nobody:/:/bin/false
 '''
-# Group ne is that of nitro-cli's packages
+# Group ne has the number that nitro-cli's packages give it
 GROUP = b'''root:x:0:
 tty:x:5:
 ne:x:990:

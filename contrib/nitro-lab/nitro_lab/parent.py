@@ -108,7 +108,7 @@ class Parent(Guest):
     """One parent with its hypervisor; use as a context manager."""
 
     words = ''      # more of them for the kernel
-    cpu = None      # its -cpu, by default that of the architecture
+    cpu = None      # its -cpu; None: the architecture's
     attempts = 3    # to boot, see _emulator_failed()
 
     def __init__(self, cpus=2, memory_mib=256, files=None, devices=True,
@@ -119,7 +119,7 @@ class Parent(Guest):
 
         @files: guest path -> Path, bytes, Link or Copy, put into the
         initramfs.
-        @machine: the parent's -M, by default that of the architecture.
+        @machine: the parent's -M, by default the architecture's.
         @equipment: see there.  @accelerator: kvm or tcg, by default as ACCEL
         says.
         @instance_id: of EC2, by default the lab's; @role: ARN, or none.

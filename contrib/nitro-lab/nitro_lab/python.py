@@ -2,8 +2,8 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Python for the parent: the distribution's, with libraries of its own.
 
-It lives below /py with its own C library, as the launcher's is that of this
-machine.
+It lives below /py with its own C library, because the launcher has this
+machine's.
 """
 
 from . import packages

@@ -4,9 +4,9 @@
 
 The process that runs a parent listens on a unix socket.  Who connects speaks
 with it as with the guest's agent (nitro_lab/agent.py has the frames): the
-numbers of jobs are exchanged, everything else goes through.  These are of this
-socket alone: STATUS, answered with JSON; FORWARD, which opens a port by a rule
-of forward.py, and without a rule closes those of this connection, answered with
+numbers of jobs are exchanged, everything else goes through.  This socket adds
+two frames.  STATUS is answered with JSON.  FORWARD opens a port by a rule of
+forward.py; without a rule it closes this connection's ports.  The answer is
 JSON: what failed.
 """
 

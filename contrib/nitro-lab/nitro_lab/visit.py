@@ -68,7 +68,7 @@ class Output(Job):
     """A program whose output is written to files at once."""
 
     def __init__(self, agent, argv, out=None):
-        """@out: a file for stdout, in place of that of the lab."""
+        """@out: a file for its stdout, not the lab's stdout."""
         super().__init__(agent, 0, argv)
         self.files = {STDOUT: out or sys.stdout.buffer,
                       STDERR: sys.stderr.buffer}

@@ -48,7 +48,7 @@ class Attached(Foreground):
 
     def _feed(self, data):
         super()._feed(data)
-        # The end was taken; what remains is that of the enclave
+        # The program has ended; what remains is the enclave's end
         if self.agent.ended and self.since is None:
             self.since = time.monotonic()
 

@@ -267,7 +267,7 @@ def check_additions(args):
 def built(args, equipment):
     """The image of a container, in the store and held.
 
-    @equipment: a function that returns that of Recipe, as it may take long.
+    @equipment: a function that returns Recipe's equipment; it may take long.
     """
     check_additions(args)
     recipe = Recipe(args, equipment())

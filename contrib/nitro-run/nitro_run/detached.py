@@ -38,7 +38,7 @@ def _row(info):
     begun = time.strftime('%Y-%m-%d %H:%M:%S',
                           time.localtime(info.get('Begun', 0) // 10 ** 9))
     words = [info.get('Source'), *(info.get('Arguments') or [])]
-    # Nobody listens at those of one that has ended
+    # Nobody listens at the ports of one that has ended
     ports = info.get('Ports') if info['State'] in (STARTING, RUNNING) else None
     return ROW.format(info['Name'], info['State'], info.get('Status', ''),
                       begun, ', '.join(map(str, ports or [])),

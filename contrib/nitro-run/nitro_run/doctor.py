@@ -157,7 +157,7 @@ def check_rights(instance):
 
 
 def _spare_core(instance):
-    """CPUs of the last core but that of CPU 0."""
+    """CPUs of the last core, but not CPU 0's."""
     cpus = instance.path('sys/devices/system/cpu')
     cores = [numbers(path.read_text().strip()) for path in cpus.glob(
         'cpu[0-9]*/topology/thread_siblings_list')]
@@ -174,7 +174,7 @@ def check_pool(instance):
         return
     core = _spare_core(instance)
     yield Finding('CPU pool', FAIL, 'no CPUs are reserved for enclaves' + (
-        '' if core else ', and there is no core beside that of CPU 0'),
+        '' if core else ", and the only core is CPU 0's"),
         core and 'echo ' + ','.join(map(str, core)) +
         ' > /sys/module/nitro_enclaves/parameters/ne_cpus')
 

@@ -170,8 +170,8 @@ class Enclave:
     """One that runs: what its directory and QEMU say of it.
 
     name, pid, id and begun are noted in the directory, for when QEMU does not
-    answer; id is None until the enclave has started.  An attended one is
-    that of run, which has QEMU as a child and speaks to the program.
+    answer; id is None until the enclave has started.  An attended one
+    belongs to run, which has QEMU as a child and speaks to the program.
     """
 
     def __init__(self, place):
@@ -297,7 +297,7 @@ class Enclave:
             process = os.pidfd_open(self.pid)
         except (ProcessLookupError, TypeError):
             return None
-        # The number may be that of another program by now
+        # Another program may have the number by now
         with contextlib.suppress(OSError):
             words = Path(f'/proc/{self.pid}/cmdline').read_bytes()
             if os.fsencode(self.place / 'pid') in words.split(b'\0'):

@@ -157,7 +157,7 @@ class Lab:
     def become(self, *words, ports=()):
         """Be a nitro-run in the parent from now on: never returns.
 
-        Signals, outputs and the status are those of nitro-lab exec.
+        Signals, outputs and status: as nitro-lab exec has them.
         """
         command = self._exec(ports, PROGRAM, *words)
         null = os.open(os.devnull, os.O_RDONLY)

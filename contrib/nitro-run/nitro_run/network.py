@@ -157,8 +157,10 @@ def check(args):
 
 
 def at(one, args):
-    """A port at the address where this machine listens: in the lab's parent
-    not that of the laptop."""
+    """A port at the address where this machine listens.
+
+    The lab's parent has another one than the laptop around it.
+    """
     return one._replace(address=args.listen or one.address)
 
 

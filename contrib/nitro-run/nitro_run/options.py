@@ -106,7 +106,7 @@ def qemu_options(words):
 
 
 def complete(args):
-    """Options of the command line, or those of --config."""
+    """Options of the command line, or of --config."""
     args.qemu_options = qemu_options(args.more)
     given = [name for name in CONFIG if getattr(args, name)
              not in (None, False)]

@@ -2,8 +2,8 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Programs that run detached: a directory each, until they are removed.
 
-Beside the directories of enclaves there is one for programs.  In that of a
-program are its state, its output, and a lock that its keeper holds as long as
+Beside the directories of enclaves there is one for programs.  A program's
+directory has its state, its output, and a lock that its keeper holds as long as
 it lives: a keeper that was killed leaves a state that is not an end.
 """
 

@@ -59,7 +59,7 @@ def _launches():
 
 
 def plan(args, bench):
-    """Scenarios to run, those of the driver first."""
+    """Scenarios to run; the driver's come first."""
     every = [*selftest_refusals.scenarios(bench.threads),
              *_launches().scenarios(bench.threads)]
     return [scenario for scenario in every

@@ -2,8 +2,8 @@
 # Copyright (c) 2026 The QEMU Nitro contributors
 """Images of the selftest: a kernel and the demo enclave, built on the spot.
 
-On EC2 the kernel has to be AWS's, as an enclave has no ACPI there, by which
-that of a distribution finds its devices.  The emulated parent boots both.
+On EC2 the kernel has to be AWS's: a distribution's finds its devices by ACPI,
+which enclaves do not have there.  The emulated parent boots both.
 """
 
 import gzip

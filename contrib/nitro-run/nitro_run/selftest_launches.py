@@ -284,7 +284,7 @@ def production_registers(bench):
                    ' no driver for it')
     wanted = bench.images.registers()
     check([told.get(str(n)) for n in range(3)] == wanted,
-          'the registers are not those of the image')
+          "the registers are not the image's")
 
 
 def end_production(bench):
