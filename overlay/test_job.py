@@ -45,6 +45,15 @@ class Jobs(unittest.TestCase):
         self.assertEqual(names(job.JOBS['run']()),
                          names(job.build_steps()) + ['lab-image', 'lab'])
 
+    def test_run_builds(self):
+        """Only the emulator of the architecture that it needs."""
+        for arch, other in (('x86_64', 'aarch64'), ('aarch64', 'x86_64')):
+            steps = load('x86_64', arch).JOBS['run']()
+            build, = [step for step in steps if step.name == 'build']
+            self.assertIn('qemu-system-' + arch, build.command)
+            self.assertIn('nitro-hypervisor', build.command)
+            self.assertNotIn('qemu-system-' + other, build.command)
+
     def test_selftest(self):
         """On an instance, in a root, and a refusal before minutes of
         building."""

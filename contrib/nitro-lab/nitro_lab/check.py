@@ -15,9 +15,9 @@ from .arch import GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
 SKIPPED = re.compile(r'ok \d+ (\S+).*# SKIP (.*)')
-# Files that take longest; one of them at the end would run alone
-LONG = ('libvirt', 'launches', 'life', 'soak', 'runner', 'refusals', 'crash',
-        'channels', 'kvm', 'manual', 'systemd')
+# Files that take longest, in their order; one at the end would run alone
+LONG = ('libvirt', 'launches', 'runner', 'soak', 'life', 'refusals', 'crash',
+        'channels', 'systemd', 'init', 'net', 'reboot', 'manual')
 # What a file reports that has no test of the names that are wanted
 NOTHING = ['TAP version 13', '1..0']
 
