@@ -12,6 +12,8 @@
 #include "child.h"
 
 #define VIRT_CONSOLE "ttyAMA0"
+/* Emulated, tests of ciphers take a third of the time until a kernel is up */
+#define NO_TESTS "cryptomgr.notests"
 /* Number of the set with the descriptor to sign with */
 #define SIGNER_SET "9"
 
@@ -20,6 +22,12 @@
  * " virtio_mmio.device=512@0xfeb02e00:12" for each of two devices
  */
 #define DEVICE_WORDS_LEN (2 * 38)
+
+/*
+ * Kernels clear and copy memory by bytes where a CPU is fast at that, which the
+ * emulation is not, and use one more level of page tables where there is one.
+ */
+#define TCG_CPU "max,la57=off,erms=off,fsrm=off"
 
 /* A machine with more memory has a hole for devices here */
 #define PVH_MAX (3 * GiB)
@@ -163,17 +171,19 @@ static unsigned int tsc_khz(void)
  * known.  For the same reason its timer seems not to work when the kernel tries
  * it.  What is appended is not measured.
  */
-static void add_clock(GPtrArray *args, const NhvChildConfig *config)
+static void add_emulation_words(GPtrArray *args, const NhvChildConfig *config)
 {
     const char *reason;
     bool acpi = nhv_child_has_acpi(config->opts, config->image, &reason);
     unsigned int khz = tsc_khz();
-    g_autofree char *words =
-        g_strdup_printf("tsc_early_khz=%u tsc=reliable lpj=%u no_timer_check",
-                        khz, khz * 4);
+    g_autofree char *clock =
+        khz ? g_strdup_printf("tsc_early_khz=%u tsc=reliable lpj=%u ", khz,
+                              khz * 4) : g_strdup("");
+    g_autofree char *words = g_strconcat(clock, "no_timer_check " NO_TESTS,
+                                         NULL);
     size_t len = 1 + strlen(words) + (acpi ? 0 : DEVICE_WORDS_LEN);
 
-    if (khz && has_room(config, len, words)) {
+    if (has_room(config, len, words)) {
         add(args, "-append");
         add(args, "%s", words);
     }
@@ -217,12 +227,24 @@ static void add_x86_64(GPtrArray *args, const NhvChildConfig *config)
     add_machine(args, config);
     add_smp(args, config->vcpus, config->vcpus % 2 ? 1 : 2);
     add(args, "-cpu");
-    add(args, "%s", is_tcg(config) ? "max,la57=off" : "host,pmu=off");
+    add(args, "%s", is_tcg(config) ? TCG_CPU : "host,pmu=off");
     add(args, "-kernel");
     add(args, "/proc/self/fd/%d", config->image->fd);
-    /* KVM has a clock of its own for guests */
+    /* KVM is fast, and has a clock of its own for guests */
     if (is_tcg(config)) {
-        add_clock(args, config);
+        add_emulation_words(args, config);
+    }
+}
+
+/* Append a word to the line of the image, unless it has it */
+static void append_word(const NhvChildConfig *config, GString *line,
+                        const char *word)
+{
+    const char *cmdline = config->image->cmdline;
+    size_t len = line->len + 1 + strlen(word) - strlen(cmdline);
+
+    if (!strstr(cmdline, word) && has_room(config, len, word)) {
+        g_string_append_printf(line, " %s", word);
     }
 }
 
@@ -233,11 +255,13 @@ static void add_x86_64(GPtrArray *args, const NhvChildConfig *config)
  */
 static void add_virt_boot(GPtrArray *args, const NhvChildConfig *config)
 {
-    static const char console[] = " console=" VIRT_CONSOLE;
     const NhvImage *image = config->image;
-    bool named = strstr(image->cmdline, console + 1) ||
-                 !has_room(config, strlen(console), console + 1);
+    GString *line = g_string_new(image->cmdline);
 
+    append_word(config, line, "console=" VIRT_CONSOLE);
+    if (is_tcg(config)) {
+        append_word(config, line, NO_TESTS);
+    }
     add(args, "-kernel");
     add(args, "/proc/self/fd/%d", image->kernel_fd);
     if (image->initrd_fd >= 0) {
@@ -245,7 +269,7 @@ static void add_virt_boot(GPtrArray *args, const NhvChildConfig *config)
         add(args, "/proc/self/fd/%d", image->initrd_fd);
     }
     add(args, "-append");
-    add(args, "%s%s", image->cmdline, named ? "" : console);
+    g_ptr_array_add(args, g_string_free(line, FALSE));
 }
 
 static void add_virt(GPtrArray *args, const NhvChildConfig *config)

@@ -23,7 +23,7 @@ from nitro_lab.parent import Parent
 
 CPU, MACHINE, MODULES = {
     # Without five levels of page tables, as other parents
-    'x86_64': ('max,la57=off', 'q35', ('kvm_amd',)),
+    'x86_64': ('max,la57=off,erms=off,fsrm=off', 'q35', ('kvm_amd',)),
     # Without what is slow to emulate
     'aarch64': ('max,pauth-impdef=on,lpa2=off,sve=off,sme=off',
                 'virt,virtualization=on,gic-version=3', ()),

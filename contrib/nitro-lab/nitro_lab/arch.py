@@ -30,7 +30,9 @@ ARCHES = {
     'x86_64': Arch('x86_64', 'amd64', 0, 'bzImage', 'ttyS0',
                    # The timer's check needs CPU time that a busy host has not
                    'earlyprintk=ttyS0 no_timer_check', 'q35',
-                   'max,la57=off', 'q35', 'host,pmu=off', 2, '--qemu',
+                   # No instructions that the emulation is slow at
+                   'max,la57=off,erms=off,fsrm=off',
+                   'q35', 'host,pmu=off', 2, '--qemu',
                    (('qemu-system-data', 'usr/share/qemu'),
                     ('seabios', 'usr/share/seabios'))),
     'aarch64': Arch('aarch64', 'arm64', 1, 'Image', 'ttyAMA0', 'earlycon',
