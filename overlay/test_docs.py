@@ -289,9 +289,7 @@ class DriverErrors(unittest.TestCase):
         """(request or nothing, code, cause or nothing, hint) of the code."""
         source = without_comments(self.source)
         known = {**macros(text_of('include/system/nitro-hints.h')),
-                 **macros(source)}
-        known['NE_DEVICE_PATH'] = macros(
-            text_of('accel/nitro/ne.h'))['NE_DEVICE_PATH']
+                 **macros(text_of('accel/nitro/ne.h') + source)}
         source = source.partition('rows[] = {')[2].partition('\n};')[0]
         for match in re.finditer(r'\b(CODE|PLAIN)(_AT)?\(', source):
             parts = [p.strip() for p in arguments(source, match.end() - 1)]

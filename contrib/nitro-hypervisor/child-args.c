@@ -98,7 +98,7 @@ static bool is_tcg(const NhvChildConfig *config)
                                               config->image->arch), "tcg");
 }
 
-/* An initrd follows the kernel, both are smaller than the image */
+/* Kernel and initrd have to fit; the image's size is more than the initrd's */
 int nhv_child_kernel(const NhvChildConfig *config)
 {
     const NhvImage *image = config->image;

@@ -285,6 +285,11 @@ static bool enclave_spawn(NhvEnclave *enclave, Error **errp)
         close(vsock[0]);
         return false;
     }
+    if (enclave->image->arch == EIF_ARCH_X86_64) {
+        info_report("enclave with CID %u: kernel %s", config.cid,
+                    nhv_child_kernel(&config) < 0 ? "unpacks itself"
+                                                  : "unpacked here");
+    }
     enclave->vsock = nhv_vsock_device_new(enclave->host.sw,
                                           enclave->config.cid, vsock[0],
                                           &vsock_ops, enclave);

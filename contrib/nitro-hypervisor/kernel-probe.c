@@ -11,9 +11,10 @@
  * Enclaves expect.  Offering both at once is not possible: with ACPI the
  * devices use interrupts 16 and up, which the MP table does not describe.
  *
- * Words on the image's command line decide, with which kernels made for enclaves
- * are started: pci=off, acpi=off or a device.  Otherwise the kernel does: one that
- * takes devices from its command line contains the name of their parent device.
+ * The image's command line decides if it has a word with which kernels made for
+ * enclaves are started: pci=off, acpi=off or a device.  Otherwise the kernel
+ * does: one that takes devices from its command line contains the name of their
+ * parent device.
  */
 
 #include "qemu/osdep.h"

@@ -54,7 +54,7 @@ static bool is_gzip(const uint8_t *payload, size_t len)
     return len >= 2 && payload[0] == 0x1f && payload[1] == 0x8b;
 }
 
-/* Returns: how many bytes were written, or 0 unless that is all */
+/* Returns: the number of bytes, or 0 if not all were written */
 static uint64_t write_unpacked(struct archive *a, int fd, uint64_t max)
 {
     uint64_t end = 0;
@@ -219,7 +219,7 @@ static uint64_t elf_end(const uint8_t *elf, uint64_t size)
     return enters ? end : 0;
 }
 
-/* No enclave's QEMU may change what another one boots */
+/* An enclave's QEMU must not change what another one boots */
 static bool seal(int fd)
 {
     int busy = 0;
@@ -272,7 +272,7 @@ static bool unpack_new(NhvKernel *kernel, const uint8_t *bzimage, size_t len)
     return true;
 }
 
-/* Returns: whether it is there */
+/* Returns: whether the last one is the same */
 static bool take_last(NhvKernel *kernel, const uint8_t *digest)
 {
     if (last.kernel.fd < 0 ||

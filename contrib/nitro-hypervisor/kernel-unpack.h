@@ -15,10 +15,10 @@
 #define NHV_KERNEL_DEVICES "virtio-mmio-cmdline"
 
 typedef struct NhvKernel {
-    int fd;             /* of the ELF file, a memfd; -1: it is not known */
+    int fd;             /* of the ELF file, a memfd; -1: unknown */
     uint64_t size;      /* of the file */
-    uint64_t end;       /* of the memory that booting takes, packed or not;
-                           0: a PVH machine cannot enter it */
+    /* Of the memory to boot, packed or not; 0: a PVH machine cannot enter it */
+    uint64_t end;
     bool takes_devices; /* has code for NHV_KERNEL_DEVICES */
 } NhvKernel;
 
@@ -28,15 +28,15 @@ typedef struct NhvKernel {
  * @bzimage: the bzImage, or what may be one
  * @len: its length
  *
- * The file is shared by all who unpack the same bzImage, and is not written
- * any more.  It is not known when the bzImage is none, is damaged, or is packed
- * in a way that libarchive does not know; and in a build without libarchive.
+ * All who unpack the same bzImage share one file, which is sealed.  The kernel
+ * stays unknown if @bzimage is something else, damaged, or packed in a way that
+ * libarchive does not know, and in a build without libarchive.
  *
  * Takes a fraction of a second; callable from any thread.
  */
 void nhv_kernel_unpack(NhvKernel *kernel, const void *bzimage, size_t len);
 
-/* nhv_kernel_close: give it back; a closed one is not known any more */
+/* nhv_kernel_close: close its file; the kernel is unknown then */
 void nhv_kernel_close(NhvKernel *kernel);
 
 #endif

@@ -42,5 +42,5 @@ void nitro_enclave_boot_properties(ObjectClass *oc)
     object_class_property_add_str(oc, "unpacked-kernel", get_unpacked_kernel,
                                   set_unpacked_kernel);
     object_class_property_set_description(oc, "unpacked-kernel",
-        "ELF file with the kernel of the image, unpacked, to boot in its place");
+        "ELF file with the image's kernel, unpacked, to boot in its place");
 }

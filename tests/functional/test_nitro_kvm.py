@@ -160,6 +160,8 @@ class Kvm(ScopedTest):
         self.assertIn('demo: orderly power-off', run.output)
         log = self.machine.check('cat %s/run/parent-*/hypervisor.log' % LAB)
         self.assertIn('enclaves: kvm', log)
+        if GUEST.name == 'x86_64':
+            self.assertIn('kernel unpacks itself', log)
         self.assertNotRegex(log, 'warning|cannot')
 
     def test_tried(self):

@@ -357,6 +357,10 @@ class Life(NitroParentTest):
         digest = hashlib.sha384(data).hexdigest()
         log = self.parent.hypervisor.log.read_text(errors='replace')
         self.assertIn(digest, log)
+        if GUEST.name == 'x86_64':
+            self.assertIn('kernel unpacks itself'
+                          if self.parent.accelerator == 'kvm'
+                          else 'kernel unpacked here', log)
 
     def test_bulk_transfer(self):
         """Many bytes in odd chunks, to the enclave and back, intact."""

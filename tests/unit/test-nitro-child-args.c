@@ -65,13 +65,15 @@ static const Row rows[] = {
       .acpi = ON_OFF_AUTO_OFF,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
       "-M nitro-enclave,vsock=vsock,id=" NO_ID ENC ",acpi=off,debug-mode=off "
-      "-smp 2,sockets=1,cores=1,threads=2 -cpu host,pmu=off -kernel /proc/self/fd/9 "
+      "-smp 2,sockets=1,cores=1,threads=2 -cpu host,pmu=off "
+      "-kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -serial null" END },
     { "x86/debug", EIF_ARCH_X86_64, "kvm", .vcpus = 3, .initrd_fd = -1,
       .acpi = ON_OFF_AUTO_OFF, .debug = true,
       .line = "x86 -name enclave-16 -m 64M -accel kvm "
       "-M nitro-enclave,vsock=vsock,id=" NO_ID ENC ",acpi=off,debug-mode=on "
-      "-smp 3,sockets=1,cores=3,threads=1 -cpu host,pmu=off -kernel /proc/self/fd/9 "
+      "-smp 3,sockets=1,cores=3,threads=1 -cpu host,pmu=off "
+      "-kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -chardev socket,id=console,fd=8 "
       "-serial chardev:console" END },
     { "x86/acpi", EIF_ARCH_X86_64, "kvm", ID, ROLE, "/fw", "-S",
@@ -79,7 +81,8 @@ static const Row rows[] = {
       .line = "x86 -name enclave-16 -m 64M -accel kvm -L /fw "
       "-M nitro-enclave,vsock=vsock,id=i-1,,2" ENC ",acpi=on,debug-mode=off,"
       "parent-id=i-1,,2,parent-role=" ROLE " -bios qboot.rom "
-      "-smp 4,sockets=1,cores=2,threads=2 -cpu host,pmu=off -kernel /proc/self/fd/9 "
+      "-smp 4,sockets=1,cores=2,threads=2 -cpu host,pmu=off "
+      "-kernel /proc/self/fd/9 "
       "-chardev socket,id=vsock,fd=7 -serial null" END " -S" },
     { "x86/signer", EIF_ARCH_X86_64, "kvm", ID, .vcpus = 2, .initrd_fd = -1,
       .signer_fd = 12, .acpi = ON_OFF_AUTO_OFF,

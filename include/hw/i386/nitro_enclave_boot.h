@@ -17,10 +17,10 @@
  * debug-mode: the enclave attests zeros in place of what was measured of its
  * image, as one that was started in debug mode does.
  *
- * unpacked-kernel: an ELF file with the kernel that the image's bzImage unpacks,
- * for which an emulated CPU needs seconds.  It is entered the PVH way, at the
- * address that it is linked for.  The image is measured, not this file: the
- * user has to see to it that both are the same kernel.
+ * unpacked-kernel: an ELF file with the kernel that the image's bzImage
+ * unpacks, for which an emulated CPU needs seconds.  It is entered the PVH way,
+ * at the address that it is linked for.  The image is measured, not this file:
+ * the user has to see to it that both are the same kernel.
  */
 void nitro_enclave_boot_properties(ObjectClass *oc);
 
