@@ -133,34 +133,33 @@ bool nhv_image_copy(NhvImage *image, NhvMemory *mem, bool *done,
 }
 
 static void probe_kernel(NhvImage *image, const EifImage *eif,
-                         const uint8_t *bytes)
+                         const EifKernel *head, const uint8_t *bytes)
 {
     const EifSection *kernel = eif_image_section(eif, EIF_SECTION_KERNEL, 0);
     const EifSection *line = eif_image_section(eif, EIF_SECTION_CMDLINE, 0);
     g_autofree char *cmdline = g_strndup((const char *)bytes +
                                          line->data_offset, line->size);
 
-    nhv_kernel_unpack(&image->unpacked, bytes + kernel->data_offset,
-                      kernel->size);
+    nhv_kernel_unpack(&image->unpacked, head, bytes + kernel->data_offset);
     image->needs_acpi = nhv_kernel_needs_acpi(&image->unpacked, cmdline,
                                               &image->acpi_reason);
 }
 
 /* A line that is too long boots, without its end */
 static bool check_kernel(NhvImage *image, const EifImage *eif,
-                         const EifSource *src, Error **errp)
+                         const EifSource *src, EifKernel *kernel,
+                         Error **errp)
 {
-    EifKernel kernel;
     uint64_t len;
     Error *err = NULL;
 
-    if (!eif_image_probe_kernel(eif, src, &kernel, errp) ||
-        !eif_kernel_check(&kernel, eif->arch, errp) ||
+    if (!eif_image_probe_kernel(eif, src, kernel, errp) ||
+        !eif_kernel_check(kernel, eif->arch, errp) ||
         !eif_image_cmdline_len(eif, src, &len, errp)) {
         return false;
     }
-    if (eif_kernel_check_cmdline(&kernel, len, &err)) {
-        image->cmdline_room = kernel.cmdline_max - len;
+    if (eif_kernel_check_cmdline(kernel, len, &err)) {
+        image->cmdline_room = kernel->cmdline_max - len;
     } else {
         image->cmdline_error = g_strdup(error_get_pretty(err));
         error_free(err);
@@ -197,14 +196,14 @@ static bool check_signature(const EifImage *eif, const EifSource *src,
 
 /* Everything a machine that boots images would look at */
 static bool check_eif(NhvImage *image, const EifImage *eif,
-                      const EifSource *src, Error **errp)
+                      const EifSource *src, EifKernel *kernel, Error **errp)
 {
     if (eif->image_size != image->size) {
         error_setg(errp, "the image changed while it was read");
         return false;
     }
     return eif_image_verify_crc(eif, src, errp) &&
-           check_kernel(image, eif, src, errp) &&
+           check_kernel(image, eif, src, kernel, errp) &&
            eif_image_measure(eif, src, &image->pcrs, errp) &&
            check_signature(eif, src, image->pcrs.pcr0, errp);
 }
@@ -213,10 +212,11 @@ static bool check_bytes(NhvImage *image, const uint8_t *bytes, Error **errp)
 {
     g_autoptr(EifImage) eif = NULL;
     EifSource src;
+    EifKernel kernel;
 
     eif_source_init_buffer(&src, bytes, image->size);
     eif = eif_image_parse(&src, errp);
-    if (!eif || !check_eif(image, eif, &src, errp)) {
+    if (!eif || !check_eif(image, eif, &src, &kernel, errp)) {
         image->unbootable = true;
         return false;
     }
@@ -227,7 +227,7 @@ static bool check_bytes(NhvImage *image, const uint8_t *bytes, Error **errp)
     if (image->arch == EIF_ARCH_AARCH64) {
         return nhv_image_split(image, eif, bytes, errp);
     }
-    probe_kernel(image, eif, bytes);
+    probe_kernel(image, eif, &kernel, bytes);
     return true;
 }
 

@@ -21,15 +21,6 @@
 #include "qemu/units.h"
 #include "kernel-unpack.h"
 
-/* Linux/x86 boot protocol */
-#define SETUP_SECTS     0x1f1
-#define SETUP_MAGIC     0x202
-#define SETUP_VERSION   0x206
-#define PAYLOAD_OFFSET  0x248
-#define PAYLOAD_LENGTH  0x24c
-#define PREF_ADDRESS    0x258
-#define INIT_SIZE       0x260
-#define SETUP_END       0x264
 /* Its unpacked length ends a payload, as gzip's format has it anyway */
 #define LENGTH_TRAILER  4
 
@@ -120,31 +111,6 @@ static uint64_t unpack(const uint8_t *payload, size_t len, int fd,
     return 0;
 }
 #endif
-
-/* Returns: the packed kernel inside a bzImage, or NULL */
-static const uint8_t *find_payload(const uint8_t *bzimage, size_t len,
-                                   size_t *payload_len)
-{
-    uint64_t start;
-
-    if (len < SETUP_END || memcmp(bzimage + SETUP_MAGIC, "HdrS", 4) ||
-        lduw_le_p(bzimage + SETUP_VERSION) < 0x20a) {
-        return NULL;
-    }
-    start = (bzimage[SETUP_SECTS] ? bzimage[SETUP_SECTS] : 4) * 512ULL + 512 +
-            ldl_le_p(bzimage + PAYLOAD_OFFSET);
-    *payload_len = ldl_le_p(bzimage + PAYLOAD_LENGTH);
-    if (start > len || *payload_len > len - start) {
-        return NULL;
-    }
-    return bzimage + start;
-}
-
-/* Bytes from its address on that the kernel needs to unpack itself */
-static uint32_t init_size(const uint8_t *bzimage)
-{
-    return ldl_le_p(bzimage + INIT_SIZE);
-}
 
 /* Does a segment of notes have the entry of PVH guests? */
 static bool has_entry(const uint8_t *notes, uint64_t len)
@@ -248,26 +214,26 @@ static bool look_at(NhvKernel *kernel)
     return true;
 }
 
-static bool unpack_new(NhvKernel *kernel, const uint8_t *bzimage, size_t len)
+static bool unpack_new(NhvKernel *kernel, const EifKernel *head,
+                       const uint8_t *bzimage)
 {
-    size_t payload_len;
-    const uint8_t *payload = find_payload(bzimage, len, &payload_len);
-
-    if (!payload) {
+    if (!head->memory || head->payload > head->size ||
+        head->payload_len > head->size - head->payload) {
         return false;
     }
     kernel->fd = memfd_create("nitro-kernel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (kernel->fd >= 0) {
-        kernel->size = unpack(payload, payload_len, kernel->fd,
-                              MIN(init_size(bzimage), UNPACKED_MAX));
+        kernel->size = unpack(bzimage + head->payload, head->payload_len,
+                              kernel->fd, MIN(head->memory, UNPACKED_MAX));
     }
     if (!kernel->size || !seal(kernel->fd) || !look_at(kernel)) {
         nhv_kernel_close(kernel);
         return false;
     }
-    if (kernel->end) {
-        kernel->end = MAX(kernel->end, ldq_le_p(bzimage + PREF_ADDRESS) +
-                                       init_size(bzimage));
+    if (head->address > UINT32_MAX) {
+        kernel->end = 0;
+    } else if (kernel->end) {
+        kernel->end = MAX(kernel->end, head->address + head->memory);
     }
     return true;
 }
@@ -292,17 +258,22 @@ static void keep(const NhvKernel *kernel, const uint8_t *digest)
     memcpy(last.digest, digest, sizeof(last.digest));
 }
 
-void nhv_kernel_unpack(NhvKernel *kernel, const void *bzimage, size_t len)
+void nhv_kernel_unpack(NhvKernel *kernel, const EifKernel *head,
+                       const void *bzimage)
 {
     uint8_t digest[sizeof(last.digest)], *to = digest;
     size_t digest_len = sizeof(digest);
-    bool known = qcrypto_hash_bytes(QCRYPTO_HASH_ALGO_SHA384, bzimage, len,
-                                    &to, &digest_len, NULL) == 0;
+    bool known;
 
     *kernel = (NhvKernel) { .fd = -1 };
+    if (head->kind != EIF_KIND_BZIMAGE) {
+        return;
+    }
+    known = qcrypto_hash_bytes(QCRYPTO_HASH_ALGO_SHA384, bzimage, head->size,
+                               &to, &digest_len, NULL) == 0;
     g_mutex_lock(&last.lock);
     if ((!known || !take_last(kernel, digest)) &&
-        unpack_new(kernel, bzimage, len) && known) {
+        unpack_new(kernel, head, bzimage) && known) {
         keep(kernel, digest);
     }
     g_mutex_unlock(&last.lock);

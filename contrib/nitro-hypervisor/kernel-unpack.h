@@ -5,11 +5,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Format: Documentation/arch/x86/boot.rst of Linux.
+ * Source of the format of a payload: arch/x86/boot/compressed of Linux.
  */
 
 #ifndef NITRO_KERNEL_UNPACK_H
 #define NITRO_KERNEL_UNPACK_H
+
+#include "hw/core/eif-kernel.h"
 
 /* Linux: the device that owns the virtio devices named on the command line */
 #define NHV_KERNEL_DEVICES "virtio-mmio-cmdline"
@@ -25,8 +27,8 @@ typedef struct NhvKernel {
 /**
  * nhv_kernel_unpack: unpack the kernel inside a bzImage
  * @kernel: filled in; to be closed with nhv_kernel_close()
- * @bzimage: the bzImage, or what may be one
- * @len: its length
+ * @head: what it says of itself, from eif_kernel_probe()
+ * @bzimage: the bzImage, or what may be one; @head has its length
  *
  * All who unpack the same bzImage share one file, which is sealed.  The kernel
  * stays unknown if @bzimage is something else, damaged, or packed in a way that
@@ -34,7 +36,8 @@ typedef struct NhvKernel {
  *
  * Takes a fraction of a second; callable from any thread.
  */
-void nhv_kernel_unpack(NhvKernel *kernel, const void *bzimage, size_t len);
+void nhv_kernel_unpack(NhvKernel *kernel, const EifKernel *head,
+                       const void *bzimage);
 
 /* nhv_kernel_close: close its file; the kernel is unknown then */
 void nhv_kernel_close(NhvKernel *kernel);

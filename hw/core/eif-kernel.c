@@ -21,6 +21,7 @@
 #define X86_CMDLINE_SIZE 0x238
 #define X86_PAYLOAD_OFFSET 0x248
 #define X86_PAYLOAD_LENGTH 0x24c
+#define X86_PREF_ADDRESS 0x258
 #define X86_INIT_SIZE 0x260
 #define X86_HEADER_END 0x264
 
@@ -57,8 +58,7 @@ static void probe_bzimage(const uint8_t *head, EifKernel *kernel)
     uint64_t setup = head[X86_SETUP_SECTS] ?: X86_DEFAULT_SECTS;
     uint16_t version = lduw_le_p(head + X86_VERSION);
     uint64_t end = read_u32(head + X86_SYSSIZE) * X86_PARAGRAPH;
-    uint64_t payload = read_u32(head + X86_PAYLOAD_OFFSET) +
-                       read_u32(head + X86_PAYLOAD_LENGTH);
+    uint64_t payload = read_u32(head + X86_PAYLOAD_OFFSET);
     uint64_t cmdline_size = read_u32(head + X86_CMDLINE_SIZE);
 
     setup = (setup + 1) * X86_SECTOR;
@@ -66,9 +66,12 @@ static void probe_bzimage(const uint8_t *head, EifKernel *kernel)
         end &= UINT16_MAX * X86_PARAGRAPH;
     }
     if (version >= 0x208) {
-        end = MAX(end, payload);
+        kernel->payload = setup + payload;
+        kernel->payload_len = read_u32(head + X86_PAYLOAD_LENGTH);
+        end = MAX(end, payload + kernel->payload_len);
     }
     if (version >= 0x20a) {
+        kernel->address = ldq_le_p(head + X86_PREF_ADDRESS);
         kernel->memory = read_u32(head + X86_INIT_SIZE) ?: 1;
     }
     kernel->loaded = MAX(end, 1);

@@ -93,6 +93,26 @@ static void test_good(void)
 #define WANT_X86 ", wanted is an x86_64 kernel (bzImage)"
 #define WANT_ARM ", wanted is an arm64 kernel (Image)"
 
+static void test_payload(void)
+{
+    g_autofree uint8_t *x86 = bzimage();
+    EifKernel kernel;
+
+    stq_le_p(x86 + 0x258, 0x1000000);
+    kernel = probe(x86, BZIMAGE_LEN);
+    g_assert_cmpuint(kernel.payload, ==, 3 * 512 + 100);
+    g_assert_cmpuint(kernel.payload_len, ==, 200);
+    g_assert_cmpuint(kernel.address, ==, 0x1000000);
+    stw_le_p(x86 + 0x206, 0x209);
+    kernel = probe(x86, BZIMAGE_LEN);
+    g_assert_cmpuint(kernel.payload_len, ==, 200);
+    g_assert_cmpuint(kernel.address, ==, 0);
+    stw_le_p(x86 + 0x206, 0x207);
+    kernel = probe(x86, BZIMAGE_LEN);
+    g_assert_cmpuint(kernel.payload, ==, 0);
+    g_assert_cmpuint(kernel.payload_len, ==, 0);
+}
+
 static void test_kinds(void)
 {
     static const struct {
@@ -380,6 +400,7 @@ int main(int argc, char **argv)
         void (*func)(void);
     } tests[] = {
         { "good", test_good },
+        { "payload", test_payload },
         { "kinds", test_kinds },
         { "other-arch", test_other_arch },
         { "uncertain", test_uncertain },

@@ -11,6 +11,7 @@
 #include <archive_entry.h>
 #include <sys/mman.h>
 #include "elf.h"
+#include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "contrib/nitro-hypervisor/kernel-unpack.h"
@@ -119,6 +120,7 @@ static void make_bzimage(Fixture *f, const char *filter)
         len += 4;
     }
     setup[0x1f1] = SETUP_SECTS;
+    stw_le_p(setup + 0x1fe, 0xaa55);
     memcpy(setup + 0x202, "HdrS", 4);
     stw_le_p(setup + 0x206, 0x20f);
     stl_le_p(setup + 0x248, PAYLOAD);
@@ -128,25 +130,39 @@ static void make_bzimage(Fixture *f, const char *filter)
     f->len = PAYLOAD_AT + len;
 }
 
+static EifKernel probe(const Fixture *f)
+{
+    EifKernel head;
+    EifSource src;
+
+    eif_source_init_buffer(&src, f->bzimage, f->len);
+    g_assert_true(eif_kernel_probe(&src, 0, f->len, &head, &error_abort));
+    return head;
+}
+
 static void unpack(Fixture *f)
 {
+    EifKernel head = probe(f);
+
     nhv_kernel_close(&f->kernel);
-    nhv_kernel_unpack(&f->kernel, f->bzimage, f->len);
+    nhv_kernel_unpack(&f->kernel, &head, f->bzimage);
 }
 
 /* What setup() made, perhaps changed, comes out */
-static void expect_elf(const Fixture *f)
+static void expect_elf(Fixture *f)
 {
     g_autofree uint8_t *got = g_malloc(ELF_SIZE + 1);
 
+    unpack(f);
     g_assert_cmpint(f->kernel.fd, >=, 0);
     g_assert_cmpuint(f->kernel.size, ==, ELF_SIZE);
     g_assert_cmpint(pread(f->kernel.fd, got, ELF_SIZE + 1, 0), ==, ELF_SIZE);
     g_assert_cmpmem(got, ELF_SIZE, f->elf, ELF_SIZE);
 }
 
-static void expect_unknown(const Fixture *f)
+static void expect_unknown(Fixture *f)
 {
+    unpack(f);
     g_assert_cmpint(f->kernel.fd, ==, -1);
     g_assert_cmpuint(f->kernel.size, ==, 0);
     g_assert_cmpuint(f->kernel.end, ==, 0);
@@ -157,7 +173,6 @@ static void expect_unknown(const Fixture *f)
 static void test_format(Fixture *f, gconstpointer data)
 {
     make_bzimage(f, data);
-    unpack(f);
     expect_elf(f);
     g_assert_cmpuint(f->kernel.end, ==, ADDRESS + INIT_SIZE);
     g_assert_false(f->kernel.takes_devices);
@@ -167,11 +182,13 @@ static void test_format(Fixture *f, gconstpointer data)
 static void test_shared(Fixture *f, gconstpointer data)
 {
     NhvKernel other;
+    EifKernel head;
     struct stat one, two;
 
     make_bzimage(f, "zstd");
     unpack(f);
-    nhv_kernel_unpack(&other, f->bzimage, f->len);
+    head = probe(f);
+    nhv_kernel_unpack(&other, &head, f->bzimage);
     g_assert_cmpuint(other.end, ==, f->kernel.end);
     g_assert_cmpint(fstat(f->kernel.fd, &one), ==, 0);
     g_assert_cmpint(fstat(other.fd, &two), ==, 0);
@@ -183,7 +200,6 @@ static void test_shared(Fixture *f, gconstpointer data)
 
     f->elf[MARK_AT] ^= 1;
     make_bzimage(f, "zstd");
-    unpack(f);
     expect_elf(f);
 }
 
@@ -288,7 +304,6 @@ static void test_no_entry(Fixture *f, gconstpointer data)
 {
     changes[GPOINTER_TO_SIZE(data)].change(f);
     make_bzimage(f, "gzip");
-    unpack(f);
     expect_elf(f);
     g_assert_cmpuint(f->kernel.end, ==, 0);
 }
@@ -301,18 +316,14 @@ static void test_damaged(Fixture *f, gconstpointer data)
     make_bzimage(f, data);
     len = f->len;
     for (f->len = 0; f->len < len; f->len += f->len < 4096 ? 1 : 10007) {
-        unpack(f);
         expect_unknown(f);
     }
     f->len = len;
     stl_le_p(f->bzimage + 0x24c, UINT32_MAX);
-    unpack(f);
     expect_unknown(f);
     stl_le_p(f->bzimage + 0x24c, 1000);
-    unpack(f);
     expect_unknown(f);
     stl_le_p(f->bzimage + 0x248, UINT32_MAX);
-    unpack(f);
     expect_unknown(f);
 }
 
@@ -321,10 +332,8 @@ static void test_long(Fixture *f, gconstpointer data)
 {
     make_bzimage(f, "gzip");
     stl_le_p(f->bzimage + 0x260, ELF_SIZE - 1);
-    unpack(f);
     expect_unknown(f);
     stl_le_p(f->bzimage + 0x260, ELF_SIZE);
-    unpack(f);
     expect_elf(f);
 }
 
@@ -333,14 +342,21 @@ static void test_old(Fixture *f, gconstpointer data)
 {
     make_bzimage(f, "gzip");
     stw_le_p(f->bzimage + 0x206, 0x209);
-    unpack(f);
     expect_unknown(f);
+}
+
+/* Sums of addresses cannot overflow */
+static void test_far(Fixture *f, gconstpointer data)
+{
+    make_bzimage(f, "gzip");
+    stq_le_p(f->bzimage + 0x258, UINT64_MAX - ELF_SIZE);
+    expect_elf(f);
+    g_assert_cmpuint(f->kernel.end, ==, 0);
 }
 
 static void test_not_packed(Fixture *f, gconstpointer data)
 {
     make_bzimage(f, NULL);
-    unpack(f);
     expect_elf(f);
 }
 
@@ -375,5 +391,6 @@ int main(int argc, char **argv)
     add("damaged/zstd", "zstd", test_damaged);
     add("long", NULL, test_long);
     add("old", NULL, test_old);
+    add("far", NULL, test_far);
     return g_test_run();
 }

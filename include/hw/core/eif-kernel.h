@@ -30,6 +30,9 @@ typedef struct EifKernel {
     uint64_t memory; /* bytes it occupies by its header; 0: unknown */
     uint64_t loaded; /* bytes that are loaded into that memory */
     uint64_t cmdline_max; /* characters, without NUL; UINT64_MAX: unknown */
+    /* Of a bzImage, not checked against its size; 0: unknown */
+    uint64_t payload, payload_len; /* the packed kernel, from the start */
+    uint64_t address; /* of the memory it occupies */
 } EifKernel;
 
 /**
