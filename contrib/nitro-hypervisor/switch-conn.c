@@ -12,8 +12,8 @@
 
 #define OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
 
-/* Resets of one connection that may be taken for late ones */
-#define MAX_DOUBTS 4
+/* Resets of one side, in a row, that may be taken for late ones */
+#define MAX_DOUBTS 16
 
 /*
  * Both ports of a key are the guests' choice.  With factors that guests do
@@ -188,6 +188,8 @@ void nhv_conn_fetched(NhvFlow *flow, uint16_t op)
 
     if (op == VIRTIO_VSOCK_OP_REQUEST) {
         conn->asked = true;
+    } else if (op == VIRTIO_VSOCK_OP_RESPONSE) {
+        conn->answers++;
     } else if (op == VIRTIO_VSOCK_OP_RST) {
         conn->told[!side] = true;
     }
@@ -203,6 +205,7 @@ void nhv_conn_fetched(NhvFlow *flow, uint16_t op)
 static void conn_ask_again(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     flow_credit(&conn->flow[side], &pkt->hdr);
+    conn->stale_answers = conn->answers;
     if (conn->state == NITRO_CONN_OPEN) {
         conn->flow[!side].todo |= OP_BIT(RESPONSE);
         nhv_flow_queue(&conn->flow[!side]);
@@ -284,8 +287,22 @@ static const char *conn_established(NhvConn *conn, int side,
 static bool reset_in_doubt(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     return pkt->hdr.buf_alloc && !conn->flow[side].shutdown &&
-           conn->flow[!side].shutdown_told != NITRO_SHUTDOWN_BOTH &&
-           conn->doubts++ < MAX_DOUBTS;
+           conn->flow[!side].shutdown_told != NITRO_SHUTDOWN_BOTH;
+}
+
+/*
+ * The requester refuses an answer that came for a socket it had closed.  When
+ * another CPU of Linux sends the next request meanwhile, that comes first.
+ */
+static bool refuses_stale_answer(NhvConn *conn, int side)
+{
+    if (side != conn->requester || conn->spoken[side] ||
+        !conn->stale_answers) {
+        return false;
+    }
+    conn->stale_answers--;
+    conn->answers--;
+    return true;
 }
 
 static void conn_reset(NhvConn *conn, int side, const NhvPacket *pkt)
@@ -295,7 +312,15 @@ static void conn_reset(NhvConn *conn, int side, const NhvPacket *pkt)
         /* Too early for this connection; a response will show who is there */
         return;
     }
+    if (refuses_stale_answer(conn, side)) {
+        return;
+    }
     if (reset_in_doubt(conn, side, pkt)) {
+        if (conn->doubts[side]++ == MAX_DOUBTS) {
+            /* A socket on @side that is there all the same must not stay */
+            nhv_conn_abort(conn);
+            return;
+        }
         /* The answer is credit, or another reset if nobody is there */
         conn->flow[!side].todo |= OP_BIT(CREDIT_REQUEST);
         nhv_flow_queue(&conn->flow[!side]);
@@ -353,6 +378,7 @@ const char *nhv_conn_input(NhvConn *conn, int side, const NhvPacket *pkt)
         }
         conn_answered(conn);
     }
+    conn->doubts[side] = 0;
     flow_credit(&conn->flow[side], &pkt->hdr);
     why = op == VIRTIO_VSOCK_OP_RESPONSE ? conn_response(conn, side)
                                          : conn_established(conn, side, pkt);

@@ -71,7 +71,9 @@ struct NhvConn {
     NhvConn *successor;       /* opened as soon as this one is settled */
     NhvConnState state;
     int requester;              /* side that sent the request */
-    unsigned int doubts;        /* resets that were not believed */
+    unsigned int doubts[2];     /* by side: resets not believed, in a row */
+    unsigned int answers;       /* fetched by the requester, not refused */
+    unsigned int stale_answers; /* of these, before its last request */
     bool asked;                 /* the request was fetched */
     bool spoken[2];             /* by side: has used the connection */
     bool told[2];               /* by side: has fetched a reset */

@@ -374,7 +374,27 @@ static void test_doubted_reset(Fixture *f, gconstpointer data)
         send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
     }
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    /* Should A have a socket, it must not stay there without a peer */
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
     g_assert_cmpuint(wire_connections(f->sw), ==, 0);
+}
+
+/* Many programs close their sockets late; this one stays */
+static void test_many_late_resets(Fixture *f, gconstpointer data)
+{
+    int i;
+
+    connect_to(f, f->a, CID_A);
+    for (i = 0; i < 100; i++) {
+        send_late_reset(f->a, CID_A, 5005, CID_P, 1000);
+        expect_op(f->a, ASK, CID_P, 1000, CID_A, 5005);
+        send_op(f->a, UPDATE, CID_A, 5005, CID_P, 1000);
+        expect_op(f->parent, UPDATE, CID_A, 5005, CID_P, 1000);
+    }
+    expect_nothing(f->parent);
+    parent_data(f, CID_A, "x", 1);
+    expect_op(f->a, RW, CID_P, 1000, CID_A, 5005);
+    g_assert_cmpuint(f->reports, ==, 0);
 }
 
 /* The parent ends a connection and asks again before A has fetched that */
@@ -428,6 +448,52 @@ static void test_hasty_close(Fixture *f, gconstpointer data)
     expect_op(f->a, REQUEST, CID_P, 1001, CID_A, 5005);
     expect_nothing(f->parent);
     g_assert_cmpuint(f->reports, ==, 0);
+}
+
+/*
+ * Linux may send the refusal of an answer that came too late behind the next
+ * request.  It is not about the answer to that.
+ */
+static void test_late_refusal(Fixture *f, gconstpointer data)
+{
+    connect_to(f, f->a, CID_A);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->a);
+
+    /* Two answers are on their way to sockets that were given up */
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    send_op(f->parent, REQUEST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->parent, RESPONSE, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->a);
+
+    /* The third is refused, too: nobody is there */
+    send_op(f->parent, RST, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
+    expect_nothing(f->parent);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
+    g_assert_cmpuint(f->reports, ==, 0);
+}
+
+/* The other way round, and a socket that uses the first answer */
+static void test_refusal_after_use(Fixture *f, gconstpointer data)
+{
+    send_op(f->a, REQUEST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, REQUEST, CID_A, 5005, CID_P, 1000);
+    send_op(f->parent, RESPONSE, CID_P, 1000, CID_A, 5005);
+    expect_op(f->a, RESPONSE, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, REQUEST, CID_A, 5005, CID_P, 1000);
+    send_op(f->a, UPDATE, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, UPDATE, CID_A, 5005, CID_P, 1000);
+    expect_op(f->a, RESPONSE, CID_P, 1000, CID_A, 5005);
+    send_op(f->a, RST, CID_A, 5005, CID_P, 1000);
+    expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
+    expect_nothing(f->a);
+    g_assert_cmpuint(wire_connections(f->sw), ==, 0);
 }
 
 /*
@@ -886,8 +952,11 @@ int main(int argc, char **argv)
         { "/nitro/switch/withdrawn-request", test_withdrawn_request },
         { "/nitro/switch/late-reset", test_late_reset },
         { "/nitro/switch/doubted-reset", test_doubted_reset },
+        { "/nitro/switch/many-late-resets", test_many_late_resets },
         { "/nitro/switch/source-port-again", test_source_port_again },
         { "/nitro/switch/hasty-close", test_hasty_close },
+        { "/nitro/switch/late-refusal", test_late_refusal },
+        { "/nitro/switch/refusal-after-use", test_refusal_after_use },
         { "/nitro/switch/late-response", test_late_response },
         { "/nitro/switch/again-and-gone", test_again_and_gone },
         { "/nitro/switch/host-cid", test_host_cid },
