@@ -34,7 +34,7 @@ install: all
 clean:
 	rm -rf $(BUILD)/out $(BUILD)/arm64 $(BUILD)/qemu \
 	    $(BUILD)/qemu.git $(BUILD)/logs $(BUILD)/lab* \
-	    $(BUILD)/*.configured $(BUILD)/sanitizers \
+	    $(BUILD)/*.configured $(BUILD)/*.prepared $(BUILD)/sanitizers \
 	    $(BUILD)/fuzz $(BUILD)/threads $(BUILD)/nitro-only $(BUILD)/no-nitro \
 	    $(BUILD)/series* $(BUILD)/deb $(BUILD)/deb-root
 

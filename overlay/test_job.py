@@ -14,6 +14,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+import prepared
 import testing
 import tree
 
@@ -222,6 +223,85 @@ class Jobs(unittest.TestCase):
             text = self.printed(log, counts)
             self.assertIn('(status 1):\n\nline 60\n', text)
             self.assertIn('line 99\nfull', text)
+
+
+class Prepared(testing.Case):
+    """What the steps before a job were made from."""
+
+    def setUp(self):
+        super().setUp()
+        for name in ('repo/hw/a.c', 'repo/build/log', 'repo/.git/index',
+                     'build/qemu/hw/a.c', 'build/program'):
+            self.write(name, 'text')
+        self.enterContext(mock.patch('tree.repository',
+                                     lambda: self.top + '/repo'))
+        self.enterContext(mock.patch.dict(os.environ,
+                                          BUILD=self.top + '/build'))
+
+    def preparation(self, *commands):
+        """Of these commands, as a job has it at its beginning."""
+        build = self.top + '/build'
+        return prepared.Preparation(build + '/run.prepared', commands,
+                                    build + '/qemu', [build + '/program'])
+
+    def test_same(self):
+        """Nothing has to be done when nothing has changed."""
+        self.assertFalse(self.preparation('make').is_done())
+        self.preparation('make').done()
+        self.write('repo/build/log', 'more text')
+        self.write('repo/.git/index', 'more text')
+        self.assertTrue(self.preparation('make').is_done())
+
+    def test_changes(self):
+        """A source, a result, a command or a variable that differs."""
+        self.preparation('make').done()
+        self.assertFalse(self.preparation('make', 'it').is_done())
+        with mock.patch.dict(os.environ, CFLAGS='-O3'):
+            self.assertFalse(self.preparation('make').is_done())
+        for change in (lambda: self.write('repo/hw/b.c', ''),
+                       lambda: self.write('repo/hw/a.c', 'text'),
+                       lambda: self.write('build/qemu/hw/a.c', 'text'),
+                       lambda: os.unlink(self.top + '/repo/hw/a.c'),
+                       lambda: os.unlink(self.top + '/build/program')):
+            self.preparation('make').done()
+            self.assertTrue(self.preparation('make').is_done())
+            change()
+            self.assertFalse(self.preparation('make').is_done())
+
+    def test_change_meanwhile(self):
+        """Of a source, while the steps run."""
+        preparation = self.preparation('make')
+        self.write('repo/hw/a.c', 'new text')
+        preparation.done()
+        self.assertFalse(self.preparation('make').is_done())
+
+    def test_jobs(self):
+        """Those that somebody waits for, and only the steps before them."""
+        job = load('x86_64')
+        self.assertIsNone(job.preparation('check', []))
+        ran = []
+        with mock.patch.dict(job.JOBS, run=lambda: [
+                job.Step('build', 'build', 'true'),
+                job.Step('lab', 'lab', 'true', shown=True)]), \
+                mock.patch.object(job, 'execute', lambda step, _label:
+                                  ran.append(step.name) or 0), \
+                contextlib.redirect_stdout(io.StringIO()):
+            for _ in range(2):
+                self.assertEqual(job.run_job('run'), 0)
+        self.assertEqual(ran, ['build', 'lab', 'lab'])
+
+    def test_failed(self):
+        """Steps that did not end well are done again."""
+        job = load('x86_64')
+        with mock.patch.dict(job.JOBS, run=lambda: [
+                job.Step('build', 'build', 'true'),
+                job.Step('lab', 'lab', 'true', shown=True)]), \
+                mock.patch.object(job, 'execute', lambda *_: 1):
+            for _ in range(2):
+                text = io.StringIO()
+                with contextlib.redirect_stdout(text):
+                    self.assertEqual(job.run_job('run'), 1)
+                self.assertIn('failed: build', text.getvalue())
 
 
 class Configure(testing.Case):
