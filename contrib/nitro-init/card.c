@@ -31,6 +31,7 @@
 #define FIRST_RETRY_US   100000     /* so often in the beginning... */
 #define FIRST_RETRIES    100
 #define RETRY_US         1000000    /* ...and later */
+#define GREETING_MS      500        /* most peers have none */
 
 struct card {
     const struct config *config;
@@ -272,6 +273,33 @@ static void card_begin(struct card *card)
     }
 }
 
+/*
+ * A parent that names the address gives the enclave the same lease in each
+ * launch.
+ */
+static void use_mac(struct card *card)
+{
+    static const uint8_t none[MAC_LEN];
+    uint8_t mac[MAC_LEN];
+
+    memcpy(mac, card->in.mac, MAC_LEN);
+    memset(card->in.mac, 0, MAC_LEN);
+    if (card->config->net_mac || !memcmp(mac, none, MAC_LEN) ||
+        !memcmp(mac, card->mac, MAC_LEN)) {
+        return;
+    }
+    if (tap_set_mac(mac)) {
+        warn("cannot give " TAP_NAME " the hardware address "
+             "%02x:%02x:%02x:%02x:%02x:%02x of the parent's device", mac[0],
+             mac[1], mac[2], mac[3], mac[4], mac[5]);
+        return;
+    }
+    memcpy(card->mac, mac, MAC_LEN);
+    if (card->dhcp_fd >= 0) {
+        begin_dhcp(card);
+    }
+}
+
 /* Returns: -1 when the connection has ended, or is of no use */
 static int card_receive(struct card *card)
 {
@@ -284,7 +312,16 @@ static int card_receive(struct card *card)
         return -1;
     }
     card->out.uncut = card->in.uncut;
+    use_mac(card);
     return 0;
+}
+
+/* Before the first packet, if the peer has one; returns as card_receive() */
+static int await_greeting(struct card *card)
+{
+    struct pollfd stream = { card->stream, POLLIN, 0 };
+
+    return poll(&stream, 1, GREETING_MS) > 0 ? card_receive(card) : 0;
 }
 
 static int card_serve(struct card *card)
@@ -320,9 +357,11 @@ static void card_run(struct card *card)
     prctl(PR_SET_NAME, "nitro-net");
     for (;;) {
         connect_parent(card);
-        card_begin(card);
-        while (!card_serve(card)) {
-            continue;
+        if (!await_greeting(card)) {
+            card_begin(card);
+            while (!card_serve(card)) {
+                continue;
+            }
         }
         close(card->stream);
         usleep(FIRST_RETRY_US);

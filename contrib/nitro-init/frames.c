@@ -25,6 +25,7 @@ void frames_reset(struct frames *frames)
     frames->start = frames->end = 0;
     frames->begun = false;
     frames->uncut = 0;
+    memset(frames->mac, 0, sizeof(frames->mac));
 }
 
 void frames_free(struct frames *frames)
@@ -149,6 +150,7 @@ static bool take_greeting(struct frames *frames, const uint8_t *frame,
         memcmp(frame + 12, word, sizeof(word) - 1)) {
         return false;
     }
+    memcpy(frames->mac, frame + 6, sizeof(frames->mac));
     frames->uncut = get32(frame + 22);
     return true;
 }

@@ -13,9 +13,11 @@
  *
  * A nitro-net device begins with a greeting, which is not for the TAP device:
  *
- *   | addresses, 12 bytes | 0x88b5 | "nitronet" | u32, big-endian |
+ *   | 6 bytes | address, 6 bytes | 0x88b5 | "nitronet" | u32, big-endian |
  *
- * The number is offload_split()'s @uncut; it may be 0.
+ * The address is the one that the enclave's interface should have; zeros leave
+ * the choice to the enclave.  The number is offload_split()'s @uncut; it may
+ * be 0.
  */
 
 #ifndef NITRO_INIT_FRAMES_H
@@ -25,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "address.h"
 #include "offload.h"
 
 #define FRAME_HEAD   4
@@ -42,6 +45,7 @@ struct frames {
     struct merge merge;         /* to the device */
     bool begun;                 /* the connection's first frame has come */
     uint32_t uncut;             /* see offload_split() */
+    uint8_t mac[MAC_LEN];       /* of a greeting, else zeros */
 };
 
 /*
@@ -84,7 +88,7 @@ int frames_receive(struct frames *frames, int stream);
 
 /*
  * frames_deliver: write all whole frames to a TAP device
- * @frames: has what a greeting said in @uncut
+ * @frames: has what a greeting said in @uncut and @mac
  * @tap: what it does not take is lost, as on any network
  *
  * Returns: 0; -1 when a length is out of range: no frame that follows can be

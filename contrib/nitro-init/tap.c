@@ -79,17 +79,12 @@ static int open_device(void)
 
 int tap_open(const uint8_t *mac)
 {
-    struct ifreq hardware = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
     int fd = open_device();
 
     if (fd < 0) {
         return -1;
     }
-    if (mac) {
-        memcpy(hardware.ifr_hwaddr.sa_data, mac, MAC_LEN);
-    }
-    return mac && interface_ioctl(SIOCSIFHWADDR, &hardware)
-        ? close_keeping_errno(fd) : fd;
+    return mac && tap_set_mac(mac) ? close_keeping_errno(fd) : fd;
 }
 
 int tap_mac(uint8_t mac[MAC_LEN])
@@ -101,6 +96,14 @@ int tap_mac(uint8_t mac[MAC_LEN])
     }
     memcpy(mac, request.ifr_hwaddr.sa_data, MAC_LEN);
     return 0;
+}
+
+int tap_set_mac(const uint8_t mac[MAC_LEN])
+{
+    struct ifreq request = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+
+    memcpy(request.ifr_hwaddr.sa_data, mac, MAC_LEN);
+    return interface_ioctl(SIOCSIFHWADDR, &request);
 }
 
 int tap_up(void)

@@ -23,8 +23,13 @@
  */
 int tap_open(const uint8_t *mac);
 
-/* tap_mac: returns 0, or -1 with errno set */
+/*
+ * tap_mac, tap_set_mac: the interface's address, whether it is up or down
+ *
+ * Returns: 0, or -1 with errno set
+ */
 int tap_mac(uint8_t mac[MAC_LEN]);
+int tap_set_mac(const uint8_t mac[MAC_LEN]);
 
 /*
  * tap_up, tap_set_mtu, tap_add_address, tap_remove_address, tap_add_gateway:

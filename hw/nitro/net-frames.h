@@ -13,7 +13,10 @@
  * understands.  It says how long a frame with TCP over IPv4 may be that the
  * init need not cut to the MTU; 0: it has to cut each.
  *
- *     | ff x 6 | address of the card | 0x88b5 | "nitronet" | length u32 |
+ * The address is the one that the enclave's interface should have, unless its
+ * configuration says net-mac; zeros leave the choice to the enclave.
+ *
+ *     | ff x 6 | address, 6 bytes | 0x88b5 | "nitronet" | length u32 |
  *
  * Both directions are buffers without a socket.  Many frames go into one read
  * or write: a write costs on vsock about as much with 64 KiB as with 64 bytes.
@@ -97,7 +100,7 @@ bool nitro_frames_add(Fifo8 *out, const uint8_t *frame, size_t len);
 /**
  * nitro_frames_greet: queue the greeting
  * @out: is empty
- * @address: of the card
+ * @address: that the enclave's interface should have, or zeros
  * @uncut: bytes of the longest frame of that kind
  */
 void nitro_frames_greet(Fifo8 *out, const MACAddr *address, uint32_t uncut);

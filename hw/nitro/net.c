@@ -312,22 +312,41 @@ static NetClientInfo net_info = {
 
 /* Connections */
 
+static bool is_behind_slirp(const NitroNet *n)
+{
+    const NetClientState *peer = qemu_get_queue(n->nic)->peer;
+
+    return peer && peer->info->type == NET_CLIENT_DRIVER_USER;
+}
+
 /*
  * slirp is the other end of each TCP connection, and takes segments of any
  * length over IPv4.  Each frame costs it a system call, and an acknowledgement.
  */
 static uint32_t longest_uncut(const NitroNet *n)
 {
-    const NetClientState *peer = qemu_get_queue(n->nic)->peer;
+    return is_behind_slirp(n) ? n->host_mtu + ETHERNET : 0;
+}
 
-    return peer && peer->info->type == NET_CLIENT_DRIVER_USER
-           ? n->host_mtu + ETHERNET : 0;
+/*
+ * The address that the enclave should have; zeros: its own choice.  QEMU's
+ * default is the same in each QEMU, so only slirp's network can have it.
+ * There it is needed: slirp gives it the lease to which forwarded ports lead.
+ */
+static MACAddr greeting_mac(const NitroNet *n)
+{
+    static const uint8_t chosen_by_qemu[] = { 0x52, 0x54, 0x00, 0x12, 0x34 };
+
+    return is_behind_slirp(n) || memcmp(n->conf.macaddr.a, chosen_by_qemu,
+                                        sizeof(chosen_by_qemu))
+           ? n->conf.macaddr : (MACAddr) { };
 }
 
 static void net_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
                          gpointer opaque)
 {
     NitroNet *n = opaque;
+    MACAddr mac = greeting_mac(n);
     uint32_t cid;
     const char *why = nitro_peer_refusal(sioc, n->cid, n->sioc, &cid);
 
@@ -343,7 +362,7 @@ static void net_accepted(QIONetListener *listener, QIOChannelSocket *sioc,
     n->connections++;
     trace_nitro_net_accepted(n, cid, n->connections);
     net_show(n);
-    nitro_frames_greet(&n->out, &n->conf.macaddr, longest_uncut(n));
+    nitro_frames_greet(&n->out, &mac, longest_uncut(n));
     connection_update(n);
 }
 

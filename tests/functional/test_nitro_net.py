@@ -22,6 +22,7 @@ NAME, OTHER_NAME, OTHER_ADDRESS = 'parent.lab', 'enclave.lab', '10.9.8.7'
 # The network on a tap
 OURS, THEIRS, OURS6, THEIRS6 = '10.9.0.1', '10.9.0.2', 'fd09::1', 'fd09::2'
 LARGE_MTU = 65520
+THEIR_MAC, CARDS_MAC = '02:00:00:00:00:0a', '52:54:00:12:34:56'
 BYTES = 4 << 20
 # One after another, and at once
 CONNECTIONS, AT_ONCE = 450, 50
@@ -90,12 +91,12 @@ class Net(StreamTest):
             **super().parent_files(), **passt.files(),
             IMAGE: application.image(
                 'init-net', command, tree(), net='dhcp',
-                net_mac='02:00:00:00:00:0a', net_address='fec1::15/64',
-                net_wait=PATIENCE),
+                net_address='fec1::15/64', net_wait=PATIENCE),
             STATIC: application.image(
                 'init-static', command, tree(), net='static',
                 net_address=[THEIRS + '/24', THEIRS6 + '/64'],
-                net_gateway=OURS, net_dns=OURS, net_mtu=LARGE_MTU)}
+                net_gateway=OURS, net_dns=OURS, net_mtu=LARGE_MTU,
+                net_mac=THEIR_MAC)}
 
     # In the parent
 
@@ -180,7 +181,7 @@ class Net(StreamTest):
         """TCP and UDP from and to an enclave behind slirp."""
         self.assertEqual(self.await_ready(), {
             'address': GUEST_ADDRESS + '/24', 'static': '1', 'route': HOST,
-            'mac': '02:00:00:00:00:0a', 'mtu': '1500',
+            'mac': CARDS_MAC, 'mtu': '1500',
             'resolv': 'nameserver 10.0.2.3', 'name': HOST, 'direct': HOST,
             'other': 'unknown', 'six': expected, 'hash': expected,
             'ready': 'yes'})
@@ -198,6 +199,16 @@ class Net(StreamTest):
         self.assertGreater(int(self.parent.check(
             ['stat', '-c', '%s', PCAP])), 3 * BYTES)
 
+    def relaunch(self, launch):
+        """Another launch has the same address, to which ports lead."""
+        launch.qmp.command('system_reset')
+        self.wait_until(lambda: self.parent.get(LOG).count('ready=') > 1,
+                        'the program to be ready again')
+        said = self.parent.get(LOG).rpartition('address=')[2]
+        self.assertEqual(said.split()[0], GUEST_ADDRESS + '/24')
+        self.assertEqual(self.parent.check(
+            ['lab', 'tcp', 'many', '127.0.0.1', ECHO, 1, 1]).split()[0], '1')
+
     def kill_in_traffic(self, launch):
         """SIGKILL of the launcher while the enclave sends without end."""
         reader = self.parent.spawn(
@@ -212,8 +223,10 @@ class Net(StreamTest):
         """Large packets of both families."""
         said = self.await_ready()
         self.assertEqual(
-            [said[name] for name in ('address', 'route', 'mtu', 'resolv')],
-            [THEIRS + '/24', OURS, str(LARGE_MTU), 'nameserver ' + OURS])
+            [said[name]
+             for name in ('address', 'route', 'mac', 'mtu', 'resolv')],
+            [THEIRS + '/24', OURS, THEIR_MAC, str(LARGE_MTU),
+             'nameserver ' + OURS])
         for address in THEIRS, THEIRS6:
             self.parent.check(['ping', '-c', '1', '-s', '60000', address])
         before = self.network(launch)['sent']
@@ -240,6 +253,7 @@ class Net(StreamTest):
         expected = self.serve()
         launch = self.launch_user()
         self.use_user(launch, expected)
+        self.relaunch(launch)
         self.kill_in_traffic(launch)
         self.use_tap(self.launch_tap())
         job, launch = self.launch_passt()

@@ -33,6 +33,7 @@ typedef struct Net {
     int listener;
     int network;                /* behind the back end */
     int init;
+    const char *mac;            /* that was given to the device, or NULL */
 } Net;
 
 static void expect(int fd, const char *bytes, size_t len)
@@ -43,15 +44,19 @@ static void expect(int fd, const char *bytes, size_t len)
     g_assert_cmpmem(got, len, bytes, len);
 }
 
-/* Connect, and get the greeting: no back end but slirp takes long segments */
+/*
+ * Connect, and get the greeting: no back end but slirp takes long segments,
+ * and other networks may have several cards with QEMU's default address.
+ */
 static int init_connect(Net *net)
 {
-    static const char word[] = "\x88\xb5nitronet\0\0\0";
+    static const char word[] = "\x88\xb5nitronet\0\0\0", none[6];
     uint8_t got[30];
     int fd = peer_connect(net->run, PORT);
 
     read_all(fd, got, sizeof(got));
     g_assert_cmpmem(got, 4, "\0\0\0\32", 4);
+    g_assert_cmpmem(got + 10, 6, net->mac ?: none, 6);
     g_assert_cmpmem(got + 16, 14, word, sizeof(word));
     return fd;
 }
@@ -100,7 +105,7 @@ static void exchange(Net *net)
 static void test_life(void)
 {
     g_autofree char *text = NULL, *network = NULL;
-    Net net;
+    Net net = { };
 
     start(&net, NETDEV CARD);
     exchange(&net);
@@ -119,7 +124,7 @@ static void test_life(void)
 /* With -nic, which has no type stream but can be joined with one */
 static void test_nic(void)
 {
-    Net net;
+    Net net = { };
 
     start(&net, NETDEV "-netdev hubport,id=hub,hubid=1,netdev=net0 "
                 "-nic hubport,hubid=1,model=nitro-net");
@@ -127,10 +132,19 @@ static void test_nic(void)
     end(&net);
 }
 
+static void test_mac(void)
+{
+    Net net = { .mac = "\x02\0\0\0\0\7" };
+
+    start(&net, NETDEV CARD ",mac=02:00:00:00:00:07");
+    exchange(&net);
+    end(&net);
+}
+
 static void test_fault(void)
 {
     g_autofree char *text = NULL;
-    Net net;
+    Net net = { };
 
     start(&net, NETDEV CARD);
     SEND(net.init, "\0\0\0\15" "too short for a header");
@@ -150,7 +164,7 @@ static void test_fault(void)
 /* Each launch has its own connection */
 static void test_reset(void)
 {
-    Net net;
+    Net net = { };
 
     start(&net, NETDEV CARD);
     for (int i = 0; i < 2; i++) {
@@ -218,6 +232,7 @@ void add_net_tests(void)
 {
     qtest_add_func("/nitro/vsock/net/life", test_life);
     qtest_add_func("/nitro/vsock/net/nic", test_nic);
+    qtest_add_func("/nitro/vsock/net/mac", test_mac);
     qtest_add_func("/nitro/vsock/net/fault", test_fault);
     qtest_add_func("/nitro/vsock/net/reset", test_reset);
     qtest_add_func("/nitro/vsock/net/foreign", test_foreign);

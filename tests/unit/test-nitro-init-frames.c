@@ -243,11 +243,14 @@ static void test_refused(Fixture *f, gconstpointer data)
     expect_no_packet(f);
 }
 
+static const uint8_t greeting_mac[MAC_LEN] = { 2, 3, 4, 5, 6, 7 };
+
 static void put_greeting(GByteArray *to, uint32_t uncut)
 {
     uint8_t frame[FRAME_HEAD + GREETING_LEN] = { [3] = GREETING_LEN };
 
     memset(frame + FRAME_HEAD, 0xff, 12);
+    memcpy(frame + FRAME_HEAD + 6, greeting_mac, sizeof(greeting_mac));
     memcpy(frame + FRAME_HEAD + 12, "\x88\xb5nitronet", 10);
     stl_be_p(frame + FRAME_HEAD + 22, uncut);
     g_byte_array_append(to, frame, sizeof(frame));
@@ -270,11 +273,13 @@ static void test_greeting(Fixture *f, gconstpointer data)
     put_greeting(bytes, 1);
     receive(f, bytes);
     g_assert_cmpuint(f->frames.uncut, ==, 65534);
+    g_assert_cmpmem(f->frames.mac, MAC_LEN, greeting_mac, MAC_LEN);
     expect_packet(f, 'a', 60);
     expect_length(f, GREETING_LEN);
     expect_no_packet(f);
     frames_reset(&f->frames);
     g_assert_cmpuint(f->frames.uncut, ==, 0);
+    g_assert_cmpuint(f->frames.mac[0], ==, 0);
     g_byte_array_set_size(bytes, 0);
     put_greeting(bytes, 2);
     receive(f, bytes);
@@ -311,6 +316,7 @@ static void test_no_greeting(Fixture *f, gconstpointer data)
         put_greeting(bytes, 65534);
         receive(f, bytes);
         g_assert_cmpuint(f->frames.uncut, ==, 0);
+        g_assert_cmpuint(f->frames.mac[0], ==, 0);
         expect_length(f, len);
         expect_length(f, GREETING_LEN);
     }
