@@ -79,13 +79,19 @@ static bool xen_given(void)
     return xen_domid || xen_mode != XEN_DISABLED || xen_domid_restrict;
 }
 
-static bool other_nic_given(void)
+static int cards_given(void)
 {
-    int cards = 0, ours = !!qemu_find_nic_info(TYPE_NITRO_NET, false, NULL);
+    int cards = 0;
 
     qemu_opts_foreach(qemu_find_opts("nic"), count_nic, &cards, NULL);
     qemu_opts_foreach(qemu_find_opts("net"), count_net, &cards, NULL);
-    return cards > ours;
+    return cards;
+}
+
+/* At least one */
+static bool our_card_given(void)
+{
+    return qemu_find_nic_info(TYPE_NITRO_NET, false, NULL);
 }
 
 char *nitro_machine_vcpu_type(MachineState *machine)
@@ -139,8 +145,10 @@ bool nitro_machine_check_options(MachineState *machine, Error **errp)
         { opts_given("tpmdev"), "-tpmdev",
           "an enclave has a Nitro Secure Module, no TPM" },
         { watchdog_given(), "-action watchdog", "an enclave has no watchdog" },
-        { other_nic_given(), "-nic without model=nitro-net",
+        { cards_given() && !our_card_given(), "-nic without model=nitro-net",
           "an enclave has no other network card" },
+        { cards_given() > 1, "a second -nic",
+          "an enclave has one network card, of model nitro-net" },
         { machine_usb(machine), "-usb", "an enclave has no USB" },
         { parallel_hds[0], "-parallel", "an enclave has no parallel port" },
         { serial_hd(1), "a second -serial", "an enclave has one console" },

@@ -59,6 +59,12 @@ static const struct Refusal {
       "enclave has no other network card" },
     { "nic", QTEST "-nic hubport,hubid=1",
       "-nic without model=nitro-net cannot be used" },
+    { "nics", QTEST "-nic hubport,hubid=1,model=nitro-net "
+      "-nic hubport,hubid=2,model=nitro-net",
+      "a second -nic cannot be used with machine nitro: an enclave has one "
+      "network card, of model nitro-net" },
+    { "other-nic", QTEST "-nic hubport,hubid=1,model=nitro-net "
+      "-nic hubport,hubid=2,model=e1000", "a second -nic cannot be used" },
     { "usb", QTEST "-usb", "-usb cannot be used" },
     { "parallel", QTEST "-parallel null", "-parallel cannot be used" },
     { "serial", QTEST "-serial null -serial null", "a second -serial cannot "
