@@ -242,20 +242,35 @@ static void end_too_late(NitroAccelState *s)
     nitro_enclave_end(s->enclave, NITRO_ENCLAVE_EXIT_CAUSE_BOOT_TIMEOUT);
 }
 
+static void end_for_powerdown(NitroAccelState *s)
+{
+    nitro_enclave_end(s->enclave, NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN);
+}
+
+static uint32_t grace_seconds(const NitroAccelState *s)
+{
+    return MAX(s->powerdown_grace, s->stop_grace);
+}
+
 static void grace_over(void *opaque)
 {
     NitroAccelState *s = opaque;
 
-    nitro_enclave_end(s->enclave, NITRO_ENCLAVE_EXIT_CAUSE_POWERDOWN);
+    warn_report("system_powerdown: enclave with CID %" PRIu64 " did not end "
+                "within %" PRIu32 " s and is terminated; give it more with "
+                "-device nitro-agent,stop-timeout=SECONDS or -accel "
+                "nitro,powerdown-grace=SECONDS", facts(s)->cid,
+                grace_seconds(s));
+    end_for_powerdown(s);
 }
 
 static void power_down(NitroAccelState *s)
 {
-    uint32_t grace = MAX(s->powerdown_grace, s->stop_grace);
+    uint32_t grace = grace_seconds(s);
 
     s->powerdown = true;
     if (grace == 0) {
-        grace_over(s);
+        end_for_powerdown(s);
         return;
     }
     info_report("system_powerdown: enclave with CID %" PRIu64 " has %" PRIu32

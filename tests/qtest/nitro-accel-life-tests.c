@@ -271,6 +271,8 @@ static void test_powerdown_grace(void)
     g_assert_cmpint(g_get_monotonic_time() - start, >=, 999000);
     assert_ends(run, 0);
     assert_said(run, "enclave with CID 16 has 1 s to end by itself");
+    assert_said(run, "enclave with CID 16 did not end within 1 s and is "
+                "terminated; give it more with");
     assert_log(run, STARTED "close\n");
     run_quit(run);
 }
