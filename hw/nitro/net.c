@@ -436,6 +436,11 @@ static void nitro_net_realize(DeviceState *dev, Error **errp)
     qemu_macaddr_default_if_unset(&n->conf.macaddr);
     n->nic = qemu_new_nic(&net_info, &n->conf, TYPE_NITRO_NET, dev->id,
                           &dev->mem_reentrancy_guard, n);
+    if (!qemu_get_queue(n->nic)->peer) {
+        warn_report("%s: no back end: the enclave's network leads nowhere; "
+                    "use netdev=ID with -netdev user,id=ID, or -nic "
+                    "user,model=%s", TYPE_NITRO_NET, TYPE_NITRO_NET);
+    }
     net_show(n);
 }
 

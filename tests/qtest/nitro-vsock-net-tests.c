@@ -216,6 +216,16 @@ static void test_refusals(void)
     }
 }
 
+static void test_no_back_end(void)
+{
+    Run *run = run_new();
+
+    run_start(run, ENCLAVE, "-device nitro-net");
+    assert_said(run, "nitro-net: no back end: the enclave's network leads "
+                "nowhere; use netdev=ID");
+    run_quit(run);
+}
+
 static void test_port_taken(void)
 {
     Run *run = run_new();
@@ -237,5 +247,6 @@ void add_net_tests(void)
     qtest_add_func("/nitro/vsock/net/reset", test_reset);
     qtest_add_func("/nitro/vsock/net/foreign", test_foreign);
     qtest_add_func("/nitro/vsock/net/refusals", test_refusals);
+    qtest_add_func("/nitro/vsock/net/no-back-end", test_no_back_end);
     qtest_add_func("/nitro/vsock/net/port-taken", test_port_taken);
 }
