@@ -125,6 +125,18 @@ static char *printable(const uint8_t *text, uint32_t len)
     return valid;
 }
 
+/* The init keeps some output, and drops the oldest when more comes */
+static void report_missed(const NitroAgentProgram *program)
+{
+    if (program->missed && nitro_program_has_ended(program)) {
+        warn_report("%" PRIu64 " bytes of the program's output are missing: "
+                    "they came faster than the enclave with CID %" PRIu32
+                    " could send them; with 'output block' in its image's "
+                    "configuration the program waits", program->missed,
+                    program->cid);
+    }
+}
+
 NitroTaken nitro_program_take_state(NitroAgentProgram *program,
                                     const uint8_t *payload, uint32_t len)
 {
@@ -149,6 +161,7 @@ NitroTaken nitro_program_take_state(NitroAgentProgram *program,
     trace_nitro_program_state(program, program->cid,
                               NitroApplicationState_str(program->state),
                               program->value);
+    report_missed(program);
     report_end(program);
     return NITRO_TAKEN;
 }

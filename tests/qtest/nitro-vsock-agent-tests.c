@@ -19,6 +19,7 @@
 #define EXITED(status) "\2\0\0\0" "\0\0\0\5" "\2\0\0\0" status
 #define SIGNALLED(number) "\2\0\0\0" "\0\0\0\5" "\3\0\0\0" number
 #define STDOUT "\3\0\0\0" "\0\0\0\14" "\0\0\0\0\0\0\0\0" "\1" "on\n"
+#define LATER "\3\0\0\0" "\0\0\0\14" "\0\0\0\0\0\0\0\24" "\1" "on\n"
 #define STDERR "\3\0\0\0" "\0\0\0\15" "\0\0\0\0\0\0\0\3" "\2" "two\n"
 #define GO "\23\0\0\0" "\0\0\0\0"
 #define STOP "\24\0\0\0" "\0\0\0\0"
@@ -138,6 +139,22 @@ static void test_life(void)
     run_quit(run);
 }
 
+/* What the enclave had to drop is not lost without a word */
+static void test_missing(void)
+{
+    Run *run = run_new();
+    int fd = start(run, ENCLAVE, ",exit-status=app");
+
+    SEND(fd, STDOUT LATER EXITED("\0"));
+    EXPECT(fd, TAKEN("\27") END);
+    poll_until(in_state(run, "exited"));
+    assert_said(run, "17 bytes of the program's output are missing: they came "
+                "faster than the enclave with CID 16 could send them");
+    send_heartbeat(run);
+    assert_state(run, "booted");
+    end_with(run, fd, 0);
+}
+
 /* The program is asked to end, and has more time than an enclave alone */
 static void test_powerdown(void)
 {
@@ -249,6 +266,7 @@ static void test_port_taken(void)
 void add_agent_tests(void)
 {
     qtest_add_func("/nitro/vsock/agent/life", test_life);
+    qtest_add_func("/nitro/vsock/agent/missing", test_missing);
     qtest_add_func("/nitro/vsock/agent/powerdown", test_powerdown);
     qtest_add_func("/nitro/vsock/agent/powerdown-alone", test_powerdown_alone);
     qtest_add_func("/nitro/vsock/agent/status-of-enclave",
