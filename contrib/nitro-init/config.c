@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,14 @@ struct setting {
     void *target;
     const struct key *key;
     const char *value;
+    char why[200];              /* the cause, where key->expected has none */
 };
 
 struct key {
     const char *name;
     size_t offset;
-    bool (*set)(const struct setting *setting);
+    bool (*set)(struct setting *setting);
+    enum { ONE, MANY, ONE_PER_FAMILY } count;
     const char *expected;       /* for the message; choices end the list */
     const char *const *choices; /* set_choice() only */
     unsigned long min, max;     /* set_number() only */
@@ -117,76 +120,85 @@ int signal_number(const char *name)
            ? FIRST_REAL_TIME + (int)number : 0;
 }
 
-static bool set_text(const struct setting *setting)
+static bool __attribute__((format(printf, 2, 3)))
+refuse(struct setting *setting, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(setting->why, sizeof(setting->why), format, args);
+    va_end(args);
+    return false;
+}
+
+static bool set_text(struct setting *setting)
 {
     char **text = setting->target;
 
-    if (!*setting->value || *text) {
+    if (!*setting->value) {
         return false;
     }
     *text = strdup(setting->value);
     return *text;
 }
 
-static bool set_path(const struct setting *setting)
+static bool set_path(struct setting *setting)
 {
     return *setting->value == '/' && set_text(setting);
 }
 
-static bool add_text(const struct setting *setting)
+static bool add_text(struct setting *setting)
 {
     return !strings_add(setting->target, setting->value,
                         strlen(setting->value));
 }
 
-static bool add_network(const struct setting *setting)
+static bool add_network(struct setting *setting)
 {
     struct address address;
 
     return address_parse(&address, setting->value, true) && add_text(setting);
 }
 
-static bool add_host(const struct setting *setting)
+static bool add_host(struct setting *setting)
 {
     struct address address;
 
     return address_parse(&address, setting->value, false) && add_text(setting);
 }
 
-static bool set_mac(const struct setting *setting)
+static bool set_mac(struct setting *setting)
 {
     uint8_t mac[MAC_LEN];
 
     return mac_parse(mac, setting->value) && set_text(setting);
 }
 
-static bool add_path(const struct setting *setting)
+static bool add_path(struct setting *setting)
 {
     return *setting->value == '/' && add_text(setting);
 }
 
-static bool add_variable(const struct setting *setting)
+static bool add_variable(struct setting *setting)
 {
     const char *equals = strchr(setting->value, '=');
 
     return equals && equals != setting->value && add_text(setting);
 }
 
-static bool add_name(const struct setting *setting)
+static bool add_name(struct setting *setting)
 {
     return *setting->value && !strchr(setting->value, '=') &&
            add_text(setting);
 }
 
-/* The program comes before its arguments */
-static bool set_program(const struct setting *setting)
+/* The program comes before its arguments, as add_argument() sees to */
+static bool set_program(struct setting *setting)
 {
-    struct strings *command = setting->target;
-
-    return *setting->value && !command->count && add_text(setting);
+    return *setting->value && add_text(setting);
 }
 
-static bool add_argument(const struct setting *setting)
+static bool add_argument(struct setting *setting)
 {
     struct strings *command = setting->target;
 
@@ -200,7 +212,7 @@ static bool read_number(const struct setting *setting, unsigned base,
            *number >= setting->key->min;
 }
 
-static bool set_number(const struct setting *setting)
+static bool set_number(struct setting *setting)
 {
     unsigned long number;
 
@@ -211,7 +223,7 @@ static bool set_number(const struct setting *setting)
     return true;
 }
 
-static bool set_umask(const struct setting *setting)
+static bool set_umask(struct setting *setting)
 {
     unsigned long number;
 
@@ -222,7 +234,7 @@ static bool set_umask(const struct setting *setting)
     return true;
 }
 
-static bool set_signal(const struct setting *setting)
+static bool set_signal(struct setting *setting)
 {
     int number = signal_number(setting->value);
 
@@ -230,13 +242,13 @@ static bool set_signal(const struct setting *setting)
     return number;
 }
 
-static bool set_flag(const struct setting *setting)
+static bool set_flag(struct setting *setting)
 {
     *(bool *)setting->target = !strcmp(setting->value, "yes");
     return !strcmp(setting->value, "yes") || !strcmp(setting->value, "no");
 }
 
-static bool set_choice(const struct setting *setting)
+static bool set_choice(struct setting *setting)
 {
     const char *const *choice = setting->key->choices;
 
@@ -249,7 +261,7 @@ static bool set_choice(const struct setting *setting)
     return false;
 }
 
-static bool set_port(const struct setting *setting)
+static bool set_port(struct setting *setting)
 {
     if (!strcmp(setting->value, "off")) {
         *(unsigned *)setting->target = 0;
@@ -272,11 +284,11 @@ static const char *const clocks[] = { "auto", "ptp", "nsm", "off", NULL };
 static const struct key keys[] = {
     KEY("root", root, set_path, "one absolute name"),
     KEY("root-image", root_image, set_path, "one absolute name"),
-    KEY("module", modules, add_path, "an absolute name"),
+    KEY("module", modules, add_path, "an absolute name", .count = MANY),
     KEY("hostname", hostname, set_text, "one name"),
     KEY("exec", command, set_program, "one program, before its arguments"),
-    KEY("arg", command, add_argument, "an argument, after exec"),
-    KEY("env", environment, add_variable, "NAME=VALUE"),
+    KEY("arg", command, add_argument, "an argument, after exec", .count = MANY),
+    KEY("env", environment, add_variable, "NAME=VALUE", .count = MANY),
     KEY("cwd", cwd, set_path, "one absolute name"),
     KEY("user", user, set_text, "one USER or USER:GROUP"),
     KEY("umask", umask, set_umask, "an octal number up to 777", .max = 0777),
@@ -296,9 +308,10 @@ static const struct key keys[] = {
         .min = 1, .max = 0xfffffffe),
     KEY("net", net, set_choice, "dhcp, static or off", .choices = nets),
     KEY("net-address", net_addresses, add_network,
-        "ADDRESS/PREFIX, as 10.0.2.15/24 or fec0::15/64"),
-    KEY("net-gateway", net_gateways, add_host, "an address"),
-    KEY("net-dns", net_dns, add_host, "an address"),
+        "ADDRESS/PREFIX, as 10.0.2.15/24 or fec0::15/64", .count = MANY),
+    KEY("net-gateway", net_gateways, add_host, "an address",
+        .count = ONE_PER_FAMILY),
+    KEY("net-dns", net_dns, add_host, "an address", .count = MANY),
     KEY("net-mac", net_mac, set_mac,
         "one address of an interface, as 02:00:00:00:00:01"),
     KEY("net-mtu", net_mtu, set_number, "576 to 65520 bytes", .min = 576,
@@ -306,8 +319,9 @@ static const struct key keys[] = {
     KEY("net-port", net_port, set_number, "a port from 1 to 4294967294",
         .min = 1, .max = 0xfffffffe),
     KEY("net-wait", net_wait_s, set_number, "0 to 600 seconds", .max = 600),
-    KEY("allow-env", allow_env, add_name, "the name of a variable"),
-    KEY("allow-file", allow_files, add_path, "an absolute name"),
+    KEY("allow-env", allow_env, add_name, "the name of a variable",
+        .count = MANY),
+    KEY("allow-file", allow_files, add_path, "an absolute name", .count = MANY),
     KEY("allow-args", allow_args, set_flag, "yes or no"),
 };
 
@@ -346,36 +360,74 @@ static char *unescape(const char *from, size_t len)
     return value;
 }
 
-/* Returns: NULL, or what is wrong with the line */
-static const char *parse_line(struct config *config, const char *line,
-                              size_t len, const struct key **key)
+/* Which set of seen keys is for this value; -1: the key may come again */
+static int seen_set(const struct setting *setting)
+{
+    switch (setting->key->count) {
+    case MANY:
+        return -1;
+    case ONE_PER_FAMILY:
+        return strchr(setting->value, ':') != NULL;
+    default:
+        return 0;
+    }
+}
+
+static bool see(struct config *config, struct setting *setting)
+{
+    uint64_t key = UINT64_C(1) << (setting->key - keys);
+    int set = seen_set(setting);
+
+    _Static_assert(sizeof(keys) / sizeof(keys[0]) <= 64, "bits of a set");
+    if (set < 0) {
+        return true;
+    }
+    if (config->seen[set] & key) {
+        return refuse(setting, "a second value, and one is allowed%s: remove "
+                      "one of the lines",
+                      setting->key->count == ONE ? "" : " per family");
+    }
+    config->seen[set] |= key;
+    return true;
+}
+
+static bool apply(struct config *config, struct setting *setting)
+{
+    setting->target = (char *)config + setting->key->offset;
+    return see(config, setting) && setting->key->set(setting);
+}
+
+/* Returns: the bytes of the key */
+static size_t key_len(const char *line, size_t len)
 {
     size_t name = strcspn(line, "\n ");
-    struct setting setting;
+
+    return name < len ? name : len;
+}
+
+/* Returns: whether @line is right; else @setting tells why */
+static bool read_line(struct config *config, const char *line, size_t len,
+                      struct setting *setting)
+{
+    size_t name = key_len(line, len), from = name < len ? name + 1 : name;
     char *value;
     bool fits;
 
-    *key = NULL;
-    if (name > len) {
-        name = len;
+    setting->key = find_key(line, name);
+    if (!setting->key) {
+        return refuse(setting, "unknown key");
     }
-    setting.key = find_key(line, name);
-    if (!setting.key) {
-        return "unknown key";
-    }
-    if (name < len) {
-        name++;
-    }
-    value = unescape(line + name, len - name);
+    value = unescape(line + from, len - from);
     if (!value) {
-        return "a backslash is followed by neither n nor \\";
+        return refuse(setting, "a backslash is followed by neither n nor \\");
     }
-    setting.value = value;
-    setting.target = (char *)config + setting.key->offset;
-    fits = setting.key->set(&setting);
+    setting->value = value;
+    fits = apply(config, setting);
     free(value);
-    *key = setting.key;
-    return fits ? NULL : "wants";
+    if (!fits && !*setting->why) {
+        refuse(setting, "wants %s", setting->key->expected);
+    }
+    return fits;
 }
 
 /* Returns: NULL, or what the lines lack together */
@@ -406,35 +458,52 @@ static const char *check_whole(const struct config *config)
     return check_network(config);
 }
 
-int config_parse(struct config *config, const char *text, char *why,
+int config_line(struct config *config, const char *line, size_t len,
+                char *why, size_t why_size)
+{
+    struct setting setting = { 0 };
+
+    if (!len || *line == '#' || read_line(config, line, len, &setting)) {
+        return 0;
+    }
+    snprintf(why, why_size, "'%.*s': %s", (int)key_len(line, len), line,
+             setting.why);
+    return -1;
+}
+
+int config_lines(struct config *config, const char *text, char *why,
                  size_t why_size)
 {
-    const char *wrong_whole;
-    int number = 0;
+    int number = 1;
 
-    for (const char *line = text; *line; ) {
+    for (const char *line = text; *line; number++) {
         size_t len = strcspn(line, "\n");
-        const struct key *key = NULL;
-        const char *wrong = NULL;
+        char wrong[300];
 
-        number++;
-        if (len && *line != '#') {
-            wrong = parse_line(config, line, len, &key);
-        }
-        if (wrong) {
-            snprintf(why, why_size, "line %d, '%.*s': %s%s%s", number,
-                     (int)strcspn(line, "\n "), line, wrong, key ? " " : "",
-                     key ? key->expected : "");
+        if (config_line(config, line, len, wrong, sizeof(wrong))) {
+            snprintf(why, why_size, "line %d, %s", number, wrong);
             return -1;
         }
         line += len + (line[len] == '\n');
     }
-    wrong_whole = check_whole(config);
-    if (wrong_whole) {
-        snprintf(why, why_size, "%s", wrong_whole);
-        return -1;
-    }
     return 0;
+}
+
+int config_check(const struct config *config, char *why, size_t why_size)
+{
+    const char *wrong = check_whole(config);
+
+    if (wrong) {
+        snprintf(why, why_size, "%s", wrong);
+    }
+    return wrong ? -1 : 0;
+}
+
+int config_parse(struct config *config, const char *text, char *why,
+                 size_t why_size)
+{
+    return config_lines(config, text, why, why_size) ||
+           config_check(config, why, why_size) ? -1 : 0;
 }
 
 int config_load(struct config *config, const char *path, char *why,

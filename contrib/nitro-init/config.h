@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Largest configuration, in bytes, and most values of one list */
@@ -62,6 +63,7 @@ struct config {
     struct strings allow_env;       /* names the parent may set */
     struct strings allow_files;     /* absolute names the parent may write */
     bool allow_args;                /* the parent may append arguments */
+    uint64_t seen[2];               /* keys that were set; [1]: for IPv6 */
 };
 
 /*
@@ -81,6 +83,21 @@ void config_init(struct config *config);
  */
 int config_parse(struct config *config, const char *text, char *why,
                  size_t why_size);
+
+/*
+ * config_line: read one line of @len bytes
+ *
+ * Returns: 0, or -1 with @why filled in: "'KEY': what is wrong"
+ */
+int config_line(struct config *config, const char *line, size_t len,
+                char *why, size_t why_size);
+
+/* config_lines: as config_parse(), for a part of the lines */
+int config_lines(struct config *config, const char *text, char *why,
+                 size_t why_size);
+
+/* config_check: see whether all lines together make a configuration */
+int config_check(const struct config *config, char *why, size_t why_size);
 
 /* config_load: as config_parse(), from file @path */
 int config_load(struct config *config, const char *path, char *why,

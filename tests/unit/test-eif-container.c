@@ -439,6 +439,21 @@ static void test_config(Fixture *f, gconstpointer data)
                                    "/nitro/rootfs.squashfs\n"));
 }
 
+/* A line of the user counts in place of what the container says */
+static void test_config_override(Fixture *f, gconstpointer data)
+{
+    g_autoptr(Container) c = read_image(f, f->dir, &error_abort);
+    NativeParams p = { .settings = "stop-signal INT\ncwd /x\nuser 1\n"
+                                   "agent 9003\n\nagent 9003\n" };
+    g_autofree char *text = native_config(c, &p, &error_abort);
+
+    g_assert_null(strstr(text, "SIGQUIT"));
+    g_assert_null(strstr(text, "/srv"));
+    g_assert_null(strstr(text, "7:8"));
+    g_assert_nonnull(strstr(text, "\nstop-signal INT\ncwd /x\nuser 1\n"));
+    g_assert_true(strstr(text, "agent 9003") == g_strrstr(text, "agent 9003"));
+}
+
 static void assert_no_config(Fixture *f, const char *config,
                              const char *settings_text, const char *why)
 {
@@ -544,6 +559,7 @@ int main(int argc, char **argv)
     add("no-skopeo", NULL, test_no_skopeo);
     add("skopeo", NULL, test_skopeo);
     add("config", NULL, test_config);
+    add("config-override", NULL, test_config_override);
     add("config-refused", NULL, test_config_refused);
     add("ramdisks", NULL, test_ramdisks);
     add("no-init", NULL, test_no_init);

@@ -20,7 +20,7 @@ static const Case cases[] = {
     { "empty", "", "no program" },
     { "no-program", "cwd /srv\n", "'exec PROGRAM' is needed" },
     { "unknown", "exec /app\nexce /app\n", "line 2, 'exce': unknown key" },
-    { "program-twice", "exec /a\nexec /b\n", "one program" },
+    { "program-twice", "exec /a\nexec /b\n", "a second value" },
     { "argument-first", "arg x\nexec /a\n", "line 1, 'arg': wants" },
     { "empty-argument", "exec /a\narg\narg " "\n", NULL },
     { "env-no-value", "env A\nexec /a\n", "wants NAME=VALUE" },
@@ -83,6 +83,12 @@ static const Case cases[] = {
       "wants one address of an interface" },
     { "net-mac-twice", "net dhcp\nnet-mac 02:00:00:00:00:01\n"
       "net-mac 02:00:00:00:00:02\n", "line 3" },
+    { "net-gateways", "net dhcp\nnet-gateway 10.0.2.2\n"
+      "net-gateway fec0::2\nnet-dns 10.0.2.3\nnet-dns 10.0.2.4\nexec /a\n",
+      NULL },
+    { "net-gateway-family", "net dhcp\nnet-gateway 10.0.2.2\n"
+      "net-gateway 10.0.2.3\nexec /a\n",
+      "one is allowed per family" },
     { "net-mtu-small", "net dhcp\nnet-mtu 575\n", "576 to 65520 bytes" },
     { "net-mtu-large", "net dhcp\nnet-mtu 65521\n", "576 to 65520 bytes" },
     { "net-port-zero", "net dhcp\nnet-port 0\n", "a port from 1" },
@@ -145,6 +151,37 @@ static void test_values(void)
     g_assert_false(strings_has(&config.allow_env, "XY", 2));
     g_assert_cmpstr(config.modules.item[1], ==, "/m/b.ko");
     config_free(&config);
+}
+
+/* Each key that takes one value, and one that is right for it */
+static const char *const single[] = {
+    "root /r", "root-image /i", "hostname h", "exec /b", "cwd /c", "user 1",
+    "umask 0", "stop-signal INT", "stop-grace 1", "linger 1",
+    "heartbeat off", "console on", "output block", "clock off", "agent 9",
+    "net dhcp", "net-gateway 10.0.2.2", "net-gateway fec0::2",
+    "net-mac 02:00:00:00:00:01", "net-mtu 1500", "net-port 9", "net-wait 1",
+    "allow-args yes",
+};
+
+static void test_twice(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
+        g_autofree char *text = g_strdup_printf("%s\n%s\n", single[i],
+                                                single[i]);
+        g_autofree char *key = g_strndup(single[i],
+                                         strcspn(single[i], " "));
+        g_autofree char *wanted = g_strdup_printf("line 2, '%s': a second "
+                                                  "value, and one is allowed",
+                                                  key);
+        struct config config;
+        char why[512] = "";
+
+        config_init(&config);
+        g_assert_cmpint(config_parse(&config, text, why, sizeof(why)), ==,
+                        -1);
+        g_assert_true(g_str_has_prefix(why, wanted));
+        config_free(&config);
+    }
 }
 
 static void test_signals(void)
@@ -213,6 +250,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &cases[i], test_case);
     }
     g_test_add_func("/nitro/init-config/values", test_values);
+    g_test_add_func("/nitro/init-config/twice", test_twice);
     g_test_add_func("/nitro/init-config/signals", test_signals);
     g_test_add_func("/nitro/init-config/bounds", test_bounds);
     g_test_add_func("/nitro/init-config/file", test_file);

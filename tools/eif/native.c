@@ -102,9 +102,59 @@ bool native_has_network(const char *settings)
     return has;
 }
 
+static bool is_for(const char *line, const char *key)
+{
+    size_t len = strlen(key);
+
+    return !strncmp(line, key, len) && (!line[len] || line[len] == ' ');
+}
+
+/* A value of the container counts unless the user has a line of that key */
+static void add_default(GString *text, const char *key, const char *value,
+                        char **settings)
+{
+    for (; *settings; settings++) {
+        if (is_for(*settings, key)) {
+            return;
+        }
+    }
+    if (value) {
+        add_setting(text, key, value);
+    }
+}
+
+/*
+ * nitro-run adds a line for its --agent-port, which the user's lines may have
+ * already.  The same once more becomes an empty line, as lines are counted.
+ */
+static void drop_repeated_agent(char **settings)
+{
+    const char *first = NULL;
+
+    for (; *settings; settings++) {
+        if (!is_for(*settings, "agent")) {
+            continue;
+        }
+        if (first && g_str_equal(first, *settings)) {
+            **settings = 0;
+        }
+        first = first ?: *settings;
+    }
+}
+
+static char **split_settings(const NativeParams *p)
+{
+    char **lines = g_strsplit(p->settings ?: "", "\n", -1);
+
+    drop_repeated_agent(lines);
+    return lines;
+}
+
 char *native_config(const Container *c, const NativeParams *p, Error **errp)
 {
     g_autoptr(GString) text = g_string_new(NULL);
+    g_auto(GStrv) settings = split_settings(p);
+    g_autofree char *lines = g_strjoinv("\n", settings);
 
     if (!container_has_command(c, p->command, errp)) {
         return NULL;
@@ -116,18 +166,10 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp)
     add_modules(text, p->modules);
     add_command(text, c, p);
     add_list(text, "env", c->environment);
-    if (c->directory) {
-        add_setting(text, "cwd", c->directory);
-    }
-    if (c->user) {
-        add_setting(text, "user", c->user);
-    }
-    if (c->stop_signal) {
-        add_setting(text, "stop-signal", c->stop_signal);
-    }
-    if (p->settings) {
-        g_string_append(text, p->settings);
-    }
+    add_default(text, "cwd", c->directory, settings);
+    add_default(text, "user", c->user, settings);
+    add_default(text, "stop-signal", c->stop_signal, settings);
+    g_string_append(text, lines);
     return check_config(text->str, errp)
            ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
 }
