@@ -24,10 +24,10 @@
                      "/sbin:/bin"
 #define MAX_FILES 65536
 
-/* What the child could not do, and why */
+/* What the child could not do, to which object, and why */
 struct failure {
     int err;
-    char what[256];
+    char what[160];
 };
 
 static bool has_variable(const struct strings *environment, const char *name)
@@ -117,43 +117,49 @@ static bool connect_streams(int output, int error)
            dup2(error, 2) == 2;
 }
 
-/* Returns: only on failure, with what failed */
-static const char *prepare_and_exec(const struct config *config,
-                                    const struct account *account,
-                                    int output, int error)
+static struct failure failed(const char *what, const char *object)
+{
+    struct failure failure = { .err = errno };
+
+    snprintf(failure.what, sizeof(failure.what), "%s '%.100s'", what, object);
+    return failure;
+}
+
+/* Returns: only on failure */
+static struct failure prepare_and_exec(const struct config *config,
+                                       const struct account *account,
+                                       int output, int error)
 {
     char **argv = config->command.item;
 
     reset_signals();
     if (setsid() < 0) {
-        return "start a session";
+        return failed("start a session for", argv[0]);
     }
     if (!set_limits()) {
-        return "set limits";
+        return failed("set the limit", "core");
     }
     if (!enter(config->cwd)) {
-        return "enter the working directory";
+        return failed("enter the working directory", config->cwd);
     }
     umask(config->umask);
     if (!become(account)) {
-        return "become the configured user";
+        return failed("become the configured user",
+                      config->user ? config->user : "0");
     }
     if (!set_environment(config, account)) {
-        return "set the environment";
+        return failed("set the environment of", argv[0]);
     }
     if (!connect_streams(output, error)) {
-        return "connect standard streams";
+        return failed("connect standard streams to", "/dev/null and pipes");
     }
     execvp(argv[0], argv);
-    return "run";
+    return failed("run", argv[0]);
 }
 
-static void report_failure(int fd, const char *what)
+static void report_failure(int fd, const struct failure *failure)
 {
-    struct failure failure = { .err = errno };
-
-    snprintf(failure.what, sizeof(failure.what), "%s", what);
-    if (write(fd, &failure, sizeof(failure)) < 0) {
+    if (write(fd, failure, sizeof(*failure)) < 0) {
         _exit(126);     /* the parent sees an end without a report */
     }
     _exit(127);
@@ -221,7 +227,7 @@ int app_start(struct app *app, const struct config *config,
 {
     int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
     struct failure failure;
-    bool failed;
+    bool has_failed;
 
     *app = (struct app) { .output = -1, .error = -1 };
     app->pid = open_pipes(pipes) ? fork() : -1;
@@ -232,15 +238,15 @@ int app_start(struct app *app, const struct config *config,
         return -1;
     }
     if (!app->pid) {
-        report_failure(pipes[2][1],
-                       prepare_and_exec(config, account, pipes[0][1],
-                                        pipes[1][1]));
+        failure = prepare_and_exec(config, account, pipes[0][1],
+                                   pipes[1][1]);
+        report_failure(pipes[2][1], &failure);
     }
     close_write_ends(pipes);
-    failed = read_failure(pipes[2][0], &failure);
-    if (failed) {
-        snprintf(why, why_size, "cannot %s '%s': %s", failure.what,
-                 config->command.item[0], strerror(failure.err));
+    has_failed = read_failure(pipes[2][0], &failure);
+    if (has_failed) {
+        snprintf(why, why_size, "cannot %s: %s", failure.what,
+                 strerror(failure.err));
         waitpid(app->pid, NULL, 0);
         app->pid = 0;
     } else {
@@ -248,7 +254,7 @@ int app_start(struct app *app, const struct config *config,
         app->error = take_read_end(pipes[1]);
     }
     close_pipes(pipes);
-    return failed ? -1 : 0;
+    return has_failed ? -1 : 0;
 }
 
 void app_reap(struct app *app)

@@ -188,7 +188,25 @@ static void test_no_directory(Fixture *f, gconstpointer data)
 {
     set_script(f, "true");
     f->config.cwd = g_strdup("/dev/null/x");
-    assert_fails(f, "cannot enter the working directory");
+    assert_fails(f, "cannot enter the working directory '/dev/null/x': ");
+}
+
+/* No process may become user -1, whatever its rights */
+static void test_no_user(Fixture *f, gconstpointer data)
+{
+    set_script(f, "true");
+    f->config.user = g_strdup("web:data");
+    f->account.uid = -1;
+    assert_fails(f, "cannot become the configured user 'web:data': ");
+}
+
+/* The cause has to be left of a frame's 255 bytes */
+static void test_long_name(Fixture *f, gconstpointer data)
+{
+    g_autofree char *name = g_strnfill(4000, 'x');
+
+    strings_add(&f->config.command, name, strlen(name));
+    assert_fails(f, "xxx': File name too long");
 }
 
 static void test_signal(Fixture *f, gconstpointer data)
@@ -238,7 +256,8 @@ int main(int argc, char **argv)
         { "default-path", test_default_path },
         { "surroundings", test_surroundings }, { "process", test_process },
         { "no-program", test_no_program },
-        { "no-directory", test_no_directory }, { "signal", test_signal },
+    { "no-directory", test_no_directory },
+        { "no-user", test_no_user }, { "long-name", test_long_name }, { "signal", test_signal },
         { "kill", test_kill }, { "orphans", test_orphans },
     };
     sigset_t set;
