@@ -147,6 +147,26 @@ static bool set_path(struct setting *setting)
     return *setting->value == '/' && set_text(setting);
 }
 
+/* "/" itself in any spelling, such as "/./" */
+static bool is_top(const char *path)
+{
+    while (*path == '/') {
+        path += strspn(path, "/");
+        path += !strncmp(path, "..", 2) && strchr("/", path[2]) ? 2
+                : *path == '.' && strchr("/", path[1]);
+    }
+    return !*path;
+}
+
+static bool set_root(struct setting *setting)
+{
+    if (*setting->value && is_top(setting->value)) {
+        return refuse(setting, "%.40s is the root already: leave the line "
+                      "out, or name a directory in it", setting->value);
+    }
+    return set_path(setting);
+}
+
 static bool add_text(struct setting *setting)
 {
     return !strings_add(setting->target, setting->value,
@@ -282,7 +302,7 @@ static const char *const clocks[] = { "auto", "ptp", "nsm", "off", NULL };
       .expected = wanted, ##__VA_ARGS__ }
 
 static const struct key keys[] = {
-    KEY("root", root, set_path, "one absolute name"),
+    KEY("root", root, set_root, "one absolute name"),
     KEY("root-image", root_image, set_path, "one absolute name"),
     KEY("module", modules, add_path, "an absolute name", .count = MANY),
     KEY("hostname", hostname, set_text, "one name"),

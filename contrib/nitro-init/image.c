@@ -40,7 +40,7 @@ static const char *mount_image(const char *image)
     int file = open(image, O_RDONLY | O_CLOEXEC), device;
 
     if (file < 0) {
-        return image;
+        return "cannot open it";
     }
     if (free_device(name, sizeof(name))) {
         return "no loop device";

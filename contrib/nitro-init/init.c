@@ -31,13 +31,13 @@
 #include "card.h"
 #include "clock.h"
 #include "config.h"
-#include "image.h"
 #include "log.h"
 #include "module.h"
 #include "mount.h"
 #include "network.h"
 #include "nsm.h"
 #include "output.h"
+#include "root.h"
 #include "vsock.h"
 
 #define CONFIG_FILE "/nitro/config"
@@ -108,15 +108,10 @@ static void load_modules(void)
 
 static void enter_root(void)
 {
-    const char *failed = config.root_image
-        ? image_mount(config.root_image, config.root) : NULL;
+    char why[512];
 
-    if (failed) {
-        warn("%s", failed);
-        init_fail("cannot mount the configured root image");
-    }
-    if (config.root && mount_root(config.root)) {
-        init_fail("cannot enter the configured root");
+    if (root_enter(&config, why, sizeof(why))) {
+        init_fail(why);
     }
 }
 

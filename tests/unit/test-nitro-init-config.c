@@ -93,6 +93,12 @@ static const Case cases[] = {
     { "net-mtu-large", "net dhcp\nnet-mtu 65521\n", "576 to 65520 bytes" },
     { "net-port-zero", "net dhcp\nnet-port 0\n", "a port from 1" },
     { "net-wait-long", "net dhcp\nnet-wait 601\n", "0 to 600 seconds" },
+    { "root-top", "root /\nexec /a\n", "'root': / is the root already: "
+      "leave the line out" },
+    { "root-top-dots", "root //./..\nexec /a\n", "is the root already" },
+    { "root-dots", "root /...\nexec /a\n", NULL },
+    { "root-empty", "root \nexec /a\n", "wants one absolute name" },
+    { "root-relative", "root .\nexec /a\n", "wants one absolute name" },
     { "root-image", "root /r\nroot-image /i\nexec /a\n", NULL },
     { "root-image-alone", "root-image /i\nexec /a\n", "without a root" },
     { "root-image-relative", "root /r\nroot-image i\nexec /a\n",
