@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -92,32 +93,51 @@ static void strings_free(struct strings *list)
     *list = (struct strings) { 0 };
 }
 
+static const struct { const char *name; int number; } signal_names[] = {
+    { "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT },
+    { "ILL", SIGILL }, { "TRAP", SIGTRAP }, { "ABRT", SIGABRT },
+    { "IOT", SIGIOT }, { "BUS", SIGBUS }, { "FPE", SIGFPE },
+    { "KILL", SIGKILL }, { "USR1", SIGUSR1 }, { "SEGV", SIGSEGV },
+    { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
+    { "TERM", SIGTERM }, { "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD },
+    { "CLD", SIGCHLD }, { "CONT", SIGCONT }, { "STOP", SIGSTOP },
+    { "TSTP", SIGTSTP }, { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU },
+    { "URG", SIGURG }, { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },
+    { "VTALRM", SIGVTALRM }, { "PROF", SIGPROF }, { "WINCH", SIGWINCH },
+    { "IO", SIGIO }, { "POLL", SIGIO }, { "PWR", SIGPWR }, { "SYS", SIGSYS },
+};
+
+/* Container images name real-time signals too: RTMIN+3 is systemd's */
+static int real_time_signal(const char *name)
+{
+    bool low = !strncasecmp(name, "RTMIN", 5);
+    unsigned long distance = 0;
+
+    if ((!low && strncasecmp(name, "RTMAX", 5)) ||
+        (name[5] && (name[5] != (low ? '+' : '-') ||
+                     !parse_number(name + 6, 10, MAX_SIGNAL - FIRST_REAL_TIME,
+                                   &distance)))) {
+        return 0;
+    }
+    return low ? FIRST_REAL_TIME + (int)distance : MAX_SIGNAL - (int)distance;
+}
+
 int signal_number(const char *name)
 {
-    static const struct { const char *name; int number; } table[] = {
-        { "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT },
-        { "KILL", SIGKILL }, { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 },
-        { "ALRM", SIGALRM }, { "TERM", SIGTERM }, { "CONT", SIGCONT },
-        { "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "WINCH", SIGWINCH },
-        { "PWR", SIGPWR }, { "ABRT", SIGABRT }, { "PIPE", SIGPIPE },
-    };
     unsigned long number;
 
     if (parse_number(name, 10, MAX_SIGNAL, &number)) {
         return number;
     }
-    if (!strncmp(name, "SIG", 3)) {
+    if (!strncasecmp(name, "SIG", 3)) {
         name += 3;
     }
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        if (!strcmp(name, table[i].name)) {
-            return table[i].number;
+    for (size_t i = 0; i < sizeof(signal_names) / sizeof(*signal_names); i++) {
+        if (!strcasecmp(name, signal_names[i].name)) {
+            return signal_names[i].number;
         }
     }
-    /* Container images also name real-time signals: RTMIN+3 is systemd's */
-    return !strncmp(name, "RTMIN+", 6) &&
-           parse_number(name + 6, 10, MAX_SIGNAL - FIRST_REAL_TIME, &number)
-           ? FIRST_REAL_TIME + (int)number : 0;
+    return real_time_signal(name);
 }
 
 static bool __attribute__((format(printf, 2, 3)))
@@ -312,7 +332,8 @@ static const struct key keys[] = {
     KEY("cwd", cwd, set_path, "one absolute name"),
     KEY("user", user, set_text, "one USER or USER:GROUP"),
     KEY("umask", umask, set_umask, "an octal number up to 777", .max = 0777),
-    KEY("stop-signal", stop_signal, set_signal, "a signal such as TERM"),
+    KEY("stop-signal", stop_signal, set_signal, "a signal such as TERM, "
+        "RTMIN+3 or a number from 1 to 64"),
     KEY("stop-grace", stop_grace_s, set_number, "0 to 3600 seconds",
         .max = 3600),
     KEY("linger", linger_s, set_number, "0 to 60 seconds", .max = 60),

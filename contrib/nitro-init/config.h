@@ -124,7 +124,11 @@ bool strings_has(const struct strings *list, const char *text, size_t len);
 char **strings_variable(const struct strings *list, const char *name,
                         size_t len);
 
-/* signal_number: "TERM", "SIGTERM" or "15" as a number; 0 if unknown */
+/*
+ * signal_number: "TERM", "SIGTERM", "RTMIN+3", "RTMAX-2" or "15" as a number
+ *
+ * Returns: the number, 1 to 64; 0 if Linux has no such signal
+ */
 int signal_number(const char *name);
 
 #endif

@@ -454,6 +454,24 @@ static void test_config_override(Fixture *f, gconstpointer data)
     g_assert_true(strstr(text, "agent 9003") == g_strrstr(text, "agent 9003"));
 }
 
+static void test_stop_signals(Fixture *f, gconstpointer data)
+{
+    static const char *const names[] = { "SIGRTMAX-2", "SIGTTIN", "RTMIN+3" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        g_autoptr(Container) c = NULL;
+        g_autofree char *text = NULL, *config = g_strdup_printf(
+            "\"Cmd\":[\"a\"],\"StopSignal\":\"%s\"", names[i]);
+        NativeParams p = { 0 };
+
+        put_image(f, config);
+        put_plain_index(f);
+        c = read_image(f, f->dir, &error_abort);
+        text = native_config(c, &p, &error_abort);
+        g_assert_nonnull(strstr(text, names[i]));
+    }
+}
+
 static void assert_no_config(Fixture *f, const char *config,
                              const char *settings_text, const char *why)
 {
@@ -560,6 +578,7 @@ int main(int argc, char **argv)
     add("skopeo", NULL, test_skopeo);
     add("config", NULL, test_config);
     add("config-override", NULL, test_config_override);
+    add("stop-signals", NULL, test_stop_signals);
     add("config-refused", NULL, test_config_refused);
     add("ramdisks", NULL, test_ramdisks);
     add("no-init", NULL, test_no_init);

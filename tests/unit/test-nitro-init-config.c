@@ -190,11 +190,45 @@ static void test_twice(void)
     }
 }
 
+/* Names as of "kill -l": number 1 first */
+static const char *const signal_names[] = {
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1",
+    "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP",
+    "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH",
+    "IO", "PWR", "SYS",
+};
+
+static void test_signal_names(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(signal_names); i++) {
+        g_autofree char *full = g_strconcat("SIG", signal_names[i], NULL);
+
+        g_assert_cmpint(signal_number(signal_names[i]), ==, i + 1);
+        g_assert_cmpint(signal_number(full), ==, i + 1);
+    }
+    g_assert_cmpint(signal_number("IOT"), ==, SIGABRT);
+    g_assert_cmpint(signal_number("CLD"), ==, SIGCHLD);
+    g_assert_cmpint(signal_number("POLL"), ==, SIGIO);
+}
+
 static void test_signals(void)
 {
     g_assert_cmpint(signal_number("TERM"), ==, SIGTERM);
     g_assert_cmpint(signal_number("SIGRTMIN+3"), ==, 37);
+    g_assert_cmpint(signal_number("SIGRTMIN"), ==, 34);
+    g_assert_cmpint(signal_number("RTMIN+0"), ==, 34);
+    g_assert_cmpint(signal_number("RTMIN+30"), ==, 64);
     g_assert_cmpint(signal_number("RTMIN+31"), ==, 0);
+    g_assert_cmpint(signal_number("RTMIN-1"), ==, 0);
+    g_assert_cmpint(signal_number("RTMIN+"), ==, 0);
+    g_assert_cmpint(signal_number("RTMAX"), ==, 64);
+    g_assert_cmpint(signal_number("SIGRTMAX-2"), ==, 62);
+    g_assert_cmpint(signal_number("RTMAX-30"), ==, 34);
+    g_assert_cmpint(signal_number("RTMAX-31"), ==, 0);
+    g_assert_cmpint(signal_number("RTMAX+1"), ==, 0);
+    g_assert_cmpint(signal_number("sigterm"), ==, SIGTERM);
+    g_assert_cmpint(signal_number("SIG"), ==, 0);
+    g_assert_cmpint(signal_number("SIGSIGTERM"), ==, 0);
     g_assert_cmpint(signal_number("64"), ==, 64);
     g_assert_cmpint(signal_number("65"), ==, 0);
     g_assert_cmpint(signal_number("0"), ==, 0);
@@ -257,6 +291,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/nitro/init-config/values", test_values);
     g_test_add_func("/nitro/init-config/twice", test_twice);
+    g_test_add_func("/nitro/init-config/signal-names", test_signal_names);
     g_test_add_func("/nitro/init-config/signals", test_signals);
     g_test_add_func("/nitro/init-config/bounds", test_bounds);
     g_test_add_func("/nitro/init-config/file", test_file);
