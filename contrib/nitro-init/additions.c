@@ -20,6 +20,11 @@
 /* The register is extended by pieces of this size, the last one shorter */
 #define PIECE 1024
 
+/* CONFIG_MAX_ITEMS as text */
+#define TEXT(number) #number
+#define LIMIT(number) TEXT(number)
+#define ITEMS LIMIT(CONFIG_MAX_ITEMS)
+
 bool additions_allowed(const struct config *config)
 {
     return config->allow_env.count || config->allow_files.count ||
@@ -49,7 +54,7 @@ static const char *set_variable(struct strings *environment, const char *text,
 
     if (!old) {
         return strings_add(environment, text, strlen(text))
-               ? "there are too many variables" : NULL;
+               ? "there are too many variables, the limit is " ITEMS : NULL;
     }
     copy = strdup(text);
     if (!copy) {
@@ -149,7 +154,7 @@ static const char *apply(struct config *config, enum agent_type type,
     default:
         return strings_add(&config->command, addition->text,
                            strlen(addition->text))
-               ? "there are too many arguments" : NULL;
+               ? "there are too many arguments, the limit is " ITEMS : NULL;
     }
 }
 

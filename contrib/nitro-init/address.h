@@ -40,7 +40,7 @@ unsigned address_bits(const struct address *address);
  */
 bool address_parse(struct address *address, const char *text, bool prefixed);
 
-/* mac_parse: read six octets, "02:00:00:00:00:01", of one interface */
+/* mac_parse: read six octets, "02:00:00:00:00:01" */
 bool mac_parse(uint8_t mac[MAC_LEN], const char *text);
 
 #endif

@@ -7,12 +7,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -21,6 +23,9 @@
 #define DEFAULT_AGENT_PORT 9001
 #define DEFAULT_NET_PORT 9002
 #define DEFAULT_NET_WAIT_S 10
+#define GROUP_BIT 1         /* in the first octet of a MAC address */
+#define MAC_EXAMPLE "02:00:00:00:00:01"
+#define MIN_MTU6 1280
 #define MAX_SIGNAL 64
 #define FIRST_REAL_TIME 34  /* below it the C library has its own */
 
@@ -189,15 +194,43 @@ static bool set_root(struct setting *setting)
 
 static bool add_text(struct setting *setting)
 {
+    const struct strings *list = setting->target;
+
+    if (list->count >= CONFIG_MAX_ITEMS) {
+        return refuse(setting, "a value more than the limit of %d: remove "
+                      "lines", CONFIG_MAX_ITEMS);
+    }
     return !strings_add(setting->target, setting->value,
-                        strlen(setting->value));
+                        strlen(setting->value)) ||
+           refuse(setting, "memory is short");
+}
+
+/* Whether an interface or a router can have it */
+static bool check_unicast(struct setting *setting,
+                          const struct address *address)
+{
+    static const uint8_t none[sizeof(address->bytes)];
+    bool four = address->family == AF_INET;
+    uint8_t first = address->bytes[0];
+
+    if (four ? (first & 0xf0) == 0xe0 : first == 0xff) {
+        return refuse(setting, "%s is a multicast address (%s): give one of "
+                      "a single host", setting->value,
+                      four ? "224.0.0.0/4" : "ff00::/8");
+    }
+    if (!memcmp(address->bytes, none, address_bits(address) / 8)) {
+        return refuse(setting, "%s stands for no address: give one of a "
+                      "single host", setting->value);
+    }
+    return true;
 }
 
 static bool add_network(struct setting *setting)
 {
     struct address address;
 
-    return address_parse(&address, setting->value, true) && add_text(setting);
+    return address_parse(&address, setting->value, true) &&
+           check_unicast(setting, &address) && add_text(setting);
 }
 
 static bool add_host(struct setting *setting)
@@ -207,11 +240,42 @@ static bool add_host(struct setting *setting)
     return address_parse(&address, setting->value, false) && add_text(setting);
 }
 
+static bool add_router(struct setting *setting)
+{
+    struct address address;
+
+    return address_parse(&address, setting->value, false) &&
+           check_unicast(setting, &address) && add_text(setting);
+}
+
 static bool set_mac(struct setting *setting)
 {
+    static const uint8_t none[MAC_LEN];
     uint8_t mac[MAC_LEN];
 
-    return mac_parse(mac, setting->value) && set_text(setting);
+    if (!mac_parse(mac, setting->value)) {
+        return false;
+    }
+    if (mac[0] & GROUP_BIT) {
+        return refuse(setting, "%s is a multicast address, its first octet "
+                      "is odd: give one such as " MAC_EXAMPLE, setting->value);
+    }
+    if (!memcmp(mac, none, sizeof(mac))) {
+        return refuse(setting, "%s is no address, all octets are 0: give one "
+                      "such as " MAC_EXAMPLE, setting->value);
+    }
+    return set_text(setting);
+}
+
+static bool set_hostname(struct setting *setting)
+{
+    size_t len = strlen(setting->value);
+
+    if (len > HOST_NAME_MAX) {
+        return refuse(setting, "%zu bytes, Linux takes %d at most: shorten it",
+                      len, HOST_NAME_MAX);
+    }
+    return set_text(setting);
 }
 
 static bool add_path(struct setting *setting)
@@ -325,7 +389,7 @@ static const struct key keys[] = {
     KEY("root", root, set_root, "one absolute name"),
     KEY("root-image", root_image, set_path, "one absolute name"),
     KEY("module", modules, add_path, "an absolute name", .count = MANY),
-    KEY("hostname", hostname, set_text, "one name"),
+    KEY("hostname", hostname, set_hostname, "one name"),
     KEY("exec", command, set_program, "one program, before its arguments"),
     KEY("arg", command, add_argument, "an argument, after exec", .count = MANY),
     KEY("env", environment, add_variable, "NAME=VALUE", .count = MANY),
@@ -350,7 +414,7 @@ static const struct key keys[] = {
     KEY("net", net, set_choice, "dhcp, static or off", .choices = nets),
     KEY("net-address", net_addresses, add_network,
         "ADDRESS/PREFIX, as 10.0.2.15/24 or fec0::15/64", .count = MANY),
-    KEY("net-gateway", net_gateways, add_host, "an address",
+    KEY("net-gateway", net_gateways, add_router, "an address",
         .count = ONE_PER_FAMILY),
     KEY("net-dns", net_dns, add_host, "an address", .count = MANY),
     KEY("net-mac", net_mac, set_mac,
@@ -471,32 +535,87 @@ static bool read_line(struct config *config, const char *line, size_t len,
     return fits;
 }
 
-/* Returns: NULL, or what the lines lack together */
-static const char *check_network(const struct config *config)
+static bool __attribute__((format(printf, 3, 4)))
+lack(char *why, size_t why_size, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, why_size, format, args);
+    va_end(args);
+    return false;
+}
+
+/* Returns: the first IPv6 address in a list, or NULL */
+static const char *find_ipv6(const struct strings *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strchr(list->item[i], ':')) {
+            return list->item[i];
+        }
+    }
+    return NULL;
+}
+
+static bool check_mtu(const struct config *config, char *why, size_t why_size)
+{
+    const char *address = find_ipv6(&config->net_addresses);
+
+    if (!address) {
+        address = find_ipv6(&config->net_gateways);
+    }
+    if (address && config->net_mtu && config->net_mtu < MIN_MTU6) {
+        return lack(why, why_size, "net-mtu %u is too small for IPv6 (%s), "
+                    "which needs %d bytes: raise it", config->net_mtu, address,
+                    MIN_MTU6);
+    }
+    return true;
+}
+
+static bool check_network(const struct config *config, char *why,
+                          size_t why_size)
 {
     bool described = config->net_addresses.count ||
                      config->net_gateways.count || config->net_dns.count ||
                      config->net_mac || config->net_mtu;
 
     if (config->net == NET_OFF && described) {
-        return "a network without a line 'net dhcp' or 'net static'";
+        return lack(why, why_size, "a network without a line 'net dhcp' or "
+                    "'net static'");
     }
     if (config->net == NET_STATIC && !config->net_addresses.count) {
-        return "net static without a net-address";
+        return lack(why, why_size, "net static without a net-address");
     }
-    return NULL;
+    return check_mtu(config, why, why_size);
 }
 
-/* Returns: NULL, or what is wrong with the lines together */
-static const char *check_whole(const struct config *config)
+/* Without an agent, what is allowed could never come */
+static bool check_agent(const struct config *config, char *why,
+                        size_t why_size)
+{
+    const char *allowed = config->allow_args ? "allow-args"
+                          : config->allow_env.count ? "allow-env"
+                          : config->allow_files.count ? "allow-file" : NULL;
+
+    if (allowed && !config->agent_port) {
+        return lack(why, why_size, "%s with 'agent off': only the agent "
+                    "brings what it allows; remove one of the lines", allowed);
+    }
+    return true;
+}
+
+static bool check_whole(const struct config *config, char *why,
+                        size_t why_size)
 {
     if (!config->command.count) {
-        return "no program; a line 'exec PROGRAM' is needed";
+        return lack(why, why_size, "no program; a line 'exec PROGRAM' is "
+                    "needed");
     }
     if (config->root_image && !config->root) {
-        return "a root-image without a root";
+        return lack(why, why_size, "a root-image without a root");
     }
-    return check_network(config);
+    return check_agent(config, why, why_size) &&
+           check_network(config, why, why_size);
 }
 
 int config_line(struct config *config, const char *line, size_t len,
@@ -532,12 +651,7 @@ int config_lines(struct config *config, const char *text, char *why,
 
 int config_check(const struct config *config, char *why, size_t why_size)
 {
-    const char *wrong = check_whole(config);
-
-    if (wrong) {
-        snprintf(why, why_size, "%s", wrong);
-    }
-    return wrong ? -1 : 0;
+    return check_whole(config, why, why_size) ? 0 : -1;
 }
 
 int config_parse(struct config *config, const char *text, char *why,

@@ -13,6 +13,9 @@ typedef struct Case {
     const char *name, *text, *why;      /* no reason: must be accepted */
 } Case;
 
+#define HOST16 "0123456789abcdef"
+#define HOST64 HOST16 HOST16 HOST16 HOST16
+
 static const Case cases[] = {
     { "minimal", "exec /app\n", NULL },
     { "no-newline", "exec /app", NULL },
@@ -65,6 +68,42 @@ static const Case cases[] = {
       "wants ADDRESS/PREFIX" },
     { "net-prefix-empty", "net static\nnet-address 10.0.2.15/\n",
       "wants ADDRESS/PREFIX" },
+    { "net-multicast", "net static\nnet-address 224.0.0.1/24\nexec /a\n",
+      "'net-address': 224.0.0.1/24 is a multicast address (224.0.0.0/4)" },
+    { "net-multicast-last", "net static\nnet-address 239.255.0.1/24\n"
+      "exec /a\n", "multicast" },
+    { "net-not-multicast", "net static\nnet-address 223.255.0.1/24\n"
+      "net-address fe80::1/64\nexec /a\n", NULL },
+    { "net-multicast6", "net static\nnet-address ff02::1/64\nexec /a\n",
+      "'net-address': ff02::1/64 is a multicast address (ff00::/8)" },
+    { "net-unspecified", "net static\nnet-address 0.0.0.0/24\nexec /a\n",
+      "'net-address': 0.0.0.0/24 stands for no address" },
+    { "net-unspecified6", "net static\nnet-address ::/64\nexec /a\n",
+      "'net-address': ::/64 stands for no address" },
+    { "net-gateway-multicast", "net dhcp\nnet-gateway 224.0.0.1\n",
+      "'net-gateway': 224.0.0.1 is a multicast address" },
+    { "net-gateway-unspecified", "net dhcp\nnet-gateway ::\n",
+      "'net-gateway': :: stands for no address" },
+    { "net-mtu6", "net static\nnet-address fec0::15/64\nnet-mtu 1280\n"
+      "exec /a\n", NULL },
+    { "net-mtu6-small", "net static\nnet-mtu 1279\nnet-address 10.0.2.15/24\n"
+      "net-address fec0::15/64\nexec /a\n",
+      "net-mtu 1279 is too small for IPv6 (fec0::15/64), which needs 1280 "
+      "bytes: raise it" },
+    { "net-mtu6-gateway", "net dhcp\nnet-mtu 1000\nnet-gateway fec0::2\n"
+      "exec /a\n", "net-mtu 1000 is too small for IPv6 (fec0::2)" },
+    { "net-mtu4", "net static\nnet-address 10.0.2.15/24\nnet-mtu 576\n"
+      "exec /a\n", NULL },
+    { "hostname", "hostname " HOST64 "\nexec /a\n", NULL },
+    { "hostname-long", "hostname " HOST64 "x\nexec /a\n",
+      "'hostname': 65 bytes, Linux takes 64 at most: shorten it" },
+    { "agent-off-args", "agent off\nallow-args yes\nexec /a\n",
+      "allow-args with 'agent off': only the agent" },
+    { "agent-off-env", "agent off\nallow-env A\nexec /a\n",
+      "allow-env with 'agent off': only the agent" },
+    { "agent-off-file", "agent off\nallow-file /a\nexec /a\n",
+      "allow-file with 'agent off': only the agent" },
+    { "agent-off-no-args", "agent off\nallow-args no\nexec /a\n", NULL },
     { "net-prefix6", "net static\nnet-address ::1/128\nexec /a\n", NULL },
     { "net-prefix6-large", "net static\nnet-address ::1/129\n",
       "wants ADDRESS/PREFIX" },
@@ -78,7 +117,10 @@ static const Case cases[] = {
     { "net-dns-name", "net dhcp\nnet-dns example.org\n",
       "'net-dns': wants an address" },
     { "net-mac-multicast", "net dhcp\nnet-mac 01:00:00:00:00:01\n",
-      "wants one address of an interface" },
+      "'net-mac': 01:00:00:00:00:01 is a multicast address, its first "
+      "octet is odd" },
+    { "net-mac-zero", "net dhcp\nnet-mac 00:00:00:00:00:00\nexec /a\n",
+      "'net-mac': 00:00:00:00:00:00 is no address, all octets are 0" },
     { "net-mac-short", "net dhcp\nnet-mac 02:00:00:00:01\n",
       "wants one address of an interface" },
     { "net-mac-twice", "net dhcp\nnet-mac 02:00:00:00:00:01\n"
@@ -247,7 +289,8 @@ static void test_bounds(void)
     config_init(&config);
     g_assert_cmpint(config_parse(&config, text->str, why, sizeof(why)), ==,
                     -1);
-    g_assert_nonnull(strstr(why, "line 1025"));
+    g_assert_cmpstr(why, ==, "line 1025, 'arg': a value more than the limit "
+                    "of 1024: remove lines");
     g_assert_cmpuint(config.command.count, ==, CONFIG_MAX_ITEMS);
     config_free(&config);
 }
