@@ -491,10 +491,23 @@ static void test_config_refused(Fixture *f, gconstpointer data)
 {
     assert_no_config(f, "", NULL, "neither an entrypoint nor a command");
     assert_no_config(f, "\"Cmd\":[\"a\"],\"StopSignal\":\"SIGX\"", NULL,
-                     "stop-signal");
+                     "the container's StopSignal, 'stop-signal': wants");
     assert_no_config(f, "\"Cmd\":[\"a\"],\"WorkingDir\":\"srv\"", NULL,
-                     "cwd");
-    assert_no_config(f, "\"Cmd\":[\"a\"]", "nothing 1\n", "unknown key");
+                     "the container's WorkingDir, 'cwd': wants");
+    assert_no_config(f, "\"Cmd\":[\"a\"],\"Env\":[\"=b\"]", NULL,
+                     "the container's Env, 'env': wants");
+    assert_no_config(f, "\"Cmd\":[\"\"]", NULL,
+                     "the container's program, 'exec': wants");
+    assert_no_config(f, "\"Cmd\":[\"a\"]", "nothing 1\n",
+                     "settings, line 1, 'nothing': unknown key");
+    assert_no_config(f, "\"Cmd\":[\"a\"]", "# a\n\numask 9\n",
+                     "settings, line 3, 'umask': wants an octal number");
+    assert_no_config(f, "\"Cmd\":[\"a\"]", "agent 9\nagent 9\numask 9",
+                     "settings, line 3, 'umask': wants an octal number");
+    assert_no_config(f, "\"Cmd\":[\"a\"]", "root /x\n",
+                     "settings, line 1, 'root': a second value");
+    assert_no_config(f, "\"Cmd\":[\"a\"]", "net static\n",
+                     "configuration: net static without a net-address");
 }
 
 static char *digest_of(int fd)

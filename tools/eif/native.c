@@ -73,20 +73,71 @@ static void add_modules(GString *text, const GPtrArray *modules)
     }
 }
 
+/* Who has given the value of a generated line, for a message */
+static const char *origin(const char *line)
+{
+    static const char *const origins[][2] = {
+        { "exec ", "the container's program" },
+        { "arg ", "the program's arguments" },
+        { "env ", "the container's Env" },
+        { "cwd ", "the container's WorkingDir" },
+        { "user ", "the container's User" },
+        { "stop-signal ", "the container's StopSignal" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(origins); i++) {
+        if (g_str_has_prefix(line, origins[i][0])) {
+            return origins[i][1];
+        }
+    }
+    return "qemu-eif's line";
+}
+
+static bool read_generated(struct config *config, const char *text,
+                           Error **errp)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    char why[512];
+
+    for (char **line = lines; *line; line++) {
+        if (config_line(config, *line, strlen(*line), why, sizeof(why))) {
+            error_setg(errp, "nitro-init cannot take %s, %s", origin(*line),
+                       why);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Lines are counted as in the user's file */
+static bool read_settings(struct config *config, const char *settings,
+                          Error **errp)
+{
+    char why[512];
+
+    if (config_lines(config, settings, why, sizeof(why))) {
+        error_setg(errp, "nitro-init cannot take settings, %s", why);
+        return false;
+    }
+    if (config_check(config, why, sizeof(why))) {
+        error_setg(errp, "nitro-init cannot take the configuration: %s", why);
+        return false;
+    }
+    return true;
+}
+
 /* nitro-init's own reader: a mistake must not show only in the enclave */
-static bool check_config(const char *text, Error **errp)
+static bool check_config(const char *generated, const char *settings,
+                         Error **errp)
 {
     struct config config;
-    char why[512];
-    int rc;
+    bool ok;
 
     config_init(&config);
-    rc = config_parse(&config, text, why, sizeof(why));
+    ok = read_generated(&config, generated, errp) &&
+         read_settings(&config, settings, errp);
     config_free(&config);
-    if (rc) {
-        error_setg(errp, "nitro-init cannot take the configuration: %s", why);
-    }
-    return rc == 0;
+    return ok;
 }
 
 bool native_has_network(const char *settings)
@@ -169,9 +220,11 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp)
     add_default(text, "cwd", c->directory, settings);
     add_default(text, "user", c->user, settings);
     add_default(text, "stop-signal", c->stop_signal, settings);
+    if (!check_config(text->str, lines, errp)) {
+        return NULL;
+    }
     g_string_append(text, lines);
-    return check_config(text->str, errp)
-           ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
+    return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
 /* The kernel opens it for process 1 before anything is mounted */
