@@ -103,6 +103,36 @@ class Options(QemuBaseTest):
             self.assertIn(f'{option}: given more than once',
                           errors.getvalue())
 
+    def test_numbers(self):
+        """A number out of range is refused, with its range."""
+        cids, ports = 'use 4 to 4294967294', 'use 1 to 4294967294'
+        for words, bad, good, expected in (
+                (['relay', '--enclave-cid'], (
+                    '-5', '0', '3', '4294967295', '99999999999', '4_0', '+4',
+                    ' 4', '\u0664', ''), ('4', '4294967294'), cids),
+                (['run-enclave', '--enclave-cid'], (
+                    '-5', '1', '3', '4294967295'), ('0', '4'), cids),
+                (['relay', '--enclave-cid', '40', '--agent-port'], (
+                    '0', '-1', '4294967295'), ('1', '4294967294'), ports),
+                (['run', 'app.tar', '--agent-port'], ('0', '4294967295'),
+                 ('9001',), ports),
+                (['run-enclave', '--cpu-count'], ('0', '-2', '2.5'), ('2',),
+                 'use 1 or more'),
+                (['run-enclave', '--memory'], ('0', '0G'), ('1',),
+                 'use 1 or more'),
+                (['console', '--enclave-id', 'a', '--disconnect-timeout'],
+                 ('-1', 'nan', 'inf', '1e99'), ('0', '0.5', '60'),
+                 'use for instance 10')):
+            for text in bad:
+                errors = io.StringIO()
+                with contextlib.redirect_stderr(errors), \
+                        self.assertRaises(SystemExit, msg=words + [text]):
+                    cli.parser().parse_args([*words[:-1],
+                                             f'{words[-1]}={text}'])
+                self.assertIn(expected, errors.getvalue())
+            for text in good:
+                cli.parser().parse_args(words + [text])
+
     def test_console_means_debug(self):
         """--attach-console implies --debug-mode."""
         self.assertFalse(parse(*GOOD).debug_mode)
@@ -132,6 +162,12 @@ class Options(QemuBaseTest):
                  "more than one 'cpu_count'"),
                 ({'eif_path': 'a', 'memory_mib': 64, 'cpu_ids': []},
                  'cannot have 0 CPUs'),
+                ({'eif_path': 'a', 'memory_mib': -64, 'cpu_count': 2},
+                 "memory_mib': '-64' is not a size"),
+                ({'eif_path': 'a', 'memory_mib': 64, 'cpu_ids': [-1]},
+                 "cpu_ids': '-1' is not"),
+                ({'eif_path': 'a', 'memory_mib': 64, 'cpu_count': 2,
+                  'enclave_cid': 3}, "enclave_cid': '3' is not a CID"),
                 ({'cpu_count': 2}, 'an image and its memory')):
             self.refused(expected, 'run-enclave', '--config',
                          self.config(content))

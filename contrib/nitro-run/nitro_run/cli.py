@@ -9,8 +9,9 @@ import sys
 from . import build_enclave, network
 from .common import RunError, complain
 from .once import OnceParser
-from .options import (AGENT_PORT, QEMU, STOP_SECONDS, cpu_count, cpu_numbers,
-                      memory_mib, seconds)
+from .options import (AGENT_PORT, QEMU, STOP_SECONDS, cid, cpu_count,
+                      cpu_numbers, fine_seconds, memory_mib, seconds,
+                      vsock_port, wanted_cid)
 
 # Commands that pass on what follows --
 PASSING = ('run', 'run-enclave')
@@ -77,7 +78,7 @@ def add_program(commands):
     run_it.add_argument('--debug', '--debug-mode', dest='debug_mode',
                         action='store_true',
                         help='with a console; attests zeros')
-    run_it.add_argument('--agent-port', type=int, metavar='PORT',
+    run_it.add_argument('--agent-port', type=vsock_port, metavar='PORT',
                         default=AGENT_PORT, help='at which the output'
                         ' arrives; the programs of a user share it'
                         ' (%(default)s)')
@@ -155,16 +156,16 @@ def add_relay(commands):
         ' may have been launched by nitro-cli or any other launcher; the'
         ' output that its init has kept comes first.')
     choice = attach.add_mutually_exclusive_group(required=True)
-    choice.add_argument('--enclave-cid', type=int, metavar='CID')
+    choice.add_argument('--enclave-cid', type=cid, metavar='CID')
     choice.add_argument('--enclave-id', metavar='ID', help='of nitro-cli or'
                         ' nitro-run run-enclave')
-    attach.add_argument('--agent-port', type=int, metavar='PORT',
+    attach.add_argument('--agent-port', type=vsock_port, metavar='PORT',
                         default=AGENT_PORT, help="of the image's"
                         ' configuration (%(default)s)')
     attach.set_defaults(main=later('attached', 'attach'))
     # The process that has the port; not for users
     share = commands.add_parser('share-port')
-    share.add_argument('port', type=int)
+    share.add_argument('port', type=vsock_port)
     share.add_argument('sockets', type=int, nargs=3)
     share.set_defaults(main=later('relay', 'share_port'))
 
@@ -177,12 +178,12 @@ def add_run(commands):
         epilog='Options behind -- are passed on to QEMU.')
     launch.add_argument('--eif-path', metavar='FILE', help='enclave image')
     cpus = launch.add_mutually_exclusive_group()
-    cpus.add_argument('--cpu-count', type=int, metavar='NUMBER')
+    cpus.add_argument('--cpu-count', type=cpu_count, metavar='NUMBER')
     cpus.add_argument('--cpu-ids', type=cpu_numbers, nargs='+',
                       metavar='LIST', help='CPUs of the pool, e.g. 2,3')
     launch.add_argument('--memory', type=memory_mib, dest='memory_mib',
                      metavar='SIZE', help='MiB, or with a suffix M, G or T')
-    launch.add_argument('--enclave-cid', type=int, metavar='CID',
+    launch.add_argument('--enclave-cid', type=wanted_cid, metavar='CID',
                      help='vsock CID (chosen by the hypervisor)')
     launch.add_argument('--enclave-name', metavar='NAME',
                      help='name (name of the image file)')
@@ -255,7 +256,8 @@ def parser():
     end.set_defaults(main=later('commands', 'terminate_enclave'))
     look = commands.add_parser('console', help='show the debug console')
     add_choice(look)
-    look.add_argument('--disconnect-timeout', type=float, metavar='SECONDS',
+    look.add_argument('--disconnect-timeout', type=fine_seconds,
+                      metavar='SECONDS',
                       help='stop reading after this time')
     look.set_defaults(main=later('commands', 'console'))
     add_doctor(commands)

@@ -29,34 +29,66 @@ CONFIG = {'enclave_name': str, 'cpu_count': int, 'cpu_ids': list,
           'debug_mode': bool, 'attach_console': bool}
 
 
+def number(what, least, most=None, also=(), why=''):
+    """A type of option: whole numbers from @least to @most.
+
+    @what: "'0' is not " comes before it; @also: numbers that are good, too;
+    @why: behind the range.
+    """
+    span = f'{least} to {most}' if most else f'{least} or more'
+    use = ''.join([f'use {span}', *(f', or {one}' for one in also), why])
+
+    def parse(text):
+        # Neither signs, nor 4_0, nor digits of other scripts
+        found = re.fullmatch(r'[0-9]{1,18}', text) and int(text)
+        if found is None or found not in also and not (
+                least <= found and (most is None or found <= most)):
+            raise argparse.ArgumentTypeError(f"'{text}' is not {what}: {use}")
+        return found
+
+    return parse
+
+
+# The numbers of vsock end at 2^32 - 2; the one behind stands for any
+LAST = 0xfffffffe
+RESERVED = f' (0 to 3 and {LAST + 1} are reserved)'
+cid = number('a CID of an enclave', 4, LAST, why=RESERVED)
+wanted_cid = number('a CID of an enclave', 4, LAST, [0],
+                    ' for one that the hypervisor chooses')
+vsock_port = number('a vsock port', 1, LAST)
+cpu_count = number('a number of CPUs of an enclave', 1)
+mebibytes = number('a size of memory in MiB', 1)
+
+
 def memory_mib(text):
     """Memory as nitro-cli takes it: MiB, or with a suffix M, G or T."""
-    found = re.fullmatch(r'(\d+)([MGTmgt]?)', text)
+    found = re.fullmatch(r'([0-9]+)([MGTmgt]?)', text)
     if not found:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a size of memory: use MiB, or a suffix M, G or T")
-    return int(found[1]) << {'G': 10, 'T': 20}.get(found[2].upper(), 0)
+    return mebibytes(found[1]) << {'G': 10, 'T': 20}.get(found[2].upper(), 0)
 
 
-def cpu_count(text):
-    """A number of CPUs that an enclave can have."""
-    if not re.fullmatch(r'[1-9]\d*', text):
+def _seconds(text, pattern):
+    if not re.fullmatch(pattern, text):
         raise argparse.ArgumentTypeError(
-            f"an enclave cannot have '{text}' CPUs: use 1 or more")
-    return int(text)
+            f"'{text}' is not a number of seconds: use for instance 10")
+    return text
 
 
 def seconds(text):
     """A time to wait."""
-    if not re.fullmatch(r'\d{1,6}', text):
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not a number of seconds: use for instance 10")
-    return int(text)
+    return int(_seconds(text, r'[0-9]{1,6}'))
+
+
+def fine_seconds(text):
+    """The same, also with a fraction."""
+    return float(_seconds(text, r'[0-9]{1,6}(\.[0-9]*)?'))
 
 
 def cpu_numbers(text):
     """CPU numbers separated by commas."""
-    if not re.fullmatch(r'\d+(,\d+)*', text):
+    if not re.fullmatch(r'[0-9]{1,9}(,[0-9]{1,9})*', text):
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a list of CPU numbers: use for instance 2,3")
     return [int(word) for word in text.split(',')]
@@ -90,9 +122,26 @@ def read_config(path):
         if value is not None and type(value) is not CONFIG[name]:
             raise RunError(f"{path}: '{name}' is {json.dumps(value)}, "
                            f'expected is a {CONFIG[name].__name__}')
-    if not all(type(cpu) is int for cpu in config.get('cpu_ids') or []):
+    cpus = config.get('cpu_ids') or []
+    if not all(type(cpu) is int for cpu in cpus):
         raise RunError(f"{path}: 'cpu_ids' is not a list of numbers")
+    for name, numbers, check in (
+            ('cpu_ids', cpus, cpu_numbers),
+            ('memory_mib', [config.get('memory_mib')], mebibytes),
+            ('enclave_cid', [config.get('enclave_cid')], wanted_cid)):
+        for one in numbers:
+            _check_member(path, name, one, check)
     return config
+
+
+def _check_member(path, name, value, check):
+    """Refuse a number that the option would not take."""
+    try:
+        if value is not None:
+            check(str(value))
+    except argparse.ArgumentTypeError as error:
+        cause, _, remedy = str(error).partition(': ')
+        raise RunError(f"{path}: '{name}': {cause}", remedy) from error
 
 
 def qemu_options(words):
