@@ -29,7 +29,7 @@ PROGRAM = (Path(__file__).resolve().parents[2] / 'contrib' / 'nitro-run'
 sys.path.insert(0, str(PROGRAM.parent))
 
 from nitro_run import (build, cli, commands, detached,    # noqa: E402
-                       foreground, images, lab, store)
+                       foreground, images, lab, network, store)
 from nitro_run.common import RunError, progress             # noqa: E402
 
 # In the place of nitro-lab: what it is asked, and a parent that is kept
@@ -290,6 +290,50 @@ class Sources(Case):
         with self.assertRaisesRegex(RunError, 'cannot read /none'):
             self.recipe(source, '--kernel', '/none')
 
+    def test_settings(self):
+        """A program waits for its reader, unless its user wants something
+        else; no line has a key that another one has."""
+        path, lines = self.top / 'settings', {}
+        for text, words in (
+                ('', ()), ('output drop', ()), ('umask 7\noutput block\n', ()),
+                ('#output drop\nenv output drop', ()),
+                ('agent 9003', ('--agent-port', '9003')),
+                ('net static\nnet-address 10.0.2.15/24', ('-p', '80'))):
+            path.write_text(text)
+            args = parse('x', '--settings', path, *words)
+            network.check(args)
+            recipe = build.Recipe(args, {'Tool': __file__})
+            lines[text] = [line for line in
+                           recipe.settings().splitlines() if line]
+        self.assertEqual(list(lines.values()), [
+            ['output block'], ['output drop'], ['umask 7', 'output block'],
+            ['#output drop', 'env output drop', 'output block'],
+            ['agent 9003', 'output block'],
+            ['net static', 'net-address 10.0.2.15/24', 'output block']])
+        args = parse('x', '--agent-port', '9003', '-p', '80')
+        network.check(args)
+        self.assertEqual(
+            build.Recipe(args, {'Tool': __file__}).settings().split('\n'),
+            ['agent 9003', 'output block', 'net dhcp', ''])
+
+    def test_settings_in_key(self):
+        """An image with other lines of ours is another image."""
+        source = self.layout()
+        key = self.recipe(source)
+        with mock.patch.object(build, 'OUTPUT', 'drop'):
+            self.assertNotEqual(self.recipe(source), key)
+
+    def test_other_port(self):
+        """The program would be at a port where nobody listens."""
+        path = self.top / 'settings'
+        path.write_text('agent 9003\n')
+        build.check_additions(parse('x', '--settings', path, '--agent-port',
+                                    '9003'))
+        with self.assertRaisesRegex(RunError, "has 'agent 9003', .* at port"
+                                    ' 9001') as caught:
+            build.check_additions(parse('x', '--settings', path))
+        self.assertIn('--agent-port', caught.exception.remedy)
+
     def empty(self):
         """A directory without modules."""
         path = self.top / 'empty'
@@ -316,7 +360,7 @@ class Sources(Case):
             data = image.path.read_bytes()
             self.assertIn(b'\nexec /app\narg more words\n', data)
             for line in (b'\nallow-env A\n', b'\nstop-grace 3\n',
-                         b'\nagent 9003\n'):
+                         b'\nagent 9003\n', b'\noutput block\n'):
                 self.assertIn(line, data)
             path = self.top / 'pcrs'
             build.write_registers(image.note(), path)

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from . import network
 from .common import RunError, progress
-from .options import AGENT_PORT
+from .options import AGENT_PORT, values_of
 from .store import Store
 
 MAGIC = b'.eif'
 MINIMUM = 'MinimumMemoryMiB'
 BLOCK = 1 << 20
+# A program waits for its reader, as for that of a pipe: there is always one
+OUTPUT = 'block'
 TOOL = 'qemu-eif'
 TREE = Path(__file__).resolve().parents[3]
 BLOBS = '/usr/share/nitro_enclaves/blobs'
@@ -59,6 +61,17 @@ def digest_of(path):
     except OSError as error:
         raise RunError(f'cannot read {path}: {error.strerror}') from error
     return digest.hexdigest()
+
+
+def text_of(settings):
+    """Content of a --settings file; nothing without one."""
+    if settings is None:
+        return ''
+    try:
+        return Path(settings).read_text(encoding='utf-8',
+                                        errors='surrogateescape')
+    except OSError as error:
+        raise RunError(f'cannot read {settings}: {error.strerror}') from error
 
 
 def find_tool():
@@ -177,36 +190,44 @@ class Recipe:
         self.version = _version(self.source)
         parts = {'source': source_digest(self.source)
                  if _local(self.source) is not None else self.version,
-                 'tool': digest_of(self.tool), 'port': self.args.agent_port,
+                 'tool': digest_of(self.tool),
                  'arguments': self.args.more,
-                 'network': network.settings(self.args),
                  'epoch': os.environ.get('SOURCE_DATE_EPOCH'),
                  'modules': self.modules and _tree_digest(self.modules)}
         parts.update({name: digest_of(path) for name, path
                       in self.files.items() if path})
+        parts['lines'] = hashlib.sha256(self.settings().encode(
+            errors='surrogateescape')).hexdigest()
         if not self.files['--kernel']:
             parts['blobs'] = _tree_digest(
                 os.environ.get('NITRO_CLI_BLOBS') or BLOBS)
         return hashlib.sha256(json.dumps(parts, sort_keys=True)
                               .encode()).hexdigest()[:32]
 
-    def _settings(self, directory):
-        """Lines for the init: those that were given, port and network."""
-        lines = ''
-        if self.files['--settings']:
-            lines = Path(self.files['--settings']).read_text(
-                encoding='utf-8', errors='surrogateescape')
-        if self.args.agent_port != AGENT_PORT:
-            lines += f'\nagent {self.args.agent_port}\n'
-        if extra := network.settings(self.args, lines):
-            lines += '\n' + extra
+    def settings(self):
+        """Lines for the init: those that were given, and ours for keys that
+        they do not have."""
+        given = text_of(self.files['--settings'])
+        lines = []
+        if self.args.agent_port != AGENT_PORT \
+                and not values_of('agent', given):
+            lines.append(f'agent {self.args.agent_port}\n')
+        if not values_of('output', given):
+            lines.append(f'output {OUTPUT}\n')
+        lines.append(network.settings(self.args, given))
+        if given and not given.endswith('\n'):
+            given += '\n'
+        return given + ''.join(lines)
+
+    def _write_settings(self, directory):
         path = directory / 'settings'
-        path.write_text(lines, encoding='utf-8', errors='surrogateescape')
+        path.write_text(self.settings(), encoding='utf-8',
+                        errors='surrogateescape')
         return path
 
     def build(self, target):
         """Write it to @target; returns its registers, for the note."""
-        files = {**self.files, '--settings': self._settings(target.parent),
+        files = {**self.files, '--settings': self._write_settings(target.parent),
                  '--modules': self.modules}
         words = [self.tool, 'build', '--container', self.source, '--output',
                  target]
@@ -251,10 +272,14 @@ def described(path):
 
 def check_additions(args):
     """Refuse what the image that is built would not take."""
-    lines = []
-    if args.settings is not None:
-        digest_of(args.settings)        # says why it cannot be read
-        lines = Path(args.settings).read_text(errors='replace').splitlines()
+    given = text_of(args.settings)
+    lines = given.splitlines()
+    for port in values_of('agent', given):
+        if port != str(args.agent_port):
+            raise RunError(
+                f"--settings {args.settings} has 'agent {port}', but the"
+                f' program is heard at port {args.agent_port}',
+                'leave that line out, and choose the port with --agent-port')
     for variable in args.env:
         name = variable.partition('=')[0]
         if f'allow-env {name}' not in lines:

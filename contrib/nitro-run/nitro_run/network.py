@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from .common import RunError, die_with_parent, escaped
 from .driver import DEVICE
+from .options import values_of
 
 NONE, USER, PASST, TAP = 'none', 'user', 'passt', 'tap='
 LOOPBACK, ANYWHERE = '127.0.0.1', '0.0.0.0'
@@ -166,7 +167,7 @@ def at(one, args):
 
 def settings(args, given=''):
     """A line of nitro-init for the network, unless one was @given."""
-    if args.net == NONE or re.search(r'(?m)^net\s', given):
+    if args.net == NONE or values_of('net', given):
         return ''
     return 'net dhcp\n'
 

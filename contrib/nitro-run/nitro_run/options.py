@@ -194,6 +194,11 @@ def default_memory(path, minimum):
                else -(-size * TIMES >> 20))
 
 
+def values_of(key, lines):
+    """What lines of nitro-init's configuration give a key, in their order."""
+    return re.findall(rf'(?m)^{key} (.*)$', lines)
+
+
 def complete_run(args, minimum=None):
     """Options of run: memory for the image, when none is given.
 
