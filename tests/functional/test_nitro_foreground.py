@@ -232,6 +232,10 @@ class Program(Init):
 
     def setUp(self):
         super().setUp()
+        self.start_process()
+
+    def start_process(self):
+        """The next one."""
         self.process = subprocess.Popen(['sleep', 'infinity'])
         self.addCleanup(self.process.wait)
         self.addCleanup(self.process.kill)
@@ -278,6 +282,24 @@ class Program(Init):
         with self.assertRaisesRegex(RunError, 'without reporting') as caught:
             self.run_with(init)
         self.assertEqual(caught.exception.status, 125)
+        self.assertIn("'agent' port", caught.exception.remedy)
+
+    def test_died(self):
+        """An enclave whose init was heard has the right init and port."""
+        for frames in hello(), hello() + state(1), output(0, 1, b'one'):
+            self.start_process()
+
+            def init(said=frames):
+                with self.dial() as sock:
+                    sock.sendall(said)
+
+            with self.assertRaisesRegex(
+                    RunError, 'ended before its init reported how the program'
+                    ' ended.*rebooted or powered off.*panicked') as caught:
+                self.run_with(init)
+            self.assertEqual(caught.exception.status, 125)
+            self.assertNotIn('agent', caught.exception.remedy)
+            self.assertIn('run --debug', caught.exception.remedy)
 
     def test_unread_answers(self):
         """An init that does not read makes nothing grow."""
@@ -291,7 +313,7 @@ class Program(Init):
                     sent += sock.send(frames)
                     self.assertLess(sent, 16 << 20)
 
-        with self.assertRaisesRegex(RunError, 'without reporting'):
+        with self.assertRaisesRegex(RunError, 'ended before its init'):
             self.run_with(init)
         self.assertLess(len(self.program.agent.out), 2 * foreground.PIECE)
 
@@ -338,6 +360,22 @@ class Attached(Init):
                 self.assertRaisesRegex(RunError, 'without reporting') as found:
             self.run_with(init)
         self.assertEqual(found.exception.status, 125)
+        self.assertIn("'agent' port", found.exception.remedy)
+
+    def test_died(self):
+        """One that was heard has the right init and port."""
+        def init():
+            with self.dial() as sock:
+                sock.sendall(hello() + state(1))
+
+        with mock.patch.object(attached, 'LOST_SECONDS', 0), \
+                self.assertRaisesRegex(RunError, 'CID 16 has ended.*before its'
+                                       ' init reported how the program ended'
+                                       '.*rebooted') as found:
+            self.run_with(init)
+        self.assertEqual(found.exception.status, 125)
+        self.assertNotIn("'agent' port", found.exception.remedy)
+        self.assertIn('console', found.exception.remedy)
 
     def test_stays_open(self):
         """An enclave that does not end does not hold up the status."""

@@ -65,6 +65,7 @@ class Agent:
         """@write: called with a stream (1, 2) and bytes; @added: frames."""
         self.write, self.remark, self.added = write, remark, list(added)
         self.phase, self.value, self.text = Phase.BOOTING, 0, ''
+        self.heard = False          # has an init said anything?
         self.position = 0           # output before it was written
         self.partial = bytearray()  # of a frame
         self.out = bytearray()      # to be sent
@@ -114,6 +115,7 @@ class Agent:
         except (KeyError, ValueError, struct.error) as error:
             raise RunError(f'the enclave sent a frame of type {kind} that is'
                            ' not of the protocol of nitro-init') from error
+        self.heard = True
 
     def _hello(self, payload):
         _version, flags = HELLO.unpack_from(payload)

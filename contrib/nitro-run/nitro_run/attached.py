@@ -13,7 +13,7 @@ from . import relay
 from .agent import Agent
 from .common import RunError, stopping, tell
 from .enclaves import Enclaves
-from .foreground import Foreground, remark, write
+from .foreground import SUDDEN, Foreground, remark, write
 
 NITRO_CLI = 'nitro-cli'
 # The init connects again each second; its end breaks the connection
@@ -71,11 +71,14 @@ class Attached(Foreground):
         self.stopped = self.stopped or number
 
     def _silence(self):
-        return RunError(f'the enclave with CID {self.cid} has ended, or is not'
-                        f' connected for {LOST_SECONDS} s, without reporting'
-                        ' how its program ended', 'its init has to be'
-                        " nitro-init, with the configured 'agent' port",
-                        status=self.agent.status)
+        lost = (f'the enclave with CID {self.cid} has ended, or is not'
+                f' connected for {LOST_SECONDS} s, ')
+        if self.agent.heard:
+            return RunError(lost + SUDDEN, 'launch it in debug mode, and look'
+                            ' at its console', status=self.agent.status)
+        return RunError(lost + 'without reporting how its program ended',
+                        "its init has to be nitro-init, with the configured"
+                        " 'agent' port", status=self.agent.status)
 
 
 def _ids(args):

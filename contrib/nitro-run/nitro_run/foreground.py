@@ -11,6 +11,10 @@ from .agent import additions
 from .common import RunError, complain, stopping, tell
 
 PIECE = 64 * 1024
+# Of an enclave whose init was heard, so that it has the right init and port
+SUDDEN = ('before its init reported how the program ended: perhaps the program'
+          ' rebooted or powered off the enclave, its kernel panicked, or'
+          ' somebody ended it')
 
 
 def write(stream, data):
@@ -132,6 +136,11 @@ class Foreground:
         raise self._silence()
 
     def _silence(self):
+        if self.agent.heard:
+            return RunError('the enclave ended ' + SUDDEN, 'to see its'
+                            ' console, use nitro-run run --debug --name NAME,'
+                            ' and meanwhile nitro-run console --enclave-name'
+                            ' NAME', status=self.agent.status)
         return RunError('the enclave ended without reporting how its program'
                         ' ended', 'its init has to be nitro-init, with the'
                         " configured 'agent' port; look at the console with:"
