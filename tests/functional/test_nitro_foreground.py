@@ -701,17 +701,48 @@ class Network(QemuBaseTest):
         for config, words, text in (
                 ('exec a\n', (), None), ('exec a\n', ('-p80',), 'no network'),
                 ('net off\n', ('-p80',), 'no network'),
-                ('net-port 7\nnet static\n', ('-p80',), None)):
+                ('net static\nnet-address fd00::2/64\n', ('-p80',),
+                 'only .*fd00::2/64, .*IPv4'),
+                ('net static\nnet-address fd00::2/64\n', ('--net', 'user'),
+                 None),
+                ('net static\nnet-address fd00::2/64\n'
+                 'net-address 10.0.2.15/24\n', ('-p80',), None)):
             image.write_bytes(image_with(config))
             args = self.checked(*words)
-            args.source = image
-            with self.assertRaisesRegex(RunError, text) \
+            # As in the lab's parent
+            args.source, args.origin = image, 'my.eif'
+            with self.assertRaisesRegex(RunError, 'my.eif .*' + text) \
                     if text else contextlib.nullcontext():
                 network.check_image(args)
         # Another init: nobody knows
         image.write_bytes(b'.eif' + b'nitro/config\0' * 9)
         args.publish = [network.port('80')]
         network.check_image(args)
+
+    def test_given_settings(self):
+        """Settings for an image that is built, before it is built."""
+        path = Path(self.scratch_file('mine'))
+        for text, words, cause, remedy in (
+                ('net off\n', ('-p80',), "'net off', so -p"
+                 ' 127.0.0.1:80:80/tcp leads nowhere', "'net dhcp'"),
+                ('net off\n', ('--net', 'user'), "'net off', so --net user",
+                 'leave --net out'),
+                ('net static\nnet-address fd00::2/64\n', ('-p80',),
+                 'only .*fd00::2/64, .*IPv4', "'net-address 10.0.2.15/24'"),
+                ('net static\n', ('-p80',), None, ''),
+                ('net off\n', (), None, ''),
+                ('net dhcp\n', ('-p80',), None, ''),
+                ('umask 7\n', ('-p80',), None, '')):
+            path.write_text(text)
+            args = self.checked('--settings', str(path), *words)
+            if cause is None:
+                network.check_settings(args, text)
+                continue
+            with self.assertRaisesRegex(RunError, 'app.tar with --settings'
+                                        f' {path} .*{cause}') as caught:
+                network.check_settings(args, text)
+            self.assertIn(remedy, caught.exception.remedy)
+            self.assertNotIn('container', caught.exception.remedy)
 
 
 load_tests = only_wanted

@@ -531,6 +531,17 @@ class Lab(Case):
         with self.assertRaisesRegex(RunError, 'has a QEMU of its own'):
             self.run_there(image, '--qemu', 'other')
 
+    def test_no_network(self):
+        """Settings without the network that an option needs are refused
+        before the lab is asked for anything."""
+        settings, source = self.top / 'settings', self.top / 'app.tar'
+        source.touch()
+        settings.write_text('net off\n')
+        with self.assertRaisesRegex(RunError, f'{source} with --settings'
+                                    f" {settings} has 'net off'"):
+            self.run_there(source, '--settings', settings, '-p', '0.0.0.0:9:9')
+        self.assertFalse((self.top / 'asked').exists())
+
     def test_detached(self):
         """Commands for programs that run detached are for the parent, too, if
         it is up."""

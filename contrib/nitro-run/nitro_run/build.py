@@ -227,8 +227,8 @@ class Recipe:
 
     def build(self, target):
         """Write it to @target; returns its registers, for the note."""
-        files = {**self.files, '--settings': self._write_settings(target.parent),
-                 '--modules': self.modules}
+        files = {**self.files, '--modules': self.modules,
+                 '--settings': self._write_settings(target.parent)}
         words = [self.tool, 'build', '--container', self.source, '--output',
                  target]
         for name, path in files.items():

@@ -120,7 +120,9 @@ def run(args):
     added(args)
     is_built = check_source(args)
     network.check(args)
-    if not is_built:
+    if is_built:
+        network.check_settings(args, build.text_of(args.settings))
+    else:
         network.check_image(args)
     args.is_named = args.enclave_name is not None
     args.origin = args.origin or args.source

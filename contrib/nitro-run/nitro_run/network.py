@@ -24,6 +24,8 @@ from .options import values_of
 NONE, USER, PASST, TAP = 'none', 'user', 'passt', 'tap='
 LOOPBACK, ANYWHERE = '127.0.0.1', '0.0.0.0'
 NET_PORT = 9002         # of nitro-init, unless it is configured otherwise
+# To which QEMU's user network forwards the ports of -p
+USER_ADDRESS = '10.0.2.15/24'
 DEVICES = Path('/sys/class/net')
 KINDS = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}
 PORT = re.compile(r'(?:(?:(?P<address>[0-9.]+):)?(?P<outer>[0-9]{1,5}):)?'
@@ -172,30 +174,69 @@ def settings(args, given=''):
     return 'net dhcp\n'
 
 
-def _found(path):
-    """Settings of the network in an image: a dictionary; None for another
-    init, or a ramdisk that is compressed."""
+def _configuration(path):
+    """Lines of nitro-init in an image; None for another init, or a ramdisk
+    that is compressed."""
     with open(path, 'rb') as file, \
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         found = CONFIG.search(data)
         if not found:
             return None
         begin = found.start() - (found.start() - found.end()) // 4 * 4
-        config = data[begin:begin + int(found[1], 16)]
-    return dict(re.findall(r'(?m)^(net|net-port)\s+(\w+)',
-                           config.decode(errors='replace')))
+        return data[begin:begin + int(found[1], 16)].decode(errors='replace')
+
+
+def _last(key, lines, default):
+    return (values_of(key, lines) or [default])[-1]
+
+
+def _wish(args):
+    """The option that asks for the card."""
+    return f'-p {args.publish[0].option()}' if args.publish \
+        else f'--net {args.net}'
+
+
+def _check_addresses(args, lines, name, where):
+    """Refuse -p where nothing has an IPv4 address, to which it leads."""
+    addresses = values_of('net-address', lines)
+    if not args.publish or _last('net', lines, 'off') != 'static' \
+            or not addresses or not all(':' in one for one in addresses):
+        return
+    raise RunError(f'{name} has only the address {", ".join(addresses)}, so'
+                   f' {_wish(args)}, which leads to an IPv4 address, leads'
+                   ' nowhere', f"add a line 'net-address {USER_ADDRESS}'"
+                   f" {where}, or have 'net dhcp' there")
+
+
+def check_settings(args, given):
+    """Refuse settings of the user, for an image that is built, with which it
+    would not use the card; @given: their text."""
+    if args.net == NONE:
+        return
+    name = f'{args.source} with --settings {args.settings}'
+    if _last('net', given, '') == 'off':
+        raise RunError(f"{name} has 'net off', so {_wish(args)} leads nowhere",
+                       f"make that 'net dhcp' in {args.settings}, or leave"
+                       f' {"-p" if args.publish else "--net"} out')
+    _check_addresses(args, given, name, f'to {args.settings}')
 
 
 def check_image(args):
     """Refuse an image that would not use the card."""
     if args.net == NONE:
         return
-    found = _found(args.source)
-    if found is not None and found.get('net', 'off') == 'off':
-        raise RunError(f'{args.source} has no network in its measured'
-                       f' configuration, so --net {args.net} leads nowhere',
+    lines = _configuration(args.source)
+    if lines is None:
+        return
+    # In the lab's parent the source is a copy
+    name = args.origin or args.source
+    if _last('net', lines, 'off') == 'off':
+        raise RunError(f'{name} has no network in its measured configuration,'
+                       f' so {_wish(args)} leads nowhere',
                        "build it with a line 'net dhcp' (qemu-eif build"
                        ' --settings), or give the container image')
+    _check_addresses(args, lines, name, 'to its settings (qemu-eif build'
+                     ' --settings)')
 
 
 def _backend(args, descriptor):
@@ -236,7 +277,8 @@ def card(args):
         yield [], []
         return
     # The number is a part of the image
-    port_number = (_found(args.eif_path) or {}).get('net-port', NET_PORT)
+    port_number = _last('net-port', _configuration(args.eif_path) or '',
+                        NET_PORT)
     with contextlib.ExitStack() as stack:
         descriptors = []
         if args.net == PASST:
@@ -246,5 +288,6 @@ def card(args):
                 helper = _passt(args, theirs.fileno())
             stack.callback(helper.wait)
             stack.callback(helper.terminate)
+        device = f'nitro-net,netdev=net0,port={escaped(port_number)}'
         yield ['-netdev', _backend(args, *descriptors or [0]), '-device',
-               f'nitro-net,netdev=net0,port={port_number}'], descriptors
+               device], descriptors
