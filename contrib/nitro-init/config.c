@@ -26,6 +26,7 @@
 #define GROUP_BIT 1         /* in the first octet of a MAC address */
 #define MAC_EXAMPLE "02:00:00:00:00:01"
 #define MIN_MTU6 1280
+#define MAX_KEY_SHOWN 40    /* the cause behind it has to fit */
 #define MAX_SIGNAL 64
 #define FIRST_REAL_TIME 34  /* below it the C library has its own */
 
@@ -622,12 +623,16 @@ int config_line(struct config *config, const char *line, size_t len,
                 char *why, size_t why_size)
 {
     struct setting setting = { 0 };
+    size_t shown;
 
     if (!len || *line == '#' || read_line(config, line, len, &setting)) {
         return 0;
     }
-    snprintf(why, why_size, "'%.*s': %s", (int)key_len(line, len), line,
-             setting.why);
+    shown = key_len(line, len);
+    if (shown > MAX_KEY_SHOWN) {
+        shown = MAX_KEY_SHOWN;
+    }
+    snprintf(why, why_size, "'%.*s': %s", (int)shown, line, setting.why);
     return -1;
 }
 

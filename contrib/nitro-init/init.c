@@ -334,20 +334,31 @@ static void init_run(void)
     linger(config.linger_s * 1000);
 }
 
-/* The configuration may name a port, so nothing can be reported before */
-static void read_config(void)
+static void open_agent(void)
 {
-    char why[512];
-
-    config_init(&config);
-    if (config_load(&config, CONFIG_FILE, why, sizeof(why))) {
-        say("%s", why);
-        end_enclave();
-    }
     if (output_init(&output) ||
         agent_init(&agent, config.agent_port, additions_allowed(&config))) {
         say("memory is short");
         end_enclave();
+    }
+}
+
+/*
+ * In production there is no console, so the parent has to get the mistake as
+ * well: with the settings before the faulty line, else with their defaults.
+ * The driver of vsock may be among the modules there.
+ */
+static void read_config(void)
+{
+    char why[512];
+    bool faulty;
+
+    config_init(&config);
+    faulty = config_load(&config, CONFIG_FILE, why, sizeof(why));
+    open_agent();
+    if (faulty) {
+        load_modules();
+        init_fail(why);
     }
 }
 

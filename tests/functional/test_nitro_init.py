@@ -164,6 +164,8 @@ class Init(StreamTest):
                 'init-missing', ['/bin/missing']),
             '/lab/faulty.eif': application.image(
                 'init-faulty', [], text='exec /bin/true\nexce /bin/true\n'),
+            '/lab/typo.eif': application.image(
+                'init-typo', ['/bin/true'], exce='/bin/true'),
         })
 
     def run_image(self, name, *more, **options):
@@ -344,6 +346,16 @@ class Init(StreamTest):
         launch = self.start(self.arguments(image='/lab/faulty.eif'))
         self.console(launch, "nitro-init: /nitro/config: line 2, 'exce':"
                      " unknown key")
+        launch.job.wait()
+
+    def test_faulty_in_production(self):
+        """Without a console the agent's peer gets the mistake."""
+        launch = self.start(self.arguments(*AGENT, image='/lab/typo.eif',
+                                           debug='off'))
+        peer = AgentPeer(self.client())
+        self.await_state(peer, FATAL)
+        self.assertRegex(peer.text, r"/nitro/config: line \d+, 'exce':"
+                         ' unknown key')
         launch.job.wait()
 
 

@@ -257,7 +257,8 @@ int main(int argc, char **argv)
         { "surroundings", test_surroundings }, { "process", test_process },
         { "no-program", test_no_program },
     { "no-directory", test_no_directory },
-        { "no-user", test_no_user }, { "long-name", test_long_name }, { "signal", test_signal },
+        { "no-user", test_no_user }, { "long-name", test_long_name },
+        { "signal", test_signal },
         { "kill", test_kill }, { "orphans", test_orphans },
     };
     sigset_t set;

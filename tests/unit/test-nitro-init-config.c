@@ -139,7 +139,7 @@ static const Case cases[] = {
       "leave the line out" },
     { "root-top-dots", "root //./..\nexec /a\n", "is the root already" },
     { "root-dots", "root /...\nexec /a\n", NULL },
-    { "root-empty", "root \nexec /a\n", "wants one absolute name" },
+    { "root-empty", "root " "\nexec /a\n", "wants one absolute name" },
     { "root-relative", "root .\nexec /a\n", "wants one absolute name" },
     { "root-image", "root /r\nroot-image /i\nexec /a\n", NULL },
     { "root-image-alone", "root-image /i\nexec /a\n", "without a root" },
@@ -277,6 +277,19 @@ static void test_signals(void)
     g_assert_cmpint(signal_number(""), ==, 0);
 }
 
+/* The cause has to be left of the 255 bytes that the agent takes */
+static void test_long_key(void)
+{
+    g_autofree char *name = g_strnfill(4000, 'x');
+    struct config config;
+    char why[256];
+
+    config_init(&config);
+    g_assert_cmpint(config_parse(&config, name, why, sizeof(why)), ==, -1);
+    g_assert_true(g_str_has_suffix(why, "': unknown key"));
+    config_free(&config);
+}
+
 static void test_bounds(void)
 {
     g_autoptr(GString) text = g_string_new("exec /a\n");
@@ -336,6 +349,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nitro/init-config/twice", test_twice);
     g_test_add_func("/nitro/init-config/signal-names", test_signal_names);
     g_test_add_func("/nitro/init-config/signals", test_signals);
+    g_test_add_func("/nitro/init-config/long-key", test_long_key);
     g_test_add_func("/nitro/init-config/bounds", test_bounds);
     g_test_add_func("/nitro/init-config/file", test_file);
     return g_test_run();
