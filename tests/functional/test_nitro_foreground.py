@@ -490,6 +490,24 @@ class Shared(QemuBaseTest):
         self.check_connected(self.line(19), self.dial(19))
         self.assertEqual(len(self.relays), 2)
 
+    def test_claimed(self):
+        """An enclave that is served already: the second one is told, and the
+        first one does not notice."""
+        one, two = self.line(16), self.line()
+        two.claim(16)
+        self.assertTrue(select.select([two], [], [], 10)[0], 'no answer')
+        with self.assertRaisesRegex(
+                RunError, 'CID 16 is served already, by another nitro-run at'
+                ' vsock port 9001') as caught:
+            two.take()
+        self.assertEqual(caught.exception.status, 1)
+        self.assertIn('end that', caught.exception.remedy)
+        two.close()
+        self.check_connected(one, self.dial(16))
+        one.close()
+        three = self.line(16)
+        self.check_connected(three, self.dial(16))
+
     def test_strangers(self):
         """Connections that nobody wants are bounded."""
         line = self.line(1)

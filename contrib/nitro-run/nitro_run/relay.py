@@ -25,6 +25,8 @@ BACKLOG = 16
 # Connections of enclaves that no run has asked for yet; one for each of them
 MOST_WAITING = 16
 CID = struct.Struct('=I')
+# From the relay to a run: with a connection, and when its claim is refused
+CONNECTION, REFUSED = b'+', b'!'
 REMEDIES = {
     errno.EADDRINUSE: 'the programs of one user share it, this is somebody'
                       ' else (ss --vsock -lp): use --agent-port PORT',
@@ -103,13 +105,20 @@ class Line:
     def take(self):
         """A connection of the enclave, or None.
 
-        A relay that was killed is replaced; connections do not suffer.
+        A relay that was killed is replaced; connections do not suffer.  A
+        claim that the relay has refused is an error here.
         """
         data, descriptors = b'', []
         with contextlib.suppress(OSError):
             data, descriptors, _, _ = socket.recv_fds(self.sock, 1, 1)
         if descriptors:
             return socket.socket(fileno=descriptors[0])
+        if data == REFUSED:
+            raise RunError(f'the enclave with CID {self.cid} is served'
+                           ' already, by another nitro-run at vsock port'
+                           f' {self.port}',
+                           'use the output of that one, or end that one first'
+                           ' (pgrep -af nitro-run)')
         if not data:
             self.sock.close()
             self._join()
@@ -184,7 +193,7 @@ class Relay:
         with contextlib.suppress(OSError):
             data = run.recv(CID.size)
         if len(data) == CID.size:
-            self.runs[run], = CID.unpack(data)
+            self._claim(run, *CID.unpack(data))
             return
         del self.runs[run]
         if self.runs:
@@ -192,12 +201,20 @@ class Relay:
         else:
             self.last = run             # closed when the port is free
 
+    def _claim(self, run, cid):
+        """An enclave has one connection, so it is for the first who asks."""
+        if cid not in self.runs.values():
+            self.runs[run] = cid
+        elif self.runs[run] != cid:
+            with contextlib.suppress(OSError):
+                run.send(REFUSED)
+
     def _hand_over(self):
         for run, cid in self.runs.items():
             if cid in self.waiting:
                 with self.waiting.pop(cid) as connection, \
                         contextlib.suppress(OSError):
-                    socket.send_fds(run, [b'+'], [connection.fileno()])
+                    socket.send_fds(run, [CONNECTION], [connection.fileno()])
 
     def _ended(self):
         """End, unless another run has just come."""
