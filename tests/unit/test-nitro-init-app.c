@@ -256,7 +256,7 @@ int main(int argc, char **argv)
         { "default-path", test_default_path },
         { "surroundings", test_surroundings }, { "process", test_process },
         { "no-program", test_no_program },
-    { "no-directory", test_no_directory },
+        { "no-directory", test_no_directory },
         { "no-user", test_no_user }, { "long-name", test_long_name },
         { "signal", test_signal },
         { "kill", test_kill }, { "orphans", test_orphans },
