@@ -20,10 +20,10 @@
 /* The register is extended by pieces of this size, the last one shorter */
 #define PIECE 1024
 
-/* CONFIG_MAX_ITEMS as text */
+/* STRINGS_MAX as text */
 #define TEXT(number) #number
 #define LIMIT(number) TEXT(number)
-#define ITEMS LIMIT(CONFIG_MAX_ITEMS)
+#define ITEMS LIMIT(STRINGS_MAX)
 
 bool additions_allowed(const struct config *config)
 {

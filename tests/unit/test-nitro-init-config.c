@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "contrib/nitro-init/config.h"
+#include "contrib/nitro-init/signals.h"
 
 typedef struct Case {
     const char *name, *text, *why;      /* no reason: must be accepted */
@@ -304,7 +305,7 @@ static void test_bounds(void)
                     -1);
     g_assert_cmpstr(why, ==, "line 1025, 'arg': a value more than the limit "
                     "of 1024: remove lines");
-    g_assert_cmpuint(config.command.count, ==, CONFIG_MAX_ITEMS);
+    g_assert_cmpuint(config.command.count, ==, STRINGS_MAX);
     config_free(&config);
 }
 

@@ -100,7 +100,7 @@ static bool read_generated(struct config *config, const char *text,
     char why[512];
 
     for (char **line = lines; *line; line++) {
-        if (config_line(config, *line, strlen(*line), why, sizeof(why))) {
+        if (settings_line(config, *line, strlen(*line), why, sizeof(why))) {
             error_setg(errp, "nitro-init cannot take %s, %s", origin(*line),
                        why);
             return false;
