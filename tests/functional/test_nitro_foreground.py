@@ -646,6 +646,12 @@ class Network(QemuBaseTest):
         self.assertEqual(
             self.options('-p8080:80', '--listen', '0.0.0.0')[1],
             'user,id=net0,hostfwd=tcp:0.0.0.0:8080-:80')
+        self.image.write_bytes(image_with(
+            'net static\nnet-address fd00::2/64\nnet-address 10.9.0.2/24\n'
+            'net-address 10.0.2.16/24\n'))
+        self.assertEqual(
+            self.options('-p8080:80')[1],
+            'user,id=net0,hostfwd=tcp:127.0.0.1:8080-10.0.2.16:80')
         with mock.patch.object(network, '_check_tap'):
             self.image.write_bytes(image_with('net dhcp\nnet-port 9003\n'))
             self.assertEqual(
@@ -723,6 +729,10 @@ class Network(QemuBaseTest):
                  'only .*fd00::2/64, .*IPv4'),
                 ('net static\nnet-address fd00::2/64\n', ('--net', 'user'),
                  None),
+                ('net static\nnet-address 10.9.0.2/24\n', ('-p80',),
+                 'only .*10.9.0.2/24, .* in 10.0.2.0/24, leads nowhere'),
+                ('net static\nnet-address 10.9.0.2/24\n',
+                 ('-p80', '--net', 'passt'), None),
                 ('net static\nnet-address fd00::2/64\n'
                  'net-address 10.0.2.15/24\n', ('-p80',), None)):
             image.write_bytes(image_with(config))

@@ -9,6 +9,7 @@ The card is QEMU's nitro-net; the image asks for its other end.
 import argparse
 import contextlib
 import errno
+import ipaddress
 import mmap
 import os
 import re
@@ -24,8 +25,9 @@ from .options import values_of
 NONE, USER, PASST, TAP = 'none', 'user', 'passt', 'tap='
 LOOPBACK, ANYWHERE = '127.0.0.1', '0.0.0.0'
 NET_PORT = 9002         # of nitro-init, unless it is configured otherwise
-# To which QEMU's user network forwards the ports of -p
+# QEMU's user network forwards the ports of -p to one of its addresses
 USER_ADDRESS = '10.0.2.15/24'
+USER_NETWORK = ipaddress.ip_network('10.0.2.0/24')
 DEVICES = Path('/sys/class/net')
 KINDS = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}
 PORT = re.compile(r'(?:(?:(?P<address>[0-9.]+):)?(?P<outer>[0-9]{1,5}):)?'
@@ -196,15 +198,31 @@ def _wish(args):
         else f'--net {args.net}'
 
 
+def _addresses(lines):
+    """What `net static` gives the enclave."""
+    return values_of('net-address', lines) \
+        if _last('net', lines, 'off') == 'static' else []
+
+
+def _leads_to(address, args):
+    """Whether -p can lead there."""
+    try:
+        host = ipaddress.IPv4Interface(address).ip
+    except ValueError:
+        return False
+    return args.net != USER or host in USER_NETWORK
+
+
 def _check_addresses(args, lines, name, where):
-    """Refuse -p where nothing has an IPv4 address, to which it leads."""
-    addresses = values_of('net-address', lines)
-    if not args.publish or _last('net', lines, 'off') != 'static' \
-            or not addresses or not all(':' in one for one in addresses):
+    """Refuse -p where nothing has an address to which it leads."""
+    addresses = _addresses(lines)
+    if not args.publish or not addresses \
+            or any(_leads_to(one, args) for one in addresses):
         return
+    network = f' in {USER_NETWORK}' if args.net == USER else ''
     raise RunError(f'{name} has only the address {", ".join(addresses)}, so'
-                   f' {_wish(args)}, which leads to an IPv4 address, leads'
-                   ' nowhere', f"add a line 'net-address {USER_ADDRESS}'"
+                   f' {_wish(args)}, which leads to an IPv4 address{network},'
+                   ' leads nowhere', f"add a line 'net-address {USER_ADDRESS}'"
                    f" {where}, or have 'net dhcp' there")
 
 
@@ -239,11 +257,16 @@ def check_image(args):
                      ' --settings)')
 
 
-def _backend(args, descriptor):
-    """Value of -netdev."""
+def _backend(args, lines, descriptor):
+    """Value of -netdev, for an image with these lines."""
     if args.net == USER:
+        # Without an address it is the first one that DHCP gives
+        guest = next((str(ipaddress.IPv4Interface(one).ip)
+                      for one in _addresses(lines) if _leads_to(one, args)),
+                     '')
         return 'user,id=net0' + ''.join(
-            f',hostfwd={one.kind}:{one.address}:{one.outer}-:{one.inner}'
+            f',hostfwd={one.kind}:{one.address}:{one.outer}'
+            f'-{guest}:{one.inner}'
             for one in (at(one, args) for one in args.publish))
     if args.net == PASST:
         return f'stream,id=net0,server=off,addr.type=fd,addr.str={descriptor}'
@@ -277,8 +300,8 @@ def card(args):
         yield [], []
         return
     # The number is a part of the image
-    port_number = _last('net-port', _configuration(args.eif_path) or '',
-                        NET_PORT)
+    lines = _configuration(args.eif_path) or ''
+    port_number = _last('net-port', lines, NET_PORT)
     with contextlib.ExitStack() as stack:
         descriptors = []
         if args.net == PASST:
@@ -289,5 +312,5 @@ def card(args):
             stack.callback(helper.wait)
             stack.callback(helper.terminate)
         device = f'nitro-net,netdev=net0,port={escaped(port_number)}'
-        yield ['-netdev', _backend(args, *descriptors or [0]), '-device',
+        yield ['-netdev', _backend(args, lines, *descriptors or [0]), '-device',
                device], descriptors
