@@ -176,7 +176,11 @@ class NitroParentTest(ScopedTest):
         parent = kind(cls.parent_cpus, cls.parent_mib, cls.parent_files(),
                       machine=cls.machine, directory=directory, role=ROLE,
                       accelerator=cls.accelerator)
-        parent.__enter__()
+        try:
+            parent.__enter__()
+        except config.LabError:
+            report_text(postmortem.describe(parent))
+            raise
         NitroParentTest.total_pages = parent.free_huge_pages()
         report('parent up', parent.boot_seconds)
         return parent

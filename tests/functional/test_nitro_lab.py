@@ -206,8 +206,10 @@ class FailedBoot(QemuBaseTest):
         return len(log.read_text())
 
     def test_again(self):
-        """After a reset before the first word it is booted again."""
+        """After a reset that nothing announces it is booted again."""
         self.assertEqual(self.boots('exit 0'), parent.Parent.attempts)
+        self.assertEqual(self.boots('echo "Run /init" > "$1"'),
+                         parent.Parent.attempts)
 
     def test_hang(self):
         """So it is when there was nothing to do for long."""
@@ -226,7 +228,9 @@ class FailedBoot(QemuBaseTest):
     def test_reasons(self):
         """One that gives a reason is not."""
         self.assertEqual(self.boots('exit 1'), 1)
-        self.assertEqual(self.boots('echo panic > "$1"'), 1)
+        self.assertEqual(self.boots('echo Kernel panic > "$1"'), 1)
+        self.assertEqual(self.boots('echo lab: why > "$1"',
+                                    how='the parent ended: why'), 1)
         with mock.patch.object(patience.Silence, 'IDLE_SECONDS', 1):
             self.assertEqual(self.boots('echo Oops > "$1"', 'exec sleep 1000',
                                         how='the parent hung'), 1)

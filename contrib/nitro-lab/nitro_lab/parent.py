@@ -145,6 +145,7 @@ class Parent(Guest):
         self.sockets = Path(tempfile.mkdtemp(prefix='nitro-lab-'))
         directories.announce(self.dir, self.sockets)
         self.console = self.dir / 'parent-console.log'
+        self.cpu_log = self.dir / 'parent-cpu.log'
         self.hypervisor_log = self.dir / 'hypervisor.log'
         self._initramfs_with_files = self.dir / 'parent.cpio'
         self.hypervisor = self.vm = self.agent = self._qmp = None
@@ -208,7 +209,7 @@ class Parent(Guest):
         self.vm.stop()
         self._qmp = None
         self.retries += 1
-        for log in (self.console, self.vm.log):
+        for log in (self.console, self.vm.log, self.cpu_log):
             if log.exists():
                 log.rename('%s.%d' % (log, self.retries))
 
@@ -225,13 +226,15 @@ class Parent(Guest):
         self._wait_hello(silence)
 
     def _emulator_failed(self):
-        """Did the machine hang, or reset itself before its first word?
+        """Did the machine hang, or reset itself without a reason?
 
-        A panic would be on the console, an error of QEMU in its exit status.
+        A panic would be on the console, as what its init says before it ends
+        the machine; an error of QEMU is in its exit status.
         """
         status, said = self.vm.popen.poll(), self.console_text()
-        return (status is None and not PANIC.search(said)
-                or status == 0 and not said)
+        if PANIC.search(said):
+            return False
+        return status is None or status == 0 and not PARENT.search(said)
 
     def _accept(self, listener, silence):
         with listener:
@@ -431,6 +434,8 @@ class Parent(Guest):
                 '-no-reboot', '-kernel', images.parent_kernel(),
                 '-initrd', initramfs, '-append', ' '.join(words) + self.words,
                 '-serial', 'file:%s' % self.console,
+                # Where a CPU was that reset the machine
+                '-d', 'cpu_reset', '-D', self.cpu_log,
                 '-qmp', 'unix:%s/qmp,server=on,wait=off' % self.sockets,
                 '-chardev', 'socket,id=agent,path=%s/agent' % self.sockets,
                 '-device', 'virtio-serial-pci',

@@ -12,6 +12,8 @@ from .config import LabError
 from .parent import PORT_NAME
 
 CONSOLE_LINES = 30
+# QEMU's word for x86
+TRIPLE_FAULT = 'Triple fault\n'
 # Queues of the first generic port of virtio-serial, where commands go
 PORT_QUEUES = (4, 5)
 QUEUE_FIELDS = ('vring-num', 'last-avail-idx', 'shadow-avail-idx', 'used-idx',
@@ -28,6 +30,14 @@ def _console(parent, _patience):
     lines = parent.console_text().splitlines()
     yield 'console, last of %d lines:' % len(lines)
     yield from lines[-CONSOLE_LINES:]
+
+
+def _reset(parent, _patience):
+    """Registers of the CPU that reset the machine, if one did."""
+    _, found, state = parent.cpu_log.read_text(
+        errors='replace').rpartition(TRIPLE_FAULT)
+    if found:
+        yield from (found + state).splitlines()[:CONSOLE_LINES]
 
 
 def _logs(parent, _patience):
@@ -85,7 +95,7 @@ def describe(parent, patience=30):
     lines = []
     # One that has ended would be waited for once with each question
     for part in (_processes, _console, _logs, _cpus, _queues, _woken) \
-            if parent.vm and parent.vm.running() else (_console,):
+            if parent.vm and parent.vm.running() else (_console, _reset):
         try:
             lines += part(parent, patience)
         except (LabError, OSError, EOFError, KeyError, ValueError) as error:
