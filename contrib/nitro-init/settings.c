@@ -25,7 +25,7 @@ struct setting {
     void *target;
     const struct key *key;
     const char *value;
-    char why[200];              /* the cause, where key->expected has none */
+    char why[200];              /* the cause, unless key->expected says it */
 };
 
 struct key {
@@ -154,7 +154,7 @@ static bool set_mac(struct setting *setting)
                       "is odd: give one such as " MAC_EXAMPLE, setting->value);
     }
     if (!memcmp(mac, none, sizeof(mac))) {
-        return refuse(setting, "%s is no address, all octets are 0: give one "
+        return refuse(setting, "%s cannot be used, all octets are 0: give one "
                       "such as " MAC_EXAMPLE, setting->value);
     }
     return set_text(setting);
@@ -403,7 +403,7 @@ static size_t key_len(const char *line, size_t len)
     return name < len ? name : len;
 }
 
-/* Returns: whether @line is right; else @setting tells why */
+/* Returns: whether @line is right; else @setting says why */
 static bool read_line(struct config *config, const char *line, size_t len,
                       struct setting *setting)
 {

@@ -491,7 +491,7 @@ class Shared(QemuBaseTest):
         self.assertEqual(len(self.relays), 2)
 
     def test_claimed(self):
-        """An enclave that is served already: the second one is told, and the
+        """An enclave that is served already: the second one is refused, and the
         first one does not notice."""
         one, two = self.line(16), self.line()
         two.claim(16)

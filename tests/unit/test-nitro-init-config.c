@@ -121,7 +121,7 @@ static const Case cases[] = {
       "'net-mac': 01:00:00:00:00:01 is a multicast address, its first "
       "octet is odd" },
     { "net-mac-zero", "net dhcp\nnet-mac 00:00:00:00:00:00\nexec /a\n",
-      "'net-mac': 00:00:00:00:00:00 is no address, all octets are 0" },
+      "'net-mac': 00:00:00:00:00:00 cannot be used, all octets are 0" },
     { "net-mac-short", "net dhcp\nnet-mac 02:00:00:00:01\n",
       "wants one address of an interface" },
     { "net-mac-twice", "net dhcp\nnet-mac 02:00:00:00:00:01\n"

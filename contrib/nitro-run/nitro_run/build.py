@@ -20,7 +20,7 @@ from .store import Store
 MAGIC = b'.eif'
 MINIMUM = 'MinimumMemoryMiB'
 BLOCK = 1 << 20
-# A program waits for its reader, as for that of a pipe: there is always one
+# A program waits for its reader, as with a pipe: there always is one
 OUTPUT = 'block'
 TOOL = 'qemu-eif'
 TREE = Path(__file__).resolve().parents[3]
