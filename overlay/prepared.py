@@ -15,37 +15,20 @@ import tree
 
 PACKAGES = '/var/lib/dpkg/status'
 # Of the repository
-NOT_SOURCE = ('.git', 'build')
+NOT_SOURCE = {'.git', 'build'}
 # Differ from call to call, and say nothing of a build
 NO_MATTER = ('_', 'OLDPWD', 'SHLVL')
 
 
-def _signs(paths):
-    """Signs that a file has changed, of each of them."""
-    for path in paths:
+def _signs(top, names):
+    """Signs that a file has changed, of each of them below a directory."""
+    for path in names:
         try:
-            status = os.lstat(path)
+            status = os.lstat(os.path.join(top, path))
         except OSError:
             yield path, None
         else:
             yield path, (status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def _files(top, but):
-    """Paths below a directory, in any order that stays the same."""
-    waiting = [top]
-    while waiting:
-        here = waiting.pop()
-        if not os.path.isdir(here):
-            continue
-        with os.scandir(here) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.path in but or entry.name in tree.IGNORED_DIRS:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    yield entry.path
 
 
 def _digest(*parts):
@@ -67,13 +50,16 @@ class Preparation:
         repo = tree.repository()
         words = {name: value for name, value in os.environ.items()
                  if name not in NO_MATTER}
-        self._sources = _digest(commands, words, list(_signs(
-            [PACKAGES, *_files(repo, {output.directory(), *(
-                os.path.join(repo, name) for name in NOT_SOURCE)})])))
+        # BUILD= may be anywhere in it
+        made = os.path.relpath(output.directory(), repo) + os.sep
+        names = [name for name in tree.walk(repo, NOT_SOURCE)
+                 if not name.startswith(made)]
+        self._sources = _digest(commands, words,
+                                list(_signs(repo, [PACKAGES, *names])))
 
     def _results(self):
-        return _digest(list(_signs([*self.programs,
-                                    *_files(self.composed, set())])))
+        return _digest(list(_signs(self.composed, [
+            *self.programs, *tree.walk(self.composed)])))
 
     def is_done(self):
         """Whether sources and results are those of the last time."""

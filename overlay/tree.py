@@ -61,15 +61,15 @@ def walk(top, skip=frozenset()):
     """Relative paths of all regular files and links below top, sorted."""
     found = []
     for here, dirs, files in os.walk(top):
-        if here == top:
+        below = '' if here == top else os.path.relpath(here, top)
+        if not below:
             dirs[:] = [d for d in dirs if d not in skip]
             files = [f for f in files if f not in skip]
         dirs[:] = sorted(d for d in dirs if d not in IGNORED_DIRS)
         for d in dirs:
             if os.path.islink(os.path.join(here, d)):
-                found.append(os.path.relpath(os.path.join(here, d), top))
-        for f in files:
-            found.append(os.path.relpath(os.path.join(here, f), top))
+                found.append(os.path.join(below, d))
+        found += [os.path.join(below, f) for f in files]
     return sorted(found)
 
 
