@@ -204,20 +204,19 @@ def _addresses(lines):
         if _last('net', lines, 'off') == 'static' else []
 
 
-def _leads_to(address, args):
-    """Whether -p can lead there."""
-    try:
-        host = ipaddress.IPv4Interface(address).ip
-    except ValueError:
-        return False
-    return args.net != USER or host in USER_NETWORK
+def _targets(args, lines):
+    """Of these, those to which -p can lead."""
+    for address in _addresses(lines):
+        with contextlib.suppress(ValueError):
+            host = ipaddress.IPv4Interface(address).ip
+            if args.net != USER or host in USER_NETWORK:
+                yield str(host)
 
 
 def _check_addresses(args, lines, name, where):
     """Refuse -p where nothing has an address to which it leads."""
     addresses = _addresses(lines)
-    if not args.publish or not addresses \
-            or any(_leads_to(one, args) for one in addresses):
+    if not args.publish or not addresses or any(_targets(args, lines)):
         return
     network = f' in {USER_NETWORK}' if args.net == USER else ''
     raise RunError(f'{name} has only the address {", ".join(addresses)}, so'
@@ -261,9 +260,7 @@ def _backend(args, lines, descriptor):
     """Value of -netdev, for an image with these lines."""
     if args.net == USER:
         # Without an address it is the first one that DHCP gives
-        guest = next((str(ipaddress.IPv4Interface(one).ip)
-                      for one in _addresses(lines) if _leads_to(one, args)),
-                     '')
+        guest = next(_targets(args, lines), '')
         return 'user,id=net0' + ''.join(
             f',hostfwd={one.kind}:{one.address}:{one.outer}'
             f'-{guest}:{one.inner}'
