@@ -31,7 +31,7 @@
 #define FIRST_RETRY_US   100000     /* so often in the beginning... */
 #define FIRST_RETRIES    100
 #define RETRY_US         1000000    /* ...and later */
-#define GREETING_MS      500        /* most peers have none */
+#define GREETING_MS      500        /* only nitro-net sends one */
 
 struct card {
     const struct config *config;
@@ -316,7 +316,7 @@ static int card_receive(struct card *card)
     return 0;
 }
 
-/* Before the first packet, if the peer has one; returns as card_receive() */
+/* A greeting comes first, if the peer sends one; returns as card_receive() */
 static int await_greeting(struct card *card)
 {
     struct pollfd stream = { card->stream, POLLIN, 0 };

@@ -118,12 +118,17 @@ static bool check_unicast(struct setting *setting,
     return true;
 }
 
-static bool add_network(struct setting *setting)
+static bool add_unicast(struct setting *setting, bool prefixed)
 {
     struct address address;
 
-    return address_parse(&address, setting->value, true) &&
+    return address_parse(&address, setting->value, prefixed) &&
            check_unicast(setting, &address) && add_text(setting);
+}
+
+static bool add_network(struct setting *setting)
+{
+    return add_unicast(setting, true);
 }
 
 static bool add_host(struct setting *setting)
@@ -135,10 +140,7 @@ static bool add_host(struct setting *setting)
 
 static bool add_router(struct setting *setting)
 {
-    struct address address;
-
-    return address_parse(&address, setting->value, false) &&
-           check_unicast(setting, &address) && add_text(setting);
+    return add_unicast(setting, false);
 }
 
 static bool set_mac(struct setting *setting)
@@ -311,7 +313,7 @@ static const struct key keys[] = {
         .count = ONE_PER_FAMILY),
     KEY("net-dns", net_dns, add_host, "an address", .count = MANY),
     KEY("net-mac", net_mac, set_mac,
-        "one address of an interface, as 02:00:00:00:00:01"),
+        "one address of an interface, as " MAC_EXAMPLE),
     KEY("net-mtu", net_mtu, set_number, "576 to 65520 bytes", .min = 576,
         .max = 65520),
     KEY("net-port", net_port, set_number, "a port from 1 to 4294967294",
