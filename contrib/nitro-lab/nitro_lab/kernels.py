@@ -64,8 +64,9 @@ def current():
 
 def of_parent():
     """That of parents, which has to have the driver."""
-    kernel = current()
-    return kernel if kernel.modules().has(DRIVER) else _usual()
+    kernel, usual = current(), _usual()
+    return kernel if kernel == usual or kernel.modules().has(DRIVER) \
+        else usual
 
 
 def choose(text):
