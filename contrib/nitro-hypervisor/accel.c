@@ -120,7 +120,19 @@ static void trial_read(Trial *trial, int i)
     trial->fds[i] = -1;
 }
 
-/* Returns: false when time is over before both streams have ended */
+/* It may close its streams, or have them closed, and go on */
+static bool trial_ends(const Trial *trial, int64_t end)
+{
+    siginfo_t info = { };
+
+    while (waitid(P_PID, trial->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0
+           && !info.si_pid && g_get_monotonic_time() < end) {
+        g_usleep(1000);
+    }
+    return info.si_pid;
+}
+
+/* Returns: false when time is over before both streams and QEMU have ended */
 static bool trial_listen(Trial *trial, int seconds)
 {
     int64_t end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
@@ -142,7 +154,7 @@ static bool trial_listen(Trial *trial, int seconds)
             }
         }
     }
-    return true;
+    return trial_ends(trial, end);
 }
 
 /* Returns: the exit status as waitpid() has it; what still runs is killed */

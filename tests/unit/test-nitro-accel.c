@@ -105,7 +105,7 @@ static void test_too_slow(Fixture *f, gconstpointer data)
 {
     static const char *const row[] = {
         "printf k; exec sleep 1000", "echo kvm; exec sleep 1000",
-        "printf k; sleep 1000; echo vm",
+        "printf k; sleep 1000; echo vm", "echo kvm; exec sleep 1000 >&- 2>&-",
     };
 
     g_setenv("NITRO_KVM_SECONDS", "1", true);
