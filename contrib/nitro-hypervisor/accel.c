@@ -81,10 +81,13 @@ static int guest_open(Error **errp)
     return fd;
 }
 
-/* Runs between fork() and exec(): a QEMU that fails may abort */
+/*
+ * Runs between fork() and exec(): a QEMU that fails may abort.  A limit of 1
+ * also keeps the program from being run that takes core files; 0 does not.
+ */
 static void trial_setup(gpointer opaque)
 {
-    const struct rlimit none = { };
+    const struct rlimit none = { 1, 1 };
 
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
