@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <poll.h>
+#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include "qapi/error.h"
@@ -208,21 +209,38 @@ static bool trial_judge(const Trial *trial, bool ended, int status,
     return false;
 }
 
+/* Root is refused in a container, others by the mode of the device */
+static void permission_hint(const char *device, Error **errp)
+{
+    const struct passwd *user = getpwuid(geteuid());
+
+    if (geteuid() == 0) {
+        error_append_hint(errp, "Pass it into this container: docker run "
+                          "--device %s\n", device);
+    } else {
+        error_append_hint(errp, "Join its group, and log in again: usermod "
+                          "-aG kvm %s\n", user ? user->pw_name : "USER");
+    }
+}
+
+/* access() knows neither the rules of a container nor a missing driver */
 static bool check_device(const char *device, bool *forbidden, Error **errp)
 {
-    if (access(device, R_OK | W_OK) == 0) {
+    int fd = qemu_open_old(device, O_RDWR);
+
+    if (fd >= 0) {
+        close(fd);
         return true;
     }
     *forbidden = errno == EACCES || errno == EPERM;
     if (*forbidden) {
         error_setg(errp, "no permission for %s", device);
-        error_append_hint(errp, "Join its group, and log in again: "
-                          "usermod -aG kvm %s\n", g_get_user_name());
+        permission_hint(device, errp);
     } else {
         error_setg_errno(errp, errno, "cannot use %s", device);
         error_append_hint(errp, "Enable virtualization in the firmware, or in "
                           "the settings of this virtual machine; modprobe "
-                          "kvm\n");
+                          "kvm_amd or kvm_intel\n");
     }
     return false;
 }

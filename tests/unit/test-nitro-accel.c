@@ -161,6 +161,7 @@ static void test_cannot_try(Fixture *f, gconstpointer data)
 {
     g_autofree char *no_qemu = check(f);
     g_autofree char *no_program = NULL, *no_device = NULL;
+    g_autofree char *cannot_open = NULL;
 
     g_assert_nonnull(no_qemu);
     assert_contains(no_qemu, "enclaves on this host, and no QEMU for them is "
@@ -176,7 +177,12 @@ static void test_cannot_try(Fixture *f, gconstpointer data)
     no_device = check(f);
     g_assert_nonnull(no_device);
     assert_contains(no_device, "No such file or directory");
-    assert_contains(no_device, "modprobe kvm");
+    assert_contains(no_device, "modprobe kvm_amd or kvm_intel");
+    /* What access() allows */
+    g_assert_cmpint(g_mkdir(f->device, 0700), ==, 0);
+    cannot_open = check(f);
+    g_assert_nonnull(cannot_open);
+    assert_contains(cannot_open, "cannot use ");
 }
 
 /* Quietly, but for what the user can change */

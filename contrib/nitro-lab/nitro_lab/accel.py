@@ -51,7 +51,12 @@ def refusal():
 
 def _forbidden():
     """The one reason against KVM that the user can do something about."""
-    return DEVICE.exists() and not os.access(DEVICE, os.R_OK | os.W_OK)
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR))
+    except OSError as error:
+        # access() does not know the rules of a container
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _say_emulated(reason):
