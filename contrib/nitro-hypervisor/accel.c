@@ -46,12 +46,12 @@ static void add_words(GPtrArray *args, const char *words)
 static char **trial_args(const NhvOptions *opts, int guest_fd)
 {
     const char *board =
-        NITRO_HOST_ARCH == EIF_ARCH_AARCH64 ?
+        NHV_HOST_ARCH == EIF_ARCH_AARCH64 ?
         "-M virt,gic-version=host -cpu host -kernel" :
         "-M q35 -cpu host,pmu=off -bios";
     GPtrArray *args = g_ptr_array_new();
 
-    g_ptr_array_add(args, g_strdup(nhv_options_qemu(opts, NITRO_HOST_ARCH)));
+    g_ptr_array_add(args, g_strdup(nhv_options_qemu(opts, NHV_HOST_ARCH)));
     add_words(args, "-accel kvm -m 64 -nodefaults -no-user-config -no-reboot "
               "-display none -monitor none -serial stdio");
     for (char **dir = opts->firmware_dirs; dir && *dir; dir++) {
@@ -69,7 +69,7 @@ static char **trial_args(const NhvOptions *opts, int guest_fd)
 static int guest_open(Error **errp)
 {
     size_t size = nhv_kvm_guest_size;
-    bool is_firmware = NITRO_HOST_ARCH == EIF_ARCH_X86_64;
+    bool is_firmware = NHV_HOST_ARCH == EIF_ARCH_X86_64;
     size_t start = is_firmware ? FIRMWARE_SIZE - size : 0;
     int fd = qemu_memfd_create("kvm-guest", 0, false, 0, 0, errp);
 
@@ -252,9 +252,9 @@ static bool can_try(const char *device, const NhvOptions *opts,
         error_setg(errp, "KVM is not used on hosts of this architecture");
         return false;
     }
-    if (!nhv_options_qemu(opts, NITRO_HOST_ARCH)) {
+    if (!nhv_options_qemu(opts, NHV_HOST_ARCH)) {
         error_setg(errp, "KVM is for %s enclaves on this host, and no QEMU "
-                   "for them is given", eif_arch_str(NITRO_HOST_ARCH));
+                   "for them is given", eif_arch_str(NHV_HOST_ARCH));
         return false;
     }
     return check_device(device, forbidden, errp);
@@ -319,12 +319,12 @@ void nhv_accel_resolve(const char *device, NhvOptions *opts)
     Error *err = NULL;
     bool kvm, forbidden = false;
 
-    if (!g_str_equal(opts->accel, NITRO_ACCEL_AUTO)) {
+    if (!g_str_equal(opts->accel, NHV_ACCEL_AUTO)) {
         return;
     }
     kvm = check_kvm(device, opts, &forbidden, &err);
     g_free(opts->accel);
-    opts->accel = g_strdup(kvm ? "kvm" : NITRO_ACCEL_TCG);
+    opts->accel = g_strdup(kvm ? "kvm" : NHV_ACCEL_TCG);
     if (forbidden) {
         warn_report_err(err);
     } else {

@@ -6,16 +6,16 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef NITRO_ACCEL_H
-#define NITRO_ACCEL_H
+#ifndef NHV_ACCEL_H
+#define NHV_ACCEL_H
 
 #include "options.h"
 
-#define NITRO_KVM_DEVICE "/dev/kvm"
+#define NHV_KVM_DEVICE "/dev/kvm"
 
 /**
  * nhv_accel_check_kvm: run a small guest with KVM and look at what it does
- * @device: NITRO_KVM_DEVICE; another path in tests
+ * @device: NHV_KVM_DEVICE; another path in tests
  * @opts: its QEMU for the architecture of this host runs the guest; firmware
  *        directories are passed on
  * @errp: filled in when the answer is no; names the reason
@@ -33,7 +33,7 @@ bool nhv_accel_check_kvm(const char *device, const NhvOptions *opts,
 
 /**
  * nhv_accel_resolve: replace accelerator "auto" by the one to use
- * @device: NITRO_KVM_DEVICE; another path in tests
+ * @device: NHV_KVM_DEVICE; another path in tests
  * @opts: updated; any other accelerator stays
  *
  * KVM is used where it runs guests.  The only reason against it that is

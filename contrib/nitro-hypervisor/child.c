@@ -234,7 +234,7 @@ void nhv_child_stop(NhvChild *child)
 {
     if (child->pid && !child->kill_source) {
         kill(child->pid, SIGTERM);
-        child->kill_source = g_timeout_add(NITRO_CHILD_TERM_MS, child_kill,
+        child->kill_source = g_timeout_add(NHV_CHILD_TERM_MS, child_kill,
                                            child);
     }
 }
@@ -298,7 +298,7 @@ static void G_NORETURN child_exec(const NhvChild *child, char **args,
         execv(args[0], args);
     }
     *child->exec_errno = errno;
-    _exit(NITRO_CHILD_NOT_RUN);
+    _exit(NHV_CHILD_NOT_RUN);
 }
 
 static bool child_fork(NhvChild *child, char **args, int message_fd,

@@ -11,17 +11,17 @@
  * Dies with this process, however that ends.
  */
 
-#ifndef NITRO_CHILD_H
-#define NITRO_CHILD_H
+#ifndef NHV_CHILD_H
+#define NHV_CHILD_H
 
 #include "image.h"
 #include "options.h"
 
 /* Time between SIGTERM and SIGKILL */
-#define NITRO_CHILD_TERM_MS 5000
+#define NHV_CHILD_TERM_MS 5000
 
 /* Exit status of a process that could not become a QEMU, as shells have it */
-#define NITRO_CHILD_NOT_RUN 127
+#define NHV_CHILD_NOT_RUN 127
 
 typedef struct NhvChild NhvChild;
 
@@ -33,7 +33,7 @@ typedef struct NhvChildConfig {
     unsigned int vcpus;
     uint64_t memory;            /* bytes, whole MiB */
     bool debug;
-    const NhvImage *image;    /* checked */
+    const NhvImage *image;      /* checked */
     int signer_fd;              /* key and chain to attest with, or -1 */
 } NhvChildConfig;
 
@@ -107,7 +107,7 @@ char *nhv_child_pcrs(const NhvChildConfig *config);
  * @opaque: passed to @ops
  * @errp: filled in on failure
  *
- * A QEMU that cannot be executed ends with status NITRO_CHILD_NOT_RUN later,
+ * A QEMU that cannot be executed ends with status NHV_CHILD_NOT_RUN later,
  * and with last words that say why.  One whose guest its accelerator cannot
  * run, which leaves it paused for ever, is killed.
  *

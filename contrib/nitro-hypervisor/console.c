@@ -83,8 +83,8 @@ static void reader_skip(Reader *reader)
 {
     NhvConsole *console = reader->console;
 
-    if (console->end - reader->pos > NITRO_CONSOLE_BACKLOG) {
-        uint64_t oldest = console->end - NITRO_CONSOLE_BACKLOG;
+    if (console->end - reader->pos > NHV_CONSOLE_BACKLOG) {
+        uint64_t oldest = console->end - NHV_CONSOLE_BACKLOG;
 
         /* Nobody misses what was gone before they came */
         if (reader->pos) {
@@ -107,8 +107,8 @@ static uint32_t reader_credit(Reader *reader)
 static void reader_send_chunk(Reader *reader, size_t len)
 {
     NhvConsole *console = reader->console;
-    size_t start = reader->pos % NITRO_CONSOLE_BACKLOG;
-    size_t first = MIN(len, NITRO_CONSOLE_BACKLOG - start);
+    size_t start = reader->pos % NHV_CONSOLE_BACKLOG;
+    size_t first = MIN(len, NHV_CONSOLE_BACKLOG - start);
     struct iovec payload[2] = {
         { .iov_base = console->backlog + start, .iov_len = first },
         { .iov_base = console->backlog, .iov_len = len - first },
@@ -310,7 +310,7 @@ NhvConsole *nhv_console_open(NhvConsoleService *service, uint32_t cid)
     console->cid = cid;
     console->port = NITRO_CONSOLE_PORT_BASE + cid;
     console->readers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-    console->backlog = g_malloc(NITRO_CONSOLE_BACKLOG);
+    console->backlog = g_malloc(NHV_CONSOLE_BACKLOG);
     g_hash_table_insert(service->consoles, GUINT_TO_POINTER(console->port),
                         console);
     return console;
@@ -321,8 +321,8 @@ void nhv_console_append(NhvConsole *console, const void *buf, size_t len)
     const uint8_t *from = buf;
 
     while (len) {
-        size_t start = console->end % NITRO_CONSOLE_BACKLOG;
-        size_t n = MIN(MIN(len, NITRO_CONSOLE_BACKLOG - start), CHUNK);
+        size_t start = console->end % NHV_CONSOLE_BACKLOG;
+        size_t n = MIN(MIN(len, NHV_CONSOLE_BACKLOG - start), CHUNK);
 
         memcpy(console->backlog + start, from, n);
         console->end += n;

@@ -6,19 +6,19 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The console of the enclave with CID n is a stream at CID 0, port 10000 + n.
- * A reader gets the backlog first (the last NITRO_CONSOLE_BACKLOG bytes), then
+ * A reader gets the backlog first (the last NHV_CONSOLE_BACKLOG bytes), then
  * what follows, and end of file once the enclave has ended and everything was
  * delivered.  Any number of readers; each is paced by its own credit.  A
  * reader that is slower than the enclave for longer than the backlog lasts
  * misses the middle, which is reported.  What readers write is discarded.
  */
 
-#ifndef NITRO_CONSOLE_H
-#define NITRO_CONSOLE_H
+#ifndef NHV_CONSOLE_H
+#define NHV_CONSOLE_H
 
 #include "switch.h"
 
-#define NITRO_CONSOLE_BACKLOG   (1024 * 1024)
+#define NHV_CONSOLE_BACKLOG   (1024 * 1024)
 
 typedef struct NhvConsoleService NhvConsoleService;
 typedef struct NhvConsole NhvConsole;

@@ -10,8 +10,8 @@
  * A device that breaks its rules is disconnected.
  */
 
-#ifndef NITRO_CONTROL_CHANNEL_H
-#define NITRO_CONTROL_CHANNEL_H
+#ifndef NHV_CONTROL_CHANNEL_H
+#define NHV_CONTROL_CHANNEL_H
 
 #include "hw/nitro/nitro-control.h"
 

@@ -169,7 +169,7 @@ static void report_end(NhvEnclave *enclave)
 static void ended_early(NhvEnclave *enclave, int status)
 {
     if (is_lenient(enclave) && WIFEXITED(status) &&
-        WEXITSTATUS(status) != NITRO_CHILD_NOT_RUN) {
+        WEXITSTATUS(status) != NHV_CHILD_NOT_RUN) {
         end_at_once(enclave);
     } else {
         enclave->rc = enclave->stopping ? -ECANCELED : -EIO;
@@ -216,7 +216,7 @@ static void vsock_closed(void *opaque, const char *why)
 {
     NhvEnclave *enclave = opaque;
 
-    if (!g_str_equal(why, NITRO_VSOCK_CLOSED_BY_PEER)) {
+    if (!g_str_equal(why, NHV_VSOCK_CLOSED_BY_PEER)) {
         warn_report("enclave with CID %u has lost its vsock device: %s",
                     enclave->config.cid, why);
     }
@@ -235,7 +235,7 @@ static gboolean start_timeout(gpointer opaque)
 
     enclave->timeout_source = 0;
     error_setg(&err, "QEMU has no vsock device after %d s",
-               NITRO_ENCLAVE_START_MS / 1000);
+               NHV_ENCLAVE_START_MS / 1000);
     enclave_fail(enclave, -ETIMEDOUT, err);
     nhv_enclave_stop(enclave);
     return G_SOURCE_REMOVE;
@@ -347,7 +347,7 @@ static void start_child(NhvEnclave *enclave)
     report_image(enclave);
     enclave->state = STATE_STARTING;
     if (enclave_spawn(enclave, &err)) {
-        enclave->timeout_source = g_timeout_add(NITRO_ENCLAVE_START_MS,
+        enclave->timeout_source = g_timeout_add(NHV_ENCLAVE_START_MS,
                                                 start_timeout, enclave);
         return;
     }

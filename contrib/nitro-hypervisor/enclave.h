@@ -19,8 +19,8 @@
  *                console of an enclave that ran can still be read
  */
 
-#ifndef NITRO_ENCLAVE_H
-#define NITRO_ENCLAVE_H
+#ifndef NHV_ENCLAVE_H
+#define NHV_ENCLAVE_H
 
 #include "console.h"
 #include "options.h"
@@ -28,7 +28,7 @@
 #include "pki.h"
 
 /* From START to QEMU's vsock device being there */
-#define NITRO_ENCLAVE_START_MS 60000
+#define NHV_ENCLAVE_START_MS 60000
 
 typedef struct NhvEnclave NhvEnclave;
 
@@ -37,7 +37,7 @@ typedef struct NhvEnclaveHost {
     const NhvOptions *opts;
     NhvSwitch *sw;
     NhvConsoleService *consoles;
-    NhvPki *pki;              /* NULL: documents are not signed */
+    NhvPki *pki;                /* NULL: documents are not signed */
 } NhvEnclaveHost;
 
 /* As START has it */

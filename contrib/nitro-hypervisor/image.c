@@ -19,8 +19,6 @@
 #include "image.h"
 
 #define COPY_SLICE (16 * MiB)
-/* Each may last 150 ms, which Linux waits for pages to become free */
-#define SEAL_ATTEMPTS 40
 
 /* Donated memory as a source of the image */
 typedef struct Donated {
@@ -107,7 +105,7 @@ static bool write_copy(NhvImage *image, const void *from, size_t len,
 static bool seal_copy(NhvImage *image, bool *done, Error **errp)
 {
     *done = !fcntl(image->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL);
-    if (!*done && (errno != EBUSY || ++image->busy == SEAL_ATTEMPTS)) {
+    if (!*done && (errno != EBUSY || ++image->busy == NHV_SEAL_ATTEMPTS)) {
         error_setg_errno(errp, errno, "cannot seal the copy of the image");
         return false;
     }

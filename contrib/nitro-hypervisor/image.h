@@ -10,8 +10,8 @@
  * any more.  Everything is checked on that copy.
  */
 
-#ifndef NITRO_IMAGE_H
-#define NITRO_IMAGE_H
+#ifndef NHV_IMAGE_H
+#define NHV_IMAGE_H
 
 #include "hw/core/eif-image.h"
 #include "kernel-unpack.h"

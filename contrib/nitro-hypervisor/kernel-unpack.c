@@ -26,8 +26,6 @@
 
 /* More than any kernel has; a bound for hostile images */
 #define UNPACKED_MAX    (256 * MiB)
-/* Each may last 150 ms, which Linux waits for pages to become free */
-#define SEAL_ATTEMPTS   40
 
 /*
  * The last one is kept: the same image is launched again and again.  Its memory
@@ -192,7 +190,7 @@ static bool seal(int fd)
 
     while (fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE |
                  F_SEAL_SEAL)) {
-        if (errno != EBUSY || ++busy == SEAL_ATTEMPTS) {
+        if (errno != EBUSY || ++busy == NHV_SEAL_ATTEMPTS) {
             return false;
         }
     }

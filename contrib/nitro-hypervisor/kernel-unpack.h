@@ -8,8 +8,8 @@
  * Source of the format of a payload: arch/x86/boot/compressed of Linux.
  */
 
-#ifndef NITRO_KERNEL_UNPACK_H
-#define NITRO_KERNEL_UNPACK_H
+#ifndef NHV_KERNEL_UNPACK_H
+#define NHV_KERNEL_UNPACK_H
 
 #include "hw/core/eif-kernel.h"
 
@@ -23,6 +23,12 @@ typedef struct NhvKernel {
     uint64_t end;
     bool takes_devices; /* has code for NHV_KERNEL_DEVICES */
 } NhvKernel;
+
+/*
+ * Attempts to seal a memfd that is busy.  Each may last 150 ms, which Linux
+ * waits for pages to become free.
+ */
+#define NHV_SEAL_ATTEMPTS 40
 
 /**
  * nhv_kernel_unpack: unpack the kernel inside a bzImage

@@ -8,8 +8,8 @@
  * kvm-guest.S is assembled for the architecture of the host.
  */
 
-#ifndef NITRO_KVM_GUEST_H
-#define NITRO_KVM_GUEST_H
+#ifndef NHV_KVM_GUEST_H
+#define NHV_KVM_GUEST_H
 
 /* x86: the end of the firmware of machine q35; arm64: a kernel of virt */
 extern const uint8_t nhv_kvm_guest[];

@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef NITRO_LISTENER_H
-#define NITRO_LISTENER_H
+#ifndef NHV_LISTENER_H
+#define NHV_LISTENER_H
 
 typedef struct NhvListener NhvListener;
 

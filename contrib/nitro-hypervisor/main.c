@@ -145,7 +145,7 @@ static bool hypervisor_start(Hypervisor *hv, Error **errp)
                                                      NULL);
     NhvEnclaveHost host = { .opts = &hv->opts };
 
-    nhv_accel_resolve(NITRO_KVM_DEVICE, &hv->opts);
+    nhv_accel_resolve(NHV_KVM_DEVICE, &hv->opts);
     if (!nhv_runtime_dir_open(&hv->dir, dir, errp) || !open_pki(hv, errp)) {
         return false;
     }
@@ -164,7 +164,7 @@ static bool hypervisor_start(Hypervisor *hv, Error **errp)
     }
     nhv_slots_connect(hv->slots, hv->control, hv->parent);
     info_report("ready in %s, accelerator of %s enclaves: %s", dir,
-                eif_arch_str(NITRO_HOST_ARCH), hv->opts.accel);
+                eif_arch_str(NHV_HOST_ARCH), hv->opts.accel);
     return true;
 }
 
@@ -222,7 +222,7 @@ static int check_kvm(const NhvOptions *opts)
 {
     Error *err = NULL;
 
-    if (!nhv_accel_check_kvm(NITRO_KVM_DEVICE, opts, &err)) {
+    if (!nhv_accel_check_kvm(NHV_KVM_DEVICE, opts, &err)) {
         error_report_err(err);
         return EXIT_FAILURE;
     }

@@ -55,7 +55,7 @@ static bool check_executable(const char *option, const char *path,
 static bool parse_max_connections(NhvOptions *opts, const char *text,
                                   Error **errp)
 {
-    opts->max_connections = NITRO_SWITCH_MAX_CONNS;
+    opts->max_connections = NHV_SWITCH_MAX_CONNS;
     if (text && (qemu_strtoui(text, NULL, 10, &opts->max_connections) ||
                  opts->max_connections < 1 ||
                  opts->max_connections > MAX_CONNECTIONS)) {
@@ -125,9 +125,9 @@ static void make_absolute(char **path)
 static void options_defaults(NhvOptions *opts)
 {
     if (!opts->accel) {
-        opts->accel = g_strdup(NITRO_ACCEL_TCG);
+        opts->accel = g_strdup(NHV_ACCEL_TCG);
     }
-    opts->host = NITRO_HOST_ARCH;
+    opts->host = NHV_HOST_ARCH;
     make_absolute(&opts->runtime_dir);
     make_absolute(&opts->pki_dir);
 }
@@ -231,7 +231,7 @@ bool nhv_options_parse(NhvOptions *opts, int argc, char **argv,
         { "qemu-arg", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opts->qemu_args,
           "Argument added to every enclave's QEMU", "ARG" },
         { "accel", 0, 0, G_OPTION_ARG_STRING, &opts->accel,
-          "Accelerator of the enclaves (" NITRO_ACCEL_TCG "); auto: KVM "
+          "Accelerator of the enclaves (" NHV_ACCEL_TCG "); auto: KVM "
           "where it runs guests", "ACCEL" },
         { "check-kvm", 0, 0, G_OPTION_ARG_NONE, &opts->check_kvm,
           "Try whether KVM runs guests here, print kvm if so, and exit",
@@ -285,7 +285,7 @@ const char *nhv_options_qemu(const NhvOptions *opts, EifArch arch)
 const char *nhv_options_accel(const NhvOptions *opts, EifArch arch)
 {
     return arch == opts->host || g_str_has_prefix(opts->accel, "tcg") ?
-           opts->accel : NITRO_ACCEL_TCG;
+           opts->accel : NHV_ACCEL_TCG;
 }
 
 const char *nhv_options_id(const NhvOptions *opts)

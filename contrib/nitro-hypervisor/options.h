@@ -6,27 +6,27 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef NITRO_OPTIONS_H
-#define NITRO_OPTIONS_H
+#ifndef NHV_OPTIONS_H
+#define NHV_OPTIONS_H
 
 #include "hw/core/eif-image.h"
 #include "qapi/qapi-types-common.h"
 
 /* KVM runs guests of this architecture only */
 #ifdef HOST_AARCH64
-#define NITRO_HOST_ARCH EIF_ARCH_AARCH64
+#define NHV_HOST_ARCH EIF_ARCH_AARCH64
 #else
-#define NITRO_HOST_ARCH EIF_ARCH_X86_64
+#define NHV_HOST_ARCH EIF_ARCH_X86_64
 #endif
 
-#define NITRO_ACCEL_AUTO "auto"
-#define NITRO_ACCEL_TCG  "tcg,thread=multi"
+#define NHV_ACCEL_AUTO "auto"
+#define NHV_ACCEL_TCG  "tcg,thread=multi"
 
 typedef struct NhvOptions {
     char *runtime_dir;      /* absolute */
     char *qemu;             /* qemu-system-x86_64, or NULL */
     char *qemu_aarch64;     /* qemu-system-aarch64, or NULL */
-    char *accel;            /* value of -accel, or NITRO_ACCEL_AUTO */
+    char *accel;            /* value of -accel, or NHV_ACCEL_AUTO */
     char *parent_id;        /* goes into PCR4, or NULL */
     char *parent_role;      /* goes into PCR3, or NULL */
     char **qemu_args;       /* additional arguments, NULL terminated, or NULL */
@@ -67,10 +67,10 @@ const char *nhv_options_qemu(const NhvOptions *opts, EifArch arch);
 
 /**
  * nhv_options_accel: value of -accel for enclaves of an architecture
- * @opts: the options; their accelerator is not NITRO_ACCEL_AUTO any more
+ * @opts: the options; their accelerator is not NHV_ACCEL_AUTO any more
  * @arch: the architecture
  *
- * Returns: what --accel says, or NITRO_ACCEL_TCG where that cannot run them.
+ * Returns: what --accel says, or NHV_ACCEL_TCG where that cannot run them.
  */
 const char *nhv_options_accel(const NhvOptions *opts, EifArch arch);
 

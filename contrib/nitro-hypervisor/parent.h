@@ -9,8 +9,8 @@
  * parent at a time; when it has gone the next one may connect.
  */
 
-#ifndef NITRO_PARENT_H
-#define NITRO_PARENT_H
+#ifndef NHV_PARENT_H
+#define NHV_PARENT_H
 
 #include "switch.h"
 

@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef NITRO_PKI_DIR_H
-#define NITRO_PKI_DIR_H
+#ifndef NHV_PKI_DIR_H
+#define NHV_PKI_DIR_H
 
 typedef struct NhvPkiDir {
     char *path;

@@ -20,8 +20,8 @@
  * another name and renamed.  Several processes may use one directory.
  */
 
-#ifndef NITRO_PKI_H
-#define NITRO_PKI_H
+#ifndef NHV_PKI_H
+#define NHV_PKI_H
 
 typedef struct NhvPki NhvPki;
 

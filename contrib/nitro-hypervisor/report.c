@@ -18,11 +18,11 @@ static bool report_allowed(NhvReport *report, int64_t now_ms,
                            unsigned int *unsaid)
 {
     *unsaid = 0;
-    if (!report->said || now_ms - report->since_ms >= NITRO_REPORT_PERIOD_MS) {
+    if (!report->said || now_ms - report->since_ms >= NHV_REPORT_PERIOD_MS) {
         *unsaid = report->unsaid;
         *report = (NhvReport) { .since_ms = now_ms };
     }
-    if (report->said >= NITRO_REPORT_BURST) {
+    if (report->said >= NHV_REPORT_BURST) {
         report->unsaid++;
         return false;
     }

@@ -8,12 +8,12 @@
  * For things a guest can cause as often as it likes.
  */
 
-#ifndef NITRO_REPORT_H
-#define NITRO_REPORT_H
+#ifndef NHV_REPORT_H
+#define NHV_REPORT_H
 
 /* Messages per period, length of the period */
-#define NITRO_REPORT_BURST     10
-#define NITRO_REPORT_PERIOD_MS 10000
+#define NHV_REPORT_BURST     10
+#define NHV_REPORT_PERIOD_MS 10000
 
 /* One budget of messages; all zeros is a fresh one */
 typedef struct NhvReport {

@@ -9,8 +9,8 @@
  * no buffer for them.  An empty ring owns no memory.
  */
 
-#ifndef NITRO_RING_H
-#define NITRO_RING_H
+#ifndef NHV_RING_H
+#define NHV_RING_H
 
 #include "qemu/iov.h"
 

@@ -9,8 +9,8 @@
  * private.  One process at a time uses it.
  */
 
-#ifndef NITRO_RUNTIME_DIR_H
-#define NITRO_RUNTIME_DIR_H
+#ifndef NHV_RUNTIME_DIR_H
+#define NHV_RUNTIME_DIR_H
 
 /* What else to use when others can get at a directory */
 #define NHV_HINT_PRIVATE_DIR "a path that does not exist yet, or 'chmod 700' " \

@@ -9,8 +9,8 @@
  * is answered when it is done; nothing here waits.
  */
 
-#ifndef NITRO_SLOTS_H
-#define NITRO_SLOTS_H
+#ifndef NHV_SLOTS_H
+#define NHV_SLOTS_H
 
 #include "control.h"
 #include "enclave.h"

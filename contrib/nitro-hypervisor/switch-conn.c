@@ -7,10 +7,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bitops.h"
 #include "switch-conn.h"
-
-#define OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
 
 /* Resets of one side, in a row, that may be taken for late ones */
 #define MAX_DOUBTS 16
@@ -72,7 +69,7 @@ static void conn_forget_successor(NhvConn *conn)
     NhvConn *successor = g_steal_pointer(&conn->successor);
 
     if (successor) {
-        if (successor->requester == NITRO_SIDE_OTHER) {
+        if (successor->requester == NHV_SIDE_OTHER) {
             conn->parent_cid = successor->parent_cid;
         }
         nhv_conn_destroy(successor);
@@ -81,7 +78,7 @@ static void conn_forget_successor(NhvConn *conn)
 
 static void flow_credit(NhvFlow *flow, const struct virtio_vsock_hdr *hdr)
 {
-    flow->buf_alloc = MIN(hdr->buf_alloc, NITRO_SWITCH_WINDOW);
+    flow->buf_alloc = MIN(hdr->buf_alloc, NHV_SWITCH_WINDOW);
     flow->fwd_cnt = hdr->fwd_cnt;
 }
 
@@ -92,17 +89,17 @@ static NhvConn *conn_new(NhvSwitch *sw, const NhvConnKey *key, int side,
 
     conn->sw = sw;
     conn->key = *key;
-    conn->parent_cid = side == NITRO_SIDE_PARENT ? NITRO_CID_PARENT
+    conn->parent_cid = side == NHV_SIDE_PARENT ? NITRO_CID_PARENT
                                                  : pkt->hdr.dst_cid;
     conn->requester = side;
     conn->flow[0].conn = conn;
     conn->flow[1].conn = conn;
-    conn->port[NITRO_SIDE_PARENT] = nhv_switch_port(sw, NITRO_CID_PARENT);
-    conn->port[NITRO_SIDE_OTHER] = nhv_switch_port(sw, key->cid);
-    conn->port[NITRO_SIDE_PARENT]->nr_conns++;
-    conn->port[NITRO_SIDE_OTHER]->nr_conns++;
+    conn->port[NHV_SIDE_PARENT] = nhv_switch_port(sw, NITRO_CID_PARENT);
+    conn->port[NHV_SIDE_OTHER] = nhv_switch_port(sw, key->cid);
+    conn->port[NHV_SIDE_PARENT]->nr_conns++;
+    conn->port[NHV_SIDE_OTHER]->nr_conns++;
     flow_credit(&conn->flow[side], &pkt->hdr);
-    conn->flow[side].todo = OP_BIT(REQUEST);
+    conn->flow[side].todo = NHV_OP_BIT(REQUEST);
     return conn;
 }
 
@@ -123,7 +120,7 @@ static void conn_settle(NhvConn *conn)
 {
     NhvConn *successor;
 
-    if (conn->state != NITRO_CONN_DEAD ||
+    if (conn->state != NHV_CONN_DEAD ||
         !nhv_flow_empty(&conn->flow[0]) ||
         !nhv_flow_empty(&conn->flow[1])) {
         return;
@@ -137,12 +134,12 @@ static void conn_settle(NhvConn *conn)
 
 static void flow_reset(NhvFlow *flow)
 {
-    if (flow->todo & OP_BIT(REQUEST)) {
+    if (flow->todo & NHV_OP_BIT(REQUEST)) {
         /* The receiver has never heard of this connection */
         nhv_flow_discard(flow);
         return;
     }
-    flow->todo |= OP_BIT(RST);
+    flow->todo |= NHV_OP_BIT(RST);
     nhv_flow_queue(flow);
 }
 
@@ -150,12 +147,12 @@ void nhv_conn_abort(NhvConn *conn)
 {
     int side;
 
-    conn->state = NITRO_CONN_DEAD;
+    conn->state = NHV_CONN_DEAD;
     conn_forget_successor(conn);
     for (side = 0; side < 2; side++) {
         NhvFlow *flow = &conn->flow[side];
 
-        if (!(flow->todo & OP_BIT(REQUEST))) {
+        if (!(flow->todo & NHV_OP_BIT(REQUEST))) {
             nhv_flow_discard(flow);
         }
         flow_reset(flow);
@@ -166,7 +163,7 @@ void nhv_conn_abort(NhvConn *conn)
 /* @side sends no more and wants no more; the other gets the rest */
 static void conn_end(NhvConn *conn, int side)
 {
-    conn->state = NITRO_CONN_DEAD;
+    conn->state = NHV_CONN_DEAD;
     nhv_flow_discard(&conn->flow[!side]);
     flow_reset(&conn->flow[side]);
     conn_settle(conn);
@@ -206,8 +203,8 @@ static void conn_ask_again(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     flow_credit(&conn->flow[side], &pkt->hdr);
     conn->stale_answers = conn->answers;
-    if (conn->state == NITRO_CONN_OPEN) {
-        conn->flow[!side].todo |= OP_BIT(RESPONSE);
+    if (conn->state == NHV_CONN_OPEN) {
+        conn->flow[!side].todo |= NHV_OP_BIT(RESPONSE);
         nhv_flow_queue(&conn->flow[!side]);
     }
 }
@@ -216,7 +213,7 @@ static void conn_succeed(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     conn_forget_successor(conn);
     conn->successor = conn_new(conn->sw, &conn->key, side, pkt);
-    if (conn->state != NITRO_CONN_DEAD) {
+    if (conn->state != NHV_CONN_DEAD) {
         conn_end(conn, side);
         return;
     }
@@ -230,12 +227,12 @@ const char *nhv_conn_request(NhvConn *conn, int side,
 {
     bool mine = conn->requester == side;
 
-    if (conn->state == NITRO_CONN_REQUESTED && !mine) {
+    if (conn->state == NHV_CONN_REQUESTED && !mine) {
         nhv_conn_abort(conn);
         return "request crosses a request";
     }
-    if (conn->state != NITRO_CONN_DEAD && mine && !conn->spoken[side] &&
-        (side == NITRO_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid)) {
+    if (conn->state != NHV_CONN_DEAD && mine && !conn->spoken[side] &&
+        (side == NHV_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid)) {
         conn_ask_again(conn, side, pkt);
     } else {
         conn_succeed(conn, side, pkt);
@@ -245,11 +242,11 @@ const char *nhv_conn_request(NhvConn *conn, int side,
 
 static const char *conn_response(NhvConn *conn, int side)
 {
-    if (conn->state != NITRO_CONN_REQUESTED || side == conn->requester) {
+    if (conn->state != NHV_CONN_REQUESTED || side == conn->requester) {
         return "response without request";
     }
-    conn->state = NITRO_CONN_OPEN;
-    conn->flow[side].todo |= OP_BIT(RESPONSE);
+    conn->state = NHV_CONN_OPEN;
+    conn->flow[side].todo |= NHV_OP_BIT(RESPONSE);
     return NULL;
 }
 
@@ -258,7 +255,7 @@ static const char *conn_established(NhvConn *conn, int side,
 {
     NhvFlow *flow = &conn->flow[side];
 
-    if (conn->state != NITRO_CONN_OPEN) {
+    if (conn->state != NHV_CONN_OPEN) {
         return "packet before response";
     }
     conn->spoken[side] = true;
@@ -267,7 +264,7 @@ static const char *conn_established(NhvConn *conn, int side,
         return flow->shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND ?
                "data after shutdown" : nhv_flow_put(flow, pkt);
     case VIRTIO_VSOCK_OP_SHUTDOWN:
-        flow->shutdown |= pkt->hdr.flags & NITRO_SHUTDOWN_BOTH;
+        flow->shutdown |= pkt->hdr.flags & NHV_SHUTDOWN_BOTH;
         /* fall through */
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
@@ -287,7 +284,7 @@ static const char *conn_established(NhvConn *conn, int side,
 static bool reset_in_doubt(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     return pkt->hdr.buf_alloc && !conn->flow[side].shutdown &&
-           conn->flow[!side].shutdown_told != NITRO_SHUTDOWN_BOTH;
+           conn->flow[!side].shutdown_told != NHV_SHUTDOWN_BOTH;
 }
 
 /*
@@ -307,7 +304,7 @@ static bool refuses_stale_answer(NhvConn *conn, int side)
 
 static void conn_reset(NhvConn *conn, int side, const NhvPacket *pkt)
 {
-    if (conn->state == NITRO_CONN_REQUESTED &&
+    if (conn->state == NHV_CONN_REQUESTED &&
         (side == conn->requester || !conn->asked)) {
         /* Too early for this connection; a response will show who is there */
         return;
@@ -322,7 +319,7 @@ static void conn_reset(NhvConn *conn, int side, const NhvPacket *pkt)
             return;
         }
         /* The answer is credit, or another reset if nobody is there */
-        conn->flow[!side].todo |= OP_BIT(CREDIT_REQUEST);
+        conn->flow[!side].todo |= NHV_OP_BIT(CREDIT_REQUEST);
         nhv_flow_queue(&conn->flow[!side]);
         return;
     }
@@ -340,7 +337,7 @@ static void conn_dead_input(NhvConn *conn, int side, uint16_t op)
     if (conn->successor && conn->successor->requester == side) {
         conn_forget_successor(conn);
         flow_reset(to);
-    } else if (!conn->told[side] && !(to->todo & OP_BIT(RST))) {
+    } else if (!conn->told[side] && !(to->todo & NHV_OP_BIT(RST))) {
         flow_reset(to);
     }
 }
@@ -363,7 +360,7 @@ const char *nhv_conn_input(NhvConn *conn, int side, const NhvPacket *pkt)
     uint16_t op = pkt->hdr.op;
     const char *why;
 
-    if (conn->state == NITRO_CONN_DEAD) {
+    if (conn->state == NHV_CONN_DEAD) {
         conn_dead_input(conn, side, op);
         return NULL;
     }
@@ -371,7 +368,7 @@ const char *nhv_conn_input(NhvConn *conn, int side, const NhvPacket *pkt)
         conn_reset(conn, side, pkt);
         return NULL;
     }
-    if (conn->state == NITRO_CONN_REQUESTED && side != conn->requester) {
+    if (conn->state == NHV_CONN_REQUESTED && side != conn->requester) {
         if (op != VIRTIO_VSOCK_OP_RESPONSE) {
             /* From a connection of before, which has been reset */
             return NULL;

@@ -6,7 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Internal to the switch.  A connection always has the parent at one end
- * (side NITRO_SIDE_PARENT) and an enclave or the console service at the
+ * (side NHV_SIDE_PARENT) and an enclave or the console service at the
  * other.  Each direction is a flow: the stream data and the set of control
  * packets that the receiver has not fetched yet.  Control packets carry
  * nothing but the sender's latest state, so one bit per kind is enough and
@@ -17,17 +17,21 @@
  * connections gets no larger share than one with a single connection.
  */
 
-#ifndef NITRO_SWITCH_CONN_H
-#define NITRO_SWITCH_CONN_H
+#ifndef NHV_SWITCH_CONN_H
+#define NHV_SWITCH_CONN_H
 
+#include "qemu/bitops.h"
 #include "qemu/queue.h"
 #include "ring.h"
 #include "switch.h"
 
-enum { NITRO_SIDE_PARENT, NITRO_SIDE_OTHER };
+enum { NHV_SIDE_PARENT, NHV_SIDE_OTHER };
 
-#define NITRO_SHUTDOWN_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | \
-                             VIRTIO_VSOCK_SHUTDOWN_SEND)
+#define NHV_SHUTDOWN_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | \
+                           VIRTIO_VSOCK_SHUTDOWN_SEND)
+
+/* Bit of an operation in NhvFlow.todo */
+#define NHV_OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
 
 typedef struct NhvConn NhvConn;
 typedef struct NhvQueue NhvQueue;
@@ -35,7 +39,7 @@ typedef struct NhvQueue NhvQueue;
 typedef struct NhvFlow {
     NhvConn *conn;
     QTAILQ_ENTRY(NhvFlow) next;
-    NhvQueue *queue;          /* where it waits, or NULL */
+    NhvQueue *queue;            /* where it waits, or NULL */
     uint32_t todo;              /* bit per VIRTIO_VSOCK_OP_* */
     uint32_t shutdown;          /* VIRTIO_VSOCK_SHUTDOWN_* seen so far */
     uint32_t shutdown_told;     /* the part that the receiver has fetched */
@@ -47,7 +51,7 @@ typedef struct NhvFlow {
 /* Flows with something to fetch */
 struct NhvQueue {
     QTAILQ_HEAD(, NhvFlow) flows;
-    NhvSwitchPort *receiver;  /* on whose list it is, or NULL */
+    NhvSwitchPort *receiver;    /* on whose list it is, or NULL */
     QTAILQ_ENTRY(NhvQueue) next;
 };
 
@@ -58,17 +62,17 @@ typedef struct NhvConnKey {
 } NhvConnKey;
 
 typedef enum NhvConnState {
-    NITRO_CONN_REQUESTED,
-    NITRO_CONN_OPEN,
-    NITRO_CONN_DEAD,            /* only the rest and a reset to deliver */
+    NHV_CONN_REQUESTED,
+    NHV_CONN_OPEN,
+    NHV_CONN_DEAD,              /* only the rest and a reset to deliver */
 } NhvConnState;
 
 struct NhvConn {
     NhvConnKey key;
     uint32_t parent_cid;        /* CID by which the other end knows it */
     NhvSwitch *sw;
-    NhvSwitchPort *port[2];   /* by side; NULL once detached */
-    NhvConn *successor;       /* opened as soon as this one is settled */
+    NhvSwitchPort *port[2];     /* by side; NULL once detached */
+    NhvConn *successor;         /* opened as soon as this one is settled */
     NhvConnState state;
     int requester;              /* side that sent the request */
     unsigned int doubts[2];     /* by side: resets not believed, in a row */
@@ -77,14 +81,14 @@ struct NhvConn {
     bool asked;                 /* the request was fetched */
     bool spoken[2];             /* by side: has used the connection */
     bool told[2];               /* by side: has fetched a reset */
-    NhvFlow flow[2];          /* indexed by the sending side */
+    NhvFlow flow[2];            /* indexed by the sending side */
 };
 
 struct NhvSwitch {
     GHashTable *ports;          /* CID -> NhvSwitchPort */
     GHashTable *conns;          /* NhvConnKey -> NhvConn */
     unsigned int max_conns;
-    size_t max_queued;          /* NITRO_SWITCH_MAX_QUEUED; tests have less */
+    size_t max_queued;          /* NHV_SWITCH_MAX_QUEUED; tests have less */
     NhvSwitchReport *report;
     void *opaque;
 };
@@ -96,8 +100,8 @@ struct NhvSwitchPort {
     size_t queued[2];           /* bytes of its flows, by sending side */
     NhvSwitchReady *ready;
     void *opaque;
-    NhvQueue in;              /* to it; the parent: from enclaves gone */
-    NhvQueue out;             /* from it to the parent */
+    NhvQueue in;                /* to it; the parent: from enclaves gone */
+    NhvQueue out;               /* from it to the parent */
     QTAILQ_HEAD(, NhvQueue) queues;   /* to fetch from, in turn */
     GQueue resets;                      /* struct virtio_vsock_hdr */
 };

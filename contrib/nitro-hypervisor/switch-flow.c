@@ -7,17 +7,14 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bitops.h"
 #include "qemu/bswap.h"
 #include "switch-conn.h"
-
-#define OP_BIT(name) BIT(VIRTIO_VSOCK_OP_ ## name)
 
 /* Side that sends what is in @flow */
 static int flow_sender(NhvFlow *flow)
 {
-    return flow == &flow->conn->flow[NITRO_SIDE_PARENT] ? NITRO_SIDE_PARENT
-                                                        : NITRO_SIDE_OTHER;
+    return flow == &flow->conn->flow[NHV_SIDE_PARENT] ? NHV_SIDE_PARENT
+                                                        : NHV_SIDE_OTHER;
 }
 
 bool nhv_flow_empty(NhvFlow *flow)
@@ -28,12 +25,12 @@ bool nhv_flow_empty(NhvFlow *flow)
 /* What an enclave has left when it ends waits in the parent's own queue */
 static NhvQueue *flow_home(NhvFlow *flow)
 {
-    NhvSwitchPort *other = flow->conn->port[NITRO_SIDE_OTHER];
+    NhvSwitchPort *other = flow->conn->port[NHV_SIDE_OTHER];
 
-    if (flow_sender(flow) == NITRO_SIDE_PARENT) {
+    if (flow_sender(flow) == NHV_SIDE_PARENT) {
         return &other->in;
     }
-    return other ? &other->out : &flow->conn->port[NITRO_SIDE_PARENT]->in;
+    return other ? &other->out : &flow->conn->port[NHV_SIDE_PARENT]->in;
 }
 
 static void queue_add(NhvQueue *queue, NhvSwitchPort *receiver,
@@ -64,14 +61,14 @@ void nhv_flow_dequeue(NhvFlow *flow)
 bool nhv_switch_is_full(NhvSwitchPort *port)
 {
     /* One more packet may double the memory of one flow */
-    return port->queued[NITRO_SIDE_OTHER] >
-           port->sw->max_queued - NITRO_SWITCH_WINDOW;
+    return port->queued[NHV_SIDE_OTHER] >
+           port->sw->max_queued - NHV_SWITCH_WINDOW;
 }
 
 /* The ring has changed: account for it, let a sender go on that had to wait */
 static void flow_charge(NhvFlow *flow, size_t capacity_before)
 {
-    NhvSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
+    NhvSwitchPort *port = flow->conn->port[NHV_SIDE_OTHER];
     bool was_full;
 
     if (!port || flow->data.capacity == capacity_before) {
@@ -111,7 +108,7 @@ void nhv_flow_queue(NhvFlow *flow)
 
 const char *nhv_flow_put(NhvFlow *flow, const NhvPacket *pkt)
 {
-    NhvSwitchPort *port = flow->conn->port[NITRO_SIDE_OTHER];
+    NhvSwitchPort *port = flow->conn->port[NHV_SIDE_OTHER];
     size_t capacity = flow->data.capacity;
     size_t queued = port->queued[flow_sender(flow)];
 
@@ -120,7 +117,7 @@ const char *nhv_flow_put(NhvFlow *flow, const NhvPacket *pkt)
         return "256 MiB wait to be fetched, connection reset";
     }
     if (!nhv_ring_put(&flow->data, pkt->iov, pkt->iov_cnt, sizeof(pkt->hdr),
-                      pkt->hdr.len, NITRO_SWITCH_WINDOW)) {
+                      pkt->hdr.len, NHV_SWITCH_WINDOW)) {
         return "data beyond the receiver's credit";
     }
     flow_charge(flow, capacity);
@@ -138,8 +135,8 @@ static uint16_t flow_next_op(NhvFlow *flow)
     };
     int i;
 
-    if (flow->todo & (OP_BIT(REQUEST) | OP_BIT(RESPONSE))) {
-        return flow->todo & OP_BIT(REQUEST) ? VIRTIO_VSOCK_OP_REQUEST
+    if (flow->todo & (NHV_OP_BIT(REQUEST) | NHV_OP_BIT(RESPONSE))) {
+        return flow->todo & NHV_OP_BIT(REQUEST) ? VIRTIO_VSOCK_OP_REQUEST
                                             : VIRTIO_VSOCK_OP_RESPONSE;
     }
     if (flow->data.used) {
@@ -158,7 +155,7 @@ static void flow_header(NhvFlow *flow, struct virtio_vsock_hdr *hdr,
 {
     NhvConn *conn = flow->conn;
     NhvConnKey *key = &conn->key;
-    bool from_parent = flow_sender(flow) == NITRO_SIDE_PARENT;
+    bool from_parent = flow_sender(flow) == NHV_SIDE_PARENT;
     uint32_t shutdown = op == VIRTIO_VSOCK_OP_SHUTDOWN ? flow->shutdown : 0;
 
     *hdr = (struct virtio_vsock_hdr) {
@@ -181,7 +178,7 @@ static size_t flow_take_data(NhvFlow *flow, const struct iovec *iov,
     size_t capacity = flow->data.capacity;
     size_t len = nhv_ring_get(&flow->data, iov, iov_cnt,
                               sizeof(struct virtio_vsock_hdr),
-                              NITRO_SWITCH_MAX_PKT);
+                              NHV_SWITCH_MAX_PKT);
 
     flow_charge(flow, capacity);
     return len;
@@ -202,7 +199,7 @@ static size_t flow_emit(NhvFlow *flow, const struct iovec *iov,
     iov_from_buf(iov, iov_cnt, 0, &hdr, sizeof(hdr));
 
     /* Every packet carries the credit state */
-    flow->todo &= ~(BIT(op) | OP_BIT(CREDIT_UPDATE));
+    flow->todo &= ~(BIT(op) | NHV_OP_BIT(CREDIT_UPDATE));
     nhv_flow_dequeue(flow);
     if (!nhv_flow_empty(flow)) {
         nhv_flow_queue(flow);

@@ -26,7 +26,7 @@ NhvSwitch *nhv_switch_new(unsigned int max_conns,
 
     nhv_conn_hash_init();
     sw->max_conns = max_conns;
-    sw->max_queued = NITRO_SWITCH_MAX_QUEUED;
+    sw->max_queued = NHV_SWITCH_MAX_QUEUED;
     sw->report = report;
     sw->opaque = opaque;
     sw->ports = g_hash_table_new(NULL, NULL);
@@ -87,8 +87,8 @@ static GPtrArray *port_connections(NhvSwitchPort *port)
 void nhv_switch_detach(NhvSwitchPort *port)
 {
     g_autoptr(GPtrArray) conns = port_connections(port);
-    int side = port->cid == NITRO_CID_PARENT ? NITRO_SIDE_PARENT
-                                             : NITRO_SIDE_OTHER;
+    int side = port->cid == NITRO_CID_PARENT ? NHV_SIDE_PARENT
+                                             : NHV_SIDE_OTHER;
     unsigned int i;
 
     for (i = 0; i < conns->len; i++) {
@@ -137,7 +137,7 @@ static void switch_refuse(NhvSwitchPort *port, const NhvPacket *pkt)
     if (hdr->op == VIRTIO_VSOCK_OP_RST) {
         return;
     }
-    if (g_queue_get_length(&port->resets) >= NITRO_SWITCH_MAX_RESETS) {
+    if (g_queue_get_length(&port->resets) >= NHV_SWITCH_MAX_RESETS) {
         switch_report(port, "too many refused packets, reset dropped");
         return;
     }
@@ -186,7 +186,7 @@ static bool packet_key(const NhvPacket *pkt, NhvConnKey *key, int *side)
         hdr->dst_cid > UINT32_MAX) {
         return false;
     }
-    *side = from_parent ? NITRO_SIDE_PARENT : NITRO_SIDE_OTHER;
+    *side = from_parent ? NHV_SIDE_PARENT : NHV_SIDE_OTHER;
     key->cid = from_parent ? hdr->dst_cid : hdr->src_cid;
     key->port = from_parent ? hdr->dst_port : hdr->src_port;
     key->parent_port = from_parent ? hdr->src_port : hdr->dst_port;
@@ -203,7 +203,7 @@ static const char *packet_defect(const NhvPacket *pkt)
     if (pkt->hdr.len > payload) {
         return "packet shorter than the length in its header";
     }
-    if (pkt->hdr.len > NITRO_SWITCH_MAX_PKT) {
+    if (pkt->hdr.len > NHV_SWITCH_MAX_PKT) {
         return "packet longer than 64 KiB";
     }
     if (pkt->hdr.op == VIRTIO_VSOCK_OP_INVALID ||
@@ -231,9 +231,9 @@ static const char *switch_request(NhvSwitchPort *port, NhvConn *conn,
                                   const NhvConnKey *key, int side,
                                   const NhvPacket *pkt)
 {
-    NhvSwitchPort *to = nhv_switch_port(port->sw, side == NITRO_SIDE_OTHER
+    NhvSwitchPort *to = nhv_switch_port(port->sw, side == NHV_SIDE_OTHER
                                         ? NITRO_CID_PARENT : key->cid);
-    NhvSwitchPort *other = side == NITRO_SIDE_OTHER ? port : to;
+    NhvSwitchPort *other = side == NHV_SIDE_OTHER ? port : to;
 
     if (!to || (!conn && too_many(other))) {
         switch_refuse(port, pkt);
@@ -250,7 +250,7 @@ static const char *switch_request(NhvSwitchPort *port, NhvConn *conn,
 /* The other end knows the parent by one of its names only */
 static bool is_of(NhvConn *conn, int side, const NhvPacket *pkt)
 {
-    return side == NITRO_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid;
+    return side == NHV_SIDE_PARENT || conn->parent_cid == pkt->hdr.dst_cid;
 }
 
 static const char *packet_input(NhvSwitchPort *port,
@@ -264,7 +264,7 @@ static const char *packet_input(NhvSwitchPort *port,
         pkt->hdr.op != VIRTIO_VSOCK_OP_REQUEST) {
         conn = NULL;
     }
-    if (defect && conn && conn->state != NITRO_CONN_DEAD) {
+    if (defect && conn && conn->state != NHV_CONN_DEAD) {
         nhv_conn_abort(conn);
     } else if (defect) {
         switch_refuse(port, pkt);

@@ -17,13 +17,13 @@
  *   answers from it; the parent sees its own CID.
  * - A packet with a foreign source CID is dropped and counted.
  * - Credit passes through end to end; the advertised buffer is capped at
- *   NITRO_SWITCH_WINDOW, so that is also all the switch ever queues for one
+ *   NHV_SWITCH_WINDOW, so that is also all the switch ever queues for one
  *   direction of a connection.  A sender that ignores its credit loses the
  *   connection.
  * - Packets of an endpoint are always taken: a receiver that does not fetch
  *   its packets stalls its own connections (by credit) and nobody else's.
  * - What waits for an enclave, and what it has sent, is bounded by
- *   NITRO_SWITCH_MAX_QUEUED each: beyond it a connection is lost.  The
+ *   NHV_SWITCH_MAX_QUEUED each: beyond it a connection is lost.  The
  *   sender for an enclave can wait instead, see nhv_switch_is_full().
  * - Enclaves share the parent in turn, and connections an enclave.
  * - A request from ports that have a connection opens a new one, behind the
@@ -33,23 +33,23 @@
  * Not thread safe: all calls come from the main loop's thread.
  */
 
-#ifndef NITRO_SWITCH_H
-#define NITRO_SWITCH_H
+#ifndef NHV_SWITCH_H
+#define NHV_SWITCH_H
 
 #include "qemu/iov.h"
 #include "hw/nitro/limits.h"
 #include "standard-headers/linux/virtio_vsock.h"
 
 /* Largest receive buffer an endpoint can announce to its peer, in bytes */
-#define NITRO_SWITCH_WINDOW     (256 * 1024)
+#define NHV_SWITCH_WINDOW     (256 * 1024)
 /* Largest payload of one packet, in bytes */
-#define NITRO_SWITCH_MAX_PKT    (64 * 1024)
+#define NHV_SWITCH_MAX_PKT    (64 * 1024)
 /* Connections that one enclave may have by default */
-#define NITRO_SWITCH_MAX_CONNS  65536
+#define NHV_SWITCH_MAX_CONNS  65536
 /* Bytes of memory for what waits in one direction of all these, 256 MiB */
-#define NITRO_SWITCH_MAX_QUEUED (256 * 1024 * 1024)
+#define NHV_SWITCH_MAX_QUEUED (256 * 1024 * 1024)
 /* Resets kept for one endpoint that does not fetch its packets */
-#define NITRO_SWITCH_MAX_RESETS 1024
+#define NHV_SWITCH_MAX_RESETS 1024
 
 typedef struct NhvSwitch NhvSwitch;
 typedef struct NhvSwitchPort NhvSwitchPort;
@@ -124,7 +124,7 @@ void nhv_switch_send(NhvSwitchPort *port, const struct iovec *iov,
  * @port: the sender
  *
  * True for an enclave when the parent has not fetched most of
- * NITRO_SWITCH_MAX_QUEUED bytes of it.  The port's NhvSwitchReady is called
+ * NHV_SWITCH_MAX_QUEUED bytes of it.  The port's NhvSwitchReady is called
  * when that has changed.
  */
 bool nhv_switch_is_full(NhvSwitchPort *port);

@@ -308,7 +308,7 @@ static bool message_complete(NhvVsockDevice *dev)
 
     if (got == 0 || (got < 0 && errno != EAGAIN)) {
         device_fail(dev, got && errno != ECONNRESET ?
-                    strerror(errno) : NITRO_VSOCK_CLOSED_BY_PEER);
+                    strerror(errno) : NHV_VSOCK_CLOSED_BY_PEER);
         return false;
     }
     if (got >= (ssize_t)VHOST_USER_HDR_SIZE &&

@@ -14,15 +14,15 @@
  * switch's business, and a broken queue costs the VM its connection.
  */
 
-#ifndef NITRO_VSOCK_DEVICE_H
-#define NITRO_VSOCK_DEVICE_H
+#ifndef NHV_VSOCK_DEVICE_H
+#define NHV_VSOCK_DEVICE_H
 
 #include "switch.h"
 
 typedef struct NhvVsockDevice NhvVsockDevice;
 
 /* Reason given when QEMU closed the connection, in contrast to us */
-#define NITRO_VSOCK_CLOSED_BY_PEER "closed by QEMU"
+#define NHV_VSOCK_CLOSED_BY_PEER "closed by QEMU"
 
 /**
  * NhvVsockDeviceOps: called about the vhost-user connection

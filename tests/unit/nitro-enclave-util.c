@@ -139,7 +139,7 @@ void setup(Fixture *f, gconstpointer data)
     f->opts.qemu = g_file_read_link("/proc/self/exe", NULL);
     f->opts.accel = g_strdup("tcg");
     f->opts.acpi = ON_OFF_AUTO_AUTO;
-    host.sw = f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    host.sw = f->sw = nhv_switch_new(NHV_SWITCH_MAX_CONNS, NULL, NULL);
     host.consoles = f->consoles = nhv_console_service_new(f->sw);
     f->parent = nhv_parent_new(f->sw, path, parent_gone, f, &error_abort);
     f->slots = nhv_slots_new(&host, idle, f);

@@ -26,7 +26,7 @@ static inline VsockHdr wire_hdr(uint16_t op, uint32_t src_cid,
         .src_cid = src_cid, .src_port = src_port,
         .dst_cid = dst_cid, .dst_port = dst_port,
         .op = op, .type = VIRTIO_VSOCK_TYPE_STREAM,
-        .buf_alloc = op == VIRTIO_VSOCK_OP_RST ? 0 : NITRO_SWITCH_WINDOW,
+        .buf_alloc = op == VIRTIO_VSOCK_OP_RST ? 0 : NHV_SWITCH_WINDOW,
     };
 }
 

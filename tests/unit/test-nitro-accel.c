@@ -30,8 +30,8 @@ static void setup(Fixture *f, gconstpointer data)
     f->dir = g_dir_make_tmp("nitro-accel-XXXXXX", NULL);
     f->device = g_build_filename(f->dir, "kvm", NULL);
     temp_tree_put(f->dir, "kvm", "");
-    f->opts.accel = g_strdup(NITRO_ACCEL_AUTO);
-    f->opts.host = NITRO_HOST_ARCH;
+    f->opts.accel = g_strdup(NHV_ACCEL_AUTO);
+    f->opts.host = NHV_HOST_ARCH;
     g_setenv("NITRO_KVM_SECONDS", PATIENCE_WORD, true);
 }
 
@@ -48,7 +48,7 @@ static void teardown(Fixture *f, gconstpointer data)
 static void fake(Fixture *f, const char *script)
 {
     g_autofree char *text = g_strdup_printf("#!/bin/sh\n%s\n", script);
-    char **qemu = NITRO_HOST_ARCH == EIF_ARCH_AARCH64 ?
+    char **qemu = NHV_HOST_ARCH == EIF_ARCH_AARCH64 ?
                   &f->opts.qemu_aarch64 : &f->opts.qemu;
 
     temp_tree_put(f->dir, "qemu", text);
@@ -148,7 +148,7 @@ static void test_arguments(Fixture *f, gconstpointer data)
     assert_contains(words, "-accel kvm -m 64 -nodefaults -no-user-config "
                     "-no-reboot -display none -monitor none -serial stdio "
                     "-L /fw -M ");
-    if (NITRO_HOST_ARCH == EIF_ARCH_AARCH64) {
+    if (NHV_HOST_ARCH == EIF_ARCH_AARCH64) {
         assert_contains(words, "-M virt,gic-version=host -cpu host -kernel ");
         g_assert_cmpint(atoi(size), >, 0);
     } else {
@@ -167,7 +167,7 @@ static void test_cannot_try(Fixture *f, gconstpointer data)
     assert_contains(no_qemu, "enclaves on this host, and no QEMU for them is "
                     "given");
     fake(f, "echo kvm");
-    g_chmod(NITRO_HOST_ARCH == EIF_ARCH_AARCH64 ? f->opts.qemu_aarch64 :
+    g_chmod(NHV_HOST_ARCH == EIF_ARCH_AARCH64 ? f->opts.qemu_aarch64 :
             f->opts.qemu, 0);
     no_program = check(f);
     g_assert_nonnull(no_program);
@@ -191,8 +191,8 @@ static void test_resolve(Fixture *f, gconstpointer data)
     static const struct {
         const char *accel, *script, *resolved;
     } row[] = {
-        { NITRO_ACCEL_AUTO, "echo kvm", "kvm" },
-        { NITRO_ACCEL_AUTO, "exit 1", NITRO_ACCEL_TCG },
+        { NHV_ACCEL_AUTO, "echo kvm", "kvm" },
+        { NHV_ACCEL_AUTO, "exit 1", NHV_ACCEL_TCG },
         { "kvm", "exit 1", "kvm" },
         { "tcg,thread=single", "echo kvm", "tcg,thread=single" },
     };
@@ -224,7 +224,7 @@ static void test_forbidden(Fixture *f, gconstpointer data)
     error_text_begin();
     nhv_accel_resolve(f->device, &f->opts);
     text = error_text_end();
-    g_assert_cmpstr(f->opts.accel, ==, NITRO_ACCEL_TCG);
+    g_assert_cmpstr(f->opts.accel, ==, NHV_ACCEL_TCG);
     assert_contains(text, FORBIDDEN);
     assert_contains(text, "usermod -aG kvm ");
 }

@@ -264,8 +264,8 @@ static void test_foreign(void)
         EifArch arch;
         const char *accel, *used, *cpu;
     } row[] = {
-        { EIF_ARCH_X86_64, "kvm", NITRO_ACCEL_TCG, CPU },
-        { EIF_ARCH_AARCH64, "kvm", NITRO_ACCEL_TCG, "neoverse-n1" },
+        { EIF_ARCH_X86_64, "kvm", NHV_ACCEL_TCG, CPU },
+        { EIF_ARCH_AARCH64, "kvm", NHV_ACCEL_TCG, "neoverse-n1" },
         { EIF_ARCH_X86_64, "tcg,thread=single", "tcg,thread=single",
           CPU },
         { EIF_ARCH_AARCH64, "tcg,thread=single", "tcg,thread=single",

@@ -29,7 +29,7 @@ typedef struct Fixture {
     size_t written;
 } Fixture;
 
-#define TEXT (3 * NITRO_CONSOLE_BACKLOG)
+#define TEXT (3 * NHV_CONSOLE_BACKLOG)
 
 static void nothing(void *opaque)
 {
@@ -46,7 +46,7 @@ static void setup(Fixture *f, gconstpointer data)
 {
     size_t i;
 
-    f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    f->sw = nhv_switch_new(NHV_SWITCH_MAX_CONNS, NULL, NULL);
     f->parent = nhv_switch_attach(f->sw, NITRO_CID_PARENT, nothing, NULL);
     f->enclave = nhv_switch_attach(f->sw, CID, nothing, NULL);
     f->service = nhv_console_service_new(f->sw);
@@ -177,17 +177,17 @@ static void test_end(Fixture *f, gconstpointer data)
 
 static void test_bounded(Fixture *f, gconstpointer data)
 {
-    size_t pos = 2 * NITRO_CONSOLE_BACKLOG + 12345 - NITRO_CONSOLE_BACKLOG;
+    size_t pos = 2 * NHV_CONSOLE_BACKLOG + 12345 - NHV_CONSOLE_BACKLOG;
     size_t got;
 
-    enclave_writes(f, 2 * NITRO_CONSOLE_BACKLOG + 12345);
+    enclave_writes(f, 2 * NHV_CONSOLE_BACKLOG + 12345);
     connect_reader(f, LOCAL, 65536);
     got = take(f, pos);
     while (pos + got < f->written) {
         parent_sends(f, OP(CREDIT_UPDATE), LOCAL, PORT, 65536, got);
         got += take(f, pos + got);
     }
-    g_assert_cmpuint(got, ==, NITRO_CONSOLE_BACKLOG);
+    g_assert_cmpuint(got, ==, NHV_CONSOLE_BACKLOG);
 }
 
 static void test_readers(Fixture *f, gconstpointer data)

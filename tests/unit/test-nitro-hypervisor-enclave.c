@@ -124,7 +124,7 @@ static void test_image_and_console(Fixture *f, gconstpointer data)
 
     /* The backlog keeps the last MiB of what the child wrote: its image */
     text = read_console(f);
-    g_assert_cmpuint(text->len, ==, NITRO_CONSOLE_BACKLOG);
+    g_assert_cmpuint(text->len, ==, NHV_CONSOLE_BACKLOG);
     g_assert_cmpmem(text->data, text->len,
                     f->image->data + f->image->len - text->len, text->len);
 

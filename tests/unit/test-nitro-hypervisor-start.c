@@ -46,7 +46,7 @@ static void test_options(void)
     g_assert_cmpstr(opts.runtime_dir, ==, "/tmp/y");
     g_assert_cmpstr(opts.qemu, ==, "/bin/true");
     g_assert_cmpstr(opts.accel, ==, "tcg,thread=multi");
-    g_assert_cmpint(opts.host, ==, NITRO_HOST_ARCH);
+    g_assert_cmpint(opts.host, ==, NHV_HOST_ARCH);
     g_assert_cmpint(opts.acpi, ==, ON_OFF_AUTO_OFF);
     g_assert_cmpuint(opts.max_connections, ==, 7);
     g_assert_true(opts.once);

@@ -52,7 +52,7 @@ static void note_report(void *opaque, uint32_t cid, const char *what)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, note_report, f);
+    f->sw = nhv_switch_new(NHV_SWITCH_MAX_CONNS, note_report, f);
     f->parent = nhv_switch_attach(f->sw, CID_P, count_ready, f);
     f->a = nhv_switch_attach(f->sw, CID_A, count_ready, f);
     f->b = nhv_switch_attach(f->sw, CID_B, count_ready, f);
@@ -214,7 +214,7 @@ static void test_malformed(Fixture *f, gconstpointer data)
 {
     VsockHdr hdr = wire_hdr(REQUEST, CID_P, 1000, CID_A, 5005);
     struct iovec stub = { .iov_base = &hdr, .iov_len = sizeof(hdr) - 1 };
-    g_autofree char *big = g_malloc0(NITRO_SWITCH_MAX_PKT + 1);
+    g_autofree char *big = g_malloc0(NHV_SWITCH_MAX_PKT + 1);
 
     nhv_switch_send(f->parent, &stub, 1);
     expect_report(f, "packet shorter than its header");
@@ -242,7 +242,7 @@ static void test_malformed(Fixture *f, gconstpointer data)
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
 
     connect_to(f, f->a, CID_A);
-    parent_data(f, CID_A, big, NITRO_SWITCH_MAX_PKT + 1);
+    parent_data(f, CID_A, big, NHV_SWITCH_MAX_PKT + 1);
     expect_report(f, "packet longer than 64 KiB");
     expect_op(f->parent, RST, CID_A, 5005, CID_P, 1000);
     expect_op(f->a, RST, CID_P, 1000, CID_A, 5005);
@@ -298,7 +298,7 @@ static void send_late_reset(NhvSwitchPort *port, uint32_t src_cid,
 {
     VsockHdr hdr = wire_hdr(RST, src_cid, src_port, dst_cid, dst_port);
 
-    hdr.buf_alloc = NITRO_SWITCH_WINDOW;
+    hdr.buf_alloc = NHV_SWITCH_WINDOW;
     hdr.fwd_cnt = 1;
     wire_send(port, hdr, NULL, 0);
 }
@@ -309,7 +309,7 @@ static void send_shutdown(NhvSwitchPort *port, uint32_t src_cid,
 {
     VsockHdr hdr = wire_hdr(SHUTDOWN, src_cid, src_port, dst_cid, dst_port);
 
-    hdr.flags = NITRO_SHUTDOWN_BOTH;
+    hdr.flags = NHV_SHUTDOWN_BOTH;
     wire_send(port, hdr, NULL, 0);
 }
 
@@ -605,17 +605,17 @@ static void test_credit_passes(Fixture *f, gconstpointer data)
     hdr.buf_alloc = UINT32_MAX;
     wire_send(f->a, hdr, NULL, 0);
     hdr = wire_receive(f->parent, NULL, 0);
-    g_assert_cmpuint(hdr.buf_alloc, ==, NITRO_SWITCH_WINDOW);
+    g_assert_cmpuint(hdr.buf_alloc, ==, NHV_SWITCH_WINDOW);
 }
 
 static void test_credit_ignored(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *chunk = g_malloc0(NHV_SWITCH_MAX_PKT);
     int i;
 
     connect_to(f, f->a, CID_A);
-    for (i = 0; i < NITRO_SWITCH_WINDOW / NITRO_SWITCH_MAX_PKT; i++) {
-        parent_data(f, CID_A, chunk, NITRO_SWITCH_MAX_PKT);
+    for (i = 0; i < NHV_SWITCH_WINDOW / NHV_SWITCH_MAX_PKT; i++) {
+        parent_data(f, CID_A, chunk, NHV_SWITCH_MAX_PKT);
     }
     g_assert_cmpuint(f->reports, ==, 0);
     parent_data(f, CID_A, chunk, 1);
@@ -627,25 +627,25 @@ static void test_credit_ignored(Fixture *f, gconstpointer data)
 
 static void test_split(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *out = g_malloc(NITRO_SWITCH_MAX_PKT);
-    g_autofree uint8_t *in = g_malloc(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *out = g_malloc(NHV_SWITCH_MAX_PKT);
+    g_autofree uint8_t *in = g_malloc(NHV_SWITCH_MAX_PKT);
     size_t got = 0;
     int i;
 
-    for (i = 0; i < NITRO_SWITCH_MAX_PKT; i++) {
+    for (i = 0; i < NHV_SWITCH_MAX_PKT; i++) {
         out[i] = i * 7 + i / 251;
     }
     connect_to(f, f->a, CID_A);
-    parent_data(f, CID_A, out, NITRO_SWITCH_MAX_PKT);
+    parent_data(f, CID_A, out, NHV_SWITCH_MAX_PKT);
     send_op(f->parent, SHUTDOWN, CID_P, 1000, CID_A, 5005);
-    while (got < NITRO_SWITCH_MAX_PKT) {
+    while (got < NHV_SWITCH_MAX_PKT) {
         VsockHdr hdr = wire_receive(f->a, in + got, 3732);
 
         g_assert_cmpuint(hdr.op, ==, RW);
         g_assert_cmpuint(hdr.len, <=, 3732);
         got += hdr.len;
     }
-    g_assert_cmpmem(in, got, out, NITRO_SWITCH_MAX_PKT);
+    g_assert_cmpmem(in, got, out, NHV_SWITCH_MAX_PKT);
     /* What ends the stream comes behind all of it */
     expect_op(f->a, SHUTDOWN, CID_P, 1000, CID_A, 5005);
 }
@@ -664,18 +664,18 @@ static void test_short_buffer(Fixture *f, gconstpointer data)
 /* A does not fetch; what the parent sends to B arrives all the same */
 static void test_slow_receiver(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *chunk = g_malloc0(NHV_SWITCH_MAX_PKT);
     int i;
 
     connect_to(f, f->a, CID_A);
     connect_to(f, f->b, CID_B);
-    for (i = 0; i < NITRO_SWITCH_WINDOW / NITRO_SWITCH_MAX_PKT; i++) {
-        parent_data(f, CID_A, chunk, NITRO_SWITCH_MAX_PKT);
+    for (i = 0; i < NHV_SWITCH_WINDOW / NHV_SWITCH_MAX_PKT; i++) {
+        parent_data(f, CID_A, chunk, NHV_SWITCH_MAX_PKT);
     }
     for (i = 0; i < 1000; i++) {
-        parent_data(f, CID_B, chunk, NITRO_SWITCH_MAX_PKT);
-        g_assert_cmpuint(wire_receive(f->b, chunk, NITRO_SWITCH_MAX_PKT).len,
-                         ==, NITRO_SWITCH_MAX_PKT);
+        parent_data(f, CID_B, chunk, NHV_SWITCH_MAX_PKT);
+        g_assert_cmpuint(wire_receive(f->b, chunk, NHV_SWITCH_MAX_PKT).len,
+                         ==, NHV_SWITCH_MAX_PKT);
     }
     g_assert_cmpuint(f->reports, ==, 0);
     g_assert_cmpuint(wire_receive(f->a, chunk, 4096).op, ==, RW);
@@ -684,7 +684,7 @@ static void test_slow_receiver(Fixture *f, gconstpointer data)
 /* Two streams to one receiver take turns */
 static void test_fairness(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *chunk = g_malloc0(NHV_SWITCH_MAX_PKT);
     int i, bytes[2] = { 0, 0 };
 
     connect_to(f, f->a, CID_A);
@@ -692,7 +692,7 @@ static void test_fairness(Fixture *f, gconstpointer data)
     expect_op(f->parent, REQUEST, CID_A, 6006, CID_P, 1000);
     send_op(f->parent, RESPONSE, CID_P, 1000, CID_A, 6006);
     expect_op(f->a, RESPONSE, CID_P, 1000, CID_A, 6006);
-    parent_data(f, CID_A, chunk, NITRO_SWITCH_MAX_PKT);
+    parent_data(f, CID_A, chunk, NHV_SWITCH_MAX_PKT);
     wire_send(f->parent, wire_hdr(RW, CID_P, 1000, CID_A, 6006), chunk, 4096);
     for (i = 0; i < 8; i++) {
         VsockHdr hdr = wire_receive(f->a, chunk, 1024);
@@ -753,7 +753,7 @@ static void test_reuse_while_pending(Fixture *f, gconstpointer data)
 /* An enclave with many busy connections has no larger share */
 static void test_fair_enclaves(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *chunk = g_malloc0(NHV_SWITCH_MAX_PKT);
     int i, packets[2] = { 0, 0 };
 
     for (i = 0; i < 101; i++) {
@@ -768,7 +768,7 @@ static void test_fair_enclaves(Fixture *f, gconstpointer data)
     for (i = 0; i < 101; i++) {
         wire_send(i ? f->a : f->b, wire_hdr(RW, i ? CID_A : CID_B, i, CID_P,
                                             9000),
-                  chunk, NITRO_SWITCH_MAX_PKT);
+                  chunk, NHV_SWITCH_MAX_PKT);
     }
     for (i = 0; i < 16; i++) {
         packets[wire_receive(f->parent, chunk, 4096).src_cid == CID_B]++;
@@ -777,12 +777,12 @@ static void test_fair_enclaves(Fixture *f, gconstpointer data)
     g_assert_cmpint(packets[1], ==, 8);
 }
 
-#define QUOTA (16 * NITRO_SWITCH_WINDOW)
+#define QUOTA (16 * NHV_SWITCH_WINDOW)
 
 /* Fill the windows of connections, from port 0 on; returns how many lasted */
 static int fill(Fixture *f, NhvSwitchPort *port, uint32_t cid)
 {
-    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *chunk = g_malloc0(NHV_SWITCH_MAX_PKT);
     int i, j;
 
     for (i = 0; !f->reports && !nhv_switch_is_full(port); i++) {
@@ -796,7 +796,7 @@ static int fill(Fixture *f, NhvSwitchPort *port, uint32_t cid)
         for (j = 0; j < 4; j++) {
             wire_send(from, from == port ? wire_hdr(RW, cid, i, CID_P, 9000)
                       : wire_hdr(RW, CID_P, 9000, cid, i), chunk,
-                      NITRO_SWITCH_MAX_PKT);
+                      NHV_SWITCH_MAX_PKT);
         }
     }
     return i;
@@ -804,42 +804,42 @@ static int fill(Fixture *f, NhvSwitchPort *port, uint32_t cid)
 
 static void test_quota(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *chunk = g_malloc0(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *chunk = g_malloc0(NHV_SWITCH_MAX_PKT);
     int i, lasted;
 
     f->sw->max_queued = QUOTA;
     /* B does not fetch: what is too much for it is lost, and reported */
     lasted = fill(f, f->b, CID_B);
-    g_assert_cmpint(lasted, ==, QUOTA / NITRO_SWITCH_WINDOW + 1);
+    g_assert_cmpint(lasted, ==, QUOTA / NHV_SWITCH_WINDOW + 1);
     g_assert_cmpstr(f->last_report, ==,
                     "256 MiB wait to be fetched, connection reset");
-    g_assert_cmpuint(f->b->queued[NITRO_SIDE_PARENT], ==, QUOTA);
+    g_assert_cmpuint(f->b->queued[NHV_SIDE_PARENT], ==, QUOTA);
 
     /* A sends more than the parent fetches: it can see that */
     f->reports = f->ready = 0;
     fill(f, f->a, CID_A);
     g_assert_cmpuint(f->reports, ==, 0);
     g_assert_true(nhv_switch_is_full(f->a));
-    g_assert_cmpuint(f->a->queued[NITRO_SIDE_OTHER], <=, QUOTA);
+    g_assert_cmpuint(f->a->queued[NHV_SIDE_OTHER], <=, QUOTA);
     for (i = 0; nhv_switch_is_full(f->a); i++) {
-        g_assert_cmpint(i, <, 2 * QUOTA / NITRO_SWITCH_MAX_PKT);
-        wire_receive(f->parent, chunk, NITRO_SWITCH_MAX_PKT);
+        g_assert_cmpint(i, <, 2 * QUOTA / NHV_SWITCH_MAX_PKT);
+        wire_receive(f->parent, chunk, NHV_SWITCH_MAX_PKT);
     }
     while (nhv_switch_pending(f->parent)) {
-        wire_receive(f->parent, chunk, NITRO_SWITCH_MAX_PKT);
+        wire_receive(f->parent, chunk, NHV_SWITCH_MAX_PKT);
     }
     while (nhv_switch_pending(f->b)) {
-        wire_receive(f->b, chunk, NITRO_SWITCH_MAX_PKT);
+        wire_receive(f->b, chunk, NHV_SWITCH_MAX_PKT);
     }
-    g_assert_cmpuint(f->a->queued[NITRO_SIDE_OTHER], ==, 0);
-    g_assert_cmpuint(f->b->queued[NITRO_SIDE_PARENT], ==, 0);
+    g_assert_cmpuint(f->a->queued[NHV_SIDE_OTHER], ==, 0);
+    g_assert_cmpuint(f->b->queued[NHV_SIDE_PARENT], ==, 0);
 }
 
 static void test_connection_limit(Fixture *f, gconstpointer data)
 {
     int i;
 
-    for (i = 0; i < NITRO_SWITCH_MAX_CONNS; i++) {
+    for (i = 0; i < NHV_SWITCH_MAX_CONNS; i++) {
         send_op(f->a, REQUEST, CID_A, i, CID_P, 9000);
     }
     g_assert_cmpuint(f->reports, ==, 0);
@@ -856,11 +856,11 @@ static void test_reset_limit(Fixture *f, gconstpointer data)
 {
     int i;
 
-    for (i = 0; i < 2 * NITRO_SWITCH_MAX_RESETS; i++) {
+    for (i = 0; i < 2 * NHV_SWITCH_MAX_RESETS; i++) {
         send_op(f->a, RW, CID_A, i, CID_P, 1);
     }
-    g_assert_cmpuint(f->reports, ==, NITRO_SWITCH_MAX_RESETS);
-    for (i = 0; i < NITRO_SWITCH_MAX_RESETS; i++) {
+    g_assert_cmpuint(f->reports, ==, NHV_SWITCH_MAX_RESETS);
+    for (i = 0; i < NHV_SWITCH_MAX_RESETS; i++) {
         expect_op(f->a, RST, CID_P, 1, CID_A, i);
     }
     expect_nothing(f->a);
@@ -876,18 +876,18 @@ static uint8_t pattern(uint32_t pos)
 /* Sender honours the window, receiver returns credit in odd steps */
 static void test_bulk(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *buf = g_malloc(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *buf = g_malloc(NHV_SWITCH_MAX_PKT);
     uint32_t sent = 0, got = 0, credited = 0, i;
     unsigned int step = 0;
 
     connect_to(f, f->a, CID_A);
     while (got < BULK) {
-        uint32_t len = MIN(step * 7919 % NITRO_SWITCH_MAX_PKT + 1,
+        uint32_t len = MIN(step * 7919 % NHV_SWITCH_MAX_PKT + 1,
                            BULK - sent);
         VsockHdr hdr;
 
         step++;
-        if (len && sent + len - credited <= NITRO_SWITCH_WINDOW) {
+        if (len && sent + len - credited <= NHV_SWITCH_WINDOW) {
             for (i = 0; i < len; i++) {
                 buf[i] = pattern(sent + i);
             }

@@ -53,7 +53,7 @@ static void nothing(void *opaque)
 
 static void setup(Fixture *f, gconstpointer data)
 {
-    f->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    f->sw = nhv_switch_new(NHV_SWITCH_MAX_CONNS, NULL, NULL);
     f->enclave = nhv_switch_attach(f->sw, CID, nothing, NULL);
     f->dev = nhv_vsock_device_new(f->sw, NITRO_CID_PARENT, vm_open(&f->m),
                                   &ops, f);
@@ -163,7 +163,7 @@ static void test_full(Fixture *f, gconstpointer data)
     nhv_vsock_device_free(f->dev);
     vm_close(&f->m);
     nhv_switch_detach(f->enclave);
-    f->sw->max_queued = NITRO_SWITCH_WINDOW;
+    f->sw->max_queued = NHV_SWITCH_WINDOW;
     parent = f->enclave = nhv_switch_attach(f->sw, NITRO_CID_PARENT,
                                             nothing, NULL);
     f->dev = nhv_vsock_device_new(f->sw, CID, vm_open(&f->m), &ops, f);
@@ -214,16 +214,16 @@ static void test_exchange(Fixture *f, gconstpointer data)
 /* 64 KiB arrive in the buffers of 4 KiB that guests offer */
 static void test_split(Fixture *f, gconstpointer data)
 {
-    g_autofree uint8_t *out = g_malloc(NITRO_SWITCH_MAX_PKT);
+    g_autofree uint8_t *out = g_malloc(NHV_SWITCH_MAX_PKT);
     size_t got = 0;
     int i;
 
-    for (i = 0; i < NITRO_SWITCH_MAX_PKT; i++) {
+    for (i = 0; i < NHV_SWITCH_MAX_PKT; i++) {
         out[i] = i * 13 + i / 255;
     }
     open_connection(f);
-    wire_send(f->enclave, to_guest(OP(RW)), out, NITRO_SWITCH_MAX_PKT);
-    for (i = 9; got < NITRO_SWITCH_MAX_PKT; i++) {
+    wire_send(f->enclave, to_guest(OP(RW)), out, NHV_SWITCH_MAX_PKT);
+    for (i = 9; got < NHV_SWITCH_MAX_PKT; i++) {
         VsockHdr hdr;
 
         guest_offers(f, i);
@@ -269,7 +269,7 @@ static void test_disconnect(Fixture *f, gconstpointer data)
     open_connection(f);
     close(f->m.fd);
     f->m.fd = -1;
-    expect_closed(f, NITRO_VSOCK_CLOSED_BY_PEER);
+    expect_closed(f, NHV_VSOCK_CLOSED_BY_PEER);
     g_assert_cmpuint(wire_receive(f->enclave, NULL, 0).op, ==, OP(RST));
 }
 

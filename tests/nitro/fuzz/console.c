@@ -135,7 +135,7 @@ static void act(Net *net, FuzzInput *in)
 
 static void finish(Net *net)
 {
-    while (receive(net, NITRO_SWITCH_MAX_PKT)) {
+    while (receive(net, NHV_SWITCH_MAX_PKT)) {
         /* until there is no more */
     }
     for (int i = 0; i < NR_CONSOLES; i++) {
@@ -155,7 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < sizeof(net->text); i++) {
         net->text[i] = i % STEP;
     }
-    net->sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL);
+    net->sw = nhv_switch_new(NHV_SWITCH_MAX_CONNS, NULL, NULL);
     net->service = nhv_console_service_new(net->sw);
     net->parent = nhv_switch_attach(net->sw, NITRO_CID_PARENT, ready, NULL);
     for (int i = 0; i < NR_CONSOLES; i++) {

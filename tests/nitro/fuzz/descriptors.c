@@ -170,7 +170,7 @@ static void act(Net *net, FuzzInput *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     FuzzInput in = { data, size };
-    Net net = { .sw = nhv_switch_new(NITRO_SWITCH_MAX_CONNS, NULL, NULL) };
+    Net net = { .sw = nhv_switch_new(NHV_SWITCH_MAX_CONNS, NULL, NULL) };
 
     net.enclave = nhv_switch_attach(net.sw, VSOCK_ENCLAVE, enclave_ready,
                                     NULL);

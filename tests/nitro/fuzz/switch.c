@@ -17,9 +17,9 @@ enum { SEND, SEND_RAW, RECEIVE, ATTACH, DRAIN, NR_ACTIONS };
 
 #define NR_PORTS 4
 #define MAX_ACTIONS 400
-#define PAYLOAD (NITRO_SWITCH_MAX_PKT + 1024)
+#define PAYLOAD (NHV_SWITCH_MAX_PKT + 1024)
 #define MAX_CONNS 6
-#define MAX_QUEUED (2 * NITRO_SWITCH_WINDOW)
+#define MAX_QUEUED (2 * NHV_SWITCH_WINDOW)
 
 typedef struct Net {
     NhvSwitch *sw;
@@ -83,11 +83,11 @@ static bool receive(Net *net, int i, size_t room)
                    hdr.src_cid == NITRO_CID_HOST) !=
                   (hdr.dst_cid == NITRO_CID_PARENT) ||
                   hdr.op == VIRTIO_VSOCK_OP_RST);
-    g_assert_cmpuint(hdr.len, <=, MIN(room, NITRO_SWITCH_MAX_PKT));
+    g_assert_cmpuint(hdr.len, <=, MIN(room, NHV_SWITCH_MAX_PKT));
     g_assert_true(!hdr.len || hdr.op == VIRTIO_VSOCK_OP_RW);
     g_assert_cmpuint(hdr.op, <=, VIRTIO_VSOCK_OP_CREDIT_REQUEST);
     g_assert_true(hdr.op == VIRTIO_VSOCK_OP_RST ||
-                  hdr.buf_alloc <= NITRO_SWITCH_WINDOW);
+                  hdr.buf_alloc <= NHV_SWITCH_WINDOW);
     return true;
 }
 
@@ -124,14 +124,14 @@ static unsigned int count(Net *net, NhvSwitchPort *port, size_t queued[2])
         NhvConn *conn = value;
 
         conns += conn->successor &&
-                 conn->successor->port[NITRO_SIDE_OTHER] == port;
-        if (conn->port[NITRO_SIDE_OTHER] != port) {
+                 conn->successor->port[NHV_SIDE_OTHER] == port;
+        if (conn->port[NHV_SIDE_OTHER] != port) {
             continue;
         }
         conns++;
         for (int side = 0; side < 2; side++) {
             g_assert_cmpuint(conn->flow[side].data.used, <=,
-                             NITRO_SWITCH_WINDOW);
+                             NHV_SWITCH_WINDOW);
             queued[side] += conn->flow[side].data.capacity;
         }
     }
@@ -147,7 +147,7 @@ static void check_bounds(Net *net)
         if (!port) {
             continue;
         }
-        g_assert_cmpuint(port->resets.length, <=, NITRO_SWITCH_MAX_RESETS);
+        g_assert_cmpuint(port->resets.length, <=, NHV_SWITCH_MAX_RESETS);
         if (port->cid == NITRO_CID_PARENT) {
             continue;
         }
