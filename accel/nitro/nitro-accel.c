@@ -370,7 +370,6 @@ static void add_launcher_methods(NitroLauncherClass *lc)
     lc->cid = nitro_launcher_cid;
     lc->debug_mode = nitro_launcher_debug_mode;
     lc->boot = nitro_launcher_boot;
-    nitro_policy_add_methods(lc);
 }
 
 static void nitro_accel_class_init(ObjectClass *oc, void *data)
@@ -386,6 +385,7 @@ static void nitro_accel_class_init(ObjectClass *oc, void *data)
                        "devices of an enclave";
     ac->allowed = &nitro_allowed;
     add_launcher_methods(NITRO_LAUNCHER_CLASS(oc));
+    nitro_policy_add_methods(oc);
     nitro_accel_add_properties(oc);
     nitro_accel_add_life_properties(oc);
 }
@@ -399,6 +399,7 @@ static const TypeInfo nitro_accel_type = {
     .class_init = nitro_accel_class_init,
     .interfaces = (InterfaceInfo[]) {
         { TYPE_NITRO_LAUNCHER },
+        { TYPE_RESETTABLE_INTERFACE },
         { }
     },
 };

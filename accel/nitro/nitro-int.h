@@ -20,6 +20,7 @@
 #define ACCEL_NITRO_INT_H
 
 #include "enclave.h"
+#include "hw/resettable.h"
 #include "qemu/accel.h"
 #include "qemu/notify.h"
 #include "qemu/timer.h"
@@ -45,6 +46,7 @@ typedef enum NitroEvent {
 
 struct NitroAccelState {
     AccelState parent_obj;
+    ResettableState reset_state;
 
     /* Properties */
     char *device;
@@ -159,7 +161,7 @@ void nitro_policy_changed(void *opaque, NitroEnclave *enclave);
 /* No heartbeat came in time */
 void nitro_policy_deadline(NitroAccelState *s);
 
-/* Methods of a launcher that are the policy's */
-void nitro_policy_add_methods(NitroLauncherClass *lc);
+/* Methods of a launcher that are the policy's, and reset */
+void nitro_policy_add_methods(ObjectClass *oc);
 
 #endif /* ACCEL_NITRO_INT_H */

@@ -374,9 +374,14 @@ static void policy_handle(NitroAccelState *s, NitroEvent event)
 }
 
 /* Nothing to do before the first launch, when QEMU resets once */
-static void policy_reset(void *opaque)
+static void policy_reset_hold(Object *obj, ResetType type)
 {
-    policy_handle(opaque, NITRO_EVENT_RESET);
+    policy_handle(NITRO_ACCEL(obj), NITRO_EVENT_RESET);
+}
+
+static ResettableState *policy_reset_state(Object *obj)
+{
+    return &NITRO_ACCEL(obj)->reset_state;
 }
 
 static void policy_powerdown(NitroLauncher *launcher)
@@ -481,13 +486,18 @@ void nitro_policy_init(NitroAccelState *s)
     s->patience_timer = timer_new_ms(QEMU_CLOCK_REALTIME, lost_patience, s);
     s->exit_notifier.notify = qemu_exits;
     qemu_add_exit_notifier(&s->exit_notifier);
-    qemu_register_reset(policy_reset, s);
+    qemu_register_resettable(OBJECT(s));
 }
 
-void nitro_policy_add_methods(NitroLauncherClass *lc)
+void nitro_policy_add_methods(ObjectClass *oc)
 {
+    NitroLauncherClass *lc = NITRO_LAUNCHER_CLASS(oc);
+    ResettableClass *rc = RESETTABLE_CLASS(oc);
+
     lc->failure_status = policy_failure_status;
     lc->hold = policy_hold;
     lc->powerdown = policy_powerdown;
     lc->set_application = policy_set_application;
+    rc->get_state = policy_reset_state;
+    rc->phases.hold = policy_reset_hold;
 }
