@@ -240,14 +240,16 @@ static bool may_pass(int ret)
     }
 }
 
-/* Jitter, so that concurrent launches do not retry in step */
+unsigned nitro_retry_delay_ms(void)
+{
+    return RETRY_DELAY_MS + g_random_int_range(0, RETRY_SPREAD_MS);
+}
+
 static bool pause_unless_cancelled(NitroEnclave *e)
 {
-    int ms = RETRY_DELAY_MS + g_random_int_range(0, RETRY_SPREAD_MS);
-
     QEMU_LOCK_GUARD(&e->lock);
     if (!e->cancelled) {
-        qemu_cond_timedwait(&e->changes, &e->lock, ms);
+        qemu_cond_timedwait(&e->changes, &e->lock, nitro_retry_delay_ms());
     }
     return !e->cancelled;
 }
@@ -484,7 +486,7 @@ bool nitro_enclave_start(NitroEnclave *e, Error **errp)
     return true;
 }
 
-/* What the main loop learns, and the end */
+/* Reports from the main loop, and the end */
 
 void nitro_enclave_expect_boot(NitroEnclave *e)
 {

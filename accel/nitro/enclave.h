@@ -24,9 +24,23 @@
 #define ACCEL_NITRO_ENCLAVE_H
 
 #include "qapi/qapi-types-nitro.h"
-#include "system/nitro.h"
 
 typedef struct NitroEnclave NitroEnclave;
+
+/**
+ * nitro_cid_valid: may the user ask for this CID?
+ * @cid: NITRO_CID_AUTO, or the wanted number
+ * @errp: filled in with the reason and the permitted range
+ */
+bool nitro_cid_valid(uint64_t cid, Error **errp);
+
+/**
+ * nitro_retry_delay_ms: delay before the next attempt to get what another
+ * launch on this parent may have, in milliseconds
+ *
+ * With jitter, so that concurrent launches do not retry in step.
+ */
+unsigned nitro_retry_delay_ms(void);
 
 /**
  * NitroLife: where an enclave is in its life

@@ -10,6 +10,7 @@
  * qapi/nitro.json.
  */
 #include "qemu/osdep.h"
+#include "hw/nitro/limits.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-nitro.h"
 #include "qapi/util.h"

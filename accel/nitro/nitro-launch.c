@@ -24,10 +24,6 @@
 #include "nitro-int.h"
 #include "trace.h"
 
-/* Devices wait for another launch on this parent: when to ask them again */
-#define RETRY_DELAY_MS 100
-#define RETRY_SPREAD_MS 100
-
 static NitroGuest *guest(void)
 {
     return NITRO_GUEST(current_machine);
@@ -123,7 +119,7 @@ static NitroEnclaveStep *start_step(NitroAccelState *s, Error **errp)
     if (step == NITRO_STEP_LATER) {
         trace_nitro_launch_later(s->enclave);
         timer_mod(s->retry_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                  RETRY_DELAY_MS + g_random_int_range(0, RETRY_SPREAD_MS));
+                  nitro_retry_delay_ms());
     }
     return step == NITRO_STEP_DONE ? nitro_enclave_start : NULL;
 }
@@ -185,7 +181,7 @@ void nitro_launch_again(NitroAccelState *s)
     nitro_enclave_run(s->next, prepare_again);
 }
 
-/* What sets it going */
+/* Events that continue the launch */
 
 static void launch_retry(void *opaque)
 {

@@ -47,6 +47,14 @@ typedef enum NitroBoot {
     NITRO_BOOT_FAILED,
 } NitroBoot;
 
+/*
+ * Exit statuses of QEMU.  0: the enclave ended after its boot, or QEMU was
+ * asked to end; 1: QEMU itself refused (options, image, memory, port).
+ */
+#define NITRO_STATUS_DRIVER     3       /* driver or hypervisor refused */
+#define NITRO_STATUS_UNBOOTED   4       /* it ended before its heartbeat */
+#define NITRO_STATUS_DEADLINE   5       /* no heartbeat in time */
+
 #define TYPE_NITRO_LAUNCHER "nitro-launcher"
 typedef struct NitroLauncher NitroLauncher;
 typedef struct NitroLauncherClass NitroLauncherClass;
@@ -64,8 +72,7 @@ DECLARE_CLASS_CHECKERS(NitroLauncherClass, NITRO_LAUNCHER, TYPE_NITRO_LAUNCHER)
  *     NitroGuestClass.load.  Returns false with @errp set when the driver
  *     refused.
  * @cid: from STARTED on the CID that the driver reported; before that the one
- *     that the user asked for, NITRO_CID_AUTO when he left the choice to the
- *     hypervisor
+ *     that the user asked for, or NITRO_CID_AUTO
  * @debug_mode: is (or will) the enclave be started in debug mode?  Fixed when
  *     the machine is created.
  * @failure_status: exit status for a launch that fails now:

@@ -27,6 +27,8 @@
 #define NITRO_CID_PARENT        3
 #define NITRO_CID_FIRST         4
 #define NITRO_CID_LAST          0xfffffffeU
+/* In place of a CID: let the hypervisor choose one */
+#define NITRO_CID_AUTO          0
 
 /* vsock port of the parent where the init of an image announces itself */
 #define NITRO_HEARTBEAT_PORT    9000
