@@ -320,7 +320,7 @@ bool nitro_enclave_load_offset(NitroEnclave *e, uint64_t *offset, Error **errp)
 
     if (ret < 0) {
         e->facts.refusal = -ret;
-        error_prepend(errp, "cannot learn where the image belongs: ");
+        error_prepend(errp, "cannot get the image load offset: ");
     }
     return ret == 0;
 }

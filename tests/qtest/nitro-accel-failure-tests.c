@@ -26,8 +26,8 @@ static const struct Failure {
     { "create-timeout", "0x20:1:110", NITRO, "",
       "(NE_CREATE_VM: Connection timed out, error 110)", "Launch again" },
     { "load-info", "0x22:1:274", NITRO, "",
-      "cannot learn where the image belongs: the driver does not know the "
-      "flags", "Update the kernel" },
+      "cannot get the image load offset: the driver does not know the flags",
+      "Update the kernel" },
     { "memory", "0x23:1:263", NITRO, "",
       "cannot donate 64 MiB of RAM to the enclave: the memory is not backed "
       "by huge pages", "hugetlb=on" },
