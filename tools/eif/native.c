@@ -162,10 +162,10 @@ static bool is_for(const char *line, const char *key)
 
 /* A value of the container counts unless the user has a line of that key */
 static void add_default(GString *text, const char *key, const char *value,
-                        char **settings)
+                        char **lines)
 {
-    for (; *settings; settings++) {
-        if (is_for(*settings, key)) {
+    for (; *lines; lines++) {
+        if (is_for(*lines, key)) {
             return;
         }
     }
@@ -175,37 +175,15 @@ static void add_default(GString *text, const char *key, const char *value,
 }
 
 /*
- * nitro-run adds a line for its --agent-port, which the user's lines may have
- * already.  The same once more becomes an empty line, as lines are counted.
+ * The text of /nitro/config: the container's configuration, joined as a runtime
+ * joins it, and what replaces or extends it
  */
-static void drop_repeated_agent(char **settings)
-{
-    const char *first = NULL;
-
-    for (; *settings; settings++) {
-        if (!is_for(*settings, "agent")) {
-            continue;
-        }
-        if (first && g_str_equal(first, *settings)) {
-            **settings = 0;
-        }
-        first = first ?: *settings;
-    }
-}
-
-static char **split_settings(const NativeParams *p)
-{
-    char **lines = g_strsplit(p->settings ?: "", "\n", -1);
-
-    drop_repeated_agent(lines);
-    return lines;
-}
-
-char *native_config(const Container *c, const NativeParams *p, Error **errp)
+static char *native_config(const Container *c, const NativeParams *p,
+                           Error **errp)
 {
     g_autoptr(GString) text = g_string_new(NULL);
-    g_auto(GStrv) settings = split_settings(p);
-    g_autofree char *lines = g_strjoinv("\n", settings);
+    const char *settings = p->settings ?: "";
+    g_auto(GStrv) lines = g_strsplit(settings, "\n", -1);
 
     if (!container_has_command(c, p->command, errp)) {
         return NULL;
@@ -217,13 +195,13 @@ char *native_config(const Container *c, const NativeParams *p, Error **errp)
     add_modules(text, p->modules);
     add_command(text, c, p);
     add_list(text, "env", c->environment);
-    add_default(text, "cwd", c->directory, settings);
-    add_default(text, "user", c->user, settings);
-    add_default(text, "stop-signal", c->stop_signal, settings);
-    if (!check_config(text->str, lines, errp)) {
+    add_default(text, "cwd", c->directory, lines);
+    add_default(text, "user", c->user, lines);
+    add_default(text, "stop-signal", c->stop_signal, lines);
+    if (!check_config(text->str, settings, errp)) {
         return NULL;
     }
-    g_string_append(text, lines);
+    g_string_append(text, settings);
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 

@@ -27,21 +27,13 @@ typedef struct NativeParams {
 bool native_has_network(const char *settings);
 
 /**
- * native_config: text of /nitro/config for a container
+ * native_ramdisks: make both ramdisks
  * @c: the image, whose configuration is joined as a runtime joins it
  * @p: what replaces or extends it
- * @errp: filled in on failure: there is no program, or nitro-init would not
- *        take the text
- *
- * Returns: the text, to be freed, or NULL.
- */
-char *native_config(const Container *c, const NativeParams *p, Error **errp);
-
-/**
- * native_ramdisks: make both ramdisks
  * @scratch: directory for their unnamed files
  * @fds: filled in with a descriptor each, at the start of an archive
- * @errp: filled in on failure; @fds then hold nothing to be closed
+ * @errp: filled in on failure: there is no program, nitro-init would not take
+ *        the configuration, or a file; @fds then hold nothing to be closed
  *
  * The first one has init and modules, so that PCR1 is the same for all
  * programs; the second one has the configuration and the container's files,
