@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The driver reports the end of an enclave by POLLHUP on its descriptor, and
- * nothing more.  Closing the descriptor ends the enclave if need be, and gives
- * RAM and CPUs back.
+ * nothing more.  Closing the descriptor ends the enclave if it still runs, and
+ * frees RAM and CPUs.
  */
 #include "qemu/osdep.h"
 #include <glib-unix.h>
@@ -105,7 +105,7 @@ static gboolean enclave_hup(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* An end since the start is still there to see */
+/* POLLHUP lasts, so an end since the start is not missed */
 static void watch_end(NitroEnclave *e)
 {
     e->exit_watch = g_unix_fd_add(e->fd, G_IO_HUP, enclave_hup, e);
@@ -520,7 +520,7 @@ void nitro_enclave_fail(NitroEnclave *e, Error *err)
     enclave_report(e);
 }
 
-/* A step that runs finds out when it pauses, else step_done() does */
+/* A running step notices at its next pause, else step_done() does */
 static void begin_close(NitroEnclave *e)
 {
     g_clear_handle_id(&e->exit_watch, g_source_remove);

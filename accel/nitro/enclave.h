@@ -46,7 +46,7 @@ unsigned nitro_retry_delay_ms(void);
  * NitroLife: where an enclave is in its life
  * @NITRO_LIFE_WAITING: there is no enclave yet; the driver may be asked
  *   several times, as what an enclave had is not free at once after its end
- * @NITRO_LIFE_CREATED: the driver gave a slot; RAM is still QEMU's
+ * @NITRO_LIFE_CREATED: the driver has assigned a slot; QEMU still owns the RAM
  * @NITRO_LIFE_PREPARED: RAM donated, vCPUs added; RAM must not be touched
  * @NITRO_LIFE_STARTED: it runs, its CID is known
  * @NITRO_LIFE_BOOTED: nitro_enclave_booted() was called
@@ -67,7 +67,7 @@ typedef enum NitroLife {
     NITRO_LIFE__MAX
 } NitroLife;
 
-/* What the monitor calls it; by NitroLife */
+/* State that the monitor shows, by NitroLife */
 extern const NitroEnclaveState nitro_life_state[NITRO_LIFE__MAX];
 
 /**
@@ -133,7 +133,7 @@ typedef struct NitroEnclaveFacts {
 
 /**
  * NitroEnclaveChanged: the enclave is in another state now
- * @opaque: what nitro_enclave_new() was given
+ * @opaque: the argument of nitro_enclave_new()
  * @enclave: must not be freed here, except when it is CLOSED
  *
  * Called in the main loop, from within the functions below, too.  The end is
@@ -198,9 +198,9 @@ bool nitro_enclave_load_offset(NitroEnclave *enclave, uint64_t *offset,
  * nitro_enclave_run: run a step outside of the main loop
  * @step: the step; the enclave must not be busy
  *
- * The outcome is reported through the callback: each state that was reached,
- * or the failure alone.  Without a thread, as there can be no more, the step
- * runs here.
+ * The outcome is reported through the callback: each state that was reached, or
+ * the failure alone.  If no thread can be created, the step runs in the
+ * caller's.
  */
 void nitro_enclave_run(NitroEnclave *enclave, NitroEnclaveStep *step);
 
@@ -214,7 +214,7 @@ void nitro_enclave_run(NitroEnclave *enclave, NitroEnclaveStep *step);
 bool nitro_enclave_run_now(NitroEnclave *enclave, NitroEnclaveStep *step,
                            Error **errp);
 
-/* What the main loop learns */
+/* Reports from the main loop */
 
 /* From now on an end before nitro_enclave_booted() is a failure to boot */
 void nitro_enclave_expect_boot(NitroEnclave *enclave);
@@ -242,10 +242,10 @@ void nitro_enclave_fail(NitroEnclave *enclave, Error *err);
 void nitro_enclave_end(NitroEnclave *enclave, NitroEnclaveExitCause cause);
 
 /**
- * nitro_enclave_close: give RAM and CPUs back, in a thread
+ * nitro_enclave_close: return RAM and CPUs, in a thread
  *
- * Idempotent.  A step that runs gives up where it can, and the enclave is
- * closed after it.  Reports CLOSED later.
+ * Idempotent.  A running step stops as soon as it can; then the enclave is
+ * closed.  Reports CLOSED later.
  */
 void nitro_enclave_close(NitroEnclave *enclave);
 
@@ -254,7 +254,7 @@ void nitro_enclave_close(NitroEnclave *enclave);
  * @timeout_ms: how long to wait for that
  *
  * Returns: true when it is closed, false when that takes longer: the kernel
- * goes on with it when the process has ended
+ * completes it after the process has ended
  */
 bool nitro_enclave_close_wait(NitroEnclave *enclave, unsigned timeout_ms);
 

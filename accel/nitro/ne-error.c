@@ -117,8 +117,8 @@ static const NeErrorRow rows[] = {
          "memory-backend-memfd,hugetlb=on; transparent huge pages do not "
          "count."),
     CODE(INVALID_PAGE_SIZE,
-         "a huge page has a size that is of no use for enclaves, or the "
-         "memory begins within one",
+         "enclaves cannot use huge pages of this size, or the memory begins "
+         "inside a huge page",
          "Use pages of 2 MiB or 1 GiB (hugetlbsize=2M or hugetlbsize=1G)."),
     CODE(MEM_DIFFERENT_NUMA_NODE,
          "a page is on another NUMA node than the enclave CPU pool",
@@ -130,13 +130,13 @@ static const NeErrorRow rows[] = {
          "right after boot so that they are contiguous."),
     CODE(NO_MEM_REGIONS_ADDED,
          "the enclave has no memory",
-         "Give it some, e.g. -m 512M."),
+         "Set its size, e.g. -m 512M."),
     CODE(ENCLAVE_MEM_MIN_SIZE,
          "the enclave has less than 64 MiB of memory",
          "Use -m 64M or more."),
     CODE(NO_VCPUS_ADDED,
          "the enclave has no vCPU",
-         "Give it some, e.g. -smp 2."),
+         "Set their number, e.g. -smp 2."),
     CODE(FULL_CORES_NOT_USED,
          "the vCPUs are not a whole number of CPU cores",
          "Use -smp with a multiple of the threads per core that lscpu shows, "

@@ -68,7 +68,7 @@ static bool block_migration(NitroAccelState *s, Error **errp)
 {
     if (runstate_check(RUN_STATE_INMIGRATE)) {
         error_setg(errp, "a Nitro enclave cannot be migrated: "
-                   "-incoming is of no use with -accel nitro");
+                   "-incoming cannot be used with -accel nitro");
         return false;
     }
     error_setg(&s->migration_blocker,
@@ -103,7 +103,7 @@ static bool nitro_may_cont(AccelState *accel, Error **errp)
         nitro_launch_due(s)) {
         return true;
     }
-    error_setg(errp, "the enclave has ended and cannot run on");
+    error_setg(errp, "the enclave has ended and cannot continue");
     error_append_hint(errp, "Launch it again with system_reset, or end this "
                       "QEMU with quit.\n");
     return false;
@@ -304,8 +304,8 @@ static void nitro_accel_add_life_properties(ObjectClass *oc)
     object_class_property_add(oc, "powerdown-grace", "uint32",
                               nitro_get_grace, nitro_set_grace, NULL, NULL);
     object_class_property_set_description(oc, "powerdown-grace",
-        "Seconds that system_powerdown gives the enclave to end by itself "
-        "(default 0)");
+        "Seconds that the enclave may take to end by itself after "
+        "system_powerdown (default 0)");
     object_class_property_add_enum(oc, "on-exit", "NitroOnExit",
                                    &NitroOnExit_lookup, nitro_get_on_exit,
                                    nitro_set_on_exit);
@@ -326,11 +326,11 @@ static void nitro_accel_add_properties(ObjectClass *oc)
                               NULL, NULL);
     object_class_property_set_description(oc, "enclave-cid",
         "vsock CID of the enclave: 4 to 4294967294, or 0 to let the "
-        "hypervisor choose; reads as the effective CID once started");
+        "hypervisor choose; shows the actual CID once started");
     object_class_property_add_str(oc, "cpus", nitro_get_cpus, nitro_set_cpus);
     object_class_property_set_description(oc, "cpus",
         "CPUs of the enclave, of the parent's pool: 2:6 or 2-3:6-7 (default: "
-        "the driver chooses); reads as those it has once prepared");
+        "the driver chooses); shows those in use once prepared");
     object_class_property_add_str(oc, "device", nitro_get_device,
                                   nitro_set_device);
     object_class_property_set_description(oc, "device",

@@ -1,13 +1,12 @@
 /*
- * Nitro Enclaves accelerator: what the monitor learns
+ * Nitro Enclaves accelerator: answers and events for the monitor
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The answer to query-nitro-enclave, and the events of an enclave's life, which
- * all come from a change of its state.  What they mean is described in
- * qapi/nitro.json.
+ * Answers query-nitro-enclave, and sends an event at each change of state that
+ * concerns the user.  qapi/nitro.json describes them.
  */
 #include "qemu/osdep.h"
 #include "hw/nitro/limits.h"

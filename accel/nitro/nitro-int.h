@@ -8,7 +8,7 @@
  * Each file knows those below it only:
  *
  * nitro-accel.c   object, properties, accelerator's methods
- * nitro-policy.c  what follows when an enclave ends, or the user wants it to
+ * nitro-policy.c  decides what happens at the end of an enclave
  * nitro-info.c    answers and events for the monitor
  * nitro-launch.c  order of a launch, in which the machine takes part
  * enclave.c       one enclave
@@ -155,7 +155,7 @@ void nitro_info_changed(const NitroAccelState *s);
 /* Once, from init_machine */
 void nitro_policy_init(NitroAccelState *s);
 
-/* What becomes of an enclave: a NitroEnclaveChanged */
+/* React to a change of state: a NitroEnclaveChanged */
 void nitro_policy_changed(void *opaque, NitroEnclave *enclave);
 
 /* No heartbeat came in time */

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves accelerator: what follows from what
+ * Nitro Enclaves accelerator: what follows from which event
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -16,9 +16,8 @@
  *   reset                              launch again
  *
  * on-exit=reset launches again in place of the first three, see
- * policy_relaunch().  Between the end of the enclave and QEMU's are the
- * devices, which may hold the latter for a moment to deliver what the enclave
- * has written last.
+ * policy_relaunch().  After the enclave has ended, devices may delay the end of
+ * QEMU for a moment to deliver the last output of the enclave.
  */
 #include "qemu/osdep.h"
 #include "qapi/clone-visitor.h"
@@ -31,7 +30,7 @@
 #include "nitro-int.h"
 #include "trace.h"
 
-/* Closing takes longer than this: say so */
+/* If closing takes longer than this, warn */
 #define CLOSE_PATIENCE_MS 1000
 
 /* After ends before the heartbeat: doubled each time, up to the last */
@@ -191,7 +190,7 @@ static bool policy_relaunch(NitroAccelState *s)
     return true;
 }
 
-/* Nobody holds QEMU's end any more */
+/* No device delays the end of QEMU any more */
 static void policy_finish(NitroAccelState *s)
 {
     timer_del(s->hold_timer);
@@ -257,7 +256,7 @@ static void grace_over(void *opaque)
     NitroAccelState *s = opaque;
 
     warn_report("system_powerdown: enclave with CID %" PRIu64 " did not end "
-                "within %" PRIu32 " s and is terminated; give it more with "
+                "within %" PRIu32 " s and is terminated; allow more with "
                 "-device nitro-agent,stop-timeout=SECONDS or -accel "
                 "nitro,powerdown-grace=SECONDS", facts(s)->cid,
                 grace_seconds(s));
@@ -460,7 +459,7 @@ void nitro_policy_changed(void *opaque, NitroEnclave *enclave)
 
 /* QEMU's end */
 
-/* The kernel goes on with it when QEMU is gone, but reports to nobody */
+/* The kernel completes it after QEMU has exited, but nobody is notified */
 static void close_and_wait(NitroAccelState *s, NitroEnclave *enclave)
 {
     if (!nitro_enclave_close_wait(enclave, CLOSE_PATIENCE_MS)) {

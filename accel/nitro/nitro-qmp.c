@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Part of every system emulator; whether there is an enclave is known to the
- * accelerator, or to its stub.
+ * Part of every system emulator; the accelerator, or its stub, knows whether
+ * there is an enclave.
  */
 #include "qemu/osdep.h"
 #include "monitor/hmp.h"

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: threads that may be refused
+ * Nitro Enclaves: threads whose creation may fail
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *

@@ -42,7 +42,7 @@ static void add_words(GPtrArray *args, const char *words)
     }
 }
 
-/* As the lab starts its parent: what fails there has to fail here */
+/* Options as in the lab, so that what fails there fails here */
 static char **trial_args(const NhvOptions *opts, int guest_fd)
 {
     const char *board =
@@ -253,8 +253,8 @@ static bool can_try(const char *device, const NhvOptions *opts,
         return false;
     }
     if (!nhv_options_qemu(opts, NHV_HOST_ARCH)) {
-        error_setg(errp, "KVM is for %s enclaves on this host, and no QEMU "
-                   "for them is given", eif_arch_str(NHV_HOST_ARCH));
+        error_setg(errp, "KVM is for %s enclaves on this host, but no QEMU "
+                   "for them is set", eif_arch_str(NHV_HOST_ARCH));
         return false;
     }
     return check_device(device, forbidden, errp);

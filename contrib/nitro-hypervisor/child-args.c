@@ -49,7 +49,7 @@ static char *escape(const char *value)
     return g_strjoinv(",,", parts);
 }
 
-/* What nitro-run takes, as nitro-cli does, for a parent that has no ID */
+/* The placeholder of nitro-cli and nitro-run for a parent without an ID */
 static char *parent_id(const NhvChildConfig *config)
 {
     return escape(config->opts->parent_id ?: "i-0000000000000000");
@@ -76,8 +76,8 @@ bool nhv_child_has_acpi(const NhvOptions *opts, const NhvImage *image,
 }
 
 /*
- * What is appended for the emulation must not make a line too long that fits:
- * the kernel would cut it.  Rather the words are left out.
+ * What is appended for the emulation must not make the line longer than the
+ * kernel accepts, which would cut it.  In that case the words are left out.
  */
 static bool has_room(const NhvChildConfig *config, size_t len,
                      const char *words)

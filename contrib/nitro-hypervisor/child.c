@@ -57,7 +57,7 @@ static void take_serial(NhvChild *child, const char *buf, size_t len)
     child->ops->serial(child->opaque, buf, len);
 }
 
-/* What says why it gave up comes before a long dump of registers */
+/* The reason comes before a long dump of registers */
 static void note_kvm_words(NhvChild *child, const char *buf, size_t len)
 {
     g_autofree char *text = g_strndup(buf, len);
@@ -99,8 +99,8 @@ static void ask_monitor(NhvChild *child, const char *command)
 }
 
 /*
- * An accelerator that cannot run a guest pauses it, and nobody would have it
- * go on.  The stop of a debugger has another status.
+ * An accelerator that cannot run a guest pauses it, and nobody would resume it.
+ * The stop of a debugger has another status.
  */
 static void take_answer(NhvChild *child, const QDict *answer)
 {

@@ -8,7 +8,7 @@
  * Inherits these descriptors and nothing else: the vhost-user socket of its
  * vsock device, its monitor, its serial port (debug mode only), its image and,
  * on arm64, the parts of that, and what it signs attestation documents with.
- * Dies with this process, however that ends.
+ * Is killed when this process ends, for whatever reason.
  */
 
 #ifndef NHV_CHILD_H
@@ -107,9 +107,9 @@ char *nhv_child_pcrs(const NhvChildConfig *config);
  * @opaque: passed to @ops
  * @errp: filled in on failure
  *
- * A QEMU that cannot be executed ends with status NHV_CHILD_NOT_RUN later,
- * and with last words that say why.  One whose guest its accelerator cannot
- * run, which leaves it paused for ever, is killed.
+ * A QEMU that cannot be executed ends with status NHV_CHILD_NOT_RUN later, and
+ * with last words that say why.  One whose accelerator cannot run the guest
+ * would stay paused, and is killed.
  *
  * Returns: the process, or NULL.
  */
@@ -132,7 +132,8 @@ void nhv_child_stop(NhvChild *child);
 const char *nhv_child_last_words(NhvChild *child);
 
 /**
- * nhv_child_gave_up: was it killed as its accelerator cannot run the guest?
+ * nhv_child_gave_up: was it killed because its accelerator cannot run the
+ * guest?
  * @child: the process
  */
 bool nhv_child_gave_up(const NhvChild *child);

@@ -86,7 +86,7 @@ static void reader_skip(Reader *reader)
     if (console->end - reader->pos > NHV_CONSOLE_BACKLOG) {
         uint64_t oldest = console->end - NHV_CONSOLE_BACKLOG;
 
-        /* Nobody misses what was gone before they came */
+        /* Output dropped before a reader connects does not count as missed */
         if (reader->pos) {
             nhv_report(&console->service->report,
                        "console of CID %u: slow reader misses %" PRIu64

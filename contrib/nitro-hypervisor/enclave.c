@@ -163,8 +163,8 @@ static void report_end(NhvEnclave *enclave)
 }
 
 /*
- * A QEMU that refuses to go on does not like the image.  One that could not be
- * run, or was killed, says nothing about it.
+ * A QEMU that exits with a failure has refused the image.  One that could not
+ * be run, or was killed, says nothing about the image.
  */
 static void ended_early(NhvEnclave *enclave, int status)
 {

@@ -50,7 +50,7 @@ NhvImage *nhv_image_new(void);
  * nhv_image_open: find the image in donated memory
  * @image: a new image; size is filled in
  * @mem: the memory
- * @errp: filled in on failure; unbootable says whose it is
+ * @errp: filled in on failure; unbootable says whether the image is at fault
  *
  * Returns: true on success; nothing is copied yet.
  */
@@ -82,7 +82,7 @@ bool nhv_image_copy(NhvImage *image, NhvMemory *mem, bool *done,
 bool nhv_image_check(NhvImage *image, Error **errp);
 
 /**
- * nhv_image_split: have the parts of an image that a machine boots
+ * nhv_image_split: get the parts of an image that a machine boots
  * @image: kernel_fd, initrd_fd and cmdline are filled in
  * @eif: its structure
  * @bytes: its content

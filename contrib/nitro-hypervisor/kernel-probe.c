@@ -47,7 +47,7 @@ bool nhv_kernel_needs_acpi(const NhvKernel *kernel, const char *cmdline,
             : "kernel takes no devices from its command line";
         return !kernel->takes_devices;
     }
-    *reason = "command line does not look like that of a kernel made for "
+    *reason = "command line does not look like one for a kernel made for "
               "enclaves";
     return true;
 }

@@ -21,7 +21,7 @@
 #include "qemu/units.h"
 #include "kernel-unpack.h"
 
-/* Its unpacked length ends a payload, as gzip's format has it anyway */
+/* A payload ends with its unpacked length, as in gzip's format */
 #define LENGTH_TRAILER  4
 
 /* More than any kernel has; a bound for hostile images */
@@ -154,7 +154,7 @@ static bool is_sane(const Elf64_Phdr *segment, uint64_t size)
 }
 
 /*
- * Returns: where what an ELF file loads ends in memory, or 0 when a PVH machine
+ * Returns: end in memory of what an ELF file loads, or 0 when a PVH machine
  * cannot enter it
  */
 static uint64_t elf_end(const uint8_t *elf, uint64_t size)

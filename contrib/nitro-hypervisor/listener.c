@@ -13,14 +13,14 @@
 #include "qemu/sockets.h"
 #include "listener.h"
 
-/* Out of descriptors or memory: time until there may be some */
+/* Pause when there is no descriptor or memory for a connection */
 #define RETRY_MS 500
 
 struct NhvListener {
     char *path;
     int fd;
     guint source;               /* accepting, or waiting to try again */
-    bool told;                  /* that nobody can be accepted */
+    bool reported;              /* that nobody can be accepted */
     NhvAccepted *accepted;
     void *opaque;
 };
@@ -34,14 +34,14 @@ static gboolean listener_retry(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* The peer still waits: looking at once would find the same, for ever */
+/* The peer still waits, so a retry without a pause would only loop */
 static void retry_later(NhvListener *listener, int err)
 {
-    if (!listener->told) {
+    if (!listener->reported) {
         warn_report("cannot accept a connection on %s: %s", listener->path,
                     strerror(err));
     }
-    listener->told = true;
+    listener->reported = true;
     listener->source = g_timeout_add(RETRY_MS, listener_retry, listener);
 }
 
@@ -59,7 +59,7 @@ static gboolean peer_waiting(gint fd, GIOCondition condition, gpointer opaque)
         return G_SOURCE_REMOVE;
     }
     listener->source = 0;
-    listener->told = false;
+    listener->reported = false;
     listener->accepted(listener->opaque, peer);
     return G_SOURCE_REMOVE;
 }

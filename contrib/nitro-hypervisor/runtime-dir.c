@@ -51,7 +51,7 @@ static bool runtime_dir_lock(NhvRuntimeDir *dir, Error **errp)
     if (dir->fd < 0 || flock(dir->fd, LOCK_EX | LOCK_NB)) {
         error_setg_errno(errp, errno, "cannot lock %s", dir->path);
         error_append_hint(errp, "Another nitro-hypervisor may be using it; "
-                          "end that or give another --runtime-dir\n");
+                          "end that one or use another --runtime-dir\n");
         return false;
     }
     return true;

@@ -5,14 +5,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Who can connect to the sockets in it controls the enclaves, so it has to be
+ * Anyone who can connect to its sockets controls the enclaves, so it has to be
  * private.  One process at a time uses it.
  */
 
 #ifndef NHV_RUNTIME_DIR_H
 #define NHV_RUNTIME_DIR_H
 
-/* What else to use when others can get at a directory */
+/* Remedy when others have access to a directory */
 #define NHV_HINT_PRIVATE_DIR "a path that does not exist yet, or 'chmod 700' " \
     "a directory of yours\n"
 

@@ -40,7 +40,7 @@ NhvSlots *nhv_slots_new(const NhvEnclaveHost *host,
 void nhv_slots_free(NhvSlots *slots);
 
 /**
- * nhv_slots_connect: say where requests come from and memory is
+ * nhv_slots_connect: set the source of requests and of memory
  * @slots: the table
  * @control: channel for replies and events
  * @parent: the parent VM

@@ -188,7 +188,7 @@ void nhv_conn_fetched(NhvFlow *flow, uint16_t op)
     } else if (op == VIRTIO_VSOCK_OP_RESPONSE) {
         conn->answers++;
     } else if (op == VIRTIO_VSOCK_OP_RST) {
-        conn->told[!side] = true;
+        conn->reset_seen[!side] = true;
     }
     conn_settle(conn);
 }
@@ -284,7 +284,7 @@ static const char *conn_established(NhvConn *conn, int side,
 static bool reset_in_doubt(NhvConn *conn, int side, const NhvPacket *pkt)
 {
     return pkt->hdr.buf_alloc && !conn->flow[side].shutdown &&
-           conn->flow[!side].shutdown_told != NHV_SHUTDOWN_BOTH;
+           conn->flow[!side].shutdown_seen != NHV_SHUTDOWN_BOTH;
 }
 
 /*
@@ -337,7 +337,7 @@ static void conn_dead_input(NhvConn *conn, int side, uint16_t op)
     if (conn->successor && conn->successor->requester == side) {
         conn_forget_successor(conn);
         flow_reset(to);
-    } else if (!conn->told[side] && !(to->todo & NHV_OP_BIT(RST))) {
+    } else if (!conn->reset_seen[side] && !(to->todo & NHV_OP_BIT(RST))) {
         flow_reset(to);
     }
 }

@@ -42,7 +42,7 @@ typedef struct NhvFlow {
     NhvQueue *queue;            /* where it waits, or NULL */
     uint32_t todo;              /* bit per VIRTIO_VSOCK_OP_* */
     uint32_t shutdown;          /* VIRTIO_VSOCK_SHUTDOWN_* seen so far */
-    uint32_t shutdown_told;     /* the part that the receiver has fetched */
+    uint32_t shutdown_seen;     /* the part that the receiver has fetched */
     uint32_t buf_alloc;         /* credit state of the sender */
     uint32_t fwd_cnt;
     NhvRing data;
@@ -80,7 +80,7 @@ struct NhvConn {
     unsigned int stale_answers; /* of these, before its last request */
     bool asked;                 /* the request was fetched */
     bool spoken[2];             /* by side: has used the connection */
-    bool told[2];               /* by side: has fetched a reset */
+    bool reset_seen[2];         /* by side: has fetched a reset */
     NhvFlow flow[2];            /* indexed by the sending side */
 };
 

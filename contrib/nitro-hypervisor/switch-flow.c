@@ -193,7 +193,7 @@ static size_t flow_emit(NhvFlow *flow, const struct iovec *iov,
     if (op == VIRTIO_VSOCK_OP_RW) {
         len = flow_take_data(flow, iov, iov_cnt);
     } else if (op == VIRTIO_VSOCK_OP_SHUTDOWN) {
-        flow->shutdown_told = flow->shutdown;
+        flow->shutdown_seen = flow->shutdown;
     }
     flow_header(flow, &hdr, op, len);
     iov_from_buf(iov, iov_cnt, 0, &hdr, sizeof(hdr));

@@ -21,7 +21,7 @@
 
 typedef struct NhvVsockDevice NhvVsockDevice;
 
-/* Reason given when QEMU closed the connection, in contrast to us */
+/* Reason when QEMU, and not this process, closed the connection */
 #define NHV_VSOCK_CLOSED_BY_PEER "closed by QEMU"
 
 /**

@@ -21,7 +21,7 @@
 #define NITRO_AGENT_STATE_HEAD  5
 #define NITRO_AGENT_OUTPUT_HEAD 9
 
-/* Exit status for a program that could not be run, as of container tools */
+/* Exit status for a program that could not be run, as in container tools */
 #define NITRO_AGENT_NOT_RUN 125
 
 /**
@@ -29,7 +29,7 @@
  * @NITRO_TAKEN: all of it was taken
  * @NITRO_TAKEN_LATER: there is no room for all of it; what was taken will be
  *     skipped when the same frame is tried again
- * @NITRO_TAKEN_FAULT: it is not of the protocol; nothing has changed
+ * @NITRO_TAKEN_FAULT: it breaks the protocol; nothing has changed
  */
 typedef enum NitroTaken {
     NITRO_TAKEN,

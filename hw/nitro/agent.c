@@ -5,8 +5,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Event handlers only note what has happened; agent_update() then takes frames
- * and makes watches fit.  A frame with output for which there is no room stays
- * where it is, and with it all that follows, until there is.
+ * and makes watches fit.  A frame with output waits, as do all that follow it,
+ * until there is room.
  *
  * Everything runs in the default main context under the BQL; nothing blocks.
  */
@@ -90,7 +90,7 @@ static bool can_stop(const NitroAgent *a)
     return a->greeted && !nitro_program_has_ended(&a->program);
 }
 
-/* The accelerator may have to ask it to end, and to end with its status */
+/* What the accelerator needs to end the program, and QEMU with its status */
 static void agent_report(NitroAgent *a)
 {
     g_autoptr(NitroEnclaveApplication) info = nitro_agent_query(a);
@@ -126,9 +126,9 @@ static void connection_fault(NitroAgent *a, unsigned type, uint32_t len)
     trace_nitro_agent_fault(a, type, len);
     if (!a->warned) {
         a->warned = true;
-        warn_report("%s: the enclave with CID %" PRIu32 " has sent a frame of "
-                    "type %u with %" PRIu32 " bytes that is not of the "
-                    "protocol: connection closed", TYPE_NITRO_AGENT, a->cid,
+        warn_report("%s: the enclave with CID %" PRIu32 " has sent an "
+                    "invalid frame of type %u with %" PRIu32 " bytes: "
+                    "connection closed", TYPE_NITRO_AGENT, a->cid,
                     type, len);
     }
     connection_close(a);
@@ -553,8 +553,9 @@ static void nitro_agent_describe(ObjectClass *oc)
     object_class_property_set_description(oc, "stderr",
         "Character device that gets its standard error (default: as stdout)");
     object_class_property_set_description(oc, "port",
-        "Port of the image's configuration, from which the vsock port of the "
-        "parent follows that the init connects to (default: 9001)");
+        "Port in the image's configuration.  With the enclave's CID it yields "
+        "the vsock port of the parent, which the init connects to (default: "
+        "9001)");
     object_class_property_set_description(oc, "stop-timeout",
         "Seconds that system_powerdown leaves the program after its stop "
         "signal (default: 30)");
@@ -574,8 +575,8 @@ static void nitro_agent_describe(ObjectClass *oc)
                                    &NitroAgentExitStatus_lookup,
                                    get_exit_status, set_exit_status);
     object_class_property_set_description(oc, "exit-status",
-        "Exit status of QEMU when an enclave ends that had booted: 0 "
-        "(enclave, default), or the program's (app)");
+        "Exit status of QEMU when an enclave ends after its boot: 0 (enclave, "
+        "default), or the program's (app)");
     object_class_property_add_str(oc, "state", get_state, NULL);
     object_class_property_set_description(oc, "state",
         "Read only: unknown, booting, running, exited, signalled or fatal");

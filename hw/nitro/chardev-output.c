@@ -113,7 +113,7 @@ static int write_oldest(NitroOutput *out)
     if (done < 0 && (err == EAGAIN || !nitro_output_attended(out))) {
         return -err;
     }
-    drop_oldest(out, len, "it takes none");
+    drop_oldest(out, len, "it accepts no data");
     return 0;
 }
 
@@ -146,7 +146,7 @@ static void output_pump(NitroOutput *out)
         }
         /* It has no watch, but takes all; waiting would never end */
         if (write_oldest(out) < 0) {
-            drop_oldest(out, fifo8_num_used(&out->fifo), "it takes none");
+            drop_oldest(out, fifo8_num_used(&out->fifo), "it accepts no data");
         }
     }
 }

@@ -4,9 +4,9 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A connection is one of ours or closed at once; one of ours has some seconds
- * for its byte.  When there are too many of them the oldest has to go, so a
- * peer that keeps silent never keeps out one that speaks.
+ * A connection that is not ours is closed at once; one of ours must send its
+ * byte within some seconds.  When there are too many, the oldest is closed, so
+ * a silent peer cannot block another.
  *
  * Everything runs in the default main context; nothing blocks.
  */
@@ -144,7 +144,7 @@ static gboolean peer_readable(QIOChannel *ioc, GIOCondition condition,
     close_all(hb);
     set_state(hb, NITRO_ENCLAVE_HEARTBEAT_STATE_DONE);
     nitro_vsock_device_boot(NITRO_VSOCK_DEVICE(hb), NITRO_BOOT_DONE);
-    /* Read after boot-ms, which is a part of this time, so as not to be less */
+    /* Read after boot-ms, which is part of this time and must not exceed it */
     hb->received_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     return G_SOURCE_REMOVE;
 }
@@ -218,8 +218,8 @@ static const char *listen_hint(int err)
 }
 
 /*
- * Any local CID will do, as the peer's CID is what counts: the parent's own
- * is 3 on EC2, but need not be elsewhere.
+ * Listens on any local CID, because the parent's own is 3 on EC2 but may differ
+ * elsewhere.  Only the peer's CID is checked.
  *
  * Returns NULL with *@err set to a positive errno.
  */
@@ -300,8 +300,8 @@ static NitroStep acquire_port(NitroHeartbeat *hb, Error **errp)
 /* The time that the enclave may take */
 
 /*
- * 90 seconds per 6 GiB of image begun, and as many per 100 GiB of memory
- * begun: what nitro-cli allows.
+ * As in nitro-cli: 90 seconds for each started 6 GiB of image, plus 90 seconds
+ * for each started 100 GiB of memory.
  */
 static unsigned default_deadline_ms(const NitroVsockBridge *bridge)
 {
@@ -496,7 +496,7 @@ static void nitro_heartbeat_describe(ObjectClass *oc)
                                    nitro_heartbeat_set_action);
     object_class_property_set_description(oc, "timeout-action",
         "When no heartbeat came in time: end the enclave and QEMU (end), or "
-        "let it run and go on waiting (run)");
+        "let it run and keep waiting (run)");
 }
 
 static void nitro_heartbeat_class_init(ObjectClass *oc, void *data)

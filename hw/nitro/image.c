@@ -51,7 +51,7 @@ struct NitroImage {
 
 /* Files */
 
-/* Without waiting: a pipe is an error to report, not to wait for */
+/* O_NONBLOCK: report a pipe as an error instead of blocking in open() */
 static bool open_fd(ImageFile *file, Error **errp)
 {
     ERRP_GUARD();
@@ -309,7 +309,7 @@ static void *measure_thread(void *opaque)
     return NULL;
 }
 
-/* An enclave without it is better than no enclave */
+/* A failure does not prevent the launch */
 static void begin_measuring(NitroImage *image)
 {
     NitroImageFindings *found = &image->found;
@@ -326,7 +326,7 @@ static void begin_measuring(NitroImage *image)
 
 /* Loading */
 
-/* Does it boot?  A kernel of an unknown kind may, so it gets a warning only */
+/* A kernel of an unknown kind may boot, so it only causes a warning */
 static bool check_kernel(const NitroImage *image, const EifKernel *kernel,
                          Error **errp)
 {
@@ -367,11 +367,11 @@ static bool refuse_other(const ImageFile *file, const char *what, uint64_t now,
 {
     ERRP_GUARD();
 
-    error_setg(errp, "the image is another one than at the first launch: %s "
+    error_setg(errp, "the image has changed since the first launch: %s "
                "of %s is %" PRIu64 ", was %" PRIu64, what, file->path, now,
                before);
     error_append_hint(errp, "A reset launches the same image again: end this "
-                      "QEMU, and launch anew.\n");
+                      "QEMU and start another.\n");
     return false;
 }
 
@@ -461,8 +461,8 @@ static bool write_eif_out(const NitroImage *image, const void *bytes,
 }
 
 /*
- * An image has a CRC, a kernel has nothing of that kind: half of the old one
- * and half of the new one would be launched.
+ * An image has a CRC, a kernel has none: a mixture of an old and a new file
+ * would be launched.
  */
 static bool check_unchanged(const NitroImage *image, Error **errp)
 {

@@ -13,7 +13,7 @@ QIONetListener *nitro_listener_adopt(QIOChannelSocket *sioc, const char *name,
 {
     QIONetListener *listener;
 
-    /* A peer that gives up while it waits must not leave us in accept() */
+    /* accept() must not block if a waiting peer disconnects */
     if (qio_channel_set_blocking(QIO_CHANNEL(sioc), false, errp) < 0) {
         return NULL;
     }

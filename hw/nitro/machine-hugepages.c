@@ -250,8 +250,8 @@ static bool check_node(const char *sysfs, uint64_t size, uint64_t page_size,
         return true;
     }
     error_setg(errp, "-m %s needs %" PRIu64 " huge pages of %s on NUMA node "
-               "%d, that of the enclave CPU pool: %" PRIu64 " are free there, %"
-               PRIu64 " in all", m, needed, page, node, here.unused,
+               "%d, where the enclave CPU pool is: %" PRIu64 " are free there, "
+               "%" PRIu64 " in all", m, needed, page, node, here.unused,
                all->unused);
     hint_reserve(here.total + needed - here.unused, file, errp);
     hint_inventory(sysfs, errp);

@@ -23,11 +23,11 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
                            uint64_t page_size, int node, Error **errp);
 
 /**
- * nitro_hugepages_default: which pages to use when nobody says
+ * nitro_hugepages_default: size of the pages to use by default
  * @sysfs: "/sys", or a directory that looks like it
  *
- * The driver takes pages of 2 MiB and more. Which sizes there are depends on
- * CPU, kernel and, on arm64, on the size of its base pages.
+ * The driver takes pages of 2 MiB and more.  The sizes depend on CPU, kernel
+ * and, on arm64, on the size of its base pages.
  *
  * Returns: the smallest size of those that the kernel has and the driver
  *   takes; 2 MiB when the host does not say.
@@ -35,7 +35,7 @@ bool nitro_hugepages_check(const char *sysfs, uint64_t size,
 uint64_t nitro_hugepages_default(const char *sysfs);
 
 /**
- * nitro_hugepages_sizes: what there is to choose from
+ * nitro_hugepages_sizes: list the sizes that can be used
  * @sysfs: "/sys", or a directory that looks like it
  * @separator: what to put between sizes
  *
@@ -45,18 +45,18 @@ uint64_t nitro_hugepages_default(const char *sysfs);
 char *nitro_hugepages_sizes(const char *sysfs, const char *separator);
 
 /**
- * nitro_hugepages_may_come: would there be enough if nobody else used any?
+ * nitro_hugepages_may_come: would there be enough if none were in use?
  * @sysfs: "/sys", or a directory that looks like it
  * @size: bytes that are needed
  * @page_size: size of the pages, in bytes
  *
- * Returns: false when waiting for them is of no use
+ * Returns: false when waiting for them cannot help
  */
 bool nitro_hugepages_may_come(const char *sysfs, uint64_t size,
                               uint64_t page_size);
 
 /**
- * nitro_machine_size_str: a size the way -m takes it
+ * nitro_machine_size_str: format a size as -m accepts it
  * @size: bytes
  *
  * Returns: for example "512M", to be freed

@@ -4,8 +4,8 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The image is read straight into the memory that will be donated; nothing is
- * donated before it has been found good.
+ * The image is read straight into the memory that will be donated, and checked
+ * there before anything is donated.
  */
 
 #include "qemu/osdep.h"
@@ -202,8 +202,8 @@ void nitro_machine_add_image_properties(ObjectClass *oc)
                                    &NitroSignature_lookup, get_signature,
                                    set_signature);
     object_class_property_set_description(oc, "signature",
-        "What to do about a signature that is not valid: off (do not look), "
-        "warn, check (refuse it, default), or require one that is");
+        "When the signature is not valid: nothing (off, does not look), warn, "
+        "or refuse the image (check, default; require: also when unsigned)");
     object_class_property_add_str(oc, "eif-out", get_eif_out, set_eif_out);
     object_class_property_set_description(oc, "eif-out",
         "Write the image that is launched to this file");

@@ -39,7 +39,7 @@ static void fill_zeros(char **pcr)
     }
 }
 
-/* The hypervisor shows no measurement of an enclave that can be looked into */
+/* Attestation documents of an enclave in debug mode have zeros */
 static NitroEnclavePcrs *attestation_pcrs(const NitroEnclavePcrs *image,
                                           bool debug_mode)
 {

@@ -30,7 +30,7 @@ static inline NitroLauncher *nitro_machine_launcher(MachineState *machine)
  * @machine: the machine, with the options of the command line
  * @errp: filled in with the first option that cannot be honoured
  *
- * Returns: true when there is none
+ * Returns: true when no option is refused
  */
 bool nitro_machine_check_options(MachineState *machine, Error **errp);
 

@@ -28,7 +28,7 @@
 #include "system/qtest.h"
 #include "trace.h"
 
-/* nitro-cli does not launch an enclave with less: image, unpacked, and room */
+/* nitro-cli requires it: for the image, its unpacked copy, and the program */
 #define NITRO_IMAGE_FACTOR 4
 
 static uint64_t wanted_page_size(NitroMachineState *nitro)
@@ -36,7 +36,7 @@ static uint64_t wanted_page_size(NitroMachineState *nitro)
     return nitro->page_size ?: nitro_hugepages_default(NITRO_SYSFS);
 }
 
-/* An enclave that just ended gives its pages back in a moment */
+/* Pages of an enclave that just ended become free in a moment */
 #define PAGES_WAIT_MS 2000
 #define PAGES_POLL_MS 100
 
@@ -57,8 +57,9 @@ static bool wait_for_pages(uint64_t size, uint64_t page_size, Error **errp)
 }
 
 /*
- * Where the kernel did not say, or would try to make pages when they are
- * asked for: QEMU keeps records of each page, that alone could take minutes.
+ * For when the number of free pages is unknown, or the kernel would try to make
+ * pages on demand: QEMU keeps a record of each page, which alone could take
+ * minutes.
  */
 static bool check_host_memory(uint64_t size, Error **errp)
 {
@@ -119,7 +120,7 @@ static bool check_whole_pages(uint64_t size, uint64_t page_size, Error **errp)
     return true;
 }
 
-/* For when the kernel did not say beforehand that there are too few */
+/* For a shortage of pages that was not found beforehand */
 static void hint_pages(uint64_t size, uint64_t page_size, Error *const *errp)
 {
     g_autofree char *m = nitro_machine_size_str(size);
@@ -237,14 +238,14 @@ static bool check_page_size(MachineState *machine, Error **errp)
                                                  page_size));
         error_setg(errp, "-m %s is not a multiple of the page size of memory "
                    "backend '%s', %s", m, id, page);
-        error_append_hint(errp, "Use -m %s, and the same size= of the backend "
-                          "if it is given.\n", better);
+        error_append_hint(errp, "Use -m %s, and the same for size= if the "
+                          "backend has it.\n", better);
         return false;
     }
     return true;
 }
 
-/* Pages of one size are asked for, and the backend has another */
+/* Has the backend pages of the size that page-size= asks for? */
 static bool check_wanted_pages(MachineState *machine, Error **errp)
 {
     ERRP_GUARD();
@@ -255,9 +256,10 @@ static bool check_wanted_pages(MachineState *machine, Error **errp)
     g_autofree char *page = nitro_machine_size_str(page_size);
 
     if (wanted && wanted != page_size) {
-        error_setg(errp, "page-size=%s cannot be had of memory backend '%s', "
-                   "which has pages of %s", wanted_str,
-                   object_get_canonical_path_component(OBJECT(memdev)), page);
+        error_setg(errp, "memory backend '%s' has pages of %s, not of "
+                   "page-size=%s",
+                   object_get_canonical_path_component(OBJECT(memdev)), page,
+                   wanted_str);
         error_append_hint(errp, "Leave out page-size= or the backend.\n");
         return false;
     }
@@ -283,7 +285,7 @@ static bool check_mapping(HostMemoryBackend *memdev, Error **errp)
     }
     if ((file || memfd) && !memdev->share) {
         error_setg(errp, "memory backend '%s' is a private mapping of a file, "
-                   "of which an enclave may get stale pages", id);
+                   "so an enclave may get stale pages", id);
         error_append_hint(errp, "Use share=on (libvirt: "
                           "<access mode='shared'/>).\n");
         return false;

@@ -115,7 +115,7 @@ static bool check_cpu_type(MachineState *machine, Error **errp)
     }
     model = cpu_model_from_type(machine->cpu_type);
     error_setg(errp, "-cpu %s cannot be used with machine nitro: the vCPUs of "
-               "an enclave are those of the host", model);
+               "an enclave are CPUs of the host", model);
     error_append_hint(errp, "Leave out -cpu, or use -cpu host.\n");
     return false;
 }

@@ -193,7 +193,7 @@ static bool create_cards(NitroMachineState *nms, Error **errp)
     return true;
 }
 
-/* A heartbeat given with -device takes the place of the default one */
+/* A heartbeat added with -device replaces the default one */
 static void machine_pre_plug(HotplugHandler *handler, DeviceState *dev,
                              Error **errp)
 {
@@ -327,7 +327,7 @@ static void nitro_machine_class_init(ObjectClass *oc, void *data)
                               NULL, NULL);
     object_class_property_set_description(oc, "heartbeat",
         "Answer the heartbeat of the enclave; off for an image that sends "
-        "none (default auto: a device given with -device replaces ours)");
+        "none (default auto: one added with -device replaces it)");
     nitro_machine_add_image_properties(oc);
 }
 

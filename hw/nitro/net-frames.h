@@ -10,8 +10,8 @@
  *     | length u32 | Ethernet frame, length bytes | length u32 | ...
  *
  * The first one to the enclave is a greeting, which only nitro-init
- * understands.  It says how long a frame with TCP over IPv4 may be that the
- * init need not cut to the MTU; 0: it has to cut each.
+ * understands.  It has the length up to which the init may send frames with TCP
+ * over IPv4 without cutting them to the MTU; 0: it has to cut each.
  *
  * The address is the one that the enclave's interface should have, unless its
  * configuration says net-mac; zeros leave the choice to the enclave.

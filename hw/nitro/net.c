@@ -330,8 +330,8 @@ static uint32_t longest_uncut(const NitroNet *n)
 
 /*
  * The address that the enclave should have; zeros: its own choice.  QEMU's
- * default is the same in each QEMU, so only slirp's network can have it.
- * There it is needed: slirp gives it the lease to which forwarded ports lead.
+ * default is the same in each QEMU, so it is of use with slirp only, which
+ * forwards ports to the lease of this address.
  */
 static MACAddr greeting_mac(const NitroNet *n)
 {
@@ -472,8 +472,9 @@ static void nitro_net_class_init(ObjectClass *oc, void *data)
     ndc->enclave_started = nitro_net_started;
     ndc->enclave_stopped = nitro_net_stopped;
     object_class_property_set_description(oc, "port",
-        "Port of the image's configuration, from which the vsock port of the "
-        "parent follows that the init connects to (default: 9002)");
+        "Port in the image's configuration.  With the enclave's CID it yields "
+        "the vsock port of the parent, which the init connects to (default: "
+        "9002)");
     object_class_property_set_description(oc, "host_mtu",
         "Largest packet, in bytes; larger ones are dropped (default: 65520)");
 }

@@ -5,8 +5,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Bus, bridge and abstract device.  The bridge passes the three steps of a
- * launch on to the devices in the order in which they were added, and what the
- * devices say on to the launcher.
+ * launch on to the devices in the order in which they were added, and reports
+ * of the devices on to the launcher.
  */
 
 #include "qemu/osdep.h"
@@ -145,7 +145,7 @@ bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp)
     return false;
 }
 
-/* What devices say to the launcher */
+/* Reports to the launcher */
 
 static NitroLauncher *device_launcher(NitroVsockDevice *dev)
 {

@@ -67,7 +67,7 @@ static bool nitro_serial_enclave_started(NitroVsockDevice *dev, uint32_t cid,
     NitroSerialVsock *s = NITRO_SERIAL_VSOCK(dev);
     g_autoptr(SocketAddress) addr = NULL;
 
-    /* What is left of an earlier enclave goes on its way without a hold */
+    /* The last output of an earlier enclave is delivered without a hold */
     nitro_vsock_device_hold(dev, false);
     g_clear_pointer(&s->lost, g_free);
     if (cid > UINT32_MAX - NITRO_CONSOLE_PORT_BASE) {

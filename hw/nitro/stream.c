@@ -203,7 +203,7 @@ static void attempt_failed(NitroStream *s, unsigned pause_ms, Error *why)
     }
 }
 
-/* The series goes on, unless the connection has lasted for a while */
+/* Continue the series of attempts unless the connection lasted for a while */
 static void connect_again(NitroStream *s, Error *why)
 {
     int64_t lasted_us = g_get_monotonic_time() - s->connected_us;
@@ -238,7 +238,7 @@ static void session_close(NitroStream *s)
     }
 }
 
-/* The enclave gets no more: nobody has sent it, or it does not take it */
+/* Nothing is left to send, or the enclave accepts no more */
 static bool all_sent(NitroStream *s)
 {
     return s->deaf || fifo8_is_empty(&s->input);

@@ -4,9 +4,9 @@
  * Copyright (c) 2026 The QEMU Nitro contributors
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the console and the application channels are without the device around
- * them.  One connection at a time is copied to a character device; it is made
- * by connecting to an address, again and again until that succeeds, or by
+ * The common part of the console and the application channels, without their
+ * devices.  One connection at a time is copied to a character device; it is
+ * made by connecting to an address, again and again until that succeeds, or by
  * waiting for somebody to connect.  The address may be any socket address, so
  * that a test needs no vsock.
  *
@@ -53,7 +53,7 @@
 #define NITRO_STREAM_LAST_MS  2000
 #define NITRO_STREAM_AGAIN_MS 500
 
-/* A connection that lasted so long was a good one: pauses start anew. */
+/* A connection that lasted this long resets the pauses. */
 #define NITRO_STREAM_STEADY_MS 2000
 
 typedef struct NitroStream NitroStream;
@@ -115,7 +115,7 @@ typedef struct NitroStreamCounts {
 /**
  * nitro_stream_new: make a stream in state IDLE
  * @fe: front end; must live as long as the stream.  Its handlers are installed
- *     here, as a pty would stay closed for ever without.
+ *     here, because a pty stays closed without them.
  * @options: copied
  * @ops: callbacks; must live as long as the stream
  * @opaque: handed to them

@@ -53,14 +53,14 @@ int nitro_vsock_listen(uint32_t port, int backlog);
  * @sioc: a connection that was accepted
  * @cid: filled in
  *
- * Returns: false when it is no vsock
+ * Returns: false when it is not a vsock connection
  */
 bool nitro_vsock_peer_cid(const QIOChannelSocket *sioc, uint32_t *cid);
 
 /**
- * nitro_vsock_set_buffer: let more wait to be read
+ * nitro_vsock_set_buffer: enlarge the receive buffer
  * @sioc: a connection
- * @bytes: size of the buffer that Linux limits the peer to; it may give less
+ * @bytes: the wanted size; Linux may choose a smaller one
  */
 void nitro_vsock_set_buffer(QIOChannelSocket *sioc, uint64_t bytes);
 

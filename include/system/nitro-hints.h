@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: what remedies in more than one file name
+ * Nitro Enclaves: texts that remedies in several files share
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -11,7 +11,7 @@
 /* No descriptor is left (EMFILE) */
 #define NITRO_HINT_FILES "Raise the limit, e.g. ulimit -n 4096."
 
-/* What sets the enclave CPU pool, and makes the new setting count */
+/* Where the enclave CPU pool is set, and what applies the setting */
 #define NITRO_HINT_ALLOCATOR "/etc/nitro_enclaves/allocator.yaml and restart " \
     "nitro-enclaves-allocator.service"
 

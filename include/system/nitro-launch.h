@@ -73,25 +73,25 @@ DECLARE_CLASS_CHECKERS(NitroLauncherClass, NITRO_LAUNCHER, TYPE_NITRO_LAUNCHER)
  *     refused.
  * @cid: from STARTED on the CID that the driver reported; before that the one
  *     that the user asked for, or NITRO_CID_AUTO
- * @debug_mode: is (or will) the enclave be started in debug mode?  Fixed when
- *     the machine is created.
+ * @debug_mode: whether the enclave is started in debug mode.  Fixed when the
+ *     machine is created.
  * @failure_status: exit status for a launch that fails now:
  *     NITRO_STATUS_DRIVER when the driver refused something before, else
  *     EXIT_FAILURE
  * @boot: something is known of the boot
- * @hold: delay the end of QEMU, or the next launch, after the enclave's, or
- *     end such a delay.  They come as soon as nobody holds them, after
- *     NITRO_SHUTDOWN_HOLD_MS at the latest.  Holds are counted and only make a
- *     difference from within NitroGuestClass.stopped on.
+ * @hold: delay what follows the end of the enclave (the end of QEMU or the next
+ *     launch), or end such a delay.  It follows as soon as there is no hold,
+ *     after NITRO_SHUTDOWN_HOLD_MS at the latest.  Holds are counted and only
+ *     make a difference from within NitroGuestClass.stopped on.
  * @set_application: what is known of the enclave's program.  @app is copied
  *     and becomes part of NITRO_ENCLAVE_EXITED.  @stop_grace is the minimum of
  *     seconds between system_powerdown and the end of the enclave, for a caller
  *     that asks the program to end; otherwise 0.  @exit_status is QEMU's when
  *     the enclave ends after its boot.  To be called whenever one of them
  *     changes, and once before each start.
- * @powerdown: end the enclave as system_powerdown wants it: it may end by
- *     itself for as long as property powerdown-grace or @stop_grace says, and
- *     is ended then.  Without an enclave that runs QEMU shuts down at once.
+ * @powerdown: carry out system_powerdown: the enclave may end by itself within
+ *     property powerdown-grace or @stop_grace, whichever is longer; then it is
+ *     ended.  If no enclave runs, QEMU shuts down at once.
  */
 struct NitroLauncherClass {
     InterfaceClass parent_class;

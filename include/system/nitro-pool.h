@@ -6,9 +6,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The driver takes the pool's CPUs offline; enclaves get whole cores of it.
- * Which of them other enclaves have is known to the driver alone.  Reading and
- * checking here lets a launch fail with a reason before the driver is asked
- * for anything; what sysfs does not show is left to the driver.
+ * Only the driver knows which of them other enclaves have.  Reading and
+ * checking here lets a launch fail with a reason before the driver is asked for
+ * anything; what sysfs does not show is left to the driver.
  *
  * No QOM, no BQL; always built.
  */
@@ -59,7 +59,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(NitroPool, nitro_pool_free)
 GArray *nitro_cpus_parse(const char *text, Error **errp);
 
 /**
- * nitro_cpus_str: the opposite
+ * nitro_cpus_str: format a list of CPUs
  * @cpus: numbers (uint32_t)
  * @separator: between numbers and ranges
  *
@@ -68,7 +68,7 @@ GArray *nitro_cpus_parse(const char *text, Error **errp);
 char *nitro_cpus_str(const GArray *cpus, char separator);
 
 /**
- * nitro_pool_check: has the pool these vCPUs, if no other enclave uses it?
+ * nitro_pool_check: would the pool suffice if no other enclave used it?
  * @pool: the pool, NULL when it is not known
  * @cpus: CPUs the user named (uint32_t), NULL or empty: the driver chooses
  * @vcpus: number of vCPUs
@@ -92,7 +92,7 @@ bool nitro_pool_check_node(const NitroPool *pool, unsigned node,
                            const char *id, Error **errp);
 
 /**
- * nitro_pool_default_vcpus: the least an enclave can have, one core
+ * nitro_pool_default_vcpus: vCPUs of the smallest enclave, one core
  * @pool: the pool, NULL when it is not known
  *
  * Returns: number of vCPUs, 0 when it is not known.

@@ -1,5 +1,5 @@
 /*
- * Nitro Enclaves: threads that may be refused
+ * Nitro Enclaves: threads whose creation may fail
  *
  * Copyright (c) 2026 The QEMU Nitro contributors
  *
@@ -13,10 +13,10 @@
  * @name: of the thread
  * @func: what to run; its result is ignored
  * @opaque: passed to @func
- * @errp: filled in when there can be no more threads
+ * @errp: filled in when no thread can be created
  *
- * Like qemu_thread_create() of a detached thread, which gets no signals; but
- * that ends QEMU, and the enclave with it, when it fails.
+ * The thread is detached and gets no signals, as one of qemu_thread_create().
+ * That function ends QEMU, and so the enclave, when it fails.
  *
  * Returns: true when it runs.
  */

@@ -68,7 +68,7 @@ static void test_unbooted_pause(const void *action)
     wait_panic(run, "pause");
     assert_state(run, "exited");
     assert_runstate(run, "guest-panicked");
-    assert_qmp_error(run, "the enclave has ended and cannot run on",
+    assert_qmp_error(run, "the enclave has ended and cannot continue",
                      "{'execute': 'cont'}");
     run_quit(run);
 }
@@ -272,7 +272,7 @@ static void test_powerdown_grace(void)
     assert_ends(run, 0);
     assert_said(run, "enclave with CID 16 has 1 s to end by itself");
     assert_said(run, "enclave with CID 16 did not end within 1 s and is "
-                "terminated; give it more with");
+                "terminated; allow more with");
     assert_log(run, STARTED "close\n");
     run_quit(run);
 }

@@ -120,7 +120,7 @@ static const struct Refusal {
     const char *hint;
 } refusals[] = {
     { "private", MEMFD ",share=off",
-      "memory backend 'ram' is a private mapping of a file, of which an "
+      "memory backend 'ram' is a private mapping of a file, so an "
       "enclave may get stale pages", "Use share=on (libvirt: <access" },
     { "ordinary", BACKEND "memfd,id=ram,size=64M,hugetlb=off",
       "memory backend 'ram' has pages of 4K, an enclave needs huge pages",
@@ -128,8 +128,8 @@ static const struct Refusal {
     { "anonymous", BACKEND "ram,id=ram,size=64M",
       "memory backend 'ram' has pages of 4K", "Transparent huge pages" },
     { "other-size", MEMFD " -M page-size=1G",
-      "page-size=1G cannot be had of memory backend 'ram', which has pages of "
-      "2M", "Leave out page-size= or the backend." },
+      "memory backend 'ram' has pages of 2M, not of page-size=1G",
+      "Leave out page-size= or the backend." },
     { "small-pages", "-m 64M -M nitro,page-size=4K",
       "page-size=4K is not a size of huge pages that an enclave can use",
       "The driver takes pages of 2 MiB and more.  Use page-size=2M" },

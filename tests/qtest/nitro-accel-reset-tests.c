@@ -347,7 +347,7 @@ static void test_changed_image(void)
     fd = open(run->kernel, O_WRONLY);
     g_assert_cmpint(pwrite(fd, "changed", 7, 4096), ==, 7);
     close(fd);
-    fails_to_load(run, "the image is another one than at the first launch: ");
+    fails_to_load(run, "the image has changed since the first launch: ");
 }
 
 static void test_cut_image(void)
@@ -356,7 +356,7 @@ static void test_cut_image(void)
 
     run_start(run, NITRO, "");
     g_assert_cmpint(truncate(run->kernel, 6000), ==, 0);
-    fails_to_load(run, "the image is another one than at the first launch: ");
+    fails_to_load(run, "the image has changed since the first launch: ");
 }
 
 /* The driver */

@@ -85,7 +85,7 @@ static const struct Refusal {
     { "cpu", NITRO "-kernel %s/eif -m 64M " BACKEND("memfd,hugetlb=on")
       " -cpu max",
       "-cpu max cannot be used with machine nitro: the vCPUs of an enclave "
-      "are those of the host", "use -cpu host" },
+      "are CPUs of the host", "use -cpu host" },
     { "usbdevice", QTEST "-usbdevice tablet", "-usb cannot be used" },
     { "fw_cfg", QTEST "-fw_cfg name=opt/x,string=y",
       "fw_cfg device not available" },

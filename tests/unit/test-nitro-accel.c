@@ -164,8 +164,8 @@ static void test_cannot_try(Fixture *f, gconstpointer data)
     g_autofree char *cannot_open = NULL;
 
     g_assert_nonnull(no_qemu);
-    assert_contains(no_qemu, "enclaves on this host, and no QEMU for them is "
-                    "given");
+    assert_contains(no_qemu, "enclaves on this host, but no QEMU for them is "
+                    "set");
     fake(f, "echo kvm");
     g_chmod(NHV_HOST_ARCH == EIF_ARCH_AARCH64 ? f->opts.qemu_aarch64 :
             f->opts.qemu, 0);

@@ -331,7 +331,7 @@ static void test_write_error(Fixture *f, gconstpointer data)
     put(f, 100);
     wait_until(nitro_output_is_empty(f->out));
     g_assert_cmpint(nitro_output_dropped(f->out), ==, 100);
-    g_assert_cmpstr(f->why, ==, "it takes none");
+    g_assert_cmpstr(f->why, ==, "it accepts no data");
     assert_file(f->log_path, 100);
 }
 

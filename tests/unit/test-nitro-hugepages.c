@@ -59,8 +59,8 @@ static const struct Row {
     { 64 * MiB, 1, 64, 64, 0, 0, 0, -1, -1 },
     { 64 * MiB, 1, 64, 40, 0, 4, 0, 32, 28 },
     { 64 * MiB, 1, 64, 40, 0, 0, 0, 20, 12,
-      "-m 64M needs 32 huge pages of 2M on NUMA node 1, that of the enclave "
-      "CPU pool: 12 are free there, 40 in all", "echo 40 > /sys/devices/"
+      "-m 64M needs 32 huge pages of 2M on NUMA node 1, where the enclave "
+      "CPU pool is: 12 are free there, 40 in all", "echo 40 > /sys/devices/"
       "system/node/node1/hugepages/hugepages-2048kB/nr_hugepages" },
     { 64 * MiB, 1, 64, 12, 0, 0, 0, 20, 12, "12 are free (64 in all",
       "echo 84 > " },

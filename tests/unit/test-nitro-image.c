@@ -345,11 +345,11 @@ static void test_again_shorter(void)
     g_autofree char *message = NULL;
 
     load_ok(image);
-    message = g_strdup_printf("the image is another one than at the first "
-                              "launch: the size of %s is 600, was %" PRIu64,
+    message = g_strdup_printf("the image has changed since the first launch: "
+                              "the size of %s is 600, was %" PRIu64,
                               path, nitro_image_size(image));
     g_assert_cmpint(truncate(path, 600), ==, 0);
-    load_fails(image, message, "end this QEMU, and launch anew");
+    load_fails(image, message, "end this QEMU and start another");
 }
 
 static void test_again_other_header(void)
@@ -359,7 +359,7 @@ static void test_again_other_header(void)
 
     load_ok(image);
     overwrite(path, AT_CRC, "CRC!");
-    load_fails(image, "the image is another one than at the first launch: the "
+    load_fails(image, "the image has changed since the first launch: the "
                "CRC of ", "end this QEMU");
 }
 
@@ -380,7 +380,7 @@ static void test_again_other_kernel(void)
 
     load_ok(image);
     overwrite(path, 2000, "x");
-    load_fails(image, "the image is another one than at the first launch: the "
+    load_fails(image, "the image has changed since the first launch: the "
                "CRC of ", "end this QEMU");
 }
 

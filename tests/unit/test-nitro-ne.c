@@ -146,7 +146,7 @@ static const struct Code {
       "parameters/ne_cpus" },
     { 272, "NE_ERR_NO_CPUS_AVAIL_IN_POOL", "the enclave CPU pool",
       "cpu_count" },
-    { 273, "NE_ERR_INVALID_PAGE_SIZE", "huge page has a size",
+    { 273, "NE_ERR_INVALID_PAGE_SIZE", "cannot use huge pages of this size",
       "hugetlbsize=2M" },
     { 274, "NE_ERR_INVALID_FLAG_VALUE", "does not know the flags",
       "Update the kernel" },

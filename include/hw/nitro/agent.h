@@ -6,14 +6,14 @@
  *
  * The parent's end of the control connection of nitro-init, process 1 of an
  * enclave that runs an ordinary program; docs/system/nitro-agent.rst has the
- * protocol.  The device listens on the port of the parent that "port" and the
- * enclave's CID give, from the start on, and accepts connections of this
- * enclave only, one at a time.  It copies the
- * program's output to character devices, knows what has become of the program,
- * and passes system_powerdown on as the program's stop signal.
+ * protocol.  From the start on, the device listens on the port of the parent
+ * that follows from property "port" and the enclave's CID, and accepts
+ * connections of this enclave only, one at a time.  It copies the program's
+ * output to character devices, knows what has become of the program, and passes
+ * system_powerdown on as the program's stop signal.
  *
- * Whatever comes is checked: a frame that breaks the protocol closes the
- * connection, and what waits is bounded by one frame and the backlogs.
+ * All input is checked: a frame that breaks the protocol closes the connection.
+ * One frame and the backlogs bound the data that waits.
  */
 
 #ifndef HW_NITRO_AGENT_H

@@ -10,9 +10,9 @@
  * once per launch and then frees the port for the next enclave on the same
  * parent.
  *
- * The port is one per parent.  A launch that finds it taken waits for its
- * turn, for property "port-timeout" at most; the launch that has it gives it
- * back with its heartbeat, or its end.
+ * The port is one per parent.  A launch that finds it taken waits, for property
+ * "port-timeout" at most.  The port becomes free at the heartbeat, or at the
+ * end, of the launch that has it.
  *
  * The port is opened before NE_START_ENCLAVE.  A peer that connects before
  * the driver has reported the CID stays in the listener's queue and is judged

@@ -5,8 +5,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Owns the files that -kernel and -initrd name, from the launch on for as long
- * as QEMU runs: a reset finds them, even if their names are gone or mean other
- * files by then.  The files are opened and parsed once.  Whether they hold an
+ * as QEMU runs: a reset finds them even if their names were removed or reused
+ * meanwhile.  The files are opened and parsed once.  Whether they hold an
  * enclave image or a kernel that is made into one is decided here and shows
  * nowhere else but in nitro_image_query().
  *
@@ -92,8 +92,8 @@ NitroEnclaveImageKind nitro_image_kind(const NitroImage *image);
  * @errp: filled in on failure
  *
  * What is checked is what lies in memory: CRC, kernel, registers, signature.
- * A policy with measure set, where nothing else needs the registers, has them
- * computed in a thread afterwards.
+ * With measure set, a thread computes the registers afterwards, unless a check
+ * has needed them before.
  *
  * Each call after the first one loads the same bytes again, or fails: files
  * that hold something else by now are refused.  Such a call does not need the

@@ -6,9 +6,10 @@
  *
  * A network card of QEMU whose other side is not a guest driver but a stream of
  * Ethernet frames over vsock; docs/system/nitro-net.rst has its format.  In the
- * enclave nitro-init copies the frames from and to a TAP device.  The device
- * listens on the port of the parent that "port" and the enclave's CID give,
- * from the start on, and accepts this enclave only, one connection at a time.
+ * enclave nitro-init copies the frames from and to a TAP device.  From the
+ * start on, the device listens on the port of the parent that follows from
+ * property "port" and the enclave's CID, and accepts this enclave only, one
+ * connection at a time.
  *
  * All input is checked: a length that no frame can have closes the
  * connection.  Frames to the enclave wait in a queue of NITRO_FRAMES_QUEUE

@@ -8,7 +8,7 @@
  * only way in or out is AF_VSOCK.  Everything that talks to the enclave over
  * vsock (heartbeat, console, application channels) is a device on this bus.
  * The bus belongs to a bridge that the machine creates at the fixed QOM path
- * NITRO_VSOCK_BRIDGE_PATH, with and without -nodefaults, so that devices can
+ * /machine/nitro-vsock, with and without -nodefaults, so that devices can
  * always be added with -device and the CID can always be read with qom-get.
  *
  * Order of calls for one launch; all of them need the BQL:
@@ -18,9 +18,9 @@
  *     enclave_started  the driver has reported the CID
  *     enclave_stopped  the enclave is gone, or the start has failed
  *
- * and from the top again when the enclave is launched anew.  What devices have
- * to say to the launcher of the enclave goes through the bridge, too; without
- * one, under qtest, nothing comes of it.
+ * and again in this order for each further launch.  Devices report to the
+ * launcher of the enclave through the bridge, too; under qtest, without a
+ * launcher, their reports have no effect.
  */
 
 #ifndef HW_NITRO_VSOCK_BUS_H
@@ -41,9 +41,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(NitroVsockBridge, NITRO_VSOCK_BRIDGE)
 OBJECT_DECLARE_TYPE(NitroVsockDevice, NitroVsockDeviceClass,
                     NITRO_VSOCK_DEVICE)
 
-/* Name of the bridge below /machine, and its whole path. */
+/* Name of the bridge below /machine */
 #define NITRO_VSOCK_BRIDGE_NAME "nitro-vsock"
-#define NITRO_VSOCK_BRIDGE_PATH "/machine/" NITRO_VSOCK_BRIDGE_NAME
 
 struct NitroVsockBus {
     BusState parent_obj;
@@ -186,8 +185,8 @@ GPtrArray *nitro_vsock_bridge_find_all(NitroVsockBridge *bridge,
 bool nitro_vsock_device_is_only(NitroVsockDevice *dev, Error **errp);
 
 /*
- * What a device says to the launcher of the enclave: see NitroLauncherClass.
- * A device holds the end of QEMU once, however often it says so.
+ * Reports of a device to the launcher of the enclave: see NitroLauncherClass.
+ * However often a device calls hold, it counts as one.
  */
 void nitro_vsock_device_boot(NitroVsockDevice *dev, NitroBoot boot);
 void nitro_vsock_device_hold(NitroVsockDevice *dev, bool hold);

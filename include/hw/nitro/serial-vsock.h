@@ -11,14 +11,14 @@
  *
  * Nothing here ever blocks the main loop: connecting is done in a thread and
  * repeated a bounded number of times, also when the hypervisor hangs up while
- * the enclave lives.  The last output (property "backlog") is kept while the
- * character device takes none; then the hypervisor has to wait, or the oldest
- * is dropped (property "overflow").  For a character device that nobody has
- * open (a pty without a reader, a socket without a client) it is kept until
- * somebody comes, and the oldest is dropped; the logfile gets everything.
- * When the enclave ends, QEMU's own end is held back until the last output
- * has been delivered, for a bounded time.  No failure of the console takes
- * the enclave down.
+ * the enclave lives.  While the character device accepts no data, the last
+ * output is kept (property "backlog").  When that is full, the hypervisor has
+ * to wait, or the oldest output is dropped (property "overflow").  For a
+ * character device that nobody has open (a pty without a reader, a socket
+ * without a client) it is kept until somebody comes, and the oldest is dropped;
+ * the logfile gets everything.  When the enclave ends, QEMU's own end is held
+ * back until the last output has been delivered, for a bounded time.  A failure
+ * of the console never ends the enclave.
  */
 
 #ifndef HW_NITRO_SERIAL_VSOCK_H
