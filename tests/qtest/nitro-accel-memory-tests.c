@@ -224,8 +224,8 @@ static void test_other_node(void)
     put_pages(run, "devices/system/node/node1", "2048", "100\n", "90\n");
     run->memory = "-M nitro -m 1G";
     run_to_end(run, NITRO, "", 1);
-    assert_said(run, "-m 1G needs 512 huge pages of 2M on NUMA node 1, that of "
-                "the enclave CPU pool: 90 are free there, 600 in all");
+    assert_said(run, "-m 1G needs 512 huge pages of 2M on NUMA node 1, where "
+                "the enclave CPU pool is: 90 are free there, 600 in all");
     assert_said(run, "echo 522 > /sys/devices/system/node/node1/hugepages/");
     run_free(run);
 }
