@@ -66,6 +66,22 @@ static bool parse_max_connections(NhvOptions *opts, const char *text,
     return true;
 }
 
+/* QEMU judges the words after the first one, as some depend on the host */
+static bool check_accel(const char *accel, Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit(accel ?: NHV_ACCEL_TCG, ",", 2);
+    const char *name = words[0] ?: "";
+
+    if ((g_str_equal(name, NHV_ACCEL_AUTO) && !words[1]) ||
+        g_str_equal(name, "kvm") || g_str_equal(name, "tcg")) {
+        return true;
+    }
+    error_setg(errp, "--accel %s: cannot run enclaves", accel);
+    error_append_hint(errp, "Use auto, kvm or tcg; kvm and tcg with options "
+                      "of QEMU's -accel\n");
+    return false;
+}
+
 static bool check_pki_command(const NhvOptions *opts, Error **errp)
 {
     if (!opts->pki_dir) {
@@ -107,7 +123,8 @@ static bool options_check(NhvOptions *opts, const char *acpi, int rest,
         return false;
     }
     opts->acpi = value;
-    return (!opts->qemu || check_executable("--qemu", opts->qemu, errp)) &&
+    return check_accel(opts->accel, errp) &&
+           (!opts->qemu || check_executable("--qemu", opts->qemu, errp)) &&
            (!opts->qemu_aarch64 ||
             check_executable("--qemu-aarch64", opts->qemu_aarch64, errp));
 }

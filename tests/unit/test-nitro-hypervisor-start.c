@@ -162,6 +162,10 @@ static void test_bad_options(void)
         { "x " QEMU " " QEMU " " DIRECTORY, "--qemu is given more than once" },
         { "x --once " QEMU " " DIRECTORY " --once",
           "--once is given more than once" },
+        { "x " QEMU " " DIRECTORY " --accel bad",
+          "--accel bad: cannot run enclaves" },
+        { "x " QEMU " " DIRECTORY " --accel auto,thread=single",
+          "--accel auto,thread=single: cannot run enclaves" },
         { "x --accel tcg --accel kvm", "--accel is given more than once" },
     };
     int i;

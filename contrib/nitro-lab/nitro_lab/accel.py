@@ -33,8 +33,12 @@ def wanted():
     return choice
 
 
+@functools.cache
 def refusal():
-    """Why KVM runs no guests here, with what can be done; None if it does."""
+    """Why KVM runs no guests here, with what can be done; None if it does.
+
+    It is tried once per process.
+    """
     packages.fetch()
     argv = [images.hypervisor(), '--check-kvm', GUEST.hypervisor_option,
             images.emulator()]
@@ -65,7 +69,7 @@ def _say_emulated(reason):
 
 @functools.cache
 def chosen():
-    """'kvm' or 'tcg'; KVM is tried once per process."""
+    """'kvm' or 'tcg'."""
     choice = wanted()
     if choice == 'kvm' and FOREIGN:
         _say_emulated('KVM runs guests of this machine\'s architecture, not of '

@@ -10,7 +10,7 @@ import collections
 import itertools
 import threading
 
-from . import images, packages, postmortem
+from . import accel, images, packages, postmortem
 from .arch import GUEST
 from .config import LabError
 from .equipment import Equipment
@@ -122,6 +122,7 @@ def boots(args):
     if unknown:
         raise LabError('no kind of parent is called %s' % ', '.join(unknown),
                        'choose from ' + ', '.join(KINDS))
+    accel.chosen()      # an error is better once than from each boot
     work = Boots(kinds, args.boots, args.at_once)
     good = work.run()
     for line in work.table():

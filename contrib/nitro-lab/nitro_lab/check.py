@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from . import images, packages, python
+from . import accel, images, packages, python
 from .arch import GUEST
 from .config import BUILD, CACHE, HERE, OUT, TREE, LabError
 
@@ -116,6 +116,7 @@ def check(args):
     packages.fetch()
     packages.extra(python.PACKAGES)
     images.build_all()
+    accel.chosen()      # an error is better once than from each test
     totals = Totals()
     with ThreadPoolExecutor(_jobs(args.jobs)) as pool:
         runs = [pool.submit(_run, script, args.only)
