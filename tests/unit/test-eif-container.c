@@ -441,7 +441,7 @@ static char *cpio_text(int fd, const char *name)
     g_assert_nonnull(at);
     size = g_strndup(at - 110 + 54, 8);
     return g_strndup(archive + ROUND_UP(at - archive + len, 4),
-                     strtoul(size, NULL, 16));
+                     g_ascii_strtoull(size, NULL, 16));
 }
 
 /* Returns: the configuration in the ramdisks of the image, or NULL */
