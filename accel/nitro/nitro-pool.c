@@ -85,7 +85,7 @@ static bool parse_kernel_entry(const char *text, GArray *list)
     return true;
 }
 
-static int compare(const void *a, const void *b)
+static int pool_compare_cpus(const void *a, const void *b)
 {
     uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
 
@@ -109,7 +109,7 @@ static GArray *read_kernel_list(const char *sysfs, const char *name)
             return NULL;
         }
     }
-    g_array_sort(list, compare);
+    g_array_sort(list, pool_compare_cpus);
     return g_steal_pointer(&list);
 }
 
@@ -338,7 +338,7 @@ static bool check_cores(const NitroPool *pool, unsigned vcpus, Error **errp)
     return false;
 }
 
-static bool contains(const GArray *cpus, uint32_t cpu)
+static bool pool_has_cpu(const GArray *cpus, uint32_t cpu)
 {
     for (guint i = 0; i < cpus->len; i++) {
         if (g_array_index(cpus, uint32_t, i) == cpu) {
@@ -356,7 +356,7 @@ static bool check_members(const NitroPool *pool, const GArray *cpus,
     for (guint i = 0; i < cpus->len; i++) {
         uint32_t cpu = g_array_index(cpus, uint32_t, i);
 
-        if (!contains(pool->cpus, cpu)) {
+        if (!pool_has_cpu(pool->cpus, cpu)) {
             g_autofree char *list = nitro_cpus_str(pool->cpus, ',');
 
             error_setg(errp, "CPU %u is not in the enclave CPU pool (CPUs %s)",
@@ -395,7 +395,7 @@ static bool check_whole_cores(const NitroPool *pool, const GArray *cpus,
         for (unsigned thread = 0; thread < pool->threads; thread++) {
             uint32_t sibling = thread_of_core(pool, cpu, thread);
 
-            if (!contains(cpus, sibling)) {
+            if (!pool_has_cpu(cpus, sibling)) {
                 g_autofree char *whole = whole_cores(pool, cpus);
 
                 error_setg(errp, "cpus= names CPU %u, but not CPU %u of the "

@@ -42,7 +42,7 @@ static void G_GNUC_PRINTF(2, 3) add(GPtrArray *args, const char *fmt, ...)
 }
 
 /* Commas end a value in QEMU's option syntax unless doubled */
-static char *escape(const char *value)
+static char *escape_commas(const char *value)
 {
     g_auto(GStrv) parts = g_strsplit(value, ",", -1);
 
@@ -52,13 +52,13 @@ static char *escape(const char *value)
 /* The placeholder of nitro-cli and nitro-run for a parent without an ID */
 static char *parent_id(const NhvChildConfig *config)
 {
-    return escape(config->opts->parent_id ?: "i-0000000000000000");
+    return escape_commas(config->opts->parent_id ?: "i-0000000000000000");
 }
 
 static void add_measured(GString *machine, const char *name, const char *value)
 {
     if (value) {
-        g_autofree char *escaped = escape(value);
+        g_autofree char *escaped = escape_commas(value);
 
         g_string_append_printf(machine, ",%s=%s", name, escaped);
     }

@@ -86,8 +86,8 @@ static uint64_t read_archive(const uint8_t *data, size_t len, int fd,
 }
 
 /* Returns: its unpacked length, up to @max; 0 when it cannot be unpacked */
-static uint64_t unpack(const uint8_t *payload, size_t len, int fd,
-                       uint64_t max)
+static uint64_t unpack_payload(const uint8_t *payload, size_t len, int fd,
+                               uint64_t max)
 {
     uint32_t expected;
     uint64_t size;
@@ -103,8 +103,8 @@ static uint64_t unpack(const uint8_t *payload, size_t len, int fd,
     return size == expected ? size : 0;
 }
 #else
-static uint64_t unpack(const uint8_t *payload, size_t len, int fd,
-                       uint64_t max)
+static uint64_t unpack_payload(const uint8_t *payload, size_t len, int fd,
+                               uint64_t max)
 {
     return 0;
 }
@@ -184,7 +184,7 @@ static uint64_t elf_end(const uint8_t *elf, uint64_t size)
 }
 
 /* An enclave's QEMU must not change what another one boots */
-static bool seal(int fd)
+static bool kernel_seal(int fd)
 {
     int busy = 0;
 
@@ -221,10 +221,11 @@ static bool unpack_new(NhvKernel *kernel, const EifKernel *head,
     }
     kernel->fd = memfd_create("nitro-kernel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (kernel->fd >= 0) {
-        kernel->size = unpack(bzimage + head->payload, head->payload_len,
-                              kernel->fd, MIN(head->memory, UNPACKED_MAX));
+        kernel->size = unpack_payload(bzimage + head->payload,
+                                      head->payload_len, kernel->fd,
+                                      MIN(head->memory, UNPACKED_MAX));
     }
-    if (!kernel->size || !seal(kernel->fd) || !look_at(kernel)) {
+    if (!kernel->size || !kernel_seal(kernel->fd) || !look_at(kernel)) {
         nhv_kernel_close(kernel);
         return false;
     }
@@ -248,7 +249,7 @@ static bool take_last(NhvKernel *kernel, const uint8_t *digest)
     return kernel->fd >= 0;
 }
 
-static void keep(const NhvKernel *kernel, const uint8_t *digest)
+static void kernel_keep(const NhvKernel *kernel, const uint8_t *digest)
 {
     nhv_kernel_close(&last.kernel);
     last.kernel = *kernel;
@@ -272,7 +273,7 @@ void nhv_kernel_unpack(NhvKernel *kernel, const EifKernel *head,
     g_mutex_lock(&last.lock);
     if ((!known || !take_last(kernel, digest)) &&
         unpack_new(kernel, head, bzimage) && known) {
-        keep(kernel, digest);
+        kernel_keep(kernel, digest);
     }
     g_mutex_unlock(&last.lock);
 }

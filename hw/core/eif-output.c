@@ -177,7 +177,7 @@ static bool fill_file(int fd, const char *path, uint64_t size,
  * In another group, nobody gets a right that is not both the former group's
  * and everybody's
  */
-static mode_t narrow(mode_t mode)
+static mode_t output_narrow_mode(mode_t mode)
 {
     mode_t common = mode & mode >> 3 & S_IRWXO;
 
@@ -194,7 +194,7 @@ static bool take_rights(const Output *o)
     }
     if (fchown(o->fd, o->former.st_uid, o->former.st_gid) < 0 &&
         fchown(o->fd, -1, o->former.st_gid) < 0) {
-        mode = narrow(mode);
+        mode = output_narrow_mode(mode);
     }
     return fchmod(o->fd, mode) == 0;
 }

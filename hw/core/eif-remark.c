@@ -112,7 +112,8 @@ static bool is_compressed(EifFileKind kind)
 }
 
 /* Returns how many bytes there are at the position, at most @max; -1: error */
-static ssize_t look(const Archives *a, uint8_t *buf, size_t max, Error **errp)
+static ssize_t remark_peek(const Archives *a, uint8_t *buf, size_t max,
+                           Error **errp)
 {
     size_t len = a->pos < a->s->size ? MIN(a->s->size - a->pos, max) : 0;
 
@@ -127,7 +128,7 @@ static bool skip_zeros(Archives *a, Error **errp)
     ssize_t len, zeros;
 
     do {
-        len = look(a, buf, sizeof(buf), errp);
+        len = remark_peek(a, buf, sizeof(buf), errp);
         for (zeros = 0; zeros < len && !buf[zeros]; zeros++) {
             continue;
         }
@@ -162,7 +163,7 @@ static bool skip_cpio(Archives *a, Error **errp)
     bool last;
 
     do {
-        len = look(a, head, sizeof(head), errp);
+        len = remark_peek(a, head, sizeof(head), errp);
         if (len < (ssize_t)CPIO_HEAD_LEN || memcmp(head, "07070", 5)) {
             a->pos = a->s->size;
             return len >= 0;
@@ -190,7 +191,7 @@ static bool last_kind(const Remarks *r, const EifSection *s, uint64_t joined,
     }
     *first = a.pos;
     while (a.pos < s->size) {
-        len = look(&a, head, sizeof(head), errp);
+        len = remark_peek(&a, head, sizeof(head), errp);
         if (len < 0) {
             return false;
         }

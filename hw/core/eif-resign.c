@@ -91,7 +91,8 @@ static EifHeader make_header(const EifImage *image, const Place *place,
     return header;
 }
 
-static uint8_t *put(uint8_t *to, const void *data, size_t len, uint32_t *crc)
+static uint8_t *resign_put(uint8_t *to, const void *data, size_t len,
+                           uint32_t *crc)
 {
     memcpy(to, data, len);
     *crc = eif_crc32(*crc, to, len);
@@ -117,8 +118,8 @@ bool eif_resign_write(const EifImage *image, const EifSource *src,
         return false;
     }
     to += place.begin - body;
-    to = put(to, &section_header, sizeof(section_header), &crc);
-    to = put(to, section->data, section->len, &crc);
+    to = resign_put(to, &section_header, sizeof(section_header), &crc);
+    to = resign_put(to, section->data, section->len, &crc);
     if (!eif_source_read_crc(src, to, image->image_size - place.former_end,
                              place.former_end, false, &crc, errp)) {
         return false;

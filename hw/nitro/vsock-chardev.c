@@ -261,7 +261,7 @@ static const Property nitro_vsock_chardev_properties[] = {
                        0),
 };
 
-static void describe(ObjectClass *oc)
+static void vsock_chardev_describe(ObjectClass *oc)
 {
     object_class_property_set_description(oc, "chardev",
         "Character device that the stream is copied to and from");
@@ -295,7 +295,7 @@ static void nitro_vsock_chardev_class_init(ObjectClass *oc, void *data)
     ndc->prepare_start = nitro_vsock_chardev_prepare;
     ndc->enclave_started = nitro_vsock_chardev_started;
     ndc->enclave_stopped = nitro_vsock_chardev_stopped;
-    describe(oc);
+    vsock_chardev_describe(oc);
 }
 
 static const TypeInfo nitro_vsock_chardev_types[] = {

@@ -133,7 +133,9 @@ class Accelerator(QemuBaseTest):
 
     def test_tried(self):
         """The hypervisor's program tries it, with the parent's QEMU."""
-        fake = Path(self.scratch_file('hypervisor'))
+        fake, calls = (Path(self.scratch_file(name))
+                       for name in ('hypervisor', 'calls'))
+        self.addCleanup(accel.refusal.cache_clear)
         with mock.patch.object(images, 'hypervisor', return_value=fake):
             for script, expected in (
                     ('echo kvm', None),
@@ -141,9 +143,13 @@ class Accelerator(QemuBaseTest):
                      ('--check-kvm ' + GUEST.hypervisor_option, '')),
                     ('echo nitro-hypervisor: no >&2; echo do >&2; exit 1',
                      ('no', 'do'))):
-                fake.write_text('#!/bin/sh\n' + script + '\n')
+                fake.write_text(f'#!/bin/sh\necho >> {calls}\n{script}\n')
                 fake.chmod(0o755)
-                self.assertEqual(accel.refusal(), expected)
+                calls.unlink(missing_ok=True)
+                accel.refusal.cache_clear()
+                for _ in range(2):
+                    self.assertEqual(accel.refusal(), expected)
+                self.assertEqual(calls.read_text(), '\n')
 
     def words(self, accelerator):
         """Command lines of a parent and its hypervisor process."""
