@@ -83,16 +83,17 @@ static int guest_open(Error **errp)
 }
 
 /*
- * Runs between fork() and exec(): a QEMU that fails may abort.  A limit of 1
- * also keeps the program from being run that takes core files; 0 does not.
+ * Runs between fork() and exec().  A QEMU that fails may abort.  With a limit
+ * of 1 byte Linux neither writes a core file nor runs the program that
+ * core_pattern names.  With 0 it would still run that program.
  */
 static void trial_setup(gpointer opaque)
 {
-    const struct rlimit none = { 1, 1 };
+    const struct rlimit no_core = { 1, 1 };
 
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &none);
+    setrlimit(RLIMIT_CORE, &no_core);
 }
 
 static bool trial_start(Trial *trial, const NhvOptions *opts, int guest_fd,
@@ -124,7 +125,7 @@ static void trial_read(Trial *trial, int i)
     trial->fds[i] = -1;
 }
 
-/* It may close its streams, or have them closed, and go on */
+/* QEMU may go on after its streams have been closed */
 static bool trial_ends(const Trial *trial, int64_t end)
 {
     siginfo_t info = { };

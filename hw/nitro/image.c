@@ -461,8 +461,9 @@ static bool write_eif_out(const NitroImage *image, const void *bytes,
 }
 
 /*
- * An image has a CRC, a kernel has none: a mixture of an old and a new file
- * would be launched.
+ * The CRC of an image shows that its file changed while it was read.  A kernel
+ * has no CRC, so the enclave would boot half of the old file and half of the
+ * new one.
  */
 static bool check_unchanged(const NitroImage *image, Error **errp)
 {
